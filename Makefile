@@ -1,0 +1,86 @@
+# Every target sets up what it needs, on a fresh machine too: with uv if there is one, else with venv and pip.
+#   PYTHON=/path/to/python3   the Python to use, instead of the first one from 3.10 on that is found
+#   NEWEST=0                  `make test` on one Python only
+#   ARGS="-m 'not slow'"      more arguments for pytest
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix locale bench screenshots clean
+
+PYTHON ?=
+NEWEST ?= 1
+ARGS ?=
+VENV := .venv
+VENV_NEWEST := .venv-newest
+RUN := $(VENV)/bin
+
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python3.10 python $(wildcard $(HOME)/.pyenv/versions/*/bin/python3)
+
+# Prints 310, 311, … for a released Python that can run us and make environments; fails for all others. A version
+# manager's shim may exist and yet start nothing, so each candidate is really started.
+PROBE := import sys, ensurepip, venv; v = sys.version_info; v >= (3, 10) and v[3] == "final" or sys.exit(1); print(v[0] * 100 + v[1])
+
+# $(call environment,FOLDER,PYTHON): make the environment if it is not there, then install us with all tools into it.
+define environment
+if [ ! -x '$(1)/bin/python' ] || ! '$(1)/bin/python' -c '' 2>/dev/null; then \
+	rm -rf '$(1)'; \
+	echo "setting up $(1)"; \
+	if command -v uv >/dev/null; then uv venv --quiet --python "$(2)" '$(1)'; else "$(2)" -m venv '$(1)'; fi; \
+fi; \
+if command -v uv >/dev/null; then uv pip install --quiet --python '$(1)/bin/python' --editable '.[dev]'; \
+else '$(1)/bin/python' -m pip install -qq --disable-pip-version-check --editable '.[dev]'; fi; \
+touch '$(1)/.stamp'
+endef
+
+help: ## show the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+$(VENV)/.stamp: pyproject.toml
+	@python='$(PYTHON)'; \
+	if [ -n "$$python" ]; then "$$python" -c '$(PROBE)' >/dev/null 2>&1 || { echo "make: PYTHON=$$python is no Python 3.10 or newer with venv" >&2; exit 1; }; \
+	else for candidate in $(CANDIDATES); do if "$$candidate" -c '$(PROBE)' >/dev/null 2>&1; then python=$$candidate; break; fi; done; fi; \
+	if [ -z "$$python" ] && command -v uv >/dev/null; then python=3.13; fi; \
+	if [ -z "$$python" ]; then echo "make: no Python 3.10 or newer with venv found; install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	$(call environment,$(VENV),$$python)
+
+demo: $(VENV)/.stamp ## replay sample runs live and watch them
+	@$(RUN)/lora-tui demo
+
+test: $(VENV)/.stamp ## run the tests, on the newest Python of this machine too
+	@echo "tests on $$($(RUN)/python -V)"
+	@$(RUN)/python -m pytest $(ARGS)
+	@[ '$(NEWEST)' != 0 ] || exit 0; \
+	own=$$($(RUN)/python -c '$(PROBE)'); best=$$own; newest=; \
+	for candidate in $(CANDIDATES); do version=$$("$$candidate" -c '$(PROBE)' 2>/dev/null) || continue; \
+		if [ "$$version" -gt "$$best" ]; then best=$$version; newest=$$candidate; fi; done; \
+	if [ -z "$$newest" ]; then echo "this is the newest Python of this machine"; exit 0; fi; \
+	if [ -x $(VENV_NEWEST)/bin/python ] && [ "$$($(VENV_NEWEST)/bin/python -c '$(PROBE)')" != "$$best" ]; then rm -rf $(VENV_NEWEST); fi; \
+	if [ ! $(VENV_NEWEST)/.stamp -nt pyproject.toml ]; then $(call environment,$(VENV_NEWEST),$$newest); fi; \
+	echo "tests on $$($(VENV_NEWEST)/bin/python -V)"; \
+	$(VENV_NEWEST)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/.stamp ## format, lint, types, the arrows between the modules, the catalogues
+	@$(RUN)/ruff format --check .
+	@$(RUN)/ruff check .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports --no-logo
+	@$(RUN)/python -m lora_tui.locale.compile --check
+
+fix: $(VENV)/.stamp ## format, and mend what the linter can
+	@$(RUN)/ruff check --fix-only .
+	@$(RUN)/ruff format .
+
+locale: $(VENV)/.stamp ## compile the catalogues after a change of a .po file
+	@$(RUN)/python -m lora_tui.locale.compile
+
+bench: $(VENV)/.stamp ## measure start, idling, live updates and latency as a user sees them
+	@$(RUN)/python bench/measure.py suite
+
+screenshots: $(VENV)/.stamp ## draw the pictures of the documentation
+	@mkdir -p docs
+	@for lang in en zh; do $(RUN)/lora-tui watch sample_runs --run lora/sft --lang $$lang --screenshot docs/watch-$$lang.svg; done
+
+clean: ## remove environments, caches and builds
+	@rm -rf $(VENV) $(VENV_NEWEST) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find lora_tui tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,332 @@
+"""Settings of a run from the small files that hold any, under LLaMA-Factory's option names.
+
+Sources: peft ``PeftConfig.save_pretrained`` (adapter_config.json), LLaMA-Factory ``webui/runner.py``
+(training_args.yaml, llamaboard_config.yaml), transformers ``modelcard.py`` and trl (README.md). Every function masks
+secrets before it returns, and raises :class:`TornError` for an empty file (of JSON also for a half-written one) and
+:class:`FormatError` for one that is not what its name says. Values are scalars or flat tuples; a null or a nested value
+is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from types import MappingProxyType
+
+from lora_tui.formats.lines import as_number, as_text, load_json, load_json_object
+from lora_tui.formats.records import ConfigDoc, ConfigValue, FormatError, Scalar, TornError
+
+MASK = "***"
+MAX_YAML = 1024 * 1024
+"""Bytes of the largest YAML file or model card that is read; real ones have a few kB."""
+
+_MAX_DEPTH = 32
+
+# "token" but not tokens, tokenizer, tokenized_path or an id such as pad_token_id.
+_SECRET_KEY = re.compile(
+    r"api_?key|access_?key|private_?key|token(?!s|iz|_id)|secret|passwd|password|credential", re.IGNORECASE
+)
+# A whole value: needs a digit or a capital, or a path such as hf_checkpoints would be hidden.
+_SECRET_VALUE = re.compile(r"hf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6,}|sk-[A-Za-z0-9_-]{8,}")
+_SECRET_INSIDE = re.compile(r"(?<![A-Za-z0-9_-])(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,})|(?<=://)[^/@\s]+(?=@)")
+
+
+def mask_secrets(values: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
+    """Return a copy with "***" for secrets.
+
+    Hidden are the values of keys that contain api_key, token (not tokens, tokenizer, …), secret, password or
+    credential, values that look like a Hugging Face or OpenAI key, and passwords in URLs. Empty strings, nulls and
+    booleans hide nothing and stay.
+    """
+    return {key: _masked(key, value) for key, value in values.items()}
+
+
+def parse_adapter_config(data: bytes) -> ConfigDoc:
+    """Parse ``adapter_config.json`` (peft, all versions): rank, alpha, targets, base model."""
+    config = load_json_object(data)
+    peft_type = config.get("peft_type")
+    method = peft_type.lower() if isinstance(peft_type, str) else None
+    if method is None and "r" not in config:
+        raise FormatError("not an adapter configuration: neither peft_type nor r")
+    prefix = "oft" if method == "oft" else "lora"
+    initial = config.get("init_lora_weights")
+    found: dict[str, object] = {
+        "finetuning_type": "dora" if method == "lora" and config.get("use_dora") is True else method,
+        f"{prefix}_rank": config.get("r"),
+        "lora_alpha": config.get("lora_alpha"),
+        "lora_dropout": config.get("lora_dropout"),
+        f"{prefix}_target": _sorted(config.get("target_modules")),
+        "additional_target": _sorted(config.get("modules_to_save")),
+        "model_name_or_path": config.get("base_model_name_or_path"),
+        "use_rslora": config.get("use_rslora"),
+        "bias": config.get("bias"),
+        # true is the ordinary initialisation, false none: only names such as "pissa" tell anything.
+        "init_lora_weights": initial if isinstance(initial, str) else None,
+        "peft_version": config.get("peft_version"),
+    }
+    return _doc(found.items())
+
+
+def parse_training_args(data: bytes) -> ConfigDoc:
+    """Parse ``training_args.yaml`` or any other YAML file of LLaMA-Factory options, names as written.
+
+    Strings such as "1e-4", which YAML 1.1 does not take for numbers, become floats.
+    """
+    options = _load_yaml(data)
+    return _doc(((key, _number_like(value)) for key, value in options.items()), "llamafactory")
+
+
+_STAGES = {
+    "Supervised Fine-Tuning": "sft", "Reward Modeling": "rm", "PPO": "ppo", "DPO": "dpo", "KTO": "kto",
+    "ORPO": "orpo", "Pre-Training": "pt",
+}  # fmt: skip
+_BOARD_NAMES = {
+    "training_stage": "stage", "model_name": "model_name_or_path", "checkpoint_path": "adapter_name_or_path",
+    "batch_size": "per_device_train_batch_size",
+}  # fmt: skip
+_BOARD_ONLY = frozenset({"extra_args", "compute_type", "booster", "ds_stage", "ds_offload", "hub_name", "swanlab_link"})
+_BOARD_NUMBERS = frozenset({"learning_rate", "num_train_epochs", "max_grad_norm", "max_samples", "quantization_bit"})
+_BOARD_ZERO_IS_UNSET = frozenset({"loraplus_lr_ratio", "neftune_alpha"})
+
+
+def parse_llamaboard_config(data: bytes) -> ConfigDoc:
+    """Parse ``llamaboard_config.yaml``: the fields of LLaMA-Factory's web page, by element id.
+
+    Returned are options as the page would pass them on: what is empty, off, or belongs to another stage or method than
+    the chosen one is left out, and ``extra_args`` are merged in.
+    """
+    page = _load_yaml(data)
+    fields = {key.partition(".")[2]: value for key, value in page.items() if key.startswith(("top.", "train."))}
+    if not fields:
+        raise FormatError("not a LlamaBoard configuration: no top.* or train.* fields")
+    stage = _STAGES.get(str(fields.get("training_stage")))
+    method = fields.get("finetuning_type")
+    foreign = tuple(
+        prefix
+        for prefix, wanted in (
+            ("lora", method == "lora"), ("freeze", method == "freeze"), ("pref_", stage in ("dpo", "kto")),
+            ("ppo_", stage == "ppo"), ("reward_model", stage == "ppo"),
+            ("quantization", fields.get("quantization_bit") not in (None, "none")),
+            ("galore_", fields.get("use_galore")), ("badam_", fields.get("use_badam")),
+            ("apollo_", fields.get("use_apollo")), ("swanlab_", fields.get("use_swanlab")),
+        )
+        if not wanted
+    )  # fmt: skip
+    options: dict[str, object] = {}
+    for name, value in fields.items():
+        unset = value is None or value is False or value in ("", []) or (value == "none" and name != "report_to")
+        if unset or name in _BOARD_ONLY or name.startswith(foreign) or (name in _BOARD_ZERO_IS_UNSET and not value):
+            continue
+        if name in _BOARD_NUMBERS:
+            value = _number_like(value, plain=True)
+        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            value = ",".join(value)
+        options[_BOARD_NAMES.get(name, name)] = value
+    options["stage"] = stage
+    if method == "lora":
+        options.setdefault("lora_target", "all")
+    if fields.get("compute_type") in ("bf16", "fp16", "pure_bf16"):
+        options[str(fields["compute_type"])] = True
+    if fields.get("ds_stage") not in (None, "", "none"):
+        options["deepspeed"] = f"ds_z{fields['ds_stage']}{'_offload' if fields.get('ds_offload') else ''}_config.json"
+    options.update(_extra_args(fields.get("extra_args")))
+    return _doc(options.items(), "llamafactory")
+
+
+_CARD_NAMES = {
+    "learning_rate": "learning_rate", "train_batch_size": "per_device_train_batch_size",
+    "eval_batch_size": "per_device_eval_batch_size", "num_devices": "num_devices",
+    "gradient_accumulation_steps": "gradient_accumulation_steps", "total_train_batch_size": "total_train_batch_size",
+    "lr_scheduler_type": "lr_scheduler_type", "lr_scheduler_warmup_ratio": "warmup_ratio",
+    "lr_scheduler_warmup_steps": "warmup_steps", "num_epochs": "num_train_epochs", "training_steps": "max_steps",
+    "seed": "seed", "optimizer": "optim", "mixed_precision_training": "mixed_precision_training",
+}  # fmt: skip
+_CARD_PRODUCERS = {
+    "llama-factory": "llamafactory", "trl": "trl", "generated_from_trainer": "transformers",
+    "transformers": "transformers",
+}  # fmt: skip
+_CARD_METHODS = ("lora", "full", "freeze", "oft")
+_TRL_STAGES = {
+    "sft": "sft",
+    "dpo": "dpo",
+    "kto": "kto",
+    "grpo": "grpo",
+    "orpo": "orpo",
+    "ppo": "ppo",
+    "reward-trainer": "rm",
+}
+_FRONT_MATTER = re.compile(r"\A\s*---\r?\n(.*?)\n---\s*?(?:\n|\Z)", re.DOTALL)
+_ITEM = re.compile(r"- ([a-z_]+): (.+)")
+_TRAINED_ON = re.compile(
+    r"This model (?:is a fine-tuned version of .+?|was trained from scratch) on the (.+?) datasets?\."
+)
+_VERSION = re.compile(r"- (PEFT|TRL|Transformers|Pytorch|Datasets|Tokenizers):? (\S+)")
+_OPTIMIZER = re.compile(r"(?:Use )?(?:OptimizerNames\.)?(\w+)")
+
+
+def parse_model_card(data: bytes) -> ConfigDoc:
+    """Parse a ``README.md``: a model card of transformers or trl, or peft's unfilled template of a checkpoint.
+
+    Read are base model, tags (producer, method, trl's stage), the data sets, the list of hyperparameters and the
+    versions of the libraries (``transformers_version``, ``peft_version``, ``torch_version``, …). Any other text, and a
+    damaged head, give fewer values and no error. Raises :class:`TornError` if the file is empty and
+    :class:`FormatError` if it is larger than 1 MiB.
+    """
+    text = _text(data)
+    found: dict[str, object] = {}
+    head: dict[str, object] = {}
+    front = _FRONT_MATTER.match(text)
+    if front:
+        try:
+            head = _load_yaml(front[1].encode())
+        except FormatError:
+            head = {}
+    base = head.get("base_model")
+    if isinstance(base, list):
+        base = base[0] if base else None
+    if isinstance(base, str) and base != "None":
+        found["model_name_or_path"] = base
+    listed = head.get("tags")
+    tags = [tag for tag in listed if isinstance(tag, str)] if isinstance(listed, list) else []
+    producer = next((name for tag, name in _CARD_PRODUCERS.items() if tag in tags), None)
+    if "[More Information Needed]" in text:
+        return _doc(found.items(), producer)
+    found["finetuning_type"] = next((tag for tag in _CARD_METHODS if tag in tags), None)
+    if producer == "trl":
+        found["stage"] = next((_TRL_STAGES[tag] for tag in tags if tag in _TRL_STAGES), None)
+    # Matched against one line of sane length: the pattern would take its time over a hostile megabyte.
+    sentence = next((line for line in text.splitlines() if line.startswith("This model ")), "")
+    trained_on = _TRAINED_ON.match(sentence[:2000])
+    if trained_on:
+        found["dataset"] = ",".join(re.split(r"(?:,| and)\s+(?:the\s+)?", trained_on[1]))
+    found.update(_hyperparameters(text))
+    for name, version in _VERSION.findall(text.partition("Framework versions")[2]):
+        found["torch_version" if name == "Pytorch" else f"{name.lower()}_version"] = version
+    return _doc(found.items(), producer)
+
+
+def _hyperparameters(text: str) -> dict[str, object]:
+    section = text.partition("hyperparameters were used during training:")[2].partition("\n#")[0]
+    found: dict[str, object] = {}
+    for key, written in _ITEM.findall(section):
+        name = _CARD_NAMES.get(key)
+        if name is None:
+            continue
+        value: object = _number_like(written.strip(), plain=True)
+        if name == "optim":
+            optimizer = _OPTIMIZER.match(written)
+            value = optimizer[1].lower() if optimizer else None
+        elif name == "warmup_steps" and isinstance(value, float) and 0 < value < 1:
+            # transformers 5 takes a fraction of all steps in place of warmup_ratio.
+            name = "warmup_ratio"
+        found[name] = value
+    return found
+
+
+def _extra_args(written: object) -> dict[str, object]:
+    if not isinstance(written, str):
+        return {}
+    try:
+        extra = load_json(written)
+    except (ValueError, RecursionError):
+        return {}
+    return extra if isinstance(extra, dict) else {}
+
+
+def _text(data: bytes) -> str:
+    if len(data) > MAX_YAML:
+        raise FormatError("larger than 1 MiB")
+    text = data.decode("utf-8-sig", "replace")
+    if not text.strip(" \t\r\n\0"):
+        raise TornError("empty file")
+    return text
+
+
+def _load_yaml(data: bytes) -> dict[str, object]:
+    """Load one YAML mapping with string keys, safely: no tags of Python objects, no bombs, no deep nesting."""
+    import yaml  # type: ignore[import-untyped,unused-ignore]
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = _text(data)
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=loader):
+            if isinstance(event, yaml.events.CollectionStartEvent):
+                depth += 1
+                if depth > _MAX_DEPTH:
+                    raise FormatError("YAML nested too deeply")
+            elif isinstance(event, yaml.events.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.events.ScalarEvent) and event.value == "<<":
+                # An alias alone shares its node; merging is what multiplies it.
+                raise FormatError("YAML merge keys are not read")
+        value = yaml.load(text, Loader=loader)  # noqa: S506 - a SafeLoader, the faster one where libyaml is there
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark is not None else ""
+        raise FormatError(f"not YAML: {getattr(error, 'problem', None) or 'unreadable'}{where}") from None
+    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError):
+        # What PyYAML's own constructors raise for a tag that does not fit its value.
+        raise FormatError("not YAML: a value does not fit its tag") from None
+    if not isinstance(value, dict):
+        raise FormatError("not a YAML mapping")
+    return {key: item for key, item in value.items() if isinstance(key, str)}
+
+
+_EXPONENT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+def _number_like(value: object, plain: bool = False) -> object:
+    """Convert a string in exponent notation to a float; with ``plain`` any decimal number, whole ones to int."""
+    if not isinstance(value, str) or len(value) > 40 or not (_PLAIN if plain else _EXPONENT).fullmatch(value):
+        return value
+    return int(value) if plain and value.lstrip("+-").isdecimal() else as_number(value)
+
+
+def _sorted(value: object) -> object:
+    """Sort a list of names: peft keeps sets, whose order differs from run to run. A pattern stays a string."""
+    return sorted(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
+
+
+def _doc(found: Iterable[tuple[str, object]], producer: str | None = None) -> ConfigDoc:
+    values: dict[str, ConfigValue] = {}
+    for key, item in found:
+        value = _config_value(item)
+        if value is not None:
+            values[as_text(key)] = value
+    return ConfigDoc(MappingProxyType(mask_secrets(values)), producer)
+
+
+def _config_value(item: object) -> ConfigValue:
+    """Return a scalar or a flat tuple, ``None`` for a null and for everything else."""
+    if isinstance(item, list):
+        flat = [_scalar(one) for one in item]
+        return tuple(flat) if flat and None not in flat else None
+    return _scalar(item)
+
+
+def _scalar(item: object) -> Scalar:
+    if isinstance(item, str):
+        return as_text(item)
+    if isinstance(item, (bool, int, float)):
+        return item
+    # YAML takes 2024-01-01 for a date, a run_name for example.
+    return item.isoformat() if isinstance(item, date) else None
+
+
+def _masked(key: str, value: ConfigValue) -> ConfigValue:
+    if value is None or value == "" or isinstance(value, bool):
+        return value
+    if _SECRET_KEY.search(key.replace("-", "_")):
+        return MASK
+    if isinstance(value, tuple):
+        return tuple(_hidden(one) for one in value)
+    return _hidden(value)
+
+
+def _hidden(value: Scalar) -> Scalar:
+    if not isinstance(value, str):
+        return value
+    return MASK if _SECRET_VALUE.fullmatch(value.strip()) else _SECRET_INSIDE.sub(MASK, value)

@@ -1,0 +1,39 @@
+"""``train_results.json``, ``eval_results.json``, ``predict_results.json`` and ``all_results.json``.
+
+Source: transformers ``Trainer.save_metrics`` (4-space indent, sorted keys, ``NaN`` literals possible, not written
+atomically). Runtimes are seconds, BLEU and ROUGE are 0 to 100, accuracies 0 to 1.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Literal
+
+from lora_tui.formats.lines import MAX_COUNT, as_number, as_text, load_json_object
+from lora_tui.formats.records import FormatError, Results
+
+_SPLITS: dict[str, Literal["train", "eval", "predict", "all"]] = {
+    "train_results.json": "train",
+    "eval_results.json": "eval",
+    "predict_results.json": "predict",
+    "all_results.json": "all",
+}
+
+
+def parse_results(name: str, data: bytes) -> Results:
+    """Parse one results file; ``name`` is the file's name without directories.
+
+    Every numeric key stays under its own name (numeric strings become numbers, integers stay integers); everything
+    else is left out. Raises :class:`TornError` if the file is empty or half-written, :class:`FormatError` if it is not
+    a JSON object or ``name`` is none of the four.
+    """
+    split = _SPLITS.get(name)
+    if split is None:
+        raise FormatError(f"not the name of a results file: {as_text(name)!r}")
+    values: dict[str, float] = {}
+    for key, item in load_json_object(data).items():
+        number = as_number(item)
+        if number is None:
+            continue
+        values[as_text(key)] = item if isinstance(item, int) and abs(item) < MAX_COUNT else number
+    return Results(split, MappingProxyType(values))

@@ -1,0 +1,240 @@
+"""Small facts about a run that ratings and findings share. Each costs a window of rows, never the whole run."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from lora_tui.run import ResultSet, Run, Status
+from lora_tui.series import Series
+
+WINDOW_CAP = 50
+"""A window of n / 20 rows (judgement 4) needs no more than this to be steady, and it bounds the cost."""
+_NOT_SFT = (
+    "accuracy",
+    "eval_accuracy",
+    "reward",
+    "kl",
+    "logps/",
+    "logits/",
+    "eval_rewards/",
+    "objective/",
+    "odds_ratio",
+)
+"""Beginnings of metric names that no sft or pt job logs."""
+
+
+def median(values: Sequence[float]) -> float:
+    """Median of at least one value."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def lower_quartile(values: Sequence[float]) -> float:
+    """First quartile (nearest rank) of at least one value."""
+    return sorted(values)[(len(values) - 1) // 4]
+
+
+def noise(values: Sequence[float]) -> float:
+    """Noise of one value: from differences, so that a trend does not count (judgement 4)."""
+    if len(values) < 3:
+        return 0.0
+    return 1.4826 * median([abs(b - a) for a, b in pairwise(values)]) / math.sqrt(2)
+
+
+def window(count: int) -> int:
+    """Rows of a window over ``count`` rows: max(5, n / 20), at most half of them and at most 50."""
+    return max(1, min(max(5, count // 20), count // 2, WINDOW_CAP))
+
+
+def head(series: Series, count: int) -> list[float]:
+    """The first ``count`` finite values."""
+    out: list[float] = []
+    for value in series.values:
+        if math.isfinite(value):
+            out.append(value)
+            if len(out) >= count:
+                break
+    return out
+
+
+def final(status: Status) -> bool:
+    """Nothing more is to come, and the job says so itself."""
+    return status.state in ("finished", "stopped")
+
+
+def llamafactory(run: Run) -> bool:
+    """The run was made by LLaMA-Factory, either trainer."""
+    return run.producer.startswith("llamafactory")
+
+
+def stage(run: Run) -> tuple[str | None, bool]:
+    """The stage to judge by, and whether it is assumed.
+
+    A LLaMA-Factory run whose files do not name the stage, and whose rows hold only what every stage logs, is taken
+    for sft, the producer's usual one: unless its loss starts where a preference loss does (rm rows look the same).
+    """
+    if run.stage is not None:
+        return run.stage, False
+    if not llamafactory(run):
+        return None, False
+    if any(name.startswith(_NOT_SFT) for name in run.series):
+        return None, False
+    loss = run.series.get("loss")
+    first = loss.first if loss is not None else None
+    if first is not None and (0.60 <= first <= 0.78 or 0.47 <= first <= 0.53):
+        return None, False
+    return "sft", True
+
+
+def number(run: Run, *names: str) -> float | None:
+    """The first of these options that is set to a finite number."""
+    for name in names:
+        setting = run.config.get(name)
+        value = None if setting is None else setting.value
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                continue
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    return None
+
+
+def names(run: Run, option: str) -> frozenset[str]:
+    """An option that lists names ("a,b" or a sequence)."""
+    setting = run.config.get(option)
+    if setting is None or setting.value is None or isinstance(setting.value, bool):
+        return frozenset()
+    value = setting.value
+    parts = value if isinstance(value, tuple) else str(value).split(",")
+    return frozenset(str(part).strip() for part in parts if str(part).strip())
+
+
+def rounded(value: float, digits: int = 4) -> float:
+    """To significant digits: evidence is read by people."""
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else value
+
+
+def result_sets(run: Run) -> Iterator[tuple[str, ResultSet, Run]]:
+    """Results by split: the run's own, and for a split that it has not, the newest of a job that loaded its adapter."""
+    own = run.results()
+    for split in ("predict", "eval", "train"):
+        if split in own:
+            yield split, own[split], run
+            continue
+        if split == "train":
+            continue
+        found: tuple[ResultSet, Run] | None = None
+        for other in run.linked:
+            results = other.results()
+            if split in results and (found is None or results[split].mtime > found[0].mtime):
+                found = results[split], other
+        if found is not None:
+            yield split, found[0], found[1]
+
+
+def samples(results: ResultSet, split: str, source: Run) -> int | None:
+    """How many samples a results file is about: lines of the predictions, or runtime x samples/s."""
+    if split == "predict" and source.predictions is not None and source.predictions.count:
+        return source.predictions.count
+    runtime = results.values.get(f"{split}_runtime")
+    rate = results.values.get(f"{split}_samples_per_second")
+    if runtime is None or rate is None or not math.isfinite(runtime * rate) or runtime * rate <= 0:
+        return None
+    return max(1, round(runtime * rate))
+
+
+def last_eval(run: Run, status: Status) -> tuple[float, float, ResultSet | None] | None:
+    """The eval loss that stands for the run now: value, step, and the results file if it comes from one.
+
+    A job's last evaluation writes no row (observed.md), so a results file of this attempt wins once the job is over.
+    """
+    series = run.series.get("eval_loss")
+    step = series.last_step if series is not None else None
+    value = series.last if series is not None else None
+    if not status.live or value is None:
+        results = run.results().get("eval")
+        own = results.values.get("eval_loss") if results is not None else None
+        if results is not None and own is not None and math.isfinite(own) and (not results.stale or value is None):
+            loss = run.series.get("loss")
+            at = loss.last_step if loss is not None else None
+            return own, at if at is not None else math.inf, results
+    if value is None or step is None or not math.isfinite(value):
+        return None
+    return value, step, None
+
+
+def gap(run: Run, status: Status, rows: int = 3, share: float = 0.05) -> float | None:
+    """Eval loss above the median of the last train rows before that evaluation, in percent of it."""
+    current = last_eval(run, status)
+    loss = run.series.get("loss")
+    if current is None or loss is None or (current[2] is not None and current[2].stale):
+        return None
+    end = bisect_right(loss.steps, current[1])
+    count = min(max(rows, int(end * share)), WINDOW_CAP)
+    before = [value for value in loss.values[max(0, end - count) : end] if math.isfinite(value)]
+    if len(before) < rows:
+        return None
+    base = median(before)
+    return (current[0] - base) / base * 100 if base > 0 else None
+
+
+def best_checkpoint(run: Run) -> tuple[int, str, float | None] | None:
+    """Step, path and eval loss of the best checkpoint, if it is complete."""
+    for item in run.checkpoints():
+        if item.best and item.complete:
+            return item.step, item.path, item.eval_loss
+    return None
+
+
+def resume_point(run: Run, step: int | None) -> tuple[int, str] | None:
+    """The newest complete checkpoint that is not beyond the run's own step."""
+    found: tuple[int, str] | None = None
+    for item in run.checkpoints():
+        if item.complete and (step is None or item.step <= step) and (found is None or item.step > found[0]):
+            found = item.step, item.path
+    return found
+
+
+def above_start(loss: Series) -> tuple[float, float] | None:
+    """First and present loss of a model that is worse than the untouched one (judgement 5.1, worse_than_start)."""
+    if loss.finite < 20:
+        return None
+    start = head(loss, 1)[0]
+    last = loss.tail(2 * window(loss.finite))
+    now = median(last)
+    if now > 1.3 * start and now - start > 0.3 and lower_quartile(last) > 1.15 * start:
+        return start, now
+    return None
+
+
+def diverging(loss: Series) -> tuple[float, float] | None:
+    """Best level and present loss of a loss that has left its best level for good (judgement 5.1, two checks)."""
+    count = loss.finite
+    if count < 24:
+        return None
+    size = window(count)
+    apart = max(1, size // 2)
+    recent = loss.tail(size + apart)
+    # The moving average at up to 200 places stands for the earlier windows: their exact medians would cost the run.
+    end = len(loss) - size - apart
+    stride = max(1, (end - size) // 200)
+    levels = [level for level in loss.smooth[size:end:stride] if math.isfinite(level)]
+    if not levels:
+        return None
+    best = min(levels)
+    spread = noise(loss.tail(200))
+    for part in (recent[-size:], recent[:size]):
+        now = median(part)
+        if not (
+            now > 1.25 * best
+            and now - best > max(0.3, 4 * spread / math.sqrt(size))
+            and lower_quartile(part) > 1.1 * best
+        ):
+            return None
+    return best, median(recent[-size:])

@@ -1,0 +1,98 @@
+"""What every metric is: unit, direction, where it belongs on the screen, and the keys of its words.
+
+The metrics are those that LLaMA-Factory and the Hugging Face trainers write: transformers ``Trainer`` (loss, grad_norm,
+learning_rate, ``*_runtime`` and its kin), LLaMA-Factory's callbacks and metrics (throughput, accuracy, BLEU and ROUGE
+on a scale of 0-100), TRL (``rewards/*``, kl, entropy, mean_token_accuracy). Derived by us: perplexity, gap and
+steps_per_s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Direction = Literal["higher", "lower", "none"]
+Group = Literal["training", "evaluation", "generation", "preference", "reward", "speed", "setting"]
+Place = Literal["overview", "results"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric. ``direction`` says which way is better, ``none`` where neither is."""
+
+    name: str
+    unit: str = ""
+    """Code of the unit (also in the catalogues, ``unit.<code>``); empty for a pure number."""
+    direction: Direction = "none"
+    group: Group = "training"
+    place: Place = "overview"
+    """``results``: seen once after the job, noise beside live numbers."""
+    topic: str = ""
+    """Name under which the words are kept; several metrics may share them. Empty: ``name``."""
+    known: bool = True
+    """``False`` for a key that is logged but not explained here."""
+
+    @property
+    def label(self) -> str:
+        """Wording key of the short name."""
+        return f"metric.{self.topic or self.name}.label"
+
+    @property
+    def meaning(self) -> str:
+        """Wording key of the explanation, one or two sentences."""
+        return f"metric.{self.topic or self.name}.meaning"
+
+
+def _build() -> Mapping[str, Metric]:
+    metrics = [
+        Metric("loss", direction="lower"),
+        Metric("train_loss", direction="lower", place="results"),
+        Metric("grad_norm"),
+        Metric("lr", group="setting"),
+        Metric("epoch", group="setting"),
+        Metric("total_tokens", "tokens"),
+        Metric("num_tokens", "tokens", topic="total_tokens"),
+        Metric("num_input_tokens_seen", "tokens", topic="total_tokens"),
+        Metric("throughput", "tokens/s", "higher", "speed"),
+        Metric("steps_per_s", "steps/s", "higher", "speed"),
+        Metric("trainable_percent", "%", group="setting"),
+        Metric("mean_token_accuracy", direction="higher"),
+        Metric("entropy"),
+        Metric("eval_loss", direction="lower", group="evaluation"),
+        Metric("perplexity", direction="lower", group="evaluation"),
+        Metric("gap", "%", "lower", "evaluation"),
+        Metric("accuracy", direction="higher", group="preference"),
+        Metric("eval_accuracy", direction="higher", group="preference"),
+        Metric("kl", group="preference"),
+        Metric("reward", direction="higher", group="reward"),
+    ]
+    for name, direction in (("accuracies", "higher"), ("margins", "higher"), ("chosen", "none"), ("rejected", "none")):
+        way: Direction = "higher" if direction == "higher" else "none"
+        metrics.append(Metric(f"rewards/{name}", direction=way, group="preference"))
+        metrics.append(Metric(f"eval_rewards/{name}", direction=way, group="preference"))
+    for split in ("predict", "eval"):
+        for score in ("bleu-4", "rouge-1", "rouge-2", "rouge-l"):
+            metrics.append(Metric(f"{split}_{score}", "0-100", "higher", "generation", topic=score))
+        metrics.append(
+            Metric(f"{split}_model_preparation_time", "s", "lower", "speed", "results", topic="model_preparation_time")
+        )
+    for split in ("train", "eval", "predict"):
+        metrics.append(Metric(f"{split}_runtime", "s", "none", "speed", "results", topic="runtime"))
+        for what in ("samples", "steps"):
+            # A step of a prediction is a batch: more of them a second says nothing without the batch size.
+            way = "higher" if what == "samples" else "none"
+            topic = f"{what}_per_second"
+            metrics.append(Metric(f"{split}_{topic}", f"{what}/s", way, "speed", "results", topic=topic))
+    return MappingProxyType({metric.name: metric for metric in metrics})
+
+
+METRICS: Mapping[str, Metric] = _build()
+"""Metric name (design 5) -> what it is."""
+
+
+def metric(name: str) -> Metric:
+    """The metric called ``name``, or one with ``known=False`` and the name as its only word."""
+    found = METRICS.get(name)
+    return found if found is not None else Metric(name, known=False)

@@ -1,0 +1,39 @@
+"""The few choices that the app keeps between starts (language, theme), in the user's own configuration directory."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+
+def keep_path() -> Path:
+    """The file that holds them; ``LORA_TUI_CONFIG_DIR`` overrides the directory."""
+    override = os.environ.get("LORA_TUI_CONFIG_DIR")
+    if override:
+        return Path(override) / "kept.json"
+    from platformdirs import user_config_path
+
+    return user_config_path("lora-tui", appauthor=False) / "kept.json"
+
+
+def load_kept() -> dict[str, str]:
+    """The kept choices; empty if there are none or the file cannot be used."""
+    try:
+        data = json.loads(keep_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Nothing kept is the ordinary case, and a damaged file costs no more than choosing once more.
+        return {}
+    return {str(k): v for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {}
+
+
+def save_kept(**choices: str) -> None:
+    """Add choices. Written beside and renamed, so that a full disk leaves the old file whole. Raises OSError."""
+    path = keep_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(json.dumps({**load_kept(), **choices}, indent=2) + "\n", encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

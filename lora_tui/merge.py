@@ -1,0 +1,236 @@
+"""One set of series from several files that tell of the same training.
+
+trainer_log.jsonl says what happened and when; checkpoints' trainer_state.json, TensorBoard events and console logs add
+what it leaves out (grad_norm, preference metrics, exact times). A metric seen in two places is one point, the more
+precise one. A row of another attempt in the same directory is told by its loss and left out.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lora_tui.formats.records import LogRow
+from lora_tui.series import Series
+from lora_tui.timeline import Timeline
+
+SourceKind = Literal["log", "state", "events", "console"]
+RANK: Mapping[str, int] = {"log": 4, "state": 3, "events": 2, "console": 1}
+"""Precision: full floats, the same from a checkpoint, float32, four digits (observed.md)."""
+REL_TOLERANCE, ABS_TOLERANCE = 6e-4, 6e-5
+"""A console log rounds to 4 significant digits, transformers 4 to 4 decimals."""
+
+Key = tuple[int, str]
+"""Step and "train" or "eval"."""
+
+
+@dataclass
+class Table:
+    """Rows of one file as read, with their times (Unix seconds, ``None`` if unknown)."""
+
+    kind: SourceKind
+    file: str
+    rows: list[LogRow] = field(default_factory=list)
+    times: list[float | None] = field(default_factory=list)
+    mtime: float = 0.0
+
+
+def group(row: LogRow) -> str:
+    """ "train" for a training row, "eval" for an evaluation or a mark (which may be an evaluation without metrics)."""
+    return "train" if row.kind == "train" else "eval"
+
+
+def _same(a: float, b: float) -> bool:
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return not math.isfinite(a) and not math.isfinite(b)
+    return abs(a - b) <= max(REL_TOLERANCE * abs(a), ABS_TOLERANCE)
+
+
+def agrees(ours: LogRow, theirs: LogRow) -> bool | None:
+    """Whether two rows of one step and group tell of the same event, ``None`` if nothing can be compared."""
+    for name in ("loss", "eval_loss", "reward"):
+        a, b = ours.values.get(name), theirs.values.get(name)
+        if a is not None and b is not None:
+            return _same(a, b)
+    return None
+
+
+class Merged:
+    """Series over the rows of a timeline, enriched from other tables."""
+
+    def __init__(self) -> None:
+        self.timeline = Timeline()
+        self.series: dict[str, Series] = {}
+        self.ordinal = False
+        """The producer writes no steps: rows are counted instead."""
+        self._rank = RANK["log"]
+        self._extras: dict[Key, dict[str, tuple[int, float]]] = {}
+        self._extra_times: dict[Key, float] = {}
+        self._count = 0
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def build(cls, primary: Iterable[tuple[LogRow, float | None]], rank: int, others: Iterable[Table]) -> Merged:
+        """Merge from scratch: ``primary`` in order, enriched by ``others`` at the steps that remain."""
+        first = Timeline()
+        for row, time in primary:
+            first.add(row, time)
+        merged = cls()
+        merged._rank = rank
+        index = {(row.step, group(row)): row for row in first.rows if row.step is not None}
+        for table in others:
+            merged._enrich(table, index)
+        merged._adopt(first)
+        return merged
+
+    def _adopt(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        for position, row in enumerate(timeline.rows):
+            if timeline.times[position] is None and row.step is not None:
+                timeline.times[position] = self._extra_times.get((row.step, row.kind))
+            self._extend(row)
+        for segment, start in zip(timeline.segments, timeline.starts, strict=True):
+            if segment.first_time is None and start < len(timeline.times):
+                segment.first_time = timeline.times[start]
+        if timeline.segments and timeline.segments[-1].last_time is None:
+            timeline.segments[-1].last_time = timeline.last_time
+
+    def _enrich(self, table: Table, index: Mapping[Key, LogRow]) -> None:
+        offset = _step_offset(table, index)
+        verdicts: list[tuple[LogRow, int, float | None, bool | None]] = []
+        for position, row in enumerate(table.rows):
+            if row.step is None:
+                continue
+            ours = index.get((row.step + offset, group(row)))
+            if ours is not None:
+                time = table.times[position] if position < len(table.times) else None
+                verdicts.append((row, row.step + offset, time, agrees(ours, row)))
+        right = sum(1 for v in verdicts if v[3])
+        wrong = sum(1 for v in verdicts if v[3] is False)
+        # The event file of an evaluation after the training tells its own time, not that of the training's last row.
+        timed = any(row.kind == "train" for row in table.rows)
+        for row, step, time, verdict in verdicts:
+            if verdict or (verdict is None and right >= wrong):
+                self._remember(table.kind, step, row, time if timed else None)
+
+    def _remember(self, kind: str, step: int, row: LogRow, time: float | None) -> None:
+        key = (step, group(row))
+        slot = self._extras.setdefault(key, {})
+        rank = RANK[kind]
+        for name, value in row.values.items():
+            if name not in slot or slot[name][0] <= rank:
+                slot[name] = (rank, value)
+        if time is not None:
+            self._extra_times[key] = time
+
+    # -- following -----------------------------------------------------------------------------------------------
+
+    def append(self, row: LogRow, time: float | None) -> bool:
+        """Add the next row of the primary source. False: rows before were dropped, build anew."""
+        if time is None and row.step is not None:
+            time = self._extra_times.get((row.step, row.kind))
+        if not self.timeline.add(row, time):
+            return False
+        self._extend(row)
+        return True
+
+    def enrich_tail(self, kind: SourceKind, rows: Iterable[tuple[LogRow, float | None]]) -> bool:
+        """Add rows of another source that came after all it told before. False: they change the past, build anew."""
+        for row, time in rows:
+            if row.step is None:
+                continue
+            ours = self._at(row.step, group(row))
+            if ours is None:
+                self._remember(kind, row.step, row, time)
+                continue
+            if agrees(ours, row) is False:
+                continue
+            self._remember(kind, row.step, row, time)
+            for name, value in row.values.items():
+                mine = ours.values.get(name)
+                if mine is not None:
+                    if RANK[kind] > self._rank and mine != value:
+                        return False
+                    continue
+                series = self.series.get(name)
+                if series is None:
+                    series = self.series[name] = Series(name)
+                if series.last_step is not None and series.last_step >= row.step:
+                    if series.at(row.step) == value:
+                        continue
+                    return False
+                self._put(series, row.step, value)
+        return True
+
+    def _at(self, step: int, kind: str) -> LogRow | None:
+        rows = self.timeline.rows
+        index = bisect_left(rows, step, key=lambda row: row.step or 0)
+        while index < len(rows) and rows[index].step == step:
+            if group(rows[index]) == kind:
+                return rows[index]
+            index += 1
+        return None
+
+    # -- series --------------------------------------------------------------------------------------------------
+
+    def _extend(self, row: LogRow) -> None:
+        if row.step is None:
+            self.ordinal = True
+            self._count += row.kind == "train"
+            x = float(max(1, self._count))
+        else:
+            x = float(row.step)
+        values: Mapping[str, float] = row.values
+        if row.step is not None and (slot := self._extras.get((row.step, group(row)))) is not None:
+            merged = {name: value for name, (_, value) in slot.items()}
+            merged.update({name: v for name, v in values.items() if name not in slot or slot[name][0] < self._rank})
+            values = merged
+        for name, value in values.items():
+            series = self.series.get(name)
+            if series is None:
+                series = self.series[name] = Series(name)
+            elif row.kind == "mark" and series.last_step == x:
+                # The summary row after an evaluation that has told its metrics itself.
+                continue
+            self._put(series, x, value)
+        if row.epoch is not None and row.kind == "train":
+            series = self.series.get("epoch")
+            if series is None:
+                series = self.series["epoch"] = Series("epoch")
+            self._put(series, x, row.epoch)
+
+    def _put(self, series: Series, x: float, value: float) -> None:
+        if series.last_step == x:
+            # The same event twice (a summary after an evaluation, two partial rows, two writers): the last one wins.
+            series.replace_last(value)
+        else:
+            series.append(x, value)
+        if series.name == "eval_loss":
+            derived = self.series.get("perplexity")
+            if derived is None:
+                derived = self.series["perplexity"] = Series("perplexity")
+            self._put(derived, x, perplexity(value))
+
+
+def perplexity(eval_loss: float) -> float:
+    """exp(eval_loss), infinite where that overflows (as LLaMA-Factory's pt workflow does)."""
+    try:
+        return math.exp(eval_loss)
+    except OverflowError:
+        return math.inf
+
+
+def _step_offset(table: Table, index: Mapping[Key, LogRow]) -> int:
+    """PPO's trainer_state.json counts steps from 0 where its log counts from 1 (observed.md)."""
+    if table.kind != "state" or not any("reward" in row.values for row in table.rows[:3]):
+        return 0
+
+    def matches(offset: int) -> int:
+        pairs = ((index.get(((row.step or 0) + offset, group(row))), row) for row in table.rows)
+        return sum(1 for ours, row in pairs if ours is not None and agrees(ours, row))
+
+    return 1 if matches(1) > matches(0) else 0

@@ -1,0 +1,1 @@
+"""Run and judgement -> one versioned document, for people and for programs."""

@@ -1,0 +1,272 @@
+"""What a run is doing and how far it is, told from its files and the clock alone (design 3).
+
+Every function takes ``now`` (Unix seconds): the same run asked for another moment gives that moment's answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from lora_tui.formats.records import Failure
+
+if TYPE_CHECKING:
+    from lora_tui.run import Run
+
+StateName = Literal["waiting", "running", "evaluating", "stalled", "interrupted", "failed", "stopped", "finished"]
+
+SLACK_S = 2.0
+"""Two file times this close say nothing about order: clocks of file systems are coarse, and a new attempt needs
+longer than this to import its libraries."""
+STALL_S, STALL_R = 300.0, 10.0
+CUT_S, CUT_R = 900.0, 60.0
+LEAST_R = 5.0
+PHASE_S, PHASE_FACTOR = 300.0, 3.0
+AFTER_TRAINING_S = 60.0
+
+SETUP_PHASES = frozenset({"starting", "loading_data", "converting", "tokenizing", "loading_model", "resuming"})
+QUIET_PHASES = frozenset({"evaluating", "saving", "predicting", "scoring"})
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a run is doing."""
+
+    state: StateName
+    phase: str | None = None
+    """training, evaluating, saving, predicting or scoring; before the first row also what the console says:
+    starting, loading_data, converting, tokenizing, loading_model, resuming."""
+    done: int | None = None
+    """Progress inside the phase (batches, examples, shards), with ``total``, where a log tells it."""
+    total: int | None = None
+    since: float | None = None
+    """Unix time of the last sign of life, which is also when a silence began or the run ended."""
+    silent_s: float | None = None
+    """Seconds between ``since`` and now."""
+    usual_s: float | None = None
+    """How long this phase, or a pause between two rows, usually takes in this run, if known."""
+    failure: Failure | None = None
+
+    @property
+    def live(self) -> bool:
+        """Something may still come, so the clock matters."""
+        return self.state in ("waiting", "running", "evaluating", "stalled")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the run is. ``unit`` is "steps", or "batches" in a job that only evaluates or predicts."""
+
+    step: int | None = None
+    total_steps: int | None = None
+    fraction: float | None = None
+    """0..1"""
+    epoch: float | None = None
+    total_epochs: float | None = None
+    elapsed_s: float | None = None
+    """Sum over all segments."""
+    remaining_s: float | None = None
+    finish_at: float | None = None
+    """Unix time."""
+    steps_per_s: float | None = None
+    tokens_per_s: float | None = None
+    segments: int = 1
+    unit: Literal["steps", "batches"] = "steps"
+    steps_at_risk: int | None = None
+    """Steps since the last complete checkpoint, which a kill would lose now."""
+
+
+def status_of(run: Run, now: float) -> Status:
+    """The state of ``run`` at the Unix time ``now``."""
+    since = run.activity
+    base = Status("waiting", since=since, silent_s=max(0.0, now - since) if since is not None else None)
+    ended = _ended_by_console(run)
+    if ended is not None:
+        cut = ended.kind in ("interrupted", "terminated")
+        return replace(base, state="interrupted" if cut else "failed", phase=ended.during, failure=ended)
+    if (setup := _new_attempt(run, base)) is not None:
+        return setup
+    if run.timeline.rows and not run.log_deleted:
+        return _training(run, base)
+    if run.log_deleted:
+        return _waiting(run, base)
+    if run.job_rows or run.results():
+        return _job(run, base)
+    return _waiting(run, base)
+
+
+def _ended_by_console(run: Run) -> Failure | None:
+    """The failure that a console log tells, unless rows or results came after it."""
+    console = run.console
+    if console is None or console.failure is None:
+        return None
+    latest = max([t for t in (run.last_row_time, run.last_job_time, run.results_time) if t is not None], default=None)
+    if latest is not None and run.console_time < latest - SLACK_S:
+        return None
+    return console.failure
+
+
+def _new_attempt(run: Run, base: Status) -> Status | None:
+    """A console log younger than every row and result that is still before its first step: the next attempt."""
+    console = run.console
+    if console is None or console.phase is None or console.phase.code not in SETUP_PHASES:
+        return None
+    latest = max([t for t in (run.last_row_time, run.last_job_time, run.results_time) if t is not None], default=None)
+    if latest is None or run.console_time <= latest + SLACK_S:
+        return None
+    return _waiting(run, base)
+
+
+def _silence(base: Status, run: Run, quiet: Status | None) -> Status:
+    """Running, or ``quiet`` while a silence is by design, or stalled or interrupted after too long a one."""
+    silent = base.silent_s or 0.0
+    gap = run.timeline.median_gap() or run.checkpoint_gap()
+    r = max(gap or 0.0, run.timeline.longest_gap, LEAST_R)
+    if quiet is not None and silent <= max(PHASE_S, PHASE_FACTOR * (quiet.usual_s or 0.0)):
+        return quiet
+    if silent > max(CUT_S, CUT_R * r):
+        return replace(base, state="interrupted", phase="training", usual_s=gap)
+    if silent > max(STALL_S, STALL_R * r):
+        return replace(base, state="stalled", phase="training", usual_s=gap)
+    if quiet is not None:
+        return quiet
+    return replace(base, state="running", phase="training", usual_s=gap)
+
+
+def _waiting(run: Run, base: Status) -> Status:
+    console = run.console
+    if console is not None and console.phase is not None:
+        phase = console.phase
+        base = replace(base, phase=phase.code, done=phase.done, total=phase.total)
+    if console is None or base.silent_s is None:
+        # Without a console nothing moves before the first row, which comes after logging_steps.
+        return base
+    if base.silent_s > CUT_S:
+        return replace(base, state="interrupted")
+    return replace(base, state="stalled") if base.silent_s > STALL_S else base
+
+
+def _training(run: Run, base: Status) -> Status:
+    last = run.timeline.rows[-1]
+    total = run.total_steps
+    reached = total is not None and last.step is not None and last.step >= total
+    if run.producer == "llamafactory-v1":
+        return replace(base, state="finished") if reached else _silence(base, run, None)
+    ended = run.checkpoint_reached_end() if run.is_plain_trainer else (last.kind == "mark" or reached) and run.closed
+    if not ended:
+        return _silence(base, run, _quiet_in_training(run, base, reached or last.kind == "mark"))
+    outcome = replace(base, state="finished" if reached or run.is_plain_trainer else "stopped")
+    if (job := _job_after_training(run, base)) is not None:
+        return job
+    train = run.results().get("train")
+    silent = base.silent_s or 0.0
+    console = _console_phase(run, base)
+    if console is not None and console.phase != "saving" and run.console_time > run.card_time:
+        if silent <= max(PHASE_S, PHASE_FACTOR * (console.usual_s or 0.0)):
+            return console
+    elif train is not None and not train.stale and silent <= AFTER_TRAINING_S and run.card_time <= train.mtime:
+        pending = run.timeline.eval_s is not None and "eval" not in _fresh_results(run)
+        return replace(base, state="evaluating", phase="evaluating" if pending else "predicting")
+    return outcome
+
+
+def _fresh_results(run: Run) -> set[str]:
+    return {split for split, result in run.results().items() if not result.stale}
+
+
+def _quiet_in_training(run: Run, base: Status, at_end: bool) -> Status | None:
+    """The phase in which a silence now is by design, or ``None``."""
+    console = _console_phase(run, base)
+    if console is not None:
+        return console
+    last = run.timeline.rows[-1]
+    if at_end:
+        return replace(base, state="evaluating", phase="saving")
+    if last.step is None:
+        return None
+    if last.kind == "train" and run.evaluates_at(last.step):
+        return replace(base, state="evaluating", phase="evaluating", usual_s=run.eval_length())
+    if run.saves_at(last.step) and not run.has_complete_checkpoint(last.step):
+        return replace(base, state="evaluating", phase="saving")
+    return None
+
+
+def _console_phase(run: Run, base: Status) -> Status | None:
+    """A quiet phase that a console log announces, if the log is not older than the last row."""
+    console = run.console
+    if console is None or console.phase is None or console.phase.code not in QUIET_PHASES:
+        return None
+    latest = max([t for t in (run.last_row_time, run.last_job_time) if t is not None], default=None)
+    if latest is not None and run.console_time < latest - SLACK_S:
+        return None
+    phase = console.phase
+    usual = run.eval_length() if phase.code == "evaluating" else None
+    return replace(base, state="evaluating", phase=phase.code, done=phase.done, total=phase.total, usual_s=usual)
+
+
+def _job_after_training(run: Run, base: Status) -> Status | None:
+    """An eval-only or predict job in the directory of a training that has ended, while its results are to come."""
+    if not run.job_rows or not run.job_is_last or run.job_done():
+        return None
+    job = _job(run, base)
+    return job if job.state == "evaluating" else None
+
+
+def _job(run: Run, base: Status) -> Status:
+    """A job that only evaluates or predicts."""
+    if run.job_done():
+        return replace(base, state="finished")
+    progress = run.job_progress()
+    done, total = progress if progress is not None else (None, None)
+    phase = run.job_phase()
+    if phase == "predicting" and done is not None and done == total:
+        phase = "scoring"
+    length = run.job_length_s()
+    quiet = replace(base, state="evaluating", phase=phase, done=done, total=total, usual_s=length)
+    silent = base.silent_s or 0.0
+    if silent <= max(PHASE_S, PHASE_FACTOR * (length or 0.0)):
+        return quiet
+    return replace(quiet, state="interrupted" if silent > max(CUT_S, CUT_R * LEAST_R) else "stalled")
+
+
+def progress_of(run: Run, now: float) -> Progress:
+    """How far ``run`` is at the Unix time ``now``."""
+    timeline = run.timeline
+    if not timeline.rows:
+        job = run.job_progress()
+        if job is None:
+            return Progress(total_steps=run.total_steps, unit="steps")
+        done, total = job
+        fraction = min(1.0, done / total) if total else None
+        return Progress(done, total, fraction, elapsed_s=run.job_length_s(), unit="batches")
+    last = timeline.rows[-1]
+    total_steps, step = run.total_steps, last.step
+    fraction = min(1.0, step / total_steps) if step is not None and total_steps else None
+    epoch = run.epoch
+    whole = epoch is not None and step and total_steps
+    steps_per_s, tokens_per_s = timeline.rate()
+    status = status_of(run, now)
+    remaining = finish_at = None
+    if status.state in ("running", "evaluating") and step is not None and total_steps and step < total_steps:
+        pace, _ = timeline.rate(whole_segment=True)
+        pace = pace or steps_per_s
+        if pace:
+            remaining = (total_steps - step) / pace
+            seen = run.last_row_time
+            if status.state == "running" and seen is not None:
+                remaining = max(0.0, remaining - max(0.0, now - seen))
+            finish_at = now + remaining
+    return Progress(
+        step=step,
+        total_steps=total_steps,
+        fraction=fraction,
+        epoch=epoch,
+        total_epochs=epoch * total_steps / step if whole and epoch and total_steps and step else None,
+        elapsed_s=timeline.elapsed_s(),
+        remaining_s=remaining,
+        finish_at=finish_at,
+        steps_per_s=steps_per_s,
+        tokens_per_s=tokens_per_s,
+        segments=len(timeline.segments),
+        steps_at_risk=run.steps_at_risk() if status.state not in ("finished", "stopped") else 0,
+    )

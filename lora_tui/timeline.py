@@ -1,0 +1,180 @@
+"""The rows of one training in the order of its steps: segments, what a resume threw away, clocks and intervals.
+
+Design 3: training rows are those with a step above 0 that are no progress of an eval-only or predict job. They split
+into segments where the step or the elapsed time goes back; a segment that starts at step s drops all earlier rows with
+a step of s or more, as the trainer itself does when it resumes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+from lora_tui.formats.records import LogRow
+
+RECENT = 200
+"""Intervals that the median looks back on."""
+WINDOW_ROWS = 20
+"""Rows over which the present speed is taken, more if they span less than MIN_SPAN_S."""
+MIN_SPAN_S = 10.0
+"""Clocks in the files count whole seconds: a shorter span says nothing about speed (design 3)."""
+
+
+@dataclass
+class Segment:
+    """One process' part of the training. Clocks are seconds, ``None`` where the producer writes none."""
+
+    first_step: int | None
+    first_elapsed: float | None = None
+    last_elapsed: float | None = None
+    first_time: float | None = None
+    last_time: float | None = None
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds of training: the producer's own clock, else from first to last row."""
+        if self.last_elapsed is not None:
+            return self.last_elapsed
+        if self.first_time is not None and self.last_time is not None:
+            return self.last_time - self.first_time
+        return None
+
+
+class Timeline:
+    """Training rows of one source. ``add`` returns False where rows before were dropped, so that a reader of ``rows``
+    that follows along must start over."""
+
+    def __init__(self) -> None:
+        self.rows: list[LogRow] = []
+        self.times: list[float | None] = []
+        """Unix time of each row where it is known."""
+        self.segments: list[Segment] = []
+        self.starts: list[int] = []
+        """Index in ``rows`` at which each segment starts; rows dropped by a later segment are accounted for."""
+        self.longest_gap = 0.0
+        """Longest silence that the present segment survived, seconds."""
+        self._gaps: deque[float] = deque(maxlen=RECENT)
+        self._train_gaps: deque[float] = deque(maxlen=RECENT)
+        self.eval_s: float | None = None
+        """Length of the last evaluation: from the training row to the evaluation's row at the same step."""
+
+    @property
+    def last(self) -> LogRow | None:
+        """The last row that remains."""
+        return self.rows[-1] if self.rows else None
+
+    @property
+    def last_time(self) -> float | None:
+        """When it was written (Unix seconds), if that is known."""
+        return self.times[-1] if self.times else None
+
+    def add(self, row: LogRow, time: float | None) -> bool:
+        """Append one training row, seen or written at ``time``."""
+        kept = True
+        segment = self.segments[-1] if self.segments else None
+        before = self.last
+        if segment is None or (before is not None and self._goes_back(before, segment, row)):
+            if self.rows and row.step is not None:
+                kept = self._drop_from(row.step)
+            segment = Segment(row.step, row.elapsed_s, row.elapsed_s, time, time)
+            self.segments.append(segment)
+            self.starts.append(len(self.rows))
+            self.longest_gap = 0.0
+            self._gaps.clear()
+            self._train_gaps.clear()
+        elif before is not None:
+            self._note_gap(segment, before, row, time)
+        if row.elapsed_s is not None:
+            segment.last_elapsed = row.elapsed_s
+        if time is not None:
+            segment.last_time = time
+        self.rows.append(row)
+        self.times.append(time)
+        return kept
+
+    def _goes_back(self, before: LogRow, segment: Segment, row: LogRow) -> bool:
+        if row.step is not None and before.step is not None and row.step < before.step:
+            return True
+        clock = segment.last_elapsed
+        return row.elapsed_s is not None and clock is not None and row.elapsed_s < clock
+
+    def _drop_from(self, step: int) -> bool:
+        keep = len(self.rows)
+        while keep and (known := self.rows[keep - 1].step) is not None and known >= step:
+            keep -= 1
+        if keep == len(self.rows):
+            return True
+        del self.rows[keep:], self.times[keep:]
+        self.starts = [min(start, keep) for start in self.starts]
+        return False
+
+    def _note_gap(self, segment: Segment, before: LogRow, row: LogRow, time: float | None) -> None:
+        gap: float | None = None
+        if time is not None and segment.last_time is not None and self.times[-1] is not None:
+            gap = time - segment.last_time
+        elif row.elapsed_s is not None and segment.last_elapsed is not None:
+            gap = row.elapsed_s - segment.last_elapsed
+        if gap is None or gap < 0:
+            return
+        self.longest_gap = max(self.longest_gap, gap)
+        self._gaps.append(gap)
+        if row.step == before.step:
+            if row.kind == "eval" or row.kind == "mark":
+                self.eval_s = gap
+        elif row.kind == "train" and before.kind == "train":
+            self._train_gaps.append(gap)
+
+    def median_gap(self) -> float | None:
+        """Median seconds between two rows of the present segment, evaluations left out where possible."""
+        gaps = self._train_gaps or self._gaps
+        return median(gaps) if gaps else None
+
+    def elapsed_s(self) -> float | None:
+        """Seconds of training over all segments."""
+        known = [s.duration for s in self.segments if s.duration is not None]
+        return math.fsum(known) if known else None
+
+    def _span(self, first: int, end: int) -> tuple[float, float] | None:
+        """Seconds between two rows, and the least span that their clocks can carry."""
+        a, b = self.times[first], self.times[end]
+        if a is not None and b is not None:
+            return b - a, 1.0
+        c, d = self.rows[first].elapsed_s, self.rows[end].elapsed_s
+        return (d - c, MIN_SPAN_S) if c is not None and d is not None else None
+
+    def rate(self, whole_segment: bool = False) -> tuple[float | None, float | None]:
+        """Steps and tokens per second inside the present segment: over the last rows, or over all of it (pauses for
+        evaluations and saves counted in). ``None`` where the clocks are too coarse for an answer."""
+        if not self.rows:
+            return None, None
+        first, end = self.starts[-1], len(self.rows) - 1
+        if not whole_segment:
+            index = end - WINDOW_ROWS
+            while index > first and ((span := self._span(index, end)) is None or span[0] < MIN_SPAN_S):
+                index -= 1
+            first = max(first, index)
+        span = self._span(first, end) if first < end else None
+        if span is None or span[0] < span[1]:
+            return None, None
+        a, b = self.rows[first], self.rows[end]
+        if a.step is None or b.step is None or b.step <= a.step:
+            return None, None
+        tokens_a, tokens_b = a.values.get("total_tokens"), b.values.get("total_tokens")
+        tokens = tokens_b - tokens_a if tokens_a is not None and tokens_b is not None else 0.0
+        return (b.step - a.step) / span[0], tokens / span[0] if tokens > 0 else None
+
+
+def is_training(row: LogRow) -> bool:
+    """Design 3: no progress row of an eval-only or predict job, and a step above 0 (or none at all)."""
+    return row.kind != "progress" and (row.step is None or row.step > 0)
+
+
+def build(rows: Iterable[tuple[LogRow, float | None]]) -> Timeline:
+    """A timeline of rows with their times."""
+    timeline = Timeline()
+    for row, time in rows:
+        timeline.add(row, time)
+    return timeline

@@ -1,0 +1,402 @@
+"""The terminal app: one screen of panes over the runs that a follower reads in a thread."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.worker import get_current_worker
+
+from lora_tui.locale import Words
+from lora_tui.tui import theme
+from lora_tui.tui.cockpit import Cockpit
+from lora_tui.tui.desk import Desk
+from lora_tui.tui.keys import COMMANDS, commands_of
+from lora_tui.tui.messages import BatchRead, ReadingFailed
+from lora_tui.tui.options import AppOptions
+from lora_tui.tui.pace import Pace
+from lora_tui.tui.pane import Pane
+from lora_tui.tui.widgets.pages import PagePane
+
+if TYPE_CHECKING:
+    from lora_tui.follow import Follower
+    from lora_tui.workspace import Workspace
+
+READ_S = 0.1
+"""Seconds of parsing in one turn of the reading thread."""
+BUSY = 10
+"""Messages waiting in the app above which the reading thread holds back."""
+DOUBLE_S = 0.6
+"""Within this time a second g follows the first."""
+
+
+class LoraTuiApp(App[int]):
+    """``lora-tui watch``."""
+
+    TITLE = "lora-tui"
+    CSS = "Screen { background: $lora-page; color: $lora-text; layers: base; }"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key, command.action, command.code, id=f"{command.code}.{key}", priority=key in ("tab", "shift+tab"))
+        for command in COMMANDS
+        for key in command.keys
+    ]
+
+    def __init__(self, workspace: Workspace, follower: Follower | None, options: AppOptions) -> None:
+        self.desk = Desk(workspace, options)
+        super().__init__()
+        self.follower = follower
+        self.options = options
+        for each in theme.themes():
+            self.register_theme(each)
+        self.theme = "ansi" if "NO_COLOR" in os.environ else options.theme
+        self._cockpit = Cockpit(self.desk)
+        self._numbers = Pace(0.25, 0.25)
+        self._charts = Pace(2.0, 0.25)
+        self._number_timer: Timer | None = None
+        self._chart_timer: Timer | None = None
+        self._clock_timer: Timer | None = None
+        self._g_at = float("-inf")
+        self._complete = False
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return theme.defaults()
+
+    def compose(self) -> ComposeResult:
+        self.desk.settle()
+        self._restyle()
+        yield self._cockpit
+
+    def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, lambda _: self._on_theme())
+        self._catch_signals()
+        self.call_after_refresh(self._after_first_frame)
+
+    def _after_first_frame(self) -> None:
+        """Everything that the first frame can do without."""
+        self.desk.judging = True
+        self._renew(charts=False)
+        self._clock_timer = self.set_interval(1.0, self._tick, pause=True)
+        self._wind_clock()
+        if self.follower is not None:
+            self.run_worker(self._read_forever, name="reader", group="reader", thread=True)
+
+    def _catch_signals(self) -> None:
+        """A hang-up or a polite kill must leave the terminal as it was."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):
+            if number is None:
+                continue
+            try:
+                loop.add_signal_handler(number, self.exit, 0)
+            except (NotImplementedError, RuntimeError, ValueError):
+                continue
+
+    def on_unmount(self) -> None:
+        if self.follower is not None:
+            self.follower.wake()
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _read_forever(self) -> None:
+        """The reading thread: wait, read a little, post what was found. Touches nothing that is drawn."""
+        follower, worker = self.follower, get_current_worker()
+        assert follower is not None
+        try:
+            follower.start_watching()
+            while not worker.is_cancelled:
+                if self.message_queue_size > BUSY:
+                    time.sleep(0.02)
+                    continue
+                if not follower.wait(60.0) or worker.is_cancelled:
+                    continue
+                try:
+                    batch = follower.read(READ_S)
+                except OSError as error:
+                    self.post_message(ReadingFailed(str(error)))
+                    time.sleep(1.0)
+                    continue
+                if (batch.runs or batch.notes or batch.complete) and not self.post_message(BatchRead(batch)):
+                    return
+        finally:
+            follower.close()
+
+    def on_batch_read(self, message: BatchRead) -> None:
+        batch = message.batch
+        changed = self.desk.workspace.apply(batch)
+        first_complete = batch.complete and not self._complete
+        self._complete = self._complete or batch.complete
+        if self.desk.trouble and batch.runs:
+            self.desk.trouble = ""
+        if changed or batch.runs:
+            before = self.desk.selected
+            self.desk.settle()
+            now = time.monotonic()
+            number_wait = self._numbers.came(now)
+            mine = self.desk.selected in changed or before is not self.desk.selected
+            if mine:
+                chart_wait = self._charts.came(now)
+                if chart_wait <= 0:
+                    self._stop(self._chart_timer)
+                    self._chart_timer = None
+                    self._renew(charts=True)
+                    self._wind_clock()
+                    if first_complete:
+                        self._all_read()
+                    return
+                if self._chart_timer is None:
+                    self._chart_timer = self.set_timer(chart_wait, self._chart_due)
+            if number_wait <= 0:
+                self._renew(charts=False)
+            elif self._number_timer is None:
+                self._number_timer = self.set_timer(number_wait, self._number_due)
+            self._wind_clock()
+        if first_complete:
+            self._all_read()
+
+    def on_reading_failed(self, message: ReadingFailed) -> None:
+        self.desk.trouble = message.error
+        self._renew(charts=False)
+
+    def _all_read(self) -> None:
+        if self.options.screenshot is not None:
+            self.call_after_refresh(self.save_picture)
+
+    def save_picture(self) -> None:
+        """Write the screen as SVG where the options say, and leave."""
+        path = self.options.screenshot
+        if path is not None:
+            from lora_tui.tui.picture import widen
+
+            path.write_text(widen(self.export_screenshot(title="lora-tui")), encoding="utf-8")
+        self.exit(0)
+
+    # -- painting ------------------------------------------------------------------------------------------------
+
+    def _renew(self, charts: bool) -> None:
+        self.desk.tick()
+        now = time.monotonic()
+        self._numbers.painted(now)
+        self._stop(self._number_timer)
+        self._number_timer = None
+        if charts:
+            self._charts.painted(now)
+        self._cockpit.renew(charts)
+
+    @staticmethod
+    def _stop(timer: Timer | None) -> None:
+        if timer is not None:
+            timer.stop()
+
+    def _number_due(self) -> None:
+        self._number_timer = None
+        self._renew(charts=False)
+
+    def _chart_due(self) -> None:
+        self._chart_timer = None
+        self._renew(charts=True)
+
+    def _wind_clock(self) -> None:
+        """The clock runs only while a run may go on: a finished run left open costs nothing."""
+        if self._clock_timer is None:
+            return
+        if self.desk.any_live():
+            self._clock_timer.resume()
+        else:
+            self._clock_timer.pause()
+
+    def _tick(self) -> None:
+        self._renew(charts=False)
+        self._wind_clock()
+
+    def _restyle(self) -> None:
+        self.desk.palette = theme.Palette(self.theme_variables, self.current_theme.ansi)
+        self.desk.theme = self.theme
+
+    def _on_theme(self) -> None:
+        self._restyle()
+        self._repaint()
+
+    def _repaint(self) -> None:
+        self._renew(charts=True)
+
+    # -- actions -------------------------------------------------------------------------------------------------
+
+    def action_select(self, index: int) -> None:
+        """Select the run at a place of the list."""
+        desk, runs = self.desk, self.desk.runs
+        if not runs:
+            return
+        run = runs[max(0, min(index, len(runs) - 1))]
+        desk.focus = "runs"
+        if run is not desk.selected:
+            desk.selected = run
+            desk.card = desk.finding = 0
+        self._renew(charts=True)
+
+    def action_walk(self, by: int) -> None:
+        """The next or previous run, from any page."""
+        focus = self.desk.focus
+        self.action_select(self.desk.index + by)
+        self.desk.focus = focus
+        self._renew(charts=False)
+
+    def action_move(self, by: int) -> None:
+        """Down or up in what has the focus."""
+        desk = self.desk
+        if desk.page != "overview":
+            self._page.scroll_lines(by)
+        elif desk.focus == "cards":
+            desk.card = max(0, min(desk.card + by, self._count("cards") - 1))
+            self._renew(charts=False)
+        elif desk.focus == "findings":
+            desk.finding = max(0, min(desk.finding + by, self._count("findings") - 1))
+            self._renew(charts=False)
+        else:
+            self.action_select(desk.index + by)
+
+    def action_leap(self, by: int) -> None:
+        """Half a screen down or up."""
+        self.action_move(by * max(1, self.size.height // (2 if self.desk.page != "overview" else 6)))
+
+    def action_top(self) -> None:
+        """To the first, on the second g."""
+        now = time.monotonic()
+        if now - self._g_at <= DOUBLE_S:
+            self._g_at = float("-inf")
+            self.action_move(-1_000_000)
+        else:
+            self._g_at = now
+
+    @property
+    def _page(self) -> PagePane:
+        return self.query_one("#page", PagePane)
+
+    def _count(self, what: str) -> int:
+        view = self.desk.current()
+        if view is None:
+            return 0
+        if what == "findings":
+            return len(view.judgement.findings)
+        return len({zone.action for zone in self.query_one("#cards", Pane).zones})
+
+    def action_focus(self, by: int) -> None:
+        """Under 100 columns the drawer, otherwise the next pane that can be walked through."""
+        desk = self.desk
+        if desk.page != "overview":
+            return
+        ring = [name for name in ("runs", "cards", "findings") if name in self._cockpit.places(self.size)]
+        if "runs" not in ring and len(desk.runs) > 1:
+            desk.drawer, desk.focus = True, "runs"
+        elif desk.drawer:
+            desk.drawer, desk.focus = False, "runs"
+        elif ring:
+            place = ring.index(desk.focus) if desk.focus in ring else -1
+            desk.focus = ring[(place + by) % len(ring)]
+        self._renew(charts=False)
+
+    def action_card(self, index: int) -> None:
+        """Focus a card; once more explains it."""
+        self._point("cards", "card", index)
+
+    def action_finding(self, index: int) -> None:
+        """Focus a finding; once more explains it."""
+        self._point("findings", "finding", index)
+
+    def _point(self, focus: str, field: str, index: int) -> None:
+        desk = self.desk
+        if desk.focus == focus and getattr(desk, field) == index:
+            self.action_open()
+            return
+        desk.focus = focus
+        setattr(desk, field, index)
+        self._renew(charts=False)
+
+    def action_open(self) -> None:
+        """Close the drawer over the chosen run, or explain the card or finding in focus."""
+        desk = self.desk
+        if desk.drawer:
+            desk.drawer = False
+            self._renew(charts=False)
+        elif desk.page == "overview" and desk.focus in ("cards", "findings"):
+            from lora_tui.tui.screens.explain import explain
+
+            screen = explain(desk)
+            if screen is not None:
+                self.push_screen(screen)
+        elif desk.page == "overview":
+            self.action_focus(1)
+
+    def action_back(self) -> None:
+        """One layer back; never quits."""
+        desk = self.desk
+        if desk.drawer:
+            desk.drawer = False
+        elif desk.focus != "runs":
+            desk.focus = "runs"
+        elif desk.page != "overview":
+            desk.page = "overview"
+        self._renew(charts=False)
+
+    def action_page(self, page: str) -> None:
+        """Show a page."""
+        if not self.desk.runs:
+            return
+        self.desk.page = page
+        self.desk.drawer = False
+        self.desk.focus = "runs"
+        self._renew(charts=False)
+
+    def action_language(self) -> None:
+        """English or Chinese, kept for the next time."""
+        desk = self.desk
+        desk.lang = "zh" if desk.lang == "en" else "en"
+        desk.words = Words(desk.lang)
+        self.options.keep("lang", desk.lang)
+        self._repaint()
+
+    def action_theme(self) -> None:
+        """The next theme, kept for the next time."""
+        names = theme.NAMES
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+        self.options.keep("theme", self.theme)
+
+    def action_help(self) -> None:
+        """The keys of this place."""
+        from lora_tui.tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.desk))
+
+    async def action_quit(self) -> None:
+        """Leave the terminal as it was."""
+        self.exit(0)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every action, and every run by name, for the palette."""
+        words = self.desk.words
+        for command in commands_of(self.desk.page):
+            if command.code == "palette":
+                continue
+            yield SystemCommand(
+                words.t(f"keys.{command.code}"), command.shown or command.keys[0], self._runner(command.action)
+            )
+
+    def _runner(self, action: str):  # type: ignore[no-untyped-def]
+        async def run() -> None:
+            await self.run_action(action)
+
+        return run

@@ -1,0 +1,158 @@
+"""What the panes look at: the runs, the one selected, the words, the clock. Changed by the app alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lora_tui.insight.model import Judgement
+from lora_tui.locale import Words
+from lora_tui.run import Progress, ResultSet, Run, Status
+from lora_tui.tui.lines import Line
+from lora_tui.tui.options import AppOptions
+from lora_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lora_tui.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run as it looks now."""
+
+    run: Run
+    now: float
+    status: Status
+    progress: Progress
+    judgement: Judgement
+
+    @property
+    def results(self) -> Mapping[str, ResultSet]:
+        return self.run.results()
+
+
+_OPEN, _CLOSE = "\x01", "\x02"
+"""Around values inside a text of the catalogue; cleaned text from files never holds them."""
+NOTHING_JUDGED = Judgement()
+JUDGED_FOR_S = 30.0
+"""A judgement of a live run may depend on the clock; it is made anew after this time."""
+
+
+class Desk:
+    """The state behind the screen."""
+
+    def __init__(self, workspace: Workspace, options: AppOptions) -> None:
+        self.workspace = workspace
+        self.options = options
+        self.words = Words(options.lang)
+        self.lang = options.lang
+        self.ascii = options.glyphs == "ascii"
+        self.palette = Palette({}, False)
+        self.theme = ""
+        self.page = "overview"
+        self.drawer = False
+        self.focus = "runs"
+        self.card = 0
+        self.finding = 0
+        self.selected: Run | None = None
+        self.notes: tuple[str, ...] = ()
+        self.trouble = ""
+        self.ready = False
+        """Everything that was there at the start has been read."""
+        self.now = options.clock()
+        self.judging = False
+        """False until the first frame is out: only the selected run is judged for it."""
+        self.places: frozenset[str] = frozenset()
+        """Names of the panes that are seen."""
+        self.chart_stamp = 0
+        """Grows when the curves are to be drawn anew."""
+        self._views: dict[object, tuple[int, float, RunView]] = {}
+        self._judged: dict[object, tuple[object, float, Judgement]] = {}
+
+    @property
+    def look(self) -> tuple[object, ...]:
+        """What every drawing depends on apart from the data."""
+        return (self.theme, self.lang)
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, newest first."""
+        return self.workspace.runs
+
+    @property
+    def index(self) -> int:
+        """Place of the selected run in the list."""
+        return next((i for i, run in enumerate(self.runs) if run is self.selected), 0)
+
+    def tick(self) -> None:
+        """Take the time for everything that is drawn next."""
+        self.now = self.options.clock()
+
+    def settle(self) -> None:
+        """Make sure that a run that exists is selected."""
+        runs = self.runs
+        if self.selected is not None and any(run is self.selected for run in runs):
+            return
+        wanted = self.options.run
+        self.selected = next((run for run in runs if wanted and wanted in (run.name, str(run.path))), None)
+        if self.selected is None and runs:
+            self.selected = runs[0]
+
+    def view(self, run: Run, judge: bool = True) -> RunView:
+        """The run as it looks now; made anew only if the run or, for a live one, the clock moved."""
+        kept = self._views.get(run.path)
+        if kept is not None and kept[0] == run.revision:
+            old = kept[2]
+            fresh = kept[1] == self.now or not old.status.live
+            if fresh and old.run is run and (not judge or old.judgement is not NOTHING_JUDGED):
+                return old
+        status = run.status(self.now)
+        view = RunView(run, self.now, status, run.progress(self.now), self._judge(run, status) if judge else NOTHING_JUDGED)
+        self._views[run.path] = (run.revision, self.now, view)
+        return view
+
+    def current(self) -> RunView | None:
+        """The selected run as it looks now."""
+        return self.view(self.selected) if self.selected is not None else None
+
+    def any_live(self) -> bool:
+        """Some run may still go on, so the clock matters."""
+        return any(self.status(run).live for run in self.runs)
+
+    def status(self, run: Run) -> Status:
+        """The run's state alone, which is cheap."""
+        kept = self._views.get(run.path)
+        if kept is not None and kept[0] == run.revision and (kept[1] == self.now or not kept[2].status.live):
+            return kept[2].status
+        return self.view(run, judge=False).status
+
+    def _judge(self, run: Run, status: Status) -> Judgement:
+        key = (run.revision, status.state)
+        kept = self._judged.get(run.path)
+        if kept is not None and kept[0] == key and (not status.live or abs(self.now - kept[1]) < JUDGED_FOR_S):
+            return kept[2]
+        from lora_tui.insight import judge
+
+        made = judge(run, self.now)
+        self._judged[run.path] = (key, self.now, made)
+        return made
+
+    # -- words ---------------------------------------------------------------------------------------------------
+
+    def phrase(self, key: str, role: str = "text", label: str = "muted", count: int | None = None, **params: str) -> Line:
+        """A sentence of the catalogue as a line: what was put into it in one role, its own words in another."""
+        marked = {name: f"{_OPEN}{value}{_CLOSE}" for name, value in params.items()}
+        if count is not None:
+            text = self.words.n(key, count, n=f"{_OPEN}{count}{_CLOSE}", **marked)
+        else:
+            text = self.words.t(key, **marked)
+        out: Line = []
+        for part in text.split(_OPEN):
+            value, close, rest = part.partition(_CLOSE)
+            if not close:
+                value, rest = "", value
+            out += [(value, role)] if value else []
+            out += [(rest, label)] if rest else []
+        return out

@@ -1,0 +1,177 @@
+"""Lines of styled text: the material every pane is made of. Widths are terminal cells.
+
+A line is a list of spans ``(text, role)``; a role is a name of :mod:`lora_tui.tui.theme`, so a line knows nothing of
+colours and can be compared, tested and cached as plain data. Nothing in it is ever read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lora_tui.text import ELLIPSIS, cell_width, clip
+
+Span = tuple[str, str]
+Line = list[Span]
+
+SENTENCE = 40
+"""Text of more cells than this is worth reading even if its end is cut."""
+
+def width_of(line: Iterable[Span]) -> int:
+    """Cells that the line takes."""
+    return sum(cell_width(text) for text, _ in line)
+
+
+def cut(line: Iterable[Span], width: int) -> Line:
+    """The line cut to at most ``width`` cells."""
+    out: Line = []
+    left = width
+    for text, role in line:
+        cells = cell_width(text)
+        if cells > left:
+            out.append((clip(text, left), role))
+            break
+        out.append((text, role))
+        left -= cells
+    return out
+
+
+def fill(line: Iterable[Span], width: int, role: str = "text") -> Line:
+    """The line cut or padded to exactly ``width`` cells."""
+    out = cut(line, width)
+    gap = width - width_of(out)
+    if gap > 0:
+        out.append((" " * gap, role))
+    return out
+
+
+def spread(left: Iterable[Span], right: Iterable[Span], width: int, role: str = "text", filler: str = " ") -> Line:
+    """``left`` and ``right`` at the two ends of ``width`` cells; where both do not fit, ``left`` is cut."""
+    right = cut(right, width)
+    room = width - width_of(right)
+    out = cut(left, max(0, room - 1) if right else room)
+    gap = room - width_of(out)
+    if gap > 0:
+        out.append((filler * gap, role))
+    return [*out, *right]
+
+
+def joined(parts: Iterable[Sequence[Span]], width: int, gap: Span = ("   ", "text")) -> Line:
+    """As many whole parts as fit in ``width``, in order; a part that does not fit is left out, a long sentence cut."""
+    out: Line = []
+    used = 0
+    for part in parts:
+        if not part:
+            continue
+        cells = width_of(part)
+        lead = cell_width(gap[0]) if out else 0
+        if used + lead + cells > width:
+            room = width - used - lead
+            if out and (cells <= SENTENCE or room < SENTENCE // 2):
+                continue
+            part, cells = cut(part, room), room
+        if out:
+            out.append(gap)
+        out.extend(part)
+        used += lead + cells
+    return out
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """``text`` broken into lines of at most ``width`` cells, between words or wide characters."""
+    lines: list[str] = []
+    line, used = "", 0
+    for word in _words(text):
+        cells = cell_width(word)
+        if used + cells > width and line:
+            lines.append(line.rstrip())
+            line, used = "", 0
+            word = word.lstrip()
+            cells = cell_width(word)
+        while cells > width > 1:
+            head = clip(word, width).removesuffix(ELLIPSIS) or word[0]
+            lines.append(head)
+            word = word[len(head) :]
+            cells = cell_width(word)
+        line += word
+        used += cells
+    if line.strip() or not lines:
+        lines.append(line.rstrip())
+    return lines
+
+
+def _words(text: str) -> Iterable[str]:
+    word = ""
+    for char in text:
+        wide = cell_width(char) > 1
+        if wide or char == " ":
+            # A closing mark must not begin a line.
+            if wide and char in ",。;:!?)」》、":
+                word += char
+                yield word
+                word = ""
+                continue
+            if word:
+                yield word
+            word = char
+            if wide:
+                continue
+        else:
+            if word and cell_width(word[-1]) > 1:
+                yield word
+                word = ""
+            word += char
+    if word:
+        yield word
+
+
+def box(rows: Sequence[Line], width: int, height: int, title: Line, note: Line, role: str = "border") -> list[Line]:
+    """A frame of ``width`` × ``height`` around ``rows`` with ``title`` at its upper left and ``note`` at its right."""
+    inner = max(0, width - 4)
+    right: Line = [(" ", role), *cut(note, width // 2), (" ─╮", role)] if note else [("─╮", role)]
+    room = width - width_of(right) - 5
+    left: Line = [("╭─ ", role), *cut(title, room), (" ", role)] if title and room > 0 else [("╭─", role)]
+    head = [*left, ("─" * max(0, width - width_of(left) - width_of(right)), role), *right]
+    out = [head]
+    for index in range(max(0, height - 2)):
+        row = rows[index] if index < len(rows) else []
+        out.append([("│ ", role), *fill(row, inner), (" │", role)])
+    out.append([("╰" + "─" * max(0, width - 2) + "╯", role)])
+    return out[:height] if height > 1 else [fill([], width)]
+
+
+def changed(old: Line, new: Line) -> tuple[int, int] | None:
+    """The first cell and the number of cells in which two lines of equal width differ, ``None`` where they do not."""
+    if old == new:
+        return None
+    before, after = _cells(old), _cells(new)
+    if len(before) != len(after):
+        return 0, max(len(before), len(after))
+    first = 0
+    while first < len(after) and before[first] == after[first]:
+        first += 1
+    if first == len(after):
+        return None
+    last = len(after)
+    while last > first and before[last - 1] == after[last - 1]:
+        last -= 1
+    # Half of a wide character cannot be repainted.
+    if first and not after[first][0]:
+        first -= 1
+    return first, last - first
+
+
+def _cells(line: Line) -> list[Span]:
+    out: list[Span] = []
+    for text, role in line:
+        if text.isascii():
+            out.extend((char, role) for char in text)
+            continue
+        for char in text:
+            cells = cell_width(char)
+            if cells:
+                out.append((char, role))
+                if cells == 2:
+                    out.append(("", role))
+            elif out:
+                out[-1] = (out[-1][0] + char, role)
+    return out

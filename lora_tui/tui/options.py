@@ -1,0 +1,38 @@
+"""What the command line and the user's settings tell the app."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Language = Literal["en", "zh"]
+ThemeName = Literal["dark", "light", "ansi"]
+GlyphSet = Literal["unicode", "ascii"]
+
+
+def _forget(key: str, value: str) -> None:
+    """The default keeper of settings keeps nothing."""
+
+
+@dataclass(frozen=True)
+class AppOptions:
+    """Everything that may differ from one start of the app to the next."""
+
+    lang: Language = "en"
+    theme: ThemeName = "dark"
+    glyphs: GlyphSet = "unicode"
+    run: str | None = None
+    """Name of the run to select first; the newest otherwise."""
+    title: str = ""
+    """What is watched, as the user wrote it."""
+    keep: Callable[[str, str], None] = _forget
+    """Called with ("lang" | "theme", value) when the user changes one of them."""
+    clock: Callable[[], float] = time.time
+    """Unix time; tests put their own in."""
+    screenshot: Path | None = None
+    """Write an SVG picture here once everything has been read, then leave."""
+    missing: tuple[tuple[str, str], ...] = ()
+    """Paths given that do not exist yet, each with the nearest directory above it that does."""

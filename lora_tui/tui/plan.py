@@ -1,0 +1,141 @@
+"""Where every pane goes: a pure function from the terminal's size and what there is to show to rectangles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+NARROW = 100
+"""Below this width the run list is a drawer."""
+LEAST_WIDTH, LEAST_HEIGHT = 60, 18
+"""Below this size there is one line of text and nothing else."""
+
+
+class Rect(NamedTuple):
+    """A pane's place, in cells."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Wants:
+    """What there is to show."""
+
+    runs: int = 0
+    page: str = "overview"
+    drawer: bool = False
+    cards: int = 0
+    findings: int = 0
+    results: int = 0
+    """Lines that the results pane would like; 0: no results."""
+    charts: int = 0
+    """Small charts that have data, 0 to 2."""
+    excerpt: int = 0
+    """Lines of a failed run's log."""
+
+
+def plan(width: int, height: int, wants: Wants) -> dict[str, Rect]:
+    """Pane name -> place. A pane without a place is not shown."""
+    if width < LEAST_WIDTH or height < LEAST_HEIGHT:
+        return {"line": Rect(0, 0, width, height)}
+    out: dict[str, Rect] = {"footer": Rect(0, height - 1, width, 1)}
+    top, bottom = 0, height - 1
+    if height >= 30:
+        out["top"] = Rect(0, 0, width, 1)
+        top = 1
+    if wants.runs == 0:
+        out["loss"] = Rect(0, top, width, bottom - top)
+        return out
+    left = list_width(width, wants.runs)
+    if left:
+        out["runs"] = Rect(0, top, left, bottom - top)
+    elif wants.drawer:
+        out["runs"] = Rect(0, top, min(44, width - 8), bottom - top)
+    out.update(_main(left, top, width - left, bottom - top, wants))
+    return out
+
+
+def list_width(width: int, runs: int) -> int:
+    """Cells for the run list beside the rest; 0 where it is a drawer. One run needs no list unless there is room."""
+    if width < NARROW or (runs == 1 and width < 160):
+        return 0
+    return 32 if width < 112 else 34 if width < 140 else 38 if width < 180 else 44
+
+
+def _main(x: int, y: int, width: int, height: int, wants: Wants) -> dict[str, Rect]:
+    out: dict[str, Rect] = {}
+    head = 5 if height >= 28 else 3 if height >= 19 else 2
+    out["head"] = Rect(x, y, width, head)
+    y, height = y + head, height - head
+    if wants.page != "overview":
+        out["page"] = Rect(x, y, width, height)
+        return out
+
+    below: list[tuple[str, int]] = []
+    findings = _findings(height, wants)
+    if findings:
+        below.append(("findings", findings))
+    if wants.cards and height >= 20:
+        below.insert(0, ("cards", 8 if height >= 42 and wants.cards > cards_across(width) else 4))
+    chart = height - sum(rows for _, rows in below)
+    middle = _middle(chart, width, wants)
+    out["loss"] = Rect(x, y, width, chart - middle)
+    y += chart - middle
+    if middle:
+        out.update(_middle_row(x, y, width, middle, wants))
+        y += middle
+    for name, rows in below:
+        out[name] = Rect(x, y, width, rows)
+        y += rows
+    return out
+
+
+def cards_across(width: int) -> int:
+    """Cards in one row of this width."""
+    return max(1, width // 20)
+
+
+def _findings(height: int, wants: Wants) -> int:
+    if not wants.findings:
+        return 0
+    if height < 18:
+        return 1
+    most = 3 if height < 36 else 4 if height < 46 else 6
+    return 2 + min(most, max(1, wants.findings))
+
+
+def _middle(chart: int, width: int, wants: Wants) -> int:
+    """Rows between the loss chart and the cards, so that the loss chart keeps the larger part."""
+    if wants.excerpt:
+        rows = min(wants.excerpt + 2, chart - 9)
+        return rows if rows >= 4 else 0
+    if wants.results:
+        rows = min(wants.results + 2, max(chart * 45 // 100, 7))
+        return rows if chart - rows >= 9 and rows >= 5 else 0
+    if wants.charts:
+        rows = chart * 3 // 10
+        return min(rows, 13) if rows >= 6 else 0
+    return 0
+
+
+def _middle_row(x: int, y: int, width: int, height: int, wants: Wants) -> dict[str, Rect]:
+    if wants.excerpt:
+        return {"excerpt": Rect(x, y, width, height)}
+    names: list[tuple[str, int]] = []
+    if wants.results:
+        names.append(("results", 5))
+    if wants.charts and (not wants.results or width >= 84):
+        names.append(("lr", 3 if wants.results else 1))
+    if wants.charts > 1 and (not wants.results or width >= 140):
+        names.append(("own", 3 if wants.results else 1))
+    total = sum(weight for _, weight in names)
+    out: dict[str, Rect] = {}
+    used = 0
+    for index, (name, weight) in enumerate(names):
+        cells = width - used if index == len(names) - 1 else width * weight // total
+        out[name] = Rect(x + used, y, cells, height)
+        used += cells
+    return out

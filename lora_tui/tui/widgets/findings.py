@@ -1,0 +1,62 @@
+"""What is worth knowing, the worst first; and below it, quietly, what is not logged."""
+
+from __future__ import annotations
+
+from lora_tui.tui.desk import Desk, RunView
+from lora_tui.tui.lines import Line, box, fill
+from lora_tui.tui.pane import Pane, Zone
+from lora_tui.tui.widgets.marks import finding_span
+
+
+class FindingsPane(Pane):
+    """One line a finding: mark, title, sentence. A single row has no frame."""
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        view = self.desk.current()
+        if view is None:
+            return []
+        framed = height >= 3
+        inner = width - (4 if framed else 2)
+        room = height - 2 if framed else height
+        findings, words = view.judgement.findings, self.desk.words
+        focused = self.desk.focus == "findings"
+        if focused and self.desk.finding >= room:
+            first = self.desk.finding - room + 1
+        else:
+            first = 0
+        rows: list[Line] = []
+        for index, finding in list(enumerate(findings))[first : first + room]:
+            mark, role = finding_span(finding)
+            name, text = words.finding_name(finding), words.finding(finding)[0]
+            line: Line = [(mark + " ", role)]
+            if not text.lower().startswith(name.lower()):
+                line.append((name + "  ", f"{role}|bold" if role != "info" else "text"))
+            line.append((text, "muted"))
+            if focused and index == self.desk.finding:
+                line = [(text, part + "|sel") for text, part in fill(line, inner)]
+            rows.append(line)
+            self.zones.append(Zone(len(rows) if framed else len(rows) - 1, 0, width, f"app.finding({index})"))
+        if len(rows) < room:
+            rows.extend(quiet_lines(self.desk, view)[: room - len(rows)])
+        if not framed:
+            return [[(" ", "text"), *row] for row in rows]
+        title: Line = [(words.t("pane.findings"), "title")]
+        if len(findings) > room:
+            title.append((f" {len(findings)}", "muted"))
+        return box(rows, width, height, title, [], "border-focus" if focused else "border")
+
+
+def quiet_lines(desk: Desk, view: RunView) -> list[Line]:
+    """What is not logged, with the option that would log it."""
+    series, words = view.run.series, desk.words
+    if not view.run.rows or view.progress.unit == "batches" or any(item.code == "not_logged" for item in view.judgement.findings):
+        return []
+    missing = []
+    if "eval_loss" not in series:
+        missing.append(words.t("empty.item.eval_loss"))
+    if not view.progress.tokens_per_s and "total_tokens" not in series:
+        missing.append(words.t("empty.item.throughput"))
+    if not missing:
+        return []
+    items = words.t("list.separator").join(missing)
+    return [[("· ", "faint"), (words.t("empty.not_logged", items=items), "faint")]]

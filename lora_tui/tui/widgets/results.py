@@ -1,0 +1,184 @@
+"""Results of evaluation and prediction: appear by themselves, own ones first, then those of linked jobs."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from lora_tui.run import ResultSet, Run
+from lora_tui.text import clean, number
+from lora_tui.tui.desk import Desk, RunView
+from lora_tui.tui.lines import Line, box, fill, joined, spread
+from lora_tui.tui.pane import Pane
+from lora_tui.tui.widgets.marks import rating_span, shown
+
+_ORDER = ("predict", "eval", "train", "all")
+_FIRST = (
+    "bleu-4", "rouge-1", "rouge-2", "rouge-l", "loss", "perplexity", "accuracy", "rewards/accuracies", "rewards/margins",
+)  # fmt: skip
+_DETAIL = ("logits/", "logps/", "rewards/chosen", "rewards/rejected")
+
+
+class ResultRow(NamedTuple):
+    """One metric of one results file."""
+
+    metric: str
+    value: float
+    line: Line
+
+
+class ResultsPane(Pane):
+    """The scores alone, on the overview."""
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        view = self.desk.current()
+        if view is None:
+            return []
+        sets = headline_sets(view)
+        rows = summary_lines(self.desk, view, width - 4)
+        title: Line = [(self.desk.words.t("results.title"), "title")]
+        note: Line = []
+        if sets:
+            owner, result = sets[0]
+            name = clean(result.file) if owner is view.run else clean(f"{owner.name}/{result.file}")
+            when = self.desk.words.clock(result.mtime, view.now)
+            note = joined([[(when, "muted")], [(name, "faint")]], width // 2 - 2, ("  ", "border"))
+        return box(rows, width, height, title, note)
+
+
+def result_sets(view: RunView) -> list[tuple[Run, ResultSet]]:
+    """Every results file with something to say, the most telling first; ``all`` repeats the others."""
+    out: list[tuple[Run, ResultSet]] = []
+    for split in _ORDER:
+        for run in (view.run, *view.run.linked):
+            result = run.results().get(split)
+            if result is not None and result.values and not (split == "all" and out):
+                out.append((run, result))
+    return out
+
+
+def split_of(result: ResultSet) -> str:
+    """predict, eval, train or all, from the name of the file."""
+    return result.file.rsplit("/", 1)[-1].split("_results")[0].split(".")[0]
+
+
+def wanted(view: RunView) -> int:
+    """Lines that the pane on the overview would like; 0 where nothing was evaluated."""
+    return sum(len(_headline(result)) + 1 for _, result in headline_sets(view))
+
+
+def headline_sets(view: RunView) -> list[tuple[Run, ResultSet]]:
+    """The newest prediction and the newest evaluation."""
+    out: list[tuple[Run, ResultSet]] = []
+    for split in ("predict", "eval"):
+        sets = [item for item in result_sets(view) if split_of(item[1]) == split]
+        if sets:
+            out.append(max(sets, key=lambda item: (not item[1].stale, item[0] is view.run, item[1].mtime)))
+    return out
+
+
+def _headline(result: ResultSet) -> list[str]:
+    """The scores that are worth a line on the overview."""
+    prefix = split_of(result) + "_"
+    return [key for key in _scores(result) if not _plain(key, prefix).startswith(_DETAIL)][:6]
+
+
+def _scores(result: ResultSet) -> list[str]:
+    """Keys that judge quality, not speed."""
+    prefix = split_of(result) + "_"
+    keys = [key for key in result.values if not _plain(key, prefix).endswith(("runtime", "per_second", "preparation_time"))
+            and _plain(key, prefix) not in ("epoch", "total_flos", "num_input_tokens_seen")]  # fmt: skip
+    return sorted(keys, key=lambda key: (_rank(_plain(key, prefix)), key))
+
+
+def _plain(key: str, prefix: str) -> str:
+    return key.removeprefix(prefix)
+
+
+def _rank(name: str) -> int:
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
+
+
+def summary_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
+    """Scores with their badges, then the sample count behind them."""
+    out: list[Line] = []
+    for _, result in headline_sets(view):
+        out.extend(score_line(desk, view, result, key, width) for key in _headline(result))
+        if result.stale:
+            out.append([("! " + desk.words.t("results.stale"), "rating-fair")])
+        else:
+            out.append(samples_line(desk, result))
+    return [line for line in out if line]
+
+
+def score_line(desk: Desk, view: RunView, result: ResultSet, key: str, width: int) -> Line:
+    """Name, value, badge, words."""
+    value = result.values[key]
+    left: Line = fill([(desk.words.metric(key), "muted")], min(22, max(11, width // 4)))
+    left.append((shown(key, value).rjust(9), "value"))
+    rating = view.judgement.ratings.get(key)
+    if rating is None or result.stale:
+        return left
+    mark, role = rating_span(rating)
+    return [*left, ("  ", "text"), (mark, role), (" " * (3 - len(mark)), "text"), (desk.words.rating(rating), "text")]
+
+
+def samples_line(desk: Desk, result: ResultSet) -> Line:
+    """What follows from runtime and rate: samples, batch size, and the noise of a score over so many samples."""
+    words = desk.words
+    prefix = split_of(result) + "_"
+    runtime = result.values.get(prefix + "runtime")
+    rate = result.values.get(prefix + "samples_per_second")
+    steps = result.values.get(prefix + "steps_per_second")
+    parts = []
+    if runtime:
+        parts.append(words.duration(runtime))
+    if runtime and rate and math.isfinite(runtime * rate):
+        samples = round(runtime * rate)
+        parts.append(words.n("results.samples", samples))
+        if prefix + "bleu-4" in result.values and samples >= 2:
+            parts.append(words.t("results.bleu_error", error=f"{25 / math.sqrt(samples):.1f}"))
+    if rate and steps and math.isfinite(rate / steps):
+        parts.append(words.t("results.batch", n=round(rate / steps)))
+    return [(" · ".join(parts), "faint")] if parts else []
+
+
+def page_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
+    """The results page: every file with every value."""
+    out: list[Line] = []
+    words = desk.words
+    for run, result in result_sets(view):
+        if out:
+            out.append([])
+        name = clean(result.file) if run is view.run else clean(f"{run.name}/{result.file}")
+        when = words.clock(result.mtime, view.now)
+        head: Line = [(name, "title|bold"), ("  " + when, "muted")]
+        if result.stale:
+            head.append(("  ! " + words.t("results.stale"), "rating-fair"))
+        out.append(head)
+        done = _scores(result)
+        for key in done:
+            out.append([("  ", "text"), *score_line(desk, view, result, key, width - 2)])
+        for key in sorted(set(result.values) - set(done)):
+            value = result.values[key]
+            text = words.duration(value) if key.endswith("_runtime") and value >= 1 else number(value)
+            line: Line = [("  ", "text"), *fill([(words.metric(key), "muted")], min(22, max(11, width // 4)))]
+            line.append((text.rjust(9), "text"))
+            rating = view.judgement.ratings.get(key)
+            if rating is not None and not result.stale:
+                mark, role = rating_span(rating)
+                line += [("  ", "text"), (mark, role), (" " * (3 - len(mark)), "text"), (desk.words.rating(rating), "muted")]
+            out.append(line)
+        foot = samples_line(desk, result)
+        if foot:
+            out.append([("  ", "text"), *foot])
+    sample = view.run.predictions.sample if view.run.predictions is not None else None
+    if sample:
+        out += [[], [(words.t("predictions.title"), "title|bold")]]
+        for key in ("prompt", "label", "predict"):
+            if sample.get(key):
+                out.append(spread([("  ", "text"), *fill([(words.t(f"predictions.{key}"), "muted")], 12),
+                                   (clean(sample[key]), "text")], [], width))  # fmt: skip
+    if not out:
+        out += [[(words.t("results.none"), "text")], [(words.t("results.none_hint"), "muted")]]
+    return out

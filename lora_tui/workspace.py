@@ -1,0 +1,117 @@
+"""The list of runs: always a list, even of one. Applies batches, keeps names unique, links jobs to their runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from lora_tui.formats.updates import Batch
+from lora_tui.run import Run
+
+
+class Workspace:
+    """All runs below some paths. Only the thread that shows them may touch it."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = [Path(root).absolute() for root in roots]
+        self.runs: list[Run] = []
+        """Newest first; the order changes only when runs appear, vanish, or wake up."""
+        self.complete = False
+        """Everything that was there at the start has been read."""
+        self._by_path: dict[Path, Run] = {}
+        self._order: dict[Path, float] = {}
+
+    def apply(self, batch: Batch) -> set[Run]:
+        """Take in one batch; returns the runs that changed."""
+        changed: set[Run] = set()
+        structure = False
+        for item in batch.runs:
+            if item.gone:
+                gone = self._by_path.pop(item.path, None)
+                structure = structure or gone is not None
+                continue
+            run = self._by_path.get(item.path)
+            if run is None:
+                run = self._by_path[item.path] = Run(item.path)
+                structure = True
+            run.apply(item.updates)
+            changed.add(run)
+        self.complete = self.complete or batch.complete
+        if structure:
+            self._name_all()
+        if structure or any(self._woke(run) for run in changed):
+            self._sort()
+        if changed:
+            self._link()
+        return changed
+
+    def _woke(self, run: Run) -> bool:
+        """A run below others shows life again after more than a minute."""
+        if not self.runs or self.runs[0] is run:
+            return False
+        return (run.activity or 0.0) > self._order.get(self.runs[0].path, 0.0) + 60.0
+
+    def _sort(self) -> None:
+        self._order = {path: run.activity or -math.inf for path, run in self._by_path.items()}
+        self.runs = sorted(self._by_path.values(), key=lambda run: (-self._order[run.path], run.name))
+
+    def _name_all(self) -> None:
+        for run in self._by_path.values():
+            run.name = self._name(run.path)
+        depth = 2
+        while depth < 12 and (twins := _twins(self._by_path.values())):
+            for run in twins:
+                run.name = "/".join(run.path.parts[-max(depth, len(PurePosixPath(run.name).parts) + 1) :])
+            depth += 1
+
+    def _name(self, path: Path) -> str:
+        """The path relative to the root given; of a root itself the last two parts (design 3)."""
+        for root in self.roots:
+            if root != path and root in path.parents:
+                return str(path.relative_to(root))
+        return "/".join(part for part in path.parts[-2:] if part != "/")
+
+    def _link(self) -> None:
+        """Give each run the eval and predict jobs that loaded its adapter."""
+        jobs: dict[Path, list[Run]] = {}
+        for run in self.runs:
+            if not run.timeline.rows and (home := self._trained(run)) is not None:
+                jobs.setdefault(home.path, []).append(run)
+        for run in self.runs:
+            linked = tuple(jobs.get(run.path, ()))
+            if linked != run.linked:
+                run.linked = linked
+                run.revision += 1
+
+    def _trained(self, job: Run) -> Run | None:
+        """The run whose adapter ``job`` loaded: the one whose path ends most like the adapter's."""
+        best: tuple[int, Run] | None = None
+        tie = False
+        for adapter in job.adapters:
+            parts = [p for p in PurePosixPath(adapter.replace("\\", "/")).parts if not p.startswith("checkpoint-")]
+            for run in self.runs:
+                if run is job:
+                    continue
+                score = 0
+                for left, right in zip(reversed(parts), reversed(run.path.parts), strict=False):
+                    if left != right:
+                        break
+                    score += 1
+                if score and (best is None or score > best[0]):
+                    best, tie = (score, run), False
+                elif best is not None and score == best[0] and run is not best[1]:
+                    tie = True
+        return best[1] if best is not None and not tie else None
+
+    def find(self, name: str) -> list[Run]:
+        """Runs of that name, else those whose name contains it."""
+        exact = [run for run in self.runs if run.name == name or str(run.path) == name]
+        return exact or [run for run in self.runs if name in run.name]
+
+
+def _twins(runs: Iterable[Run]) -> list[Run]:
+    seen: dict[str, list[Run]] = {}
+    for run in runs:
+        seen.setdefault(run.name, []).append(run)
+    return [run for same in seen.values() if len(same) > 1 for run in same]

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lora_tui.formats.predictions import PredictionsParser
+from lora_tui.formats.records import Predictions, Problem
+
+FILE = Path(__file__).parent.parent / "data" / "formats" / "sft" / "generated_predictions.jsonl"
+
+
+def parse(data: bytes) -> tuple[Predictions, list[Problem]]:
+    parser = PredictionsParser()
+    assert parser.feed(data) == []
+    return parser.snapshot(), parser.take_problems()
+
+
+def test_real_predictions() -> None:
+    records = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
+    found, problems = parse(FILE.read_bytes())
+    assert problems == []
+    assert found.count == len(records)
+    assert found.empty == sum(not record["predict"].strip() for record in records)
+    assert found.kind == "text"
+    assert found.sample == {key: value[:500] for key, value in records[0].items()}
+
+
+def test_byte_by_byte_is_the_same() -> None:
+    data = FILE.read_bytes()
+    parser = PredictionsParser()
+    for index in range(len(data)):
+        parser.feed(data[index : index + 1])
+    assert parser.snapshot() == parse(data)[0]
+
+
+def test_the_oldest_lines_have_no_prompt() -> None:
+    found, _ = parse(b'{"label": "a", "predict": "b"}\n{"label": "c", "predict": "  "}\n')
+    assert found == Predictions(2, 1, "text", {"predict": "b", "label": "a"})
+
+
+def test_no_final_newline() -> None:
+    parser = PredictionsParser()
+    parser.feed(b'{"prompt": "p", "label": "a", "predict": "b"}\n{"prompt": "q", "label": "", "predict": ""}')
+    assert parser.snapshot() == Predictions(2, 1, "text", {"prompt": "p", "predict": "b", "label": "a"})
+    assert parser.snapshot() is parser.snapshot()
+    parser.feed(b"\n")
+    assert parser.snapshot().count == 2
+    parser.feed(b'{"prompt": "q", "label": {}')
+    assert parser.snapshot().count == 2
+    assert parser.take_problems() == []
+
+
+def test_reward_lines() -> None:
+    found, _ = parse(b'{"chosen": 1.23, "rejected": -0.45}\n{"chosen": 2.0, "rejected": NaN}')
+    assert found == Predictions(2, 0, "reward", {"chosen": "1.23", "rejected": "-0.45"})
+    assert parse(b'{"chosen": 1.23, "rejected": -0.45}')[0].kind == "reward"
+
+
+def test_sample_is_cut_and_encodable() -> None:
+    record = {"prompt": "x" * 5000, "predict": "世" * 600, "label": "\ud800"}
+    found, _ = parse(json.dumps(record).encode() + b"\n")
+    assert found.sample == {"prompt": "x" * 500, "predict": "世" * 500, "label": "?"}
+
+
+def test_empty_file() -> None:
+    assert parse(b"") == (Predictions(), [])
+
+
+def test_bad_lines_are_told_and_skipped() -> None:
+    good = b'{"predict": "b"}\n'
+    deep = b"[" * 200_000 + b"\n"
+    found, problems = parse(
+        good + b"nonsense\n[1]\n{}\n\n\xff\n" + deep + b'{"predict": "\xff"}\n' + b"x" * 5_000_000 + b"\n" + good
+    )
+    assert found.count == 3
+    # A chunk is split as a whole before its lines are parsed, so what is too long is told first.
+    assert problems == [
+        Problem(9, "line longer than 4096 KiB"),
+        Problem(2, "not JSON"),
+        Problem(3, "not an object"),
+        Problem(4, "not a prediction"),
+        Problem(6, "not JSON"),
+        Problem(7, "not JSON"),
+    ]
+
+
+@pytest.mark.parametrize("value", ["null", "7", "true", "[]", "{}"])
+def test_other_values_than_text(value: str) -> None:
+    found, _ = parse(b'{"prompt": null, "predict": %s, "label": []}\n' % value.encode())
+    assert found.count == 1
+    assert found.empty == (value in ("null", "[]", "{}"))
