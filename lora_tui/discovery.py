@@ -138,6 +138,14 @@ class Tree:
         found = self._listed.get(path)
         return found[1] if found is not None else None
 
+    def directory(self, path: Path) -> RunDir | None:
+        """The files of a directory that exists, whether or not they make it a run."""
+        if path not in self._listed:
+            return None
+        run = RunDir(path)
+        self.fill(run)
+        return run
+
     def directories(self) -> Iterable[Path]:
         """All directories below the roots that could be listed."""
         return self._listed.keys()

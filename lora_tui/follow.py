@@ -53,6 +53,7 @@ class Follower:
         self._changed: set[Path] | None = None
         """Paths to look at in the next turn; ``None`` means everything."""
         self._events = False
+        self._started = False
         self._complete = False
         self._last_read = 0.0
         self._last_beat = 0.0
@@ -109,6 +110,9 @@ class Follower:
         if changed is None:
             self._tree.scan()
             self._last_beat = time.monotonic()
+            if self._started:
+                # A root may have appeared, or have been made anew.
+                self._events = self._source.watch(self._tree.watch_roots() + self._book.watch_roots())
             gone = self._assign(outside=True)
             for reader in self._readers.values():
                 reader.look()
@@ -125,6 +129,10 @@ class Follower:
         if outside:
             self._book.scan_outside(found)
         self._book.assign(found)
+        for path, reader in self._readers.items():
+            # A producer deletes its log to start over; until its first row nothing else may tell of the run.
+            if path not in found and reader.has_log and (kept := self._tree.directory(path)) is not None:
+                found[path] = kept
         gone = [path for path in self._readers if path not in found]
         for path in gone:
             del self._readers[path]
@@ -138,8 +146,8 @@ class Follower:
     # -- waiting -------------------------------------------------------------------------------------------------
 
     def start_watching(self) -> None:
-        """Listen for file events from now on, and look at everything once more for what came before."""
-        self._events = self._source.watch(self._tree.watch_roots() + self._book.watch_roots())
+        """Listen for file events from the next turn on, which looks at everything once more."""
+        self._started = True
         self._changed = None
 
     def wait(self, timeout_s: float = 60.0) -> bool:

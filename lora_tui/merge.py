@@ -69,6 +69,8 @@ class Merged:
         self._rank = RANK["log"]
         self._extras: dict[Key, dict[str, tuple[int, float]]] = {}
         self._extra_times: dict[Key, float] = {}
+        self._early: dict[Key, list[tuple[SourceKind, LogRow, float | None]]] = {}
+        """Rows of other sources whose step the primary source has not told yet."""
         self._count = 0
 
     # -- building ------------------------------------------------------------------------------------------------
@@ -101,13 +103,16 @@ class Merged:
 
     def _enrich(self, table: Table, index: Mapping[Key, LogRow]) -> None:
         offset = _step_offset(table, index)
+        reached = max((step for step, _ in index), default=0)
         verdicts: list[tuple[LogRow, int, float | None, bool | None]] = []
         for position, row in enumerate(table.rows):
             if row.step is None:
                 continue
             ours = index.get((row.step + offset, group(row)))
-            if ours is not None:
-                time = table.times[position] if position < len(table.times) else None
+            time = table.times[position] if position < len(table.times) else None
+            if ours is None and row.step + offset >= reached:
+                self._early.setdefault((row.step + offset, group(row)), []).append((table.kind, row, time))
+            elif ours is not None:
                 verdicts.append((row, row.step + offset, time, agrees(ours, row)))
         right = sum(1 for v in verdicts if v[3])
         wrong = sum(1 for v in verdicts if v[3] is False)
@@ -131,6 +136,10 @@ class Merged:
 
     def append(self, row: LogRow, time: float | None) -> bool:
         """Add the next row of the primary source. False: rows before were dropped, build anew."""
+        if row.step is not None:
+            for kind, theirs, seen in self._early.pop((row.step, group(row)), ()):
+                if agrees(row, theirs) is not False:
+                    self._remember(kind, row.step, theirs, seen)
         if time is None and row.step is not None:
             time = self._extra_times.get((row.step, row.kind))
         if not self.timeline.add(row, time):
@@ -145,7 +154,7 @@ class Merged:
                 continue
             ours = self._at(row.step, group(row))
             if ours is None:
-                self._remember(kind, row.step, row, time)
+                self._early.setdefault((row.step, group(row)), []).append((kind, row, time))
                 continue
             if agrees(ours, row) is False:
                 continue

@@ -40,6 +40,8 @@ MAX_DOC = 1 << 26
 TORN_S = 5.0
 """How long a document may be cut off before that is said: no producer writes its JSON atomically (observed.md)."""
 HEAD = 64
+SETTLE_S = 2.0
+"""After so long nothing comes any more that belongs to the last line of a console log."""
 PRESENCE = frozenset({"README.md", "adapter_model.safetensors", "model.safetensors", "config.json"})
 LOG = "trainer_log.jsonl"
 STATE = "trainer_state.json"
@@ -74,6 +76,8 @@ class _Tail:
     restarted: bool = False
     failed: str = ""
     snapshot: object | None = None
+    settled: bool = True
+    """Nothing of what was read waits for what may come behind it."""
 
 
 @dataclass
@@ -110,6 +114,8 @@ class RunReader:
         self._run_dir = RunDir(path)
         self._errors: dict[str, str] = {}
         self._said: dict[str, str] = {}
+        self.has_log = False
+        """A trainer_log.jsonl was seen here, though it may be gone by now."""
 
     @property
     def pending(self) -> bool:
@@ -147,6 +153,7 @@ class RunReader:
 
     def _attach_file(self, name: str, entry: Entry) -> list[str]:
         if name == LOG:
+            self.has_log = True
             return [self._attach_tail(name, entry, "log")]
         if name == "generated_predictions.jsonl":
             return [self._attach_tail(name, entry, None)]
@@ -282,6 +289,8 @@ class RunReader:
         if (entry.mtime, entry.size, entry.key) != (tail.entry.mtime, tail.entry.size, tail.entry.key) or tail.failed:
             tail.entry = entry
             self._pending[tail.name] = None
+        elif not tail.settled:
+            self._pending[tail.name] = None
         return True
 
     def _look_whole(self, whole: _Whole) -> bool:
@@ -325,6 +334,8 @@ class RunReader:
                 rows.extend(tail.parser.feed(data))
                 if len(data) < CHUNK:
                     self._pending.pop(tail.name, None)
+                    tail.settled = tail.source != "console"
+                    rows.extend(self._settle(tail, now, live))
                     break
                 if time.monotonic() >= end:
                     break
@@ -337,6 +348,13 @@ class RunReader:
             tail.failed = ""
             self._say(tail.name, "")
         self._tell_tail(tail, tuple(rows), now if live else None)
+
+    def _settle(self, tail: _Tail, now: float, live: bool) -> list[LogRow]:
+        """The row of a console log that waited for its progress bar, at the first look or once the log is quiet."""
+        if tail.settled or (live and now - tail.entry.mtime < SETTLE_S):
+            return []
+        tail.settled = True
+        return tail.parser.feed(b"")
 
     def _tell_tail(self, tail: _Tail, rows: tuple[LogRow, ...], arrived: float | None) -> None:
         mtime = tail.entry.mtime

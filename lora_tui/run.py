@@ -228,7 +228,7 @@ class Run:
         """The source that tells the story: the producer's log, else the one with the most training rows."""
         if self.log_deleted or any(t.kind == "log" and t.rows for t in self._tables.values()):
             return "log"
-        counts: dict[SourceKind, int] = {"events": 0, "console": 0, "state": 0}
+        counts: dict[SourceKind, int] = {"log": 0, "events": 0, "console": 0, "state": 0}
         for table in self._tables.values():
             counts[table.kind] += sum(row.kind == "train" for row in table.rows)
         state = self.state_doc
@@ -470,21 +470,26 @@ class Run:
 
     @property
     def closed(self) -> bool:
-        """Something that is written only after training is not older than the last training row."""
+        """Results or the root state, which are written only after training, are not older than the last training row."""
         if self.log_deleted:
             return False
         if any(not result.stale for result in self.results().values()):
             return True
         seen = self.last_row_time
-        if seen is None:
-            return ROOT_STATE in self._docs and not self._root_step_differs()
-        closing = [ROOT_STATE, "adapter_config.json", "adapter_model.safetensors", "model.safetensors", "config.json"]
-        fresh = [name for name in closing if self._times.get(name, -math.inf) >= seen - SLACK_S]
-        if ROOT_STATE in fresh and self._root_step_differs():
-            fresh.remove(ROOT_STATE)
-        return bool(fresh) or (
-            self.console is not None and self.console.completed and self.console_time >= seen - SLACK_S
-        )
+        written = self._times.get(ROOT_STATE)
+        return written is not None and not self._root_step_differs() and (seen is None or written >= seen - SLACK_S)
+
+    @property
+    def left_model(self) -> bool:
+        """The final model is in the root, or the console says that training is over: what is left where the results
+        were deleted since. While a job goes on, its results follow within moments."""
+        seen = self.last_row_time
+        if seen is None or self.log_deleted:
+            return False
+        model = ("adapter_config.json", "adapter_model.safetensors", "model.safetensors", "config.json", CARD)
+        if any(self._times.get(name, -math.inf) >= seen - SLACK_S for name in model):
+            return True
+        return self.console is not None and self.console.completed and self.console_time >= seen - SLACK_S
 
     @property
     def card_time(self) -> float:

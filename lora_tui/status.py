@@ -152,10 +152,15 @@ def _training(run: Run, base: Status) -> Status:
     reached = total is not None and last.step is not None and last.step >= total
     if run.producer == "llamafactory-v1":
         return replace(base, state="finished") if reached else _silence(base, run, None)
-    ended = run.checkpoint_reached_end() if run.is_plain_trainer else (last.kind == "mark" or reached) and run.closed
+    if run.is_plain_trainer:
+        ended = run.checkpoint_reached_end()
+    else:
+        over = run.closed or (run.left_model and (base.silent_s or 0.0) > AFTER_TRAINING_S)
+        # A console log without its header tells no total; results that came after its rows then tell of the end.
+        ended = (last.kind == "mark" or reached or total is None) and over
     if not ended:
         return _silence(base, run, _quiet_in_training(run, base, reached or last.kind == "mark"))
-    outcome = replace(base, state="finished" if reached or run.is_plain_trainer else "stopped")
+    outcome = replace(base, state="finished" if reached or total is None or run.is_plain_trainer else "stopped")
     if (job := _job_after_training(run, base)) is not None:
         return job
     train = run.results().get("train")

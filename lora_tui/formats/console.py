@@ -146,7 +146,7 @@ class ConsoleParser:
         self._job = _Job()
         self._pending: _Event | None = None
         self._last: _Event | None = None
-        self._torn: str | None = None
+        self._torn: tuple[int, str] | None = None
         self._bars = False
         self._frame_since = True
         self._is_log = False
@@ -358,11 +358,15 @@ class ConsoleParser:
     # -- metric dicts ---------------------------------------------------------------------------------------------
 
     def _join_torn(self, text: str) -> bool:
-        """Complete a dict of which a full stdout buffer brought only the first half before frames of stderr."""
-        torn, self._torn = self._torn, None
-        if torn is None or text.lstrip().startswith("{'") or not text.endswith("}"):
+        """Complete a dict of which a full stdout buffer brought only the first half before text of stderr."""
+        if self._torn is None or not text.endswith("}") or len(text) < 2 or text.lstrip().startswith("{"):
             return False
-        return self._dicts(torn + text, False)
+        number, half = self._torn
+        self._torn = None
+        if self._dicts(half + text.lstrip(), False):
+            return True
+        self._torn = number, half
+        return False
 
     def _dicts(self, text: str, from_record: bool) -> bool:
         found = False
@@ -373,8 +377,7 @@ class ConsoleParser:
             parsed = find_dict(text, start)
             if parsed is None:
                 if "}" not in text[start:] and re.match(r"\{'(?:loss|eval_\w+|reward)':", text[start:]):
-                    self._torn = text[start:][:MAX_TEXT]
-                    self._problems.add(self._line, "metric dict cut off")
+                    self._torn = (self._line, text[start:][:MAX_TEXT])
                     return True
                 start = text.find("{'", start + 2)
                 continue
@@ -388,7 +391,9 @@ class ConsoleParser:
             return False
         self._is_log = True
         self._dump = False
-        self._torn = None
+        if self._torn is not None:
+            self._problems.add(self._torn[0], "metric dict cut off")
+            self._torn = None
         if not from_record and self._prefix is not None:
             line = f"{self._prefix}\n{line}"
         event = _Event(kind, numbers, from_record, line, not self._frame_since, self._job.frame)
@@ -402,6 +407,8 @@ class ConsoleParser:
                 self._settle()
             return True
         self._release(None)
+        if self._code in _JOB_OVER and not self._completed:
+            self._set("training")
         self._pending = event
         self._frame_since = False
         self._settle()

@@ -122,6 +122,7 @@ class FailureTracker:
         """A job was started anew, or training began."""
         self.failure = self._before = self._code = self._rank = self._lines = None
         self._weight = _CLOSING
+        self.stage = None
 
     # -- details ------------------------------------------------------------------------------------------------
 
@@ -218,8 +219,8 @@ class FailureTracker:
 
     def _replaces(self, old: Failure, new: Failure, weight: int, rank: str | None) -> bool:
         if weight == _LAUNCHER:
-            # "failed (exitcode: -9)" tells more than the exception after it.
-            return old.kind == "exception"
+            # The first, "failed (exitcode: -9)", tells most, unless only the table behind the exception has the code.
+            return old.kind == "exception" and new.kind != "exception"
         if weight != _CAUSE or self._chained:
             return self._chained
         if old.kind == "interrupted":

@@ -55,6 +55,9 @@ _V1_ROW = re.compile(r"(?:^|>> )(epoch: \d+, step: \d+, .+)$")
 _DURATION = re.compile(r"(?:(\d{1,9}) days?, )?(\d{1,9}):(\d\d):(\d\d(?:\.\d+)?)")
 
 
+_MAX_EPOCH = 10**9
+
+
 class Number(NamedTuple):
     """A printed number and how exactly it was printed."""
 
@@ -221,7 +224,7 @@ class StepEstimator:
 
     def window(self, epoch: Number | None) -> tuple[float, float] | None:
         """Return the lowest and the highest step that ``epoch`` can mean."""
-        if epoch is None or self.steps_per_epoch is None or not math.isfinite(epoch.value):
+        if epoch is None or self.steps_per_epoch is None or not 0 <= epoch.value < _MAX_EPOCH:
             return None
         # An int or one decimal in a dict of transformers 4 is a rounding to two.
         slack = min(epoch.tolerance, 0.005) * self.steps_per_epoch

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lora_tui.formats.console_patterns import Number, more_precise, parse_metric
+from lora_tui.formats.console_patterns import Number, more_precise, parse_metric, parse_number
 from lora_tui.formats.records import ConfigValue
 
 MAX_METRICS = 500
@@ -103,14 +103,11 @@ class Settings:
         elif method := found["method"]:
             config["finetuning_type"] = method.lower()
         elif found["trainable"]:
-            for key, name in (
-                ("trainable", "trainable_params"),
-                ("all", "all_params"),
-                ("percent", "trainable_percent"),
-            ):
-                number = parse_metric((found[key] or "").replace(",", ""))
-                if number is not None:
-                    config[name] = number.value if key == "percent" else int(number.value)
+            for key, name in (("trainable", "trainable_params"), ("all", "all_params")):
+                if (number := parse_count(found[key])) is not None:
+                    config[name] = number
+            if (percent := parse_number(found["percent"] or "")) is not None:
+                config["trainable_percent"] = percent.value
         elif (count := parse_count(found["only"])) is not None:
             config["all_params"] = count
 

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from lora_tui.formats.config_files import mask_secrets
 from lora_tui.formats.lines import MAX_COUNT, Problems, as_text, load_json
-from lora_tui.formats.records import ConfigDoc, ConfigValue, LogRow, Problem, RowKind
+from lora_tui.formats.records import NOTHING, ConfigDoc, ConfigValue, LogRow, Problem, RowKind
 
 MAX_RECORD = 64 * 1024 * 1024
 """Bytes of the largest record; a longer one (its length is checksummed) can only be an image or damage."""
@@ -256,8 +256,7 @@ class EventFileParser:
             return
         # The summary's train_runtime, which comes first, is a row of nothing.
         if self._values or self._epoch is not None or self._kind == "mark":
-            values = MappingProxyType(self._values)
-            rows.append(LogRow(self._kind, self._step, values, None, self._epoch, None, self._time))
+            rows.append(LogRow(self._kind, self._step, self._values or NOTHING, None, self._epoch, None, self._time))
         self._values = {}
         self._epoch = self._time = None
         self._fresh = False

@@ -102,7 +102,7 @@ RULES: tuple[Rule, ...] = (
                "broken": "out_of_control"},
     ),
     Rule(
-        "loss_no_progress", ("loss",), "TRL docs of PPO and GRPO: the loss may be negative and is no measure of progress",
+        "loss_no_progress", ("loss",), "TRL docs: the loss of PPO and GRPO may be negative and is no progress",
         stages=REINFORCEMENT_STAGES, words={"none": "look_at_reward"},
     ),
     Rule(
@@ -155,7 +155,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "gap", ("gap",), "eval loss against the median of the last train rows before it, convention; healthy real runs "
         "-6 to 8 %", "self", stages=LANGUAGE_STAGES, bands=Bands(None, 8, 20, higher=False, closed=True),
-        limits={"below": -15, "rows": 3, "share": 0.05},
+        limits={"below": -15, "rows": 3, "share": 0.05, "error": 6},
         words={"good": "gap_close", "fair": "gap_apart", "poor": "gap_far", "below": "gap_eval_easier"},
     ),
     Rule(
@@ -196,7 +196,7 @@ RULES: tuple[Rule, ...] = (
          words={"none": "mean_of_run"}),
     Rule(
         "preference_accuracy", ("accuracy", "rewards/accuracies"), "chance is 0.5; published LoRA-DPO cards 0.66-0.73",
-        stages=PREFERENCE_STAGES, bands=Bands(0.80, 0.65, 0.55), limits={"pairs": 100},
+        stages=PREFERENCE_STAGES, bands=Bands(0.80, 0.65, 0.55), limits={"pairs": 100, "late": 0.30},
         words=_words("accuracy_very_high", "accuracy_high", "accuracy_some", "near_coin"),
     ),
     Rule(

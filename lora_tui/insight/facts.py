@@ -10,8 +10,10 @@ from itertools import pairwise
 from lora_tui.run import ResultSet, Run, Status
 from lora_tui.series import Series
 
+FEW_SAMPLES = 50
+"""Under this many samples a result is shown but not trusted (BLEU +- 3.5)."""
 WINDOW_CAP = 50
-"""A window of n / 20 rows (judgement 4) needs no more than this to be steady, and it bounds the cost."""
+"""A window of n / 20 rows  needs no more than this to be steady, and it bounds the cost."""
 _NOT_SFT = (
     "accuracy",
     "eval_accuracy",
@@ -39,7 +41,7 @@ def lower_quartile(values: Sequence[float]) -> float:
 
 
 def noise(values: Sequence[float]) -> float:
-    """Noise of one value: from differences, so that a trend does not count (judgement 4)."""
+    """Noise of one value: from differences, so that a trend does not count."""
     if len(values) < 3:
         return 0.0
     return 1.4826 * median([abs(b - a) for a, b in pairwise(values)]) / math.sqrt(2)
@@ -149,6 +151,15 @@ def samples(results: ResultSet, split: str, source: Run) -> int | None:
     return max(1, round(runtime * rate))
 
 
+def reservations(results: ResultSet, split: str, source: Run) -> tuple[str, ...]:
+    """Codes of what undermines every number of a results file."""
+    out = ["stale_results"] if results.stale else []
+    count = samples(results, split, source) if split != "train" else None
+    if count is not None and count < FEW_SAMPLES:
+        out.append("few_eval_samples")
+    return tuple(out)
+
+
 def last_eval(run: Run, status: Status) -> tuple[float, float, ResultSet | None] | None:
     """The eval loss that stands for the run now: value, step, and the results file if it comes from one.
 
@@ -169,19 +180,30 @@ def last_eval(run: Run, status: Status) -> tuple[float, float, ResultSet | None]
     return value, step, None
 
 
-def gap(run: Run, status: Status, rows: int = 3, share: float = 0.05) -> float | None:
-    """Eval loss above the median of the last train rows before that evaluation, in percent of it."""
+def gap(run: Run, status: Status, rows: int = 3, share: float = 0.05) -> tuple[float, float] | None:
+    """Eval loss above the median of the last train rows before that evaluation, and its error, in percent of it.
+
+    The rows are ``share`` of those before, at least ``rows``; where they scatter, as many as bring the error of their
+    median (1.25 s / sqrt(n)) below 4 %, but no more than a quarter, since older ones are of another model.
+    """
     current = last_eval(run, status)
     loss = run.series.get("loss")
     if current is None or loss is None or (current[2] is not None and current[2].stale):
         return None
     end = bisect_right(loss.steps, current[1])
-    count = min(max(rows, int(end * share)), WINDOW_CAP)
-    before = [value for value in loss.values[max(0, end - count) : end] if math.isfinite(value)]
-    if len(before) < rows:
+    recent = [value for value in loss.values[max(0, end - 200) : end] if math.isfinite(value)]
+    if len(recent) < rows:
         return None
-    base = median(before)
-    return (current[0] - base) / base * 100 if base > 0 else None
+    spread = noise(recent)
+    count = min(max(rows, int(end * share)), WINDOW_CAP)
+    base = median(recent[-count:])
+    if base <= 0:
+        return None
+    wanted = math.ceil((1.25 * spread / (0.04 * base)) ** 2)
+    count = max(count, min(wanted, end // 4, 200))
+    base = median(recent[-count:])
+    error = 1.25 * spread / math.sqrt(min(count, len(recent)))
+    return (current[0] - base) / base * 100, error / base * 100
 
 
 def best_checkpoint(run: Run) -> tuple[int, str, float | None] | None:
@@ -202,19 +224,23 @@ def resume_point(run: Run, step: int | None) -> tuple[int, str] | None:
 
 
 def above_start(loss: Series) -> tuple[float, float] | None:
-    """First and present loss of a model that is worse than the untouched one (judgement 5.1, worse_than_start)."""
+    """First and present loss of a model that is worse than the untouched one (20 rows, median of the last 2 windows).
+
+    The first row is one sample of a noisy curve, so the rise must also stand out from the run's own noise.
+    """
     if loss.finite < 20:
         return None
     start = head(loss, 1)[0]
     last = loss.tail(2 * window(loss.finite))
     now = median(last)
-    if now > 1.3 * start and now - start > 0.3 and lower_quartile(last) > 1.15 * start:
+    rise = max(0.3, 3 * noise(loss.tail(200)))
+    if now > 1.3 * start and now - start > rise and lower_quartile(last) > 1.15 * start:
         return start, now
     return None
 
 
 def diverging(loss: Series) -> tuple[float, float] | None:
-    """Best level and present loss of a loss that has left its best level for good (judgement 5.1, two checks)."""
+    """Best level and present loss of a loss that has left its best level for good (24 rows, true at two moments)."""
     count = loss.finite
     if count < 24:
         return None

@@ -1,7 +1,7 @@
 """What is worth knowing about a run, the worst first: codes, steps and numbers, no words.
 
-Rules and thresholds are those of the project's judgement page; each function's docstring has its rule. One cause makes
-one finding, and a healthy run has no warning and no critical at any moment of its life.
+Each function's docstring has its rule. One cause makes one finding, and a healthy run has no warning and no critical at
+any moment of its life.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ ALIVE = 0.1
 MEMORISED_EPOCHS, MEMORISED_LOSS = 5.0, 0.05
 UNSEEN_EPOCHS, UNSEEN_LOSS = 3.0, 0.2
 """The weaker form of the memorised rule, without an evaluation (Unsloth: < 0.2 probably overfitting)."""
-GAP_FIT = 20.0
-"""Percent: up to here train and eval agree well enough to call the fit healthy."""
+GAP_FIT = 8.0
+"""Percent, the good band of the gap's rating, so that the finding and the rating never contradict each other."""
 _DISK = ("No space left", "File too large", "Disk quota exceeded")
 
 
@@ -141,10 +141,17 @@ class _Finder:
                 variant = {"evaluating": "eval", "predicting": "predict"}.get(during or "", "")
                 self.add("out_of_memory", "critical", evidence, step=step, variant=variant)
                 return
-            if message is not None and any(sign in message for sign in _DISK):
+            train = self.run.results().get("train")
+            if self.progress.unit == "batches":
+                variant = "job"
+            elif step is not None and total is not None and step >= total and train is not None and not train.stale:
+                variant = "after"
+            elif message is not None and any(sign in message for sign in _DISK):
                 variant = "disk" if evidence.get("checkpoint") is not None else "disk_no_checkpoint"
-            elif step is None or step == 0:
+            elif self.loss is None or not len(self.loss):
                 variant = "early"
+            elif step is None:
+                variant = "no_step"
             else:
                 variant = "" if evidence.get("checkpoint") is not None else "no_checkpoint"
             self.add("failed", "critical", evidence, step=step, variant=variant)
@@ -158,7 +165,12 @@ class _Finder:
             }  # fmt: skip
             kind = failure.kind if failure is not None else ""
             variant = {"interrupted": "asked", "terminated": "terminated"}.get(kind, "")
-            if evidence.get("checkpoint") is None:
+            if self.loss is None or not len(self.loss):
+                variant = f"{variant}_early".lstrip("_")
+            elif step is None:
+                # A console log of plain metric lines counts no steps.
+                variant = f"{variant}_no_step".lstrip("_")
+            elif evidence.get("checkpoint") is None:
                 variant = f"{variant}_no_checkpoint".lstrip("_")
             # Who pressed Ctrl-C knows it.
             severity: Severity = "info" if kind == "interrupted" else "warning"
@@ -170,7 +182,7 @@ class _Finder:
         """sft: at least 5 epochs and a median loss of the last 20 rows below 0.05; or below 0.2 after 3 epochs with no
         evaluation at all (info). Not where the eval loss is as low: such data has answers that are sure."""
         loss, epoch = self.loss, self.progress.epoch
-        if self.stage != "sft" or loss is None or loss.finite < 2 or epoch is None or self.has("dead_run", "nan_loss"):
+        if self.stage != "sft" or loss is None or not loss.finite or epoch is None or self.has("dead_run", "nan_loss"):
             return
         now = facts.median(loss.tail(20))
         evals = self.run.series.get("eval_loss")
@@ -196,16 +208,24 @@ class _Finder:
     # Worth knowing
 
     def healthy_fit(self) -> None:
-        """Ended, sft or pt, at least 3 evaluations, the best among the last 2, gap at most 20 % (and not below -15 %:
-        then the two do not measure the same), and a train loss that has fallen by 5 % and is not rising again."""
+        """Ended, sft or pt, at least 3 evaluations, on 50 samples or more, the best among the last 2, gap at most
+        8 % (and not below -15 %: then the two do not measure the same), and a train loss that has fallen by 5 % and is
+        not rising again."""
         evals = self.run.series.get("eval_loss")
         if not facts.final(self.status) or self.stage not in LANGUAGE_STAGES or evals is None or self.loss is None:
             return
         if evals.finite < 3 or evals.nonfinite or self.has("dead_run", "nan_loss", "memorised"):
             return
         recent = evals.tail(2)
-        gap = facts.gap(self.run, self.status)
-        if gap is None or not -15 <= gap <= GAP_FIT or min(recent) > evals.min:
+        found = facts.gap(self.run, self.status)
+        if found is None:
+            return
+        gap = found[0]
+        if not -15 <= gap <= GAP_FIT or min(recent) > evals.min:
+            return
+        results = self.run.results().get("eval")
+        count = facts.samples(results, "eval", self.run) if results is not None else None
+        if count is not None and count < facts.FEW_SAMPLES:
             return
         size = facts.window(self.loss.finite)
         if facts.median(self.loss.tail(size)) > 0.95 * facts.median(facts.head(self.loss, size)):

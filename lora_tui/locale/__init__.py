@@ -184,13 +184,21 @@ class Words:
     def rating_text(self, rating: Rating) -> str:
         """The rating in full sentences, for reports and JSON."""
         key = "rating.sentence" if rating.level is not None else "rating.sentence_plain"
-        value = self.number(rating.value, "lr" if rating.metric == "lr" else "num")
-        if rating.metric in ("gap", "trainable_percent"):
-            value = f"{value} %" if self.lang == "en" else f"{value}%"
+        value = self._valued(rating.metric, rating.value)
         head = self.t(
             key, label=self.metric(rating.metric), value=value, level=self.level(rating), verdict=self.rating(rating)
         )
         return head + (" " if self.lang == "en" else "") + self.explanation(rating)
+
+    def _valued(self, name: str, value: float) -> str:
+        """A number with its unit, where its label does not say it already."""
+        from lora_tui.insight.glossary import metric
+
+        unit = metric(name).unit
+        text = self.number(round(value, 2) if unit == "%" else value, "lr" if name == "lr" else "num")
+        if unit == "%":
+            return f"{text} %" if self.lang == "en" else f"{text}%"
+        return f"{text} {self.t(f'unit.{unit}')}" if unit in ("s", "tokens/s", "steps/s") else text
 
     def finding_name(self, finding: Finding) -> str:
         """The finding in two or three words."""
@@ -206,6 +214,9 @@ class Words:
             params.setdefault("step", finding.step)
         if finding.end_step is not None:
             params.setdefault("end_step", finding.end_step)
+        # A plain trainer does not always tell how far it meant to go, nor a killed one why.
+        params.setdefault("total", "?")
+        params.setdefault("message", "?")
         missing = params.get("missing")
         if isinstance(missing, str):
             items = self.t("list.separator").join(self.t(f"empty.item.{item}") for item in missing.split(","))

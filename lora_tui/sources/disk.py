@@ -14,7 +14,7 @@ from lora_tui.sources.base import Entry, SourceError
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
-    from watchdog.observers.api import BaseObserver
+    from watchdog.observers.api import BaseObserver, ObservedWatch
 
 FLOOD_PER_S = 300
 """Events a second beyond which looking again is cheaper than listening (a producer opens, writes, closes per row)."""
@@ -34,13 +34,16 @@ class LocalDisk:
     def __init__(self, poll: bool = False) -> None:
         self._poll = poll
         self._observer: BaseObserver | None = None
-        self._watched: dict[Path, object] = {}
+        self._watched: dict[Path, tuple[tuple[int, int], ObservedWatch]] = {}
+        """Root -> its identity when the watch was set, and the watch."""
         self._changed: set[Path] = set()
         self._lock = threading.Lock()
         self._event = threading.Event()
         self._second = 0
         self._count = 0
         self._resting_until = 0.0
+        self._rested: list[Path] = []
+        """Roots to listen to again after the rest."""
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -107,8 +110,21 @@ class LocalDisk:
     def _schedule(self, root: Path) -> bool:
         from watchdog import events
 
-        if root in self._watched or self._observer is None:
-            return root in self._watched
+        if self._observer is None:
+            return False
+        target = root if root.is_dir() else root.parent
+        try:
+            info = target.stat()
+        except OSError:
+            return False
+        key = (info.st_dev, info.st_ino)
+        if root in self._watched:
+            known, watch = self._watched[root]
+            if known == key:
+                return True
+            # Deleted and made anew since: the kernel's watch went with the old one.
+            del self._watched[root]
+            self._observer.unschedule(watch)
         changes: list[type[FileSystemEvent]] = [
             events.FileCreatedEvent,
             events.FileModifiedEvent,
@@ -120,14 +136,12 @@ class LocalDisk:
         ]
         handler = events.FileSystemEventHandler()
         handler.on_any_event = self._on_event  # type: ignore[method-assign]
-        target = root if root.is_dir() else root.parent
         try:
-            self._watched[root] = self._observer.schedule(
-                handler, str(target), recursive=root.is_dir(), event_filter=changes
-            )
+            watch = self._observer.schedule(handler, str(target), recursive=root.is_dir(), event_filter=changes)
         except OSError:
             # The limit of inotify watches, or a file system without events: the heartbeat reads on.
             return False
+        self._watched[root] = (key, watch)
         return True
 
     def _on_event(self, event: FileSystemEvent) -> None:
@@ -148,13 +162,13 @@ class LocalDisk:
         if not self._resting_until:
             return None
         if self._watched and self._observer is not None:
-            self._roots = list(self._watched)
+            self._rested = list(self._watched)
             self._observer.unschedule_all()
             self._watched.clear()
         if time.monotonic() < self._resting_until:
             return FLOOD_POLL_S
         self._resting_until = 0.0
-        for root in self._roots:
+        for root in self._rested:
             self._schedule(root)
         return None
 

@@ -20,6 +20,7 @@ from lora_tui.tui.cockpit import Cockpit
 from lora_tui.tui.desk import Desk
 from lora_tui.tui.keys import COMMANDS, commands_of
 from lora_tui.tui.messages import BatchRead, ReadingFailed
+from lora_tui.tui.narrow import MainScreen
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.pace import Pace
 from lora_tui.tui.pane import Pane
@@ -72,6 +73,9 @@ class LoraTuiApp(App[int]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.defaults()
+
+    def get_default_screen(self) -> Screen[None]:
+        return MainScreen()
 
     def compose(self) -> ComposeResult:
         self.desk.settle()

@@ -94,7 +94,8 @@ class Cockpit(Widget):
         wants = self.wants()
         if wants != self._wants:
             self._wants = wants
-            self.refresh(layout=True)
+            # A child's wish makes the toolkit forget its parent's arrangement; the parent's own does not.
+            self.children[0].refresh(repaint=False, layout=True)
         if charts:
             self.desk.chart_stamp += 1
         for pane in self.panes:

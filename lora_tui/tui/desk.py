@@ -109,7 +109,9 @@ class Desk:
             if fresh and old.run is run and (not judge or old.judgement is not NOTHING_JUDGED):
                 return old
         status = run.status(self.now)
-        view = RunView(run, self.now, status, run.progress(self.now), self._judge(run, status) if judge else NOTHING_JUDGED)
+        view = RunView(
+            run, self.now, status, run.progress(self.now), self._judge(run, status) if judge else NOTHING_JUDGED
+        )
         self._views[run.path] = (run.revision, self.now, view)
         return view
 
@@ -141,7 +143,9 @@ class Desk:
 
     # -- words ---------------------------------------------------------------------------------------------------
 
-    def phrase(self, key: str, role: str = "text", label: str = "muted", count: int | None = None, **params: str) -> Line:
+    def phrase(
+        self, key: str, role: str = "text", label: str = "muted", count: int | None = None, **params: str
+    ) -> Line:
         """A sentence of the catalogue as a line: what was put into it in one role, its own words in another."""
         marked = {name: f"{_OPEN}{value}{_CLOSE}" for name, value in params.items()}
         if count is not None:

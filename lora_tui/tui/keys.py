@@ -28,8 +28,9 @@ LIST = ("overview",)
 PAGES = ("results", "config", "checkpoints")
 
 COMMANDS: tuple[Command, ...] = (
-    Command("move", ("j", "down"), "move(1)", "j/k"),
-    Command("move_up", ("k", "up"), "move(-1)", ""),
+    Command("move", ("j", "down"), "move(1)", "j/k", LIST),
+    Command("scroll_down", ("j", "down"), "move(1)", "j", PAGES),
+    Command("scroll_up", ("k", "up"), "move(-1)", "k", PAGES),
     Command("first", ("g",), "top", "gg"),
     Command("last", ("G", "end"), "move(1000000)", "G"),
     Command("page_down", ("ctrl+d", "pagedown"), "leap(1)", "^d"),
@@ -51,6 +52,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("quit", ("q", "ctrl+c", "ctrl+q"), "quit", "q"),
 )
 """In the order of the help screen."""
+
 
 def commands_of(page: str) -> list[Command]:
     """The commands that do something on ``page``."""

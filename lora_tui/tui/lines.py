@@ -13,8 +13,11 @@ from lora_tui.text import ELLIPSIS, cell_width, clip
 Span = tuple[str, str]
 Line = list[Span]
 
+NEAR = 12
+"""Changes closer than this are sent as one: moving the cursor and setting a style costs more."""
 SENTENCE = 40
 """Text of more cells than this is worth reading even if its end is cut."""
+
 
 def width_of(line: Iterable[Span]) -> int:
     """Cells that the line takes."""
@@ -139,25 +142,28 @@ def box(rows: Sequence[Line], width: int, height: int, title: Line, note: Line, 
     return out[:height] if height > 1 else [fill([], width)]
 
 
-def changed(old: Line, new: Line) -> tuple[int, int] | None:
-    """The first cell and the number of cells in which two lines of equal width differ, ``None`` where they do not."""
+def changed(old: Line, new: Line) -> list[tuple[int, int]]:
+    """Where two lines of equal width differ: first cell and number of cells of every stretch, from left to right."""
     if old == new:
-        return None
+        return []
     before, after = _cells(old), _cells(new)
     if len(before) != len(after):
-        return 0, max(len(before), len(after))
-    first = 0
-    while first < len(after) and before[first] == after[first]:
-        first += 1
-    if first == len(after):
-        return None
-    last = len(after)
-    while last > first and before[last - 1] == after[last - 1]:
-        last -= 1
-    # Half of a wide character cannot be repainted.
-    if first and not after[first][0]:
-        first -= 1
-    return first, last - first
+        return [(0, max(len(before), len(after)))]
+    out: list[tuple[int, int]] = []
+    for place, (left, right) in enumerate(zip(before, after)):
+        if left == right:
+            continue
+        first = place
+        # Half of a wide character cannot be repainted.
+        while first and not (after[first][0] and before[first][0]):
+            first -= 1
+        last = place + 1
+        while last < len(after) and not (after[last][0] and before[last][0]):
+            last += 1
+        if out and first - sum(out[-1]) <= NEAR:
+            first = out.pop()[0] if out[-1][0] <= first else first
+        out.append((first, last - first))
+    return out
 
 
 def _cells(line: Line) -> list[Span]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.segment import Segment
@@ -69,9 +71,9 @@ class Pane(Widget):
         for y in range(max(len(old), len(self._rows))):
             before = old[y] if y < len(old) else []
             after = self._rows[y] if y < len(self._rows) else []
-            span = changed(before, after)
-            if span is not None:
-                self.refresh(Region(span[0], y, span[1], 1))
+            regions = [Region(x, y, cells, 1) for x, cells in changed(before, after)]
+            if regions:
+                self.refresh(*regions)
 
     def render_line(self, y: int) -> Strip:
         """One line, from the cache where it did not change."""
@@ -104,7 +106,11 @@ class Pane(Widget):
         line = self._rows[y] if y < len(self._rows) else []
         if self.desk.ascii:
             line = [(text.translate(ASCII), role) for text, role in line]
-        segments = [Segment(text, palette[role]) for text, role in line if text]
+        segments = []
+        for role, spans in groupby(line, key=itemgetter(1)):
+            text = "".join(span[0] for span in spans)
+            if text:
+                segments.append(Segment(text, palette[role]))
         used = width_of(line)
         if used < width:
             segments.append(Segment(" " * (width - used), palette["text"]))

@@ -113,8 +113,25 @@ def _theme(name: str, colors: dict[str, str], dark: bool, ansi: bool = False) ->
         panel=colors["select"],
         dark=dark,
         ansi=ansi,
-        variables={VARIABLES[role]: color for role, color in colors.items()},
+        variables={**(_ANSI_WIDGETS if ansi else {}), **{VARIABLES[role]: color for role, color in colors.items()}},
     )
+
+
+_ANSI_WIDGETS = {
+    "ansi-background": "ansi_black",
+    "ansi-foreground": "ansi_white",
+    "border-blurred": "ansi_black",
+    "block-cursor-foreground": "ansi_black",
+    "block-cursor-background": "ansi_white",
+    "input-cursor-background": "ansi_black",
+    "input-cursor-foreground": "ansi_bright_white",
+    "input-cursor-text-style": "none",
+    "input-selection-background": "ansi_bright_blue",
+    "input-selection-foreground": "ansi_black",
+    "screen-selection-background": "ansi_bright_blue",
+    "screen-selection-foreground": "ansi_black",
+}
+"""What the toolkit's own widgets (the palette) need in a theme of terminal colours."""
 
 
 _ALIAS = {

@@ -6,7 +6,8 @@ from lora_tui.formats.records import ConsoleFacts, Failure, LogRow
 from lora_tui.formats.updates import FileDoc
 from lora_tui.insight import find, judge
 from lora_tui.insight.findings import CODES
-from lora_tui.locale import Words
+from lora_tui.locale import Words, catalogue
+from lora_tui.locale.compile import parse_po
 from tests.insight.build import START, evaluation, run_of, summary, train
 
 SOON = START + 5
@@ -15,6 +16,12 @@ LATER = START + 100_000
 
 def codes(run, now=SOON):
     return [finding.code for finding in find(run, now)]
+
+
+def every_variant():
+    """All variants that have words of their own."""
+    keys = parse_po(catalogue("en").read_text(encoding="utf-8"))[0]
+    return {tuple(key.split(".")[1:3]) for key in keys if key.startswith("finding.") and key.count(".") == 3}
 
 
 def only(run, code, now=SOON):
@@ -133,6 +140,25 @@ class TestEnds:
         run = run_of(falling(20, 400), checkpoints=(200,), failure=Failure("terminated", "SIGTERM"))
         assert only(run, "interrupted", LATER).variant == "terminated"
 
+    def test_before_the_first_step(self):
+        run = run_of([], failure=Failure("interrupted", "KeyboardInterrupt"))
+        assert only(run, "interrupted", LATER).variant == "asked_early"
+        run = run_of([], failure=Failure("terminated", "SIGTERM"))
+        assert only(run, "interrupted", LATER).variant == "terminated_early"
+
+    def test_after_training(self):
+        run = run_of([*falling(20, 200), summary(200, 200)], ended=True, failure=Failure("exception", "ValueError: y"))
+        assert only(run, "failed", LATER).variant == "after"
+
+    def test_a_job_that_does_not_train(self):
+        rows = [LogRow("progress", step, {}, 20, None, float(step)) for step in (5, 10)]
+        run = run_of(rows, failure=Failure("exception", "ValueError: y"))
+        assert only(run, "failed", LATER).variant == "job"
+
+    def test_plan_unknown(self):
+        rows = [row._replace(total_steps=None) for row in falling(20, 400)]
+        assert "of ?" in Words("en").finding(only(run_of(rows), "interrupted", LATER))[0]
+
     def test_stopped(self):
         run = run_of([*falling(20, 400), summary(200, 400)], ended=True)
         assert only(run, "stopped", LATER).evidence == {"at": 200, "total": 400}
@@ -146,7 +172,7 @@ class TestMemorised:
 
     def test_with_an_eval_that_disagrees(self):
         run = run_of(sorted([*self.overfit(), evaluation(50, 3.6, 400, epochs=100),
-                             evaluation(400, 6.0, 400, epochs=100)], key=lambda r: r.step))  # fmt: skip
+                             evaluation(400, 6.0, 400, epochs=100)], key=_step))  # fmt: skip
         finding = only(run, "memorised")
         assert (finding.severity, finding.variant, finding.evidence["eval_loss"]) == ("warning", "eval", 6.0)
         assert 100 < finding.step < 300
@@ -199,7 +225,7 @@ class TestNotes:
         assert "stale_results" in judge(run, SOON).ratings["predict_bleu-4"].reservations
 
     def test_best_checkpoint(self):
-        rows = sorted([*falling(20, 600), evaluation(100, 1.2, 600), evaluation(200, 1.1, 600)], key=lambda r: r.step)
+        rows = sorted([*falling(20, 600), evaluation(100, 1.2, 600), evaluation(200, 1.1, 600)], key=_step)
         run = run_of(rows, checkpoints=(100, 200), config={"save_total_limit": 3, "save_steps": 100})
         finding = only(run, "best_checkpoint")
         assert (finding.step, finding.variant, finding.evidence["until"]) == (200, "until", 500)
@@ -214,7 +240,7 @@ class TestHealthy:
         rows = falling(60, 600, 2.0, 1.0, epochs=epochs)
         for step, value in ((200, 1.8), (400, 1.4), (600, last)):
             rows.append(evaluation(step, value, 600, epochs=epochs))
-        return [*sorted(rows, key=lambda r: r.step), summary(600, 600, epochs=epochs)]
+        return [*sorted(rows, key=_step), summary(600, 600, epochs=epochs)]
 
     def test_healthy(self):
         finding = only(run_of(self.rows(), ended=True), "healthy_fit", LATER)
@@ -246,3 +272,11 @@ def test_a_failure_of_a_former_attempt_is_none():
 
 def _found(run, code):
     return only(run, code, LATER)
+
+
+def test_every_variant_belongs_to_a_code():
+    assert {code for code, _ in every_variant()} <= set(CODES)
+
+
+def _step(row):
+    return row.step or 0

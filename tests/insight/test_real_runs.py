@@ -106,6 +106,8 @@ def test_a_healthy_run_is_never_accused(name):
 
 
 def test_insight_needs_no_screen():
-    code = "import sys, lora_tui.insight, lora_tui.locale; print(sorted({'textual', 'rich', 'numpy'} & set(sys.modules)))"
+    code = (
+        "import sys, lora_tui.insight, lora_tui.locale; print(sorted({'textual', 'rich', 'numpy'} & set(sys.modules)))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert out.stdout.strip() == "[]"

@@ -101,7 +101,7 @@ class TestCompiler:
     def test_check_tells_a_difference(self, tmp_path, monkeypatch, capsys):
         po = tmp_path / "en.po"
         po.write_text('msgid "a"\nmsgstr "b"\n', encoding="utf-8")
-        monkeypatch.setattr("lora_tui.locale.compile.catalogue", lambda lang: po)
+        monkeypatch.setattr("lora_tui.locale.compile.catalogue", lambda _: po)
         assert main(["--check"]) == 1
         assert main([]) == 0
         assert main(["--check"]) == 0
@@ -110,12 +110,19 @@ class TestCompiler:
         assert "en.mo" in capsys.readouterr().err
 
     def test_reads_continued_and_plural(self):
-        text = 'msgid ""\nmsgstr ""\n"Language: en\\n"\n\n# note\nmsgid "k"\nmsgid_plural "k"\nmsgstr[0] "o\\"ne"\nmsgstr[1] "two"\n'
+        head = 'msgid ""\nmsgstr ""\n"Language: en\\n"\n\n# note\n'
+        text = head + 'msgid "k"\nmsgid_plural "k"\nmsgstr[0] "o\\"ne"\nmsgstr[1] "two"\n'
         assert parse_po(text) == ({"": ("Language: en\n",), "k": ('o"ne', "two")}, frozenset({"k"}))
 
     @pytest.mark.parametrize(
         "text",
-        ['msgid "a"\nmsgstr "b"\nmsgid "a"\nmsgstr "c"\n', 'msgid "a"\n', 'nonsense\n', 'msgid "a\nmsgstr "b"\n', '"x"\n'],
+        [
+            'msgid "a"\nmsgstr "b"\nmsgid "a"\nmsgstr "c"\n',
+            'msgid "a"\n',
+            "nonsense\n",
+            'msgid "a\nmsgstr "b"\n',
+            '"x"\n',
+        ],
     )
     def test_says_what_is_wrong(self, text):
         with pytest.raises(CatalogueError, match="line"):

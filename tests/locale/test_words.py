@@ -87,7 +87,13 @@ def test_numbers():
         "24.7k", "4.32M", "198", "1M", "35.2M", "0.5",
     ]  # fmt: skip
     assert [EN.number(v, "lr") for v in (2e-4, 4.566e-5, 1e-6, 0.0)] == ["2e-4", "4.57e-5", "1e-6", "0"]
-    assert [EN.number(v) for v in (0.902, 90.87, 0.0008, 1954.49, 6250.0)] == ["0.902", "90.87", "0.0008", "1954", "6250"]
+    assert [EN.number(v) for v in (0.902, 90.87, 0.0008, 1954.49, 6250.0)] == [
+        "0.902",
+        "90.87",
+        "0.0008",
+        "1954",
+        "6250",
+    ]
     assert [EN.number(v) for v in (float("nan"), float("inf"), float("-inf"))] == ["NaN", "∞", "-∞"]
 
 

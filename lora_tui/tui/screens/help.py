@@ -21,7 +21,13 @@ class HelpScreen(TextScreen):
                 text = words.t(f"keys.{command.code}")
                 lines.append([(" ", "text"), *fill([(command.shown, "key|bold")], 12), (text, "text")])
         lines.append([])
-        for key in ("help.mark.levels", "help.mark.hollow", "help.mark.reservation", "help.first_run", "help.read_only"):
+        for key in (
+            "help.mark.levels",
+            "help.mark.hollow",
+            "help.mark.reservation",
+            "help.first_run",
+            "help.read_only",
+        ):
             lines += [[(" " + part, "muted")] for part in wrap(words.t(key), WIDTH - 6)]
         lines.append([])
         super().__init__(desk, words.t("help.title"), lines, WIDTH)

@@ -65,7 +65,14 @@ class LinePane(Pane):
     def draw(self, width: int, height: int) -> list[Line]:
         view = self.desk.current()
         if view is None:
-            return [[(" lora-tui: " + self.desk.words.t("list.empty_in", path=clean(self.desk.options.title or ".")), "text")]]
+            return [
+                [
+                    (
+                        " lora-tui: " + self.desk.words.t("list.empty_in", path=clean(self.desk.options.title or ".")),
+                        "text",
+                    )
+                ]
+            ]
         progress, words = view.progress, self.desk.words
         mark, role = state_span(view.status)
         main = main_metric(view.run)
@@ -76,7 +83,9 @@ class LinePane(Pane):
         if progress.fraction is not None:
             parts.append([(percent(progress.fraction).replace(" ", ""), "text")])
         if progress.step is not None:
-            parts.append([(f"{progress.step}/{progress.total_steps}" if progress.total_steps else str(progress.step), "text")])
+            parts.append(
+                [(f"{progress.step}/{progress.total_steps}" if progress.total_steps else str(progress.step), "text")]
+            )
         if progress.finish_at is not None and view.status.live:
             parts.append(self.desk.phrase("head.ends", time=words.clock(progress.finish_at, view.now)))
         else:

@@ -53,7 +53,9 @@ class CardsPane(Pane):
             for place, card in enumerate(group):
                 right = width * (place + 1) // len(group)
                 index = row * per_row + place
-                blocks.append(draw_card(self.desk, card, right - x, self.desk.focus == "cards" and index == self.desk.card))
+                blocks.append(
+                    draw_card(self.desk, card, right - x, self.desk.focus == "cards" and index == self.desk.card)
+                )
                 for line in range(HEIGHT):
                     self.zones.append(Zone(row * HEIGHT + line, x, right - x, f"app.card({index})"))
                 x = right
@@ -186,7 +188,9 @@ def _settings(desk: Desk, view: RunView) -> Iterable[Card]:
     if share:
         params = _number(run, "trainable_params")
         note = words.t("card.params", n=count(params)) if params else ""
-        yield Card("trainable_percent", short_name(words, "trainable_percent"), f"{number(share, 3)} %", None, None, note)
+        yield Card(
+            "trainable_percent", short_name(words, "trainable_percent"), f"{number(share, 3)} %", None, None, note
+        )
 
 
 def _number(run: Run, name: str) -> float | None:

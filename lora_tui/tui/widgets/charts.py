@@ -105,7 +105,9 @@ class LossPane(ChartPane):
         if progress.total_steps and progress.total_epochs:
             each = progress.total_steps / progress.total_epochs
             if each >= 1 and x_max / each <= MOST_EPOCHS:
-                out.extend(chart.Mark(each * n, "epoch") for n in range(1, int(x_max / each) + 1) if each * n < x_max * 0.99)
+                out.extend(
+                    chart.Mark(each * n, "epoch") for n in range(1, int(x_max / each) + 1) if each * n < x_max * 0.99
+                )
         series = run.series.get(main_metric(run))
         if series is not None and series.nonfinite:
             bad = (step for step, value in zip(series.steps, series.values) if not math.isfinite(value))
@@ -133,10 +135,16 @@ class LossPane(ChartPane):
         room = self.size.width - 8
         note: Line = []
         if series.nonfinite:
-            note = [("× ", "nan"), *desk.phrase("chart.nan_count", "rating-poor", "rating-poor", n=str(series.nonfinite))]
+            note = [
+                ("× ", "nan"),
+                *desk.phrase("chart.nan_count", "rating-poor", "rating-poor", n=str(series.nonfinite)),
+            ]
         elif self.limits is not None and self.limits.above:
             bound = number(self.limits.y_max)
-            note = [("▲ ", "clip"), *desk.phrase("chart.clipped_short", "faint", "faint", self.limits.above, bound=bound)]
+            note = [
+                ("▲ ", "clip"),
+                *desk.phrase("chart.clipped_short", "faint", "faint", self.limits.above, bound=bound),
+            ]
             if width_of(note) > room * 2 // 5:
                 note = [(f"▲ {self.limits.above} > {bound}", "clip")]
         return joined(parts, room - width_of(note) - 2, ("   ", "border")), note

@@ -18,7 +18,9 @@ class ExcerptPane(Pane):
         if view is None:
             return []
         lines = excerpt_of(view)[-(height - 2) :]
-        rows: list[Line] = [[(line, "text" if index == len(lines) - 1 else "muted")] for index, line in enumerate(lines)]
+        rows: list[Line] = [
+            [(line, "text" if index == len(lines) - 1 else "muted")] for index, line in enumerate(lines)
+        ]
         return box(rows, width, height, [(self.desk.words.t("pane.log"), "title")], [])
 
 

@@ -49,7 +49,11 @@ class FindingsPane(Pane):
 def quiet_lines(desk: Desk, view: RunView) -> list[Line]:
     """What is not logged, with the option that would log it."""
     series, words = view.run.series, desk.words
-    if not view.run.rows or view.progress.unit == "batches" or any(item.code == "not_logged" for item in view.judgement.findings):
+    if (
+        not view.run.rows
+        or view.progress.unit == "batches"
+        or any(item.code == "not_logged" for item in view.judgement.findings)
+    ):
         return []
     missing = []
     if "eval_loss" not in series:

@@ -222,7 +222,9 @@ def _interrupted(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
     words, status, progress = desk.words, view.status, view.progress
     first: Parts = []
     if progress.step is not None:
-        line = desk.phrase("head.cut_at", label="rating-fair", step=str(progress.step), total=str(progress.total_steps or "?"))
+        line = desk.phrase(
+            "head.cut_at", label="rating-fair", step=str(progress.step), total=str(progress.total_steps or "?")
+        )
         first.append(line)
     if status.since is not None:
         first.append([(words.clock(status.since, view.now), "text")])

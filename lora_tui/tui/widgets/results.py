@@ -167,7 +167,12 @@ def page_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
             rating = view.judgement.ratings.get(key)
             if rating is not None and not result.stale:
                 mark, role = rating_span(rating)
-                line += [("  ", "text"), (mark, role), (" " * (3 - len(mark)), "text"), (desk.words.rating(rating), "muted")]
+                line += [
+                    ("  ", "text"),
+                    (mark, role),
+                    (" " * (3 - len(mark)), "text"),
+                    (desk.words.rating(rating), "muted"),
+                ]
             out.append(line)
         foot = samples_line(desk, result)
         if foot:

@@ -8,7 +8,15 @@ from lora_tui.tui.desk import Desk, RunView
 from lora_tui.tui.lines import Line, box, fill, spread, width_of
 from lora_tui.tui.pane import Pane, Zone
 from lora_tui.tui.widgets.head import newest, percent, phase_text
-from lora_tui.tui.widgets.marks import error_text, finding_span, main_metric, method_text, rating_span, shown, state_span
+from lora_tui.tui.widgets.marks import (
+    error_text,
+    finding_span,
+    main_metric,
+    method_text,
+    rating_span,
+    shown,
+    state_span,
+)
 
 ROWS = 2
 """Lines a run takes."""
@@ -101,7 +109,15 @@ def entry(desk: Desk, run: Run, width: int) -> list[Line]:
 
 def short(value: float | None) -> str:
     """A loss in the list: two decimals are enough to compare."""
-    return "–" if value is None else shown("loss", value) if value != value else f"{value:.2f}" if abs(value) < 1000 else f"{value:.0f}"
+    return (
+        "–"
+        if value is None
+        else shown("loss", value)
+        if value != value
+        else f"{value:.2f}"
+        if abs(value) < 1000
+        else f"{value:.0f}"
+    )
 
 
 def tail(text: str, width: int) -> str:
@@ -157,5 +173,8 @@ def score(desk: Desk, view: RunView) -> Line:
 def about(run: Run) -> Line:
     """Method, rank and learning rate: what runs of one list differ in most."""
     rate = run.config.get("learning_rate")
-    parts = [method_text(run).split(" α")[0], f"lr {shown('lr', rate.value)}" if rate is not None and isinstance(rate.value, float) else ""]
+    parts = [
+        method_text(run).split(" α")[0],
+        f"lr {shown('lr', rate.value)}" if rate is not None and isinstance(rate.value, float) else "",
+    ]
     return [(clip("  ".join(part for part in parts if part), 60), "faint")]

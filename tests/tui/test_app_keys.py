@@ -1,0 +1,240 @@
+"""Every key does something that can be seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from lora_tui.tui.app import LoraTuiApp
+from lora_tui.tui.keys import COMMANDS, commands_of
+from tests.tui.app_pilot import make_app, pane, rows, text
+
+WIDE = (140, 44)
+NARROW = (80, 24)
+
+
+def names(app: LoraTuiApp) -> list[str]:
+    return [run.name for run in app.desk.runs]
+
+
+def selected(app: LoraTuiApp) -> str:
+    assert app.desk.selected is not None
+    return app.desk.selected.name
+
+
+async def press(pilot: Pilot[int], *keys: str) -> None:
+    await pilot.press(*keys)
+    await pilot.pause(0.1)
+
+
+async def test_the_newest_run_is_selected_and_j_k_move(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora")
+    async with app.run_test(size=WIDE) as pilot:
+        order = names(app)
+        assert selected(app) == order[0]
+        await press(pilot, "j")
+        assert selected(app) == order[1]
+        assert f" {order[1]} " in pane(app, "head")
+        await press(pilot, "down", "k")
+        assert selected(app) == order[1]
+        await press(pilot, "up", "k", "k")
+        assert selected(app) == order[0]
+
+
+async def test_gg_and_G_reach_both_ends_and_the_list_follows(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora")
+    async with app.run_test(size=WIDE) as pilot:
+        await press(pilot, "G")
+        assert selected(app) == names(app)[-1]
+        assert f"/{len(names(app))} " in pane(app, "runs").splitlines()[0]
+        assert names(app)[-1][-8:] in pane(app, "runs")
+        await press(pilot, "g")
+        assert selected(app) == names(app)[-1], "one g alone does nothing"
+        await press(pilot, "g")
+        assert selected(app) == names(app)[0]
+
+
+async def test_brackets_walk_through_the_runs_from_any_page(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft-long")
+    async with app.run_test(size=WIDE) as pilot:
+        await press(pilot, "6")
+        at = names(app).index("sft-long")
+        await press(pilot, "left_square_bracket")
+        assert selected(app) == names(app)[at - 1]
+        assert app.desk.page == "config"
+        await press(pilot, "right_square_bracket")
+        assert "128" in pane(app, "page"), "lora_alpha of sft-long"
+
+
+async def test_pages_open_by_number_and_esc_goes_back(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft")
+    async with app.run_test(size=WIDE) as pilot:
+        await press(pilot, "3")
+        assert "predict_results.json" in pane(app, "page")
+        assert "37.07" in pane(app, "page")
+        await press(pilot, "6")
+        assert "adapter_config.json" in pane(app, "page")
+        await press(pilot, "7")
+        assert "checkpoint-" in pane(app, "page")
+        await press(pilot, "escape")
+        assert app.desk.page == "overview"
+        assert "smoothed" in pane(app, "loss")
+        await press(pilot, "escape")
+        assert app.is_running, "esc never quits"
+        await press(pilot, "7", "1")
+        assert app.desk.page == "overview"
+
+
+async def test_only_what_is_built_has_a_key(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft")
+    async with app.run_test(size=WIDE) as pilot:
+        await press(pilot)
+        before = text(app)
+        for key in ("2", "4", "5", "8", "x", "y"):
+            await press(pilot, key)
+            assert text(app) == before
+        footer = rows(app)[-1]
+        assert "3 results" in footer
+        assert "2 charts" not in footer
+        assert "4 pred" not in footer
+
+
+async def test_pages_scroll_with_keys_and_wheel(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft")
+    async with app.run_test(size=(100, 24)) as pilot:
+        await press(pilot, "6")
+        top = pane(app, "page").splitlines()[1]
+        await press(pilot, "j")
+        assert pane(app, "page").splitlines()[1] != top
+        await press(pilot, "g", "g")
+        assert pane(app, "page").splitlines()[1] == top
+        await press(pilot, "ctrl+d")
+        assert pane(app, "page").splitlines()[1] != top
+        await press(pilot, "ctrl+u")
+        assert pane(app, "page").splitlines()[1] == top
+
+
+async def test_language_changes_at_once_and_is_kept(all_runs: Path) -> None:
+    kept: list[tuple[str, str]] = []
+    app = make_app(all_runs / "lora", run="sft", keep=lambda key, value: kept.append((key, value)))
+    async with app.run_test(size=WIDE) as pilot:
+        assert "finished" in pane(app, "head")
+        await press(pilot, "L")
+        assert "已完成" in pane(app, "head")
+        assert "平滑" in pane(app, "loss")
+        await press(pilot, "L")
+        assert "finished" in pane(app, "head")
+    assert kept == [("lang", "zh"), ("lang", "en")]
+
+
+async def test_theme_goes_round_and_is_kept(all_runs: Path) -> None:
+    kept: list[tuple[str, str]] = []
+    app = make_app(all_runs / "lora", run="sft", keep=lambda key, value: kept.append((key, value)))
+    async with app.run_test(size=WIDE) as pilot:
+        await press(pilot)
+        before = text(app)
+        style = app.desk.palette["text"]
+        await press(pilot, "T")
+        assert app.desk.palette["text"] != style
+        await press(pilot, "T", "T")
+        assert app.desk.palette["text"] == style
+        assert text(app) == before, "a theme changes colours alone"
+    assert [value for _, value in kept] == ["light", "ansi", "dark"]
+
+
+async def test_the_help_lists_the_keys_of_this_place_and_only_those(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft")
+    async with app.run_test(size=WIDE) as pilot:
+        await press(pilot, "question_mark")
+        shown = text(app)
+        for command in commands_of("overview"):
+            if command.shown:
+                assert app.desk.words.t(f"keys.{command.code}") in shown
+        assert app.desk.words.t("keys.charts") not in shown.split("help")[0].split("quit")[0]
+        await press(pilot, "escape")
+        assert "next pane" not in "\n".join(rows(app)[:-1])
+
+
+async def test_every_command_has_words_in_both_languages(all_runs: Path) -> None:
+    from lora_tui.locale import Words
+
+    for lang in ("en", "zh"):
+        words = Words(lang)
+        for command in COMMANDS:
+            assert words.has(f"keys.{command.code}"), command.code
+
+
+async def test_palette_offers_the_commands_and_runs_them(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft")
+    async with app.run_test(size=WIDE) as pilot:
+        await press(pilot, "colon")
+        await pilot.pause(0.3)
+        await press(pilot, *"checkpoi")
+        await pilot.pause(0.5)
+        await press(pilot, "enter")
+        await pilot.pause(0.3)
+        assert app.desk.page == "checkpoints"
+
+
+async def test_the_list_is_a_drawer_when_narrow(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft")
+    async with app.run_test(size=NARROW) as pilot:
+        assert "╭─ Runs" not in text(app)
+        await press(pilot, "tab")
+        assert "╭─ Runs" in text(app)
+        await press(pilot, "k")
+        now = selected(app)
+        await press(pilot, "enter")
+        assert "╭─ Runs" not in text(app)
+        assert selected(app) == now != "sft"
+        await press(pilot, "tab", "escape")
+        assert "╭─ Runs" not in text(app)
+
+
+async def test_focus_walks_and_enter_explains(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft")
+    async with app.run_test(size=WIDE) as pilot:
+        await press(pilot, "tab")
+        assert app.desk.focus == "cards"
+        await press(pilot, "enter")
+        assert "value of the loss function" in text(app)
+        await press(pilot, "escape", "tab", "enter")
+        assert app.desk.words.t("pane.findings") in text(app)
+        await press(pilot, "escape", "escape")
+        assert app.desk.focus == "runs"
+        await press(pilot, "shift+tab")
+        assert app.desk.focus == "findings"
+
+
+async def test_mouse_selects_a_run_scrolls_the_list_and_clicks_keys(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora")
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.click("#runs", offset=(5, 6))
+        await pilot.pause()
+        assert selected(app) == names(app)[2]
+        footer = rows(app)[-1]
+        await pilot.click("#footer", offset=(footer.index("6 config") + 3, 0))
+        await pilot.pause()
+        assert app.desk.page == "config"
+        await press(pilot, "1")
+        first = pane(app, "runs")
+        app.query_one("#runs").post_message(_wheel(app))
+        await pilot.pause()
+        assert pane(app, "runs") != first
+        assert selected(app) == names(app)[2], "the wheel moves the window, not the selection"
+
+
+def _wheel(app: LoraTuiApp):  # noqa: ANN202
+    from textual import events
+
+    return events.MouseScrollDown(app.query_one("#runs"), 4, 6, 0, 1, 0, False, False, False, 4, 6)
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_quit_leaves_with_0(all_runs: Path, key: str) -> None:
+    app = make_app(all_runs / "lora")
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(key)
+    assert app.return_code == 0
