@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lora_tui import __version__
+from lora_tui.errors import CommandError
 
 EXAMPLES = """\
 examples:
@@ -23,11 +24,9 @@ examples:
 """
 
 SORT_KEYS = ("newest", "name", "state", "step", "loss", "eval_loss")
-NAN_HELP = "the run's directory, its console log, or a unique name below the current directory (default: .)"
-
-
-class CommandError(Exception):
-    """The command cannot do what it was asked; ``str()`` is one clear line for stderr."""
+RUN_HELP = "the run's directory, its console log, or a unique name below the current directory (default: .)"
+FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}
+"""What the shell's completion offers for a path (``shtab.FILE``, without the import)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,11 +64,24 @@ def _add_language(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lang", choices=("auto", "en", "zh"), default="auto", help="language (default: auto)")
 
 
+def _paths(action: argparse.Action) -> None:
+    """Let completion offer files and directories."""
+    action.complete = FILES  # type: ignore[attr-defined]  # shtab's own way
+
+
+def _add_log(parser: argparse.ArgumentParser) -> None:
+    _paths(
+        parser.add_argument("--log", metavar="FILE", type=Path, action="append", default=[], help="add a console log")
+    )
+
+
 def _add_looks(parser: argparse.ArgumentParser) -> None:
     _add_language(parser)
     parser.add_argument("--theme", choices=("dark", "light", "ansi"), help="colours (default: the one last chosen)")
     parser.add_argument("--glyphs", choices=("unicode", "ascii"), default="unicode", help="characters to draw with")
-    parser.add_argument("--screenshot", metavar="FILE", type=Path, help="write the first full screen as SVG and leave")
+    _paths(
+        parser.add_argument("--screenshot", metavar="FILE", type=Path, help="write the first full screen as SVG, leave")
+    )
 
 
 def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,11 +94,13 @@ def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "  lora-tui watch saves/sft --log nohup.out   a console log kept elsewhere\n"
         "  lora-tui watch /mnt/nfs/saves --poll       where file events do not come\n",
     )
-    parser.add_argument(
-        "paths", nargs="*", metavar="PATH", type=Path, help="runs, directories of runs, or console logs (default: .)"
+    _paths(
+        parser.add_argument(
+            "paths", nargs="*", metavar="PATH", type=Path, help="runs, directories of runs, console logs (default: .)"
+        )
     )
     parser.add_argument("--run", metavar="NAME", help="the run to show first")
-    parser.add_argument("--log", metavar="FILE", type=Path, action="append", default=[], help="add a console log")
+    _add_log(parser)
     parser.add_argument("--poll", action="store_true", help="look twice a second instead of waiting for file events")
     _add_looks(parser)
 
@@ -110,9 +124,9 @@ def _add_ls(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "  lora-tui ls saves\n  lora-tui ls saves --sort eval_loss\n"
         "  lora-tui ls saves --json | jq -r '.[] | select(.state == \"failed\") | .run.path'\n",
     )
-    parser.add_argument("paths", nargs="*", metavar="PATH", type=Path, help="where to look (default: .)")
+    _paths(parser.add_argument("paths", nargs="*", metavar="PATH", type=Path, help="where to look (default: .)"))
     parser.add_argument("--sort", choices=SORT_KEYS, default="newest", help="order of the rows (default: newest)")
-    parser.add_argument("--log", metavar="FILE", type=Path, action="append", default=[], help="add a console log")
+    _add_log(parser)
     parser.add_argument("--json", action="store_true", help="an array of what status --json prints")
     _add_language(parser)
 
@@ -125,8 +139,8 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "  lora-tui status saves/qwen2/lora/sft\n  lora-tui status sft --json\n"
         "  lora-tui status sft --follow        a line per change\n",
     )
-    parser.add_argument("run", nargs="?", metavar="RUN", default=".", help=NAN_HELP)
-    parser.add_argument("--log", metavar="FILE", type=Path, action="append", default=[], help="add a console log")
+    _paths(parser.add_argument("run", nargs="?", metavar="RUN", default=".", help=RUN_HELP))
+    _add_log(parser)
     parser.add_argument("--json", action="store_true", help="schema 1, strict JSON; with --follow one line a change")
     parser.add_argument("--follow", action="store_true", help="go on and print a line per change, until Ctrl-C")
     parser.add_argument("--poll", action="store_true", help="look twice a second instead of waiting for file events")
@@ -140,7 +154,7 @@ def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "print a shell's completion script",
         '  eval "$(lora-tui completion bash)"\n  lora-tui completion zsh > ~/.zfunc/_lora-tui\n',
     )
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.add_argument("shell", choices=("bash", "zsh"), help="the shell to complete in")
 
 
 def _positive(text: str) -> float:
@@ -161,7 +175,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        return _run(args, parser)
+        code = _run(args, parser)
+        # Here, not at the interpreter's exit, where a closed pipe could no longer be caught.
+        sys.stdout.flush()
+        return code
     except CommandError as error:
         print(f"lora-tui: {error}", file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lora_tui.cli import CommandError
+from lora_tui.errors import CommandError
 from lora_tui.follow import Follower
 from lora_tui.insight import judge
 from lora_tui.keep import load_kept
@@ -49,7 +49,9 @@ def _shown(path: Path | str) -> str:
 
 
 def _dump(data: object, indent: int | None) -> str:
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
+    encoding = sys.stdout.encoding or ""
+    plain = encoding.lower().replace("-", "") not in ("utf8", "utf_8")
+    return json.dumps(data, ensure_ascii=plain, allow_nan=False, indent=indent)
 
 
 # -- ls ----------------------------------------------------------------------------------------------------------
@@ -190,6 +192,8 @@ def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, w
         # Without news the state may still change, by the clock alone.
         if follower.wait(5.0):
             workspace.apply(follower.read(0.2))
+            # A directory that was removed and made anew is a new run.
+            run = next((known for known in workspace.runs if known.path == run.path), run)
 
 
 def _change(run: Run, now: float, words: Words) -> str:

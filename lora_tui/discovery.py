@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from lora_tui.formats.console import looks_like_training_log
 from lora_tui.sources.base import Entry, Source, SourceError
 
 RESULTS = frozenset({"train_results.json", "eval_results.json", "predict_results.json", "all_results.json"})
@@ -345,6 +344,9 @@ class LogBook:
             settled = known.is_log and known.output_dir is not None and entry.size > known.size
             if settled or entry.size == known.size:
                 return known
+        # Imported where a console log is met: a run without one must not wait for it.
+        from lora_tui.formats.console import looks_like_training_log
+
         try:
             head = self._source.read(entry.path, 0, PEEK)
             tail = self._source.read(entry.path, entry.size - PEEK, PEEK) if entry.size > PEEK else b""

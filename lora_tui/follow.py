@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lora_tui.discovery import LogBook, Tree
 from lora_tui.formats.updates import Batch, RunUpdates
-from lora_tui.reading import RunReader
+from lora_tui.reading import STAGES, RunReader
 from lora_tui.sources.base import Source
 from lora_tui.sources.disk import LocalDisk
 
@@ -84,8 +84,8 @@ class Follower:
         now = self._clock()
         out = [RunUpdates(path, gone=True) for path in self._refresh()]
         order = sorted(self._readers.values(), key=lambda reader: -reader.newest)
-        # The curves of all runs come before the rest of any: the list and the chart are what is looked at first.
-        for stage in ("log", "rest"):
+        # What the list and the chart show comes first for all runs; long console logs and event files last.
+        for stage in STAGES:
             for reader in order:
                 if not reader.pending or (out and time.monotonic() >= end):
                     continue
@@ -137,10 +137,9 @@ class Follower:
         for path in gone:
             del self._readers[path]
         for path, run_dir in found.items():
-            reader = self._readers.get(path)
-            if reader is None:
-                reader = self._readers[path] = RunReader(self._source, path)
-            reader.attach(run_dir)
+            if path not in self._readers:
+                self._readers[path] = RunReader(self._source, path)
+            self._readers[path].attach(run_dir)
         return gone
 
     # -- waiting -------------------------------------------------------------------------------------------------

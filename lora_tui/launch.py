@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lora_tui.cli import CommandError
+from lora_tui.errors import CommandError
 from lora_tui.follow import Follower
 from lora_tui.keep import load_kept, save_kept
 from lora_tui.locale import resolve_language
@@ -55,7 +55,7 @@ def _show(args: argparse.Namespace, follower: Follower, run: str | None) -> int:
     workspace = Workspace(follower.roots)
     workspace.apply(follower.read(FIRST_READ_S))
     kept = load_kept()
-    theme = next((name for name in THEMES if name == (args.theme or kept.get("theme"))), "dark")
+    theme: ThemeName = next((name for name in THEMES if name == (args.theme or kept.get("theme"))), "dark")
 
     from lora_tui.tui.app import LoraTuiApp
 

@@ -8,17 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lora_tui.discovery import EVENTS, RESULTS, RunDir
-from lora_tui.formats.config_files import (
-    parse_adapter_config,
-    parse_llamaboard_config,
-    parse_model_card,
-    parse_training_args,
-)
-from lora_tui.formats.console import ConsoleParser
-from lora_tui.formats.predictions import PredictionsParser
 from lora_tui.formats.records import FormatError, LogRow, StreamParser, TornError
 from lora_tui.formats.results import parse_results
-from lora_tui.formats.tfevents import EventFileParser
 from lora_tui.formats.trainer_log import TrainerLogParser
 from lora_tui.formats.trainer_state import parse_trainer_state
 from lora_tui.formats.updates import (
@@ -43,22 +34,31 @@ HEAD = 64
 SETTLE_S = 2.0
 """After so long nothing comes any more that belongs to the last line of a console log."""
 PRESENCE = frozenset({"README.md", "adapter_model.safetensors", "model.safetensors", "config.json"})
+STAGES = ("log", "documents", "all")
+"""The order in which the files of many runs are read: what the list and the chart need, then the rest."""
 LOG = "trainer_log.jsonl"
 STATE = "trainer_state.json"
-
-WHOLE: dict[str, Callable[[bytes], object]] = {
-    STATE: parse_trainer_state,
-    "adapter_config.json": parse_adapter_config,
-    "training_args.yaml": parse_training_args,
-    "llamaboard_config.yaml": parse_llamaboard_config,
-    "README.md": parse_model_card,
-}
+ADAPTER = "adapter_config.json"
+CONFIGS = frozenset({ADAPTER, "training_args.yaml", "llamaboard_config.yaml", "README.md"})
 
 
 def _whole_parser(name: str) -> Callable[[bytes], object] | None:
+    """The parser of a file that is read as a whole. What a bare run does not need is imported only here."""
+    if name == STATE:
+        return parse_trainer_state
     if name in RESULTS:
         return lambda data: parse_results(name, data)
-    return WHOLE.get(name)
+    if name not in CONFIGS:
+        return None
+    from lora_tui.formats import config_files
+
+    parsers: dict[str, Callable[[bytes], object]] = {
+        ADAPTER: config_files.parse_adapter_config,
+        "training_args.yaml": config_files.parse_training_args,
+        "llamaboard_config.yaml": config_files.parse_llamaboard_config,
+        "README.md": config_files.parse_model_card,
+    }
+    return parsers[name]
 
 
 @dataclass
@@ -206,12 +206,14 @@ class RunReader:
             name = f"{newest.path}/{STATE}"
             self._attach_whole(name, inside[STATE], parse_trainer_state)
             names.add(name)
-        if items and "adapter_config.json" not in self._run_dir.files:
+        if items and ADAPTER not in self._run_dir.files:
             for item in sorted(items, key=lambda item: -item.mtime):
-                adapter = self._run_dir.checkpoints[item.step][1].get("adapter_config.json")
+                adapter = self._run_dir.checkpoints[item.step][1].get(ADAPTER)
                 if adapter is not None:
-                    name = f"{item.path}/adapter_config.json"
-                    self._attach_whole(name, adapter, parse_adapter_config)
+                    name = f"{item.path}/{ADAPTER}"
+                    parse = _whole_parser(ADAPTER)
+                    assert parse is not None
+                    self._attach_whole(name, adapter, parse)
                     names.add(name)
                     break
         return names
@@ -303,10 +305,10 @@ class RunReader:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self, stage: str, end: float, live: bool, now: float) -> list[Update]:
-        """Read pending files until ``end`` (monotonic seconds); ``stage`` "log" reads the producer's log alone."""
-        for name in list(self._pending):
-            if stage == "log" and name != LOG:
-                continue
+        """Read pending files until ``end`` (monotonic seconds), those of ``stage`` (one of STAGES) and before it."""
+        for name in sorted(self._pending, key=self._stage):
+            if self._stage(name) > STAGES.index(stage):
+                break
             tail = self._tails.get(name)
             if tail is not None:
                 self._read_tail(tail, end, live, now)
@@ -318,6 +320,9 @@ class RunReader:
                 break
         out, self._out = self._out, []
         return out
+
+    def _stage(self, name: str) -> int:
+        return 0 if name == LOG else 1 if name in self._wholes else 2
 
     def _read_tail(self, tail: _Tail, end: float, live: bool, now: float) -> None:
         entry = tail.entry
@@ -416,7 +421,13 @@ def _parser(source: RowSource | None) -> StreamParser:
     if source == "log":
         return TrainerLogParser()
     if source == "events":
+        from lora_tui.formats.tfevents import EventFileParser
+
         return EventFileParser()
     if source == "console":
+        from lora_tui.formats.console import ConsoleParser
+
         return ConsoleParser()
+    from lora_tui.formats.predictions import PredictionsParser
+
     return PredictionsParser()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from lora_tui.formats.records import ConfigDoc, ConfigValue, ConsoleFacts, TrainerState
+from lora_tui.formats.records import ConfigDoc, ConfigValue, ConsoleFacts, Results, TrainerState
 from lora_tui.formats.updates import FileDoc
 from lora_tui.series import Series
 
@@ -66,7 +66,9 @@ def merge_settings(docs: Iterable[FileDoc], state: TrainerState | None) -> dict[
     return {key: best[key][1] for key in sorted(best)}
 
 
-def stage_of(config: Mapping[str, Setting], series: Mapping[str, Series], results: Mapping[str, object]) -> str | None:
+def stage_of(
+    config: Mapping[str, Setting], series: Mapping[str, Series], results: Mapping[str, tuple[Results, FileDoc]]
+) -> str | None:
     """The training stage, by what a file says outright, else by metrics that only one stage logs (formats 2.4)."""
     said = config.get("stage")
     if said is not None and isinstance(said.value, str) and said.value in STAGES:
@@ -87,19 +89,10 @@ def stage_of(config: Mapping[str, Setting], series: Mapping[str, Series], result
         if hint.value == "pairwise":
             return "rm"
         return str(hint.value)
-    keys = _result_keys(results)
+    keys = {key for doc, _ in results.values() for key in doc.values}
     if any(key.startswith(("predict_bleu", "eval_bleu")) for key in keys):
         return "sft"
     return "pt" if "eval_perplexity" in keys else None
-
-
-def _result_keys(results: Mapping[str, object]) -> set[str]:
-    found: set[str] = set()
-    for doc in results.values():
-        values = getattr(getattr(doc, "doc", None), "values", None)
-        if isinstance(values, Mapping):
-            found.update(str(key) for key in values)
-    return found
 
 
 def job_kind(config: Mapping[str, Setting]) -> str:

@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from lora_tui.checkpoints import is_complete, reached_end, steps_at_risk, usual_gap
 from lora_tui.formats.records import Failure
+from lora_tui.settings_merge import job_kind
+from lora_tui.timeline import SLACK_S
 
 if TYPE_CHECKING:
     from lora_tui.run import Run
 
 StateName = Literal["waiting", "running", "evaluating", "stalled", "interrupted", "failed", "stopped", "finished"]
 
-SLACK_S = 2.0
-"""Two file times this close say nothing about order: clocks of file systems are coarse, and a new attempt needs
-longer than this to import its libraries."""
 STALL_S, STALL_R = 300.0, 10.0
 CUT_S, CUT_R = 900.0, 60.0
 LEAST_R = 5.0
@@ -90,7 +90,7 @@ def status_of(run: Run, now: float) -> Status:
         return _training(run, base)
     if run.log_deleted:
         return _waiting(run, base)
-    if run.job_rows or run.results():
+    if run.job.rows or run.results():
         return _job(run, base)
     return _waiting(run, base)
 
@@ -100,10 +100,14 @@ def _ended_by_console(run: Run) -> Failure | None:
     console = run.console
     if console is None or console.failure is None:
         return None
-    latest = max([t for t in (run.last_row_time, run.last_job_time, run.results_time) if t is not None], default=None)
-    if latest is not None and run.console_time < latest - SLACK_S:
-        return None
-    return console.failure
+    latest = _latest(run)
+    return None if latest is not None and run.console_time < latest - SLACK_S else console.failure
+
+
+def _latest(run: Run) -> float | None:
+    """When the newest row or results file was written."""
+    known = [t for t in (run.last_row_time, run.last_job_time, run.files.results_time) if t is not None]
+    return max(known, default=None)
 
 
 def _new_attempt(run: Run, base: Status) -> Status | None:
@@ -111,7 +115,7 @@ def _new_attempt(run: Run, base: Status) -> Status | None:
     console = run.console
     if console is None or console.phase is None or console.phase.code not in SETUP_PHASES:
         return None
-    latest = max([t for t in (run.last_row_time, run.last_job_time, run.results_time) if t is not None], default=None)
+    latest = _latest(run)
     if latest is None or run.console_time <= latest + SLACK_S:
         return None
     return _waiting(run, base)
@@ -120,7 +124,7 @@ def _new_attempt(run: Run, base: Status) -> Status | None:
 def _silence(base: Status, run: Run, quiet: Status | None) -> Status:
     """Running, or ``quiet`` while a silence is by design, or stalled or interrupted after too long a one."""
     silent = base.silent_s or 0.0
-    gap = run.timeline.median_gap() or run.checkpoint_gap()
+    gap = run.timeline.median_gap() or usual_gap(run)
     r = max(gap or 0.0, run.timeline.longest_gap, LEAST_R)
     if quiet is not None and silent <= max(PHASE_S, PHASE_FACTOR * (quiet.usual_s or 0.0)):
         return quiet
@@ -153,7 +157,7 @@ def _training(run: Run, base: Status) -> Status:
     if run.producer == "llamafactory-v1":
         return replace(base, state="finished") if reached else _silence(base, run, None)
     if run.is_plain_trainer:
-        ended = run.checkpoint_reached_end()
+        ended = reached_end(run)
     else:
         over = run.closed or (run.left_model and (base.silent_s or 0.0) > AFTER_TRAINING_S)
         # A console log without its header tells no total; results that came after its rows then tell of the end.
@@ -166,10 +170,10 @@ def _training(run: Run, base: Status) -> Status:
     train = run.results().get("train")
     silent = base.silent_s or 0.0
     console = _console_phase(run, base)
-    if console is not None and console.phase != "saving" and run.console_time > run.card_time:
+    if console is not None and console.phase != "saving" and run.console_time > run.files.card_time:
         if silent <= max(PHASE_S, PHASE_FACTOR * (console.usual_s or 0.0)):
             return console
-    elif train is not None and not train.stale and silent <= AFTER_TRAINING_S and run.card_time <= train.mtime:
+    elif train is not None and not train.stale and silent <= AFTER_TRAINING_S and run.files.card_time <= train.mtime:
         pending = run.timeline.eval_s is not None and "eval" not in _fresh_results(run)
         return replace(base, state="evaluating", phase="evaluating" if pending else "predicting")
     return outcome
@@ -189,11 +193,47 @@ def _quiet_in_training(run: Run, base: Status, at_end: bool) -> Status | None:
         return replace(base, state="evaluating", phase="saving")
     if last.step is None:
         return None
-    if last.kind == "train" and run.evaluates_at(last.step):
-        return replace(base, state="evaluating", phase="evaluating", usual_s=run.eval_length())
-    if run.saves_at(last.step) and not run.has_complete_checkpoint(last.step):
-        return replace(base, state="evaluating", phase="saving")
-    return None
+    if last.kind == "train" and _evaluates_at(run, last.step):
+        return replace(base, state="evaluating", phase="evaluating", usual_s=_eval_length(run))
+    return replace(base, state="evaluating", phase="saving") if _saves_at(run, last.step) else None
+
+
+def _interval(run: Run, key: str) -> int | None:
+    setting = run.config.get(key)
+    value = setting.value if setting is not None else None
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 1 else None
+
+
+def _evaluates_at(run: Run, step: int) -> bool:
+    """Whether an evaluation follows the training row of ``step``, by the distance of earlier ones or the config."""
+    steps: list[int] = []
+    for row in reversed(run.timeline.rows):
+        if row.kind == "eval" and row.step and row.step not in steps:
+            steps.insert(0, row.step)
+            if len(steps) == 2:
+                break
+    if steps:
+        every = steps[-1] - steps[0] if len(steps) > 1 else steps[0]
+        return step > steps[-1] and (step - steps[-1]) % every == 0
+    strategy, planned = run.config.get("eval_strategy"), _interval(run, "eval_steps")
+    return strategy is not None and strategy.value == "steps" and planned is not None and step % planned == 0
+
+
+def _eval_length(run: Run) -> float | None:
+    """Seconds that an evaluation takes in this run, as last seen."""
+    if run.timeline.eval_s is not None:
+        return run.timeline.eval_s
+    runtime = run.series.get("eval_runtime")
+    return runtime.last if runtime is not None else None
+
+
+def _saves_at(run: Run, step: int) -> bool:
+    """Whether a checkpoint of ``step`` is due and not whole yet, by the config or by its unfinished directory."""
+    here = [item for item in run.files.checkpoints if item.step == step]
+    if here:
+        return not any(is_complete(run, item) for item in here)
+    every = _interval(run, "save_steps")
+    return every is not None and step % every == 0
 
 
 def _console_phase(run: Run, base: Status) -> Status | None:
@@ -205,13 +245,13 @@ def _console_phase(run: Run, base: Status) -> Status | None:
     if latest is not None and run.console_time < latest - SLACK_S:
         return None
     phase = console.phase
-    usual = run.eval_length() if phase.code == "evaluating" else None
+    usual = _eval_length(run) if phase.code == "evaluating" else None
     return replace(base, state="evaluating", phase=phase.code, done=phase.done, total=phase.total, usual_s=usual)
 
 
 def _job_after_training(run: Run, base: Status) -> Status | None:
     """An eval-only or predict job in the directory of a training that has ended, while its results are to come."""
-    if not run.job_rows or not run.job_is_last or run.job_done():
+    if not run.job.rows or not run.job.is_last or _job_done(run):
         return None
     job = _job(run, base)
     return job if job.state == "evaluating" else None
@@ -219,14 +259,14 @@ def _job_after_training(run: Run, base: Status) -> Status | None:
 
 def _job(run: Run, base: Status) -> Status:
     """A job that only evaluates or predicts."""
-    if run.job_done():
+    if _job_done(run):
         return replace(base, state="finished")
-    progress = run.job_progress()
+    progress = _job_progress(run)
     done, total = progress if progress is not None else (None, None)
-    phase = run.job_phase()
+    phase = _job_phase(run)
     if phase == "predicting" and done is not None and done == total:
         phase = "scoring"
-    length = run.job_length_s()
+    length = run.job.length_s
     quiet = replace(base, state="evaluating", phase=phase, done=done, total=total, usual_s=length)
     silent = base.silent_s or 0.0
     if silent <= max(PHASE_S, PHASE_FACTOR * (length or 0.0)):
@@ -234,16 +274,45 @@ def _job(run: Run, base: Status) -> Status:
     return replace(quiet, state="interrupted" if silent > max(CUT_S, CUT_R * LEAST_R) else "stalled")
 
 
+def _job_done(run: Run) -> bool:
+    """Results that are not older than the job's last row are there."""
+    times = [file.mtime for split, (_, file) in run.files.results.items() if split in ("eval", "predict")]
+    if not times:
+        return not run.timeline.rows and bool(run.files.results)
+    since = run.last_job_time
+    return since is None or max(times) >= since - SLACK_S
+
+
+def _job_progress(run: Run) -> tuple[int, int | None] | None:
+    """Batches done and in all, by the log's rows or the console's bar."""
+    if run.job.progress is not None:
+        return run.job.progress
+    phase = run.console.phase if run.console is not None else None
+    if phase is None or phase.code not in ("evaluating", "predicting") or phase.done is None:
+        return None
+    return phase.done, phase.total
+
+
+def _job_phase(run: Run) -> str:
+    """evaluating, predicting or scoring, as well as the files tell."""
+    if run.job.evaluates:
+        return "evaluating"
+    console = run.console
+    if console is not None and console.phase is not None and console.phase.code in ("predicting", "scoring"):
+        return console.phase.code
+    return job_kind(run.config)
+
+
 def progress_of(run: Run, now: float) -> Progress:
     """How far ``run`` is at the Unix time ``now``."""
     timeline = run.timeline
     if not timeline.rows:
-        job = run.job_progress()
+        job = _job_progress(run)
         if job is None:
             return Progress(total_steps=run.total_steps, unit="steps")
         done, total = job
         fraction = min(1.0, done / total) if total else None
-        return Progress(done, total, fraction, elapsed_s=run.job_length_s(), unit="batches")
+        return Progress(done, total, fraction, elapsed_s=run.job.length_s, unit="batches")
     last = timeline.rows[-1]
     total_steps, step = run.total_steps, last.step
     fraction = min(1.0, step / total_steps) if step is not None and total_steps else None
@@ -273,5 +342,5 @@ def progress_of(run: Run, now: float) -> Progress:
         steps_per_s=steps_per_s,
         tokens_per_s=tokens_per_s,
         segments=len(timeline.segments),
-        steps_at_risk=run.steps_at_risk() if status.state not in ("finished", "stopped") else 0,
+        steps_at_risk=steps_at_risk(run) if status.state not in ("finished", "stopped") else 0,
     )

@@ -11,10 +11,12 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 
 from lora_tui.formats.records import LogRow
 
+SLACK_S = 2.0
+"""Two file times this close say nothing about order: clocks of file systems are coarse, and a new attempt needs
+longer than this to import its libraries."""
 RECENT = 200
 """Intervals that the median looks back on."""
 WINDOW_ROWS = 20
@@ -129,8 +131,8 @@ class Timeline:
 
     def median_gap(self) -> float | None:
         """Median seconds between two rows of the present segment, evaluations left out where possible."""
-        gaps = self._train_gaps or self._gaps
-        return median(gaps) if gaps else None
+        gaps = sorted(self._train_gaps or self._gaps)
+        return (gaps[len(gaps) // 2] + gaps[(len(gaps) - 1) // 2]) / 2 if gaps else None
 
     def elapsed_s(self) -> float | None:
         """Seconds of training over all segments."""

@@ -21,7 +21,7 @@ import threading
 import time
 import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -73,7 +73,7 @@ def cell_width(character: str) -> int:
 class Screen:
     """A screen of text: cursor motion, scrolling, both buffers and the private modes; colours are ignored.
 
-    ``version`` grows with every change of a cell.
+    ``version`` grows with every change of a cell, ``wraps`` with every character written beyond the right edge.
     """
 
     def __init__(self, columns: int, rows: int) -> None:
@@ -81,6 +81,7 @@ class Screen:
         self.modes: set[int] = {WRAP, CURSOR}
         self.keyboard_flags: list[int] = []  # the stack of the kitty keyboard protocol
         self.version = 0
+        self.wraps = 0
         self._pending = ""
         self._main: tuple[list[list[str]], int, int] | None = None  # the main buffer while the alternate one is shown
         self._reset()
@@ -159,6 +160,7 @@ class Screen:
             if width == 0:
                 continue
             if self._x + width > self.columns:
+                self.wraps += 1
                 self._x = 0
                 self._line_feed()
             line = self._cells[self._y]
@@ -357,7 +359,7 @@ class Terminal:
         self._fed = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._arrived = threading.Event()
-        self._ended = self._closing = False
+        self._ended = self._closing = self._closed = False
         self._reader = threading.Thread(target=self._read, name="pty reader", daemon=True)
         self._reader.start()
 
@@ -445,18 +447,24 @@ class Terminal:
         Raises TimeoutError, with the screen, where it never does or the program ends first.
         """
         expressions = [re.compile(pattern, re.DOTALL) for pattern in patterns]
+        return self.wait_until(
+            lambda text: all(expression.search(text) for expression in expressions),
+            f"{list(patterns)} on the screen",
+            timeout,
+        )
+
+    def wait_until(self, true: Callable[[str], object], what: str, timeout: float = 20.0) -> float:
+        """Wait until ``true(the screen's text)``; return when it became so. ``what`` names it in the TimeoutError."""
         end = time.perf_counter() + timeout
         at = time.perf_counter()
-        text = self.screen.text
-        while not all(expression.search(text) for expression in expressions):
+        while not true(self.screen.text):
             for at in self.step():
-                text = self.screen.text
-                if all(expression.search(text) for expression in expressions):
+                if true(self.screen.text):
                     return at
             ended = self._ended and self._fed >= len(self.chunks)
             if ended or time.perf_counter() > end:
                 why = "the program ended" if ended else f"not within {timeout} s"
-                raise TimeoutError(f"{why}: {list(patterns)} on the screen, which is\n{self.shown()}")
+                raise TimeoutError(f"{why}: {what}, which is\n{self.shown()}")
         return at
 
     def wait_gone(self, pattern: str, timeout: float = 20.0) -> None:
@@ -511,9 +519,21 @@ class Terminal:
             left.append("termios flags changed")
         return left
 
+    def hang_up(self) -> None:
+        """Close the terminal under the program, as a broken connection does; the kernel sends it SIGHUP."""
+        self._closing = True
+        self._reader.join(2.0)
+        os.close(self._master)
+
+    def kill(self, sign: signal.Signals) -> None:
+        """Send a signal to the program alone."""
+        self.process.send_signal(sign)
+
     def close(self) -> None:
         """End the program and its process group, politely first, and free the terminal."""
-        if self._closing:
+        hung_up, closed = self._closing and not self._closed, self._closed
+        self._closed = True
+        if closed:
             return
         for sign, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 10.0)):
             if self.process.poll() is None:
@@ -523,9 +543,8 @@ class Terminal:
                 except subprocess.TimeoutExpired:
                     continue
         self._signal(signal.SIGKILL)  # children that outlived it
-        self._closing = True
-        self._reader.join(2.0)
-        os.close(self._master)
+        if not hung_up:
+            self.hang_up()
 
     def _signal(self, sign: signal.Signals) -> None:
         try:

@@ -244,7 +244,7 @@ class _Finder:
         """Ended below the planned steps with everything saved (LlamaBoard's abort, early stopping)."""
         if self.status.state != "stopped":
             return
-        document = self.run.state_doc
+        document = self.run.files.state
         early = document is not None and document.early_stopping
         self.add(
             "stopped", "info", {"at": self.step, "total": self.progress.total_steps}, step=self.step,
@@ -291,7 +291,7 @@ class _Finder:
         evidence: dict[str, Param | None] = {"checkpoint": path, "eval_loss": facts.rounded(best[2])}
         variant = "" if self.status.live else "final"
         limit = facts.number(self.run, "save_total_limit")
-        document = self.run.state_doc
+        document = self.run.files.state
         every = facts.number(self.run, "save_steps")
         if document is not None and document.save_steps:
             every = document.save_steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, ComposeResult, SystemCommand
@@ -21,10 +21,9 @@ from lora_tui.tui.desk import Desk
 from lora_tui.tui.keys import COMMANDS, commands_of
 from lora_tui.tui.messages import BatchRead, ReadingFailed
 from lora_tui.tui.narrow import MainScreen
+from lora_tui.tui.navigate import Navigator
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.pace import Pace
-from lora_tui.tui.pane import Pane
-from lora_tui.tui.widgets.pages import PagePane
 
 if TYPE_CHECKING:
     from lora_tui.follow import Follower
@@ -61,11 +60,13 @@ class LoraTuiApp(App[int]):
             self.register_theme(each)
         self.theme = "ansi" if "NO_COLOR" in os.environ else options.theme
         self._cockpit = Cockpit(self.desk)
+        self._navigator = Navigator(self.desk, self._cockpit, self._renew)
         self._numbers = Pace(0.25, 0.25)
         self._charts = Pace(2.0, 0.25)
         self._number_timer: Timer | None = None
         self._chart_timer: Timer | None = None
         self._clock_timer: Timer | None = None
+        self._renewed_at = float("-inf")
         self._g_at = float("-inf")
         self._complete = False
 
@@ -192,7 +193,7 @@ class LoraTuiApp(App[int]):
 
     def _renew(self, charts: bool) -> None:
         self.desk.tick()
-        now = time.monotonic()
+        now = self._renewed_at = time.monotonic()
         self._numbers.painted(now)
         self._stop(self._number_timer)
         self._number_timer = None
@@ -223,7 +224,8 @@ class LoraTuiApp(App[int]):
             self._clock_timer.pause()
 
     def _tick(self) -> None:
-        self._renew(charts=False)
+        if time.monotonic() - self._renewed_at > 0.9:
+            self._renew(charts=False)
         self._wind_clock()
 
     def _restyle(self) -> None:
@@ -240,129 +242,57 @@ class LoraTuiApp(App[int]):
     # -- actions -------------------------------------------------------------------------------------------------
 
     def action_select(self, index: int) -> None:
-        """Select the run at a place of the list."""
-        desk, runs = self.desk, self.desk.runs
-        if not runs:
-            return
-        run = runs[max(0, min(index, len(runs) - 1))]
-        desk.focus = "runs"
-        if run is not desk.selected:
-            desk.selected = run
-            desk.card = desk.finding = 0
-        self._renew(charts=True)
+        self.desk.focus = "runs"
+        self._navigator.select(index)
 
     def action_walk(self, by: int) -> None:
-        """The next or previous run, from any page."""
-        focus = self.desk.focus
-        self.action_select(self.desk.index + by)
-        self.desk.focus = focus
-        self._renew(charts=False)
+        self._navigator.select(self.desk.index + by)
 
     def action_move(self, by: int) -> None:
-        """Down or up in what has the focus."""
-        desk = self.desk
-        if desk.page != "overview":
-            self._page.scroll_lines(by)
-        elif desk.focus == "cards":
-            desk.card = max(0, min(desk.card + by, self._count("cards") - 1))
-            self._renew(charts=False)
-        elif desk.focus == "findings":
-            desk.finding = max(0, min(desk.finding + by, self._count("findings") - 1))
-            self._renew(charts=False)
-        else:
-            self.action_select(desk.index + by)
+        self._navigator.move(by)
 
     def action_leap(self, by: int) -> None:
-        """Half a screen down or up."""
-        self.action_move(by * max(1, self.size.height // (2 if self.desk.page != "overview" else 6)))
+        self._navigator.leap(by)
 
     def action_top(self) -> None:
         """To the first, on the second g."""
         now = time.monotonic()
         if now - self._g_at <= DOUBLE_S:
             self._g_at = float("-inf")
-            self.action_move(-1_000_000)
+            self._navigator.move(-1_000_000)
         else:
             self._g_at = now
 
-    @property
-    def _page(self) -> PagePane:
-        return self.query_one("#page", PagePane)
-
-    def _count(self, what: str) -> int:
-        view = self.desk.current()
-        if view is None:
-            return 0
-        if what == "findings":
-            return len(view.judgement.findings)
-        return len({zone.action for zone in self.query_one("#cards", Pane).zones})
-
-    def action_focus(self, by: int) -> None:
-        """Under 100 columns the drawer, otherwise the next pane that can be walked through."""
-        desk = self.desk
-        if desk.page != "overview":
-            return
-        ring = [name for name in ("runs", "cards", "findings") if name in self._cockpit.places(self.size)]
-        if "runs" not in ring and len(desk.runs) > 1:
-            desk.drawer, desk.focus = True, "runs"
-        elif desk.drawer:
-            desk.drawer, desk.focus = False, "runs"
-        elif ring:
-            place = ring.index(desk.focus) if desk.focus in ring else -1
-            desk.focus = ring[(place + by) % len(ring)]
-        self._renew(charts=False)
+    def action_ring(self, by: int) -> None:
+        self._navigator.focus(by)
 
     def action_card(self, index: int) -> None:
-        """Focus a card; once more explains it."""
-        self._point("cards", "card", index)
+        if self._navigator.point("cards", index):
+            self.action_open()
 
     def action_finding(self, index: int) -> None:
-        """Focus a finding; once more explains it."""
-        self._point("findings", "finding", index)
-
-    def _point(self, focus: str, field: str, index: int) -> None:
-        desk = self.desk
-        if desk.focus == focus and getattr(desk, field) == index:
+        if self._navigator.point("findings", index):
             self.action_open()
-            return
-        desk.focus = focus
-        setattr(desk, field, index)
-        self._renew(charts=False)
 
     def action_open(self) -> None:
         """Close the drawer over the chosen run, or explain the card or finding in focus."""
         desk = self.desk
-        if desk.drawer:
-            desk.drawer = False
-            self._renew(charts=False)
-        elif desk.page == "overview" and desk.focus in ("cards", "findings"):
-            from lora_tui.tui.screens.explain import explain
+        if desk.page != "overview":
+            return
+        if desk.drawer or desk.focus == "runs":
+            self._navigator.focus(1)
+            return
+        from lora_tui.tui.screens.explain import explain
 
-            screen = explain(desk)
-            if screen is not None:
-                self.push_screen(screen)
-        elif desk.page == "overview":
-            self.action_focus(1)
+        screen = explain(desk)
+        if screen is not None:
+            self.push_screen(screen)
 
-    def action_back(self) -> None:
-        """One layer back; never quits."""
-        desk = self.desk
-        if desk.drawer:
-            desk.drawer = False
-        elif desk.focus != "runs":
-            desk.focus = "runs"
-        elif desk.page != "overview":
-            desk.page = "overview"
-        self._renew(charts=False)
+    def action_layer_back(self) -> None:
+        self._navigator.back()
 
     def action_page(self, page: str) -> None:
-        """Show a page."""
-        if not self.desk.runs:
-            return
-        self.desk.page = page
-        self.desk.drawer = False
-        self.desk.focus = "runs"
-        self._renew(charts=False)
+        self._navigator.page(page)
 
     def action_language(self) -> None:
         """English or Chinese, kept for the next time."""
@@ -399,7 +329,7 @@ class LoraTuiApp(App[int]):
                 words.t(f"keys.{command.code}"), command.shown or command.keys[0], self._runner(command.action)
             )
 
-    def _runner(self, action: str):  # type: ignore[no-untyped-def]
+    def _runner(self, action: str) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
             await self.run_action(action)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from lora_tui.insight.model import Judgement
 from lora_tui.locale import Words
@@ -13,9 +13,12 @@ from lora_tui.tui.options import AppOptions
 from lora_tui.tui.theme import Palette
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lora_tui.workspace import Workspace
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Desk:
         self.chart_stamp = 0
         """Grows when the curves are to be drawn anew."""
         self._views: dict[object, tuple[int, float, RunView]] = {}
+        self._once: dict[object, tuple[RunView, object]] = {}
         self._judged: dict[object, tuple[object, float, Judgement]] = {}
 
     @property
@@ -89,6 +93,15 @@ class Desk:
     def tick(self) -> None:
         """Take the time for everything that is drawn next."""
         self.now = self.options.clock()
+        self._once.clear()
+
+    def once(self, make: Callable[[Desk, RunView], T], view: RunView) -> T:
+        """What ``make`` says of a run, worked out once between two ticks though several panes ask."""
+        key = (make, view.run.path, self.lang, self.places)
+        kept = self._once.get(key)
+        if kept is None or kept[0] is not view:
+            kept = self._once[key] = (view, make(self, view))
+        return cast("T", kept[1])
 
     def settle(self) -> None:
         """Make sure that a run that exists is selected."""

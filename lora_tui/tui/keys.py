@@ -38,9 +38,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("previous_run", ("left_square_bracket",), "walk(-1)", "["),
     Command("next_run", ("right_square_bracket",), "walk(1)", "]"),
     Command("open", ("enter",), "open", "enter"),
-    Command("back", ("escape",), "back", "esc", PAGES),
-    Command("focus", ("tab",), "focus(1)", "tab", LIST),
-    Command("focus_back", ("shift+tab",), "focus(-1)", "shift+tab", LIST),
+    Command("back", ("escape",), "layer_back", "esc", PAGES),
+    Command("focus", ("tab",), "ring(1)", "tab", LIST),
+    Command("focus_back", ("shift+tab",), "ring(-1)", "shift+tab", LIST),
     Command("overview", ("1",), "page('overview')", "1"),
     Command("results", ("3",), "page('results')", "3"),
     Command("config", ("6",), "page('config')", "6"),
@@ -64,7 +64,7 @@ def hints(page: str, focus: str, drawer: bool, listed: bool, runs: int) -> list[
     by_code = {command.code: command for command in COMMANDS}
     out: list[Hint] = []
     if page != "overview" or focus != "runs" or drawer:
-        out.append(Hint("esc", "back", "back"))
+        out.append(Hint("esc", "back", "layer_back"))
     if page != "overview":
         out.append(Hint("j/k", "scroll_down", "move(1)"))
         if runs > 1:
@@ -73,13 +73,13 @@ def hints(page: str, focus: str, drawer: bool, listed: bool, runs: int) -> list[
         if runs > 1 and (listed or drawer):
             out.append(Hint("j/k", "move", "move(1)"))
         elif runs > 1:
-            out += [Hint("[ ]", "switch_run", "walk(1)"), Hint("tab", "list", "focus(1)")]
+            out += [Hint("[ ]", "switch_run", "walk(1)"), Hint("tab", "list", "ring(1)")]
         if drawer:
             out.append(Hint("enter", "open", "open"))
     else:
         out += [Hint("j/k", "move", "move(1)"), Hint("enter", "explain", "open")]
     if page == "overview" and not drawer and runs and (listed or runs == 1):
-        out.append(Hint("tab", "focus", "focus(1)"))
+        out.append(Hint("tab", "focus", "ring(1)"))
     codes = [code for code in ("overview", *PAGES) if code != page] if runs else []
     for code in (*codes, "help", "quit", "language", "theme", "palette"):
         command = by_code[code]

@@ -129,17 +129,28 @@ def _words(text: str) -> Iterable[str]:
 
 def box(rows: Sequence[Line], width: int, height: int, title: Line, note: Line, role: str = "border") -> list[Line]:
     """A frame of ``width`` × ``height`` around ``rows`` with ``title`` at its upper left and ``note`` at its right."""
-    inner = max(0, width - 4)
+    if height < 2:
+        return [fill([], width)]
+    return [box_head(width, title, note, role), *box_body(rows, width, height, role)]
+
+
+def box_head(width: int, title: Line, note: Line, role: str = "border") -> Line:
+    """The upper border."""
     right: Line = [(" ", role), *cut(note, width // 2), (" ─╮", role)] if note else [("─╮", role)]
     room = width - width_of(right) - 5
     left: Line = [("╭─ ", role), *cut(title, room), (" ", role)] if title and room > 0 else [("╭─", role)]
-    head = [*left, ("─" * max(0, width - width_of(left) - width_of(right)), role), *right]
-    out = [head]
+    return [*left, ("─" * max(0, width - width_of(left) - width_of(right)), role), *right]
+
+
+def box_body(rows: Sequence[Line], width: int, height: int, role: str = "border") -> list[Line]:
+    """Everything below the upper border."""
+    inner = max(0, width - 4)
+    out: list[Line] = []
     for index in range(max(0, height - 2)):
         row = rows[index] if index < len(rows) else []
         out.append([("│ ", role), *fill(row, inner), (" │", role)])
     out.append([("╰" + "─" * max(0, width - 2) + "╯", role)])
-    return out[:height] if height > 1 else [fill([], width)]
+    return out
 
 
 def changed(old: Line, new: Line) -> list[tuple[int, int]]:
@@ -150,7 +161,7 @@ def changed(old: Line, new: Line) -> list[tuple[int, int]]:
     if len(before) != len(after):
         return [(0, max(len(before), len(after)))]
     out: list[tuple[int, int]] = []
-    for place, (left, right) in enumerate(zip(before, after)):
+    for place, (left, right) in enumerate(zip(before, after, strict=True)):
         if left == right:
             continue
         first = place

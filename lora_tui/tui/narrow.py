@@ -19,7 +19,7 @@ class NarrowUpdate(ChopsUpdate):
         out: list[str] = []
         move_to = Control.move_to
         for y, x1, x2 in self.spans:
-            for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items()):
+            for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
                 if strip is None or x >= x2 or end <= x1:
                     continue
                 left, right = max(x, x1), min(end, x2)

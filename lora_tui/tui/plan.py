@@ -81,7 +81,7 @@ def _main(x: int, y: int, width: int, height: int, wants: Wants) -> dict[str, Re
     if wants.cards and height >= 20:
         below.insert(0, ("cards", 8 if height >= 42 and wants.cards > cards_across(width) else 4))
     chart = height - sum(rows for _, rows in below)
-    middle = _middle(chart, width, wants)
+    middle = _middle(chart, wants)
     out["loss"] = Rect(x, y, width, chart - middle)
     y += chart - middle
     if middle:
@@ -107,7 +107,7 @@ def _findings(height: int, wants: Wants) -> int:
     return 2 + min(most, max(1, wants.findings))
 
 
-def _middle(chart: int, width: int, wants: Wants) -> int:
+def _middle(chart: int, wants: Wants) -> int:
     """Rows between the loss chart and the cards, so that the loss chart keeps the larger part."""
     if wants.excerpt:
         rows = min(wants.excerpt + 2, chart - 9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,24 @@ LATER = 1_795_400_000.0
 
 def make_app(*paths: Path, now: float | Callable[[], float] = LATER, **options: Any) -> LoraTuiApp:
     """An app that has read everything below ``paths`` and follows nothing."""
-    follower = Follower(list(paths), cwd=paths[0].parent)
+    clock = now if callable(now) else lambda: now
+    options.setdefault("title", "saves")
+    return LoraTuiApp(_read(paths), None, AppOptions(clock=clock, **options))
+
+
+@lru_cache(maxsize=64)
+def _read(paths: tuple[Path, ...]) -> Workspace:
+    """The same tree is read once for all tests; the app only looks at it."""
+    follower = Follower(list(paths), cwd=paths[0])
     workspace = Workspace(paths)
     for batch in follower.read_all():
         workspace.apply(batch)
-    clock = now if callable(now) else lambda: now
-    options.setdefault("title", "saves")
-    return LoraTuiApp(workspace, None, AppOptions(clock=clock, **options))
+    return workspace
 
 
 def rows(app: LoraTuiApp) -> list[str]:
     """The lines on the screen."""
-    width, height = app.size
-    strips = app.screen._compositor.render_strips()[:height]
+    strips = app.screen._compositor.render_strips()[: app.size.height]
     return ["".join(segment.text for segment in strip) for strip in strips]
 
 

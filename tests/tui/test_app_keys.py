@@ -157,7 +157,7 @@ async def test_the_help_lists_the_keys_of_this_place_and_only_those(all_runs: Pa
         assert "next pane" not in "\n".join(rows(app)[:-1])
 
 
-async def test_every_command_has_words_in_both_languages(all_runs: Path) -> None:
+async def test_every_command_has_words_in_both_languages() -> None:
     from lora_tui.locale import Words
 
     for lang in ("en", "zh"):
@@ -199,7 +199,7 @@ async def test_focus_walks_and_enter_explains(all_runs: Path) -> None:
         await press(pilot, "tab")
         assert app.desk.focus == "cards"
         await press(pilot, "enter")
-        assert "value of the loss function" in text(app)
+        assert "How far the predictions are" in text(app)
         await press(pilot, "escape", "tab", "enter")
         assert app.desk.words.t("pane.findings") in text(app)
         await press(pilot, "escape", "escape")
@@ -226,7 +226,7 @@ async def test_mouse_selects_a_run_scrolls_the_list_and_clicks_keys(all_runs: Pa
         assert selected(app) == names(app)[2], "the wheel moves the window, not the selection"
 
 
-def _wheel(app: LoraTuiApp):  # noqa: ANN202
+def _wheel(app: LoraTuiApp):
     from textual import events
 
     return events.MouseScrollDown(app.query_one("#runs"), 4, 6, 0, 1, 0, False, False, False, 4, 6)

@@ -1,0 +1,1 @@
+"""The panes, each with the functions that make its lines."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lora_tui.run import StateName
 from lora_tui.text import clean
 from lora_tui.tui.keys import hints
 from lora_tui.tui.lines import Line, cut, joined, spread, width_of
@@ -9,7 +10,7 @@ from lora_tui.tui.pane import Pane, Zone
 from lora_tui.tui.widgets.head import percent
 from lora_tui.tui.widgets.marks import STATE, main_metric, shown, state_span
 
-_COUNTED = ("running", "evaluating", "waiting", "stalled", "finished", "stopped", "interrupted", "failed")
+_COUNTED: tuple[StateName, ...] = ("running", "evaluating", "waiting", "stalled", "finished", "stopped", "interrupted", "failed")
 
 
 class TopPane(Pane):
@@ -18,7 +19,7 @@ class TopPane(Pane):
     def draw(self, width: int, height: int) -> list[Line]:
         desk = self.desk
         words = desk.words
-        counts: dict[str, int] = {}
+        counts: dict[StateName, int] = {}
         for run in desk.runs:
             state = desk.status(run).state
             counts[state] = counts.get(state, 0) + 1

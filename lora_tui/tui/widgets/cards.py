@@ -39,7 +39,7 @@ class CardsPane(Pane):
         view = self.desk.current()
         if view is None:
             return []
-        cards = cards_of(self.desk, view)
+        cards = self.desk.once(cards_of, view)
         per_row = cards_across(width)
         rows = max(1, height // HEIGHT)
         cards = cards[: per_row * rows]

@@ -10,7 +10,7 @@ from lora_tui.series import Series
 from lora_tui.text import clean, number
 from lora_tui.tui import chart
 from lora_tui.tui.desk import Desk, RunView
-from lora_tui.tui.lines import Line, box, joined, width_of
+from lora_tui.tui.lines import Line, box, box_body, box_head, joined, width_of
 from lora_tui.tui.pane import Pane
 from lora_tui.tui.widgets.marks import main_metric, rating_span, short_name, shown
 from lora_tui.tui.widgets.waiting import waiting_lines
@@ -25,7 +25,7 @@ class ChartPane(Pane):
 
     def __init__(self, desk: Desk, name: str) -> None:
         super().__init__(desk, name)
-        self._frame: chart.Frame | None = None
+        self._body: list[Line] = []
         self._key: tuple[object, ...] = ()
         self.limits: chart.Limits | None = None
 
@@ -46,11 +46,11 @@ class ChartPane(Pane):
         if view is None or not any(len(curve.xs) for curve in self.curves(view)):
             return self.empty(view, width, height)
         key = (view.run.path, self.desk.chart_stamp, width, height, self.desk.ascii)
-        if self._frame is None or key != self._key:
-            self._frame = self._plot(view, width - 4, height - 2)
+        if key != self._key:
+            self._body = box_body(self._plot(view, width - 4, height - 2).rows, width, height)
             self._key = key
         title, note = self.title(view)
-        return box(self._frame.rows, width, height, title, note)
+        return [box_head(width, title, note), *self._body]
 
     def empty(self, view: RunView | None, width: int, height: int) -> list[Line]:
         """What to draw where there is no curve."""
@@ -110,8 +110,8 @@ class LossPane(ChartPane):
                 )
         series = run.series.get(main_metric(run))
         if series is not None and series.nonfinite:
-            bad = (step for step, value in zip(series.steps, series.values) if not math.isfinite(value))
-            out.extend(chart.Mark(step, "nan") for step, _ in zip(bad, range(MOST_NAN)))
+            bad = (step for step, value in zip(series.steps, series.values, strict=True) if not math.isfinite(value))
+            out.extend(chart.Mark(step, "nan") for step, _ in zip(bad, range(MOST_NAN), strict=False))
         out.extend(chart.Mark(item.step, "checkpoint") for item in run.checkpoints() if item.complete)
         return out
 

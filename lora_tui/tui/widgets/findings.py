@@ -20,10 +20,7 @@ class FindingsPane(Pane):
         room = height - 2 if framed else height
         findings, words = view.judgement.findings, self.desk.words
         focused = self.desk.focus == "findings"
-        if focused and self.desk.finding >= room:
-            first = self.desk.finding - room + 1
-        else:
-            first = 0
+        first = max(0, self.desk.finding - room + 1) if focused else 0
         rows: list[Line] = []
         for index, finding in list(enumerate(findings))[first : first + room]:
             mark, role = finding_span(finding)

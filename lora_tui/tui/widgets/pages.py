@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lora_tui.run import Run
 from lora_tui.text import clean, fixed4
 from lora_tui.tui.desk import Desk, RunView
 from lora_tui.tui.lines import Line, box, fill, width_of, wrap
@@ -94,7 +93,7 @@ _FIRST = (
 )  # fmt: skip
 
 
-def checkpoint_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
+def checkpoint_lines(desk: Desk, view: RunView, _: int) -> list[Line]:
     """Every checkpoint with its evaluation, the newest first."""
     words = desk.words
     items = sorted(view.run.checkpoints(), key=lambda item: item.step, reverse=True)
@@ -108,13 +107,14 @@ def checkpoint_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
     for item in items:
         mark, role = ("★ ", "rating-excellent") if item.best else ("  ", "text")
         note, note_role = "", "muted"
+        name_role = "text|bold" if item.best else "text" if item.complete else "faint"
         if item.best:
             note, note_role = words.t("checkpoints.best"), "rating-excellent"
         if not item.complete:
             note, note_role = words.t("checkpoints.incomplete"), "rating-fair"
         out.append([
             (mark, role),
-            *fill([(clean(item.path), "text|bold" if item.best else "text" if item.complete else "faint")], wide + 2),
+            *fill([(clean(item.path), name_role)], wide + 2),
             *fill([(fixed4(item.eval_loss) if item.eval_loss is not None else "–", "text")], 12),
             *fill([(size_text(item.size), "muted")], 12),
             *fill([(words.clock(item.mtime, view.now) if item.mtime else "–", "muted")], 18),
@@ -134,11 +134,6 @@ def size_text(size: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1000
     return ""
-
-
-def has_page(page: str, run: Run | None) -> bool:
-    """There is a page of this name."""
-    return page == "overview" or page in PAGE_LINES
 
 
 PAGE_LINES = {"results": results.page_lines, "config": config_lines, "checkpoints": checkpoint_lines}

@@ -14,8 +14,10 @@ from lora_tui.tui.widgets.marks import rating_span, shown
 
 _ORDER = ("predict", "eval", "train", "all")
 _FIRST = (
-    "bleu-4", "rouge-1", "rouge-2", "rouge-l", "loss", "perplexity", "accuracy", "rewards/accuracies", "rewards/margins",
+    "bleu-4", "rouge-1", "rouge-2", "rouge-l", "loss", "perplexity", "accuracy",
+    "rewards/accuracies", "rewards/margins",
 )  # fmt: skip
+_NO_SCORE = ("runtime", "per_second", "preparation_time", "epoch", "total_flos", "num_input_tokens_seen")
 _DETAIL = ("logits/", "logps/", "rewards/chosen", "rewards/rejected")
 
 
@@ -86,8 +88,7 @@ def _headline(result: ResultSet) -> list[str]:
 def _scores(result: ResultSet) -> list[str]:
     """Keys that judge quality, not speed."""
     prefix = split_of(result) + "_"
-    keys = [key for key in result.values if not _plain(key, prefix).endswith(("runtime", "per_second", "preparation_time"))
-            and _plain(key, prefix) not in ("epoch", "total_flos", "num_input_tokens_seen")]  # fmt: skip
+    keys = [key for key in result.values if not _plain(key, prefix).endswith(_NO_SCORE)]
     return sorted(keys, key=lambda key: (_rank(_plain(key, prefix)), key))
 
 
