@@ -6,6 +6,8 @@ Nothing heavy is imported here: each command imports what it needs when it runs.
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -169,28 +171,39 @@ def _positive(text: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or a file that cannot take a character gets its number, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return _run(argv)
+        finally:
+            # Here, not at the interpreter's exit, where a closed pipe could no longer be caught.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except CommandError as error:
+        print(f"lora-tui: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        # Nothing more can go out, at exit neither. A closed pipe is a reader that has seen enough (lora-tui ls | head).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            return 0
+        print(f"lora-tui: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.command is None:
         parser.print_help()
         return 0
-    try:
-        code = _run(args, parser)
-        # Here, not at the interpreter's exit, where a closed pipe could no longer be caught.
-        sys.stdout.flush()
-        return code
-    except CommandError as error:
-        print(f"lora-tui: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # The reader has seen enough (lora-tui ls | head); nothing may be flushed into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return 130
-
-
-def _run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if args.command == "completion":
         import shtab
 

@@ -68,15 +68,21 @@ def ls(args: argparse.Namespace) -> int:
     for path, why in follower.errors.items():
         _complain(words.t("cli.error.read", path=_shown(path), reason=why))
     if args.json:
-        from lora_tui.report.snapshot import snapshot
-
-        print(_dump([snapshot(run, now, words).to_json() for run in runs], 2))
+        print(_dump([_plain(run, now, words) for run in runs], 2))
     elif runs:
         names = ("state", "name", "step", "done", "loss", "eval", "stage", "updated")
         print(_table([[words.t(f"cli.ls.{name}") for name in names], *[_row(run, now, words) for run in runs]]))
     else:
         _complain(words.t("cli.ls.none", path=", ".join(_shown(path) for path in follower.roots)))
     return 0
+
+
+def _plain(run: Run, now: float, words: Words) -> dict[str, object]:
+    # No plugin of the environment has a say in this schema, and pydantic's search for them takes as long as the run.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    from lora_tui.report.snapshot import snapshot
+
+    return snapshot(run, now, words).to_json()
 
 
 def _complain(text: str) -> None:
@@ -176,9 +182,7 @@ def _find(name: str, follower: Follower, workspace: Workspace, words: Words) -> 
 
 
 def _json(run: Run, words: Words, indent: int | None) -> str:
-    from lora_tui.report.snapshot import snapshot
-
-    return _dump(snapshot(run, time.time(), words).to_json(), indent)
+    return _dump(_plain(run, time.time(), words), indent)
 
 
 def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, words: Words) -> int:

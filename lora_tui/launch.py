@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +14,8 @@ from pathlib import Path
 from lora_tui.errors import CommandError
 from lora_tui.follow import Follower
 from lora_tui.keep import load_kept, save_kept
-from lora_tui.locale import resolve_language
+from lora_tui.locale import Words, resolve_language
+from lora_tui.text import clean
 from lora_tui.tui.options import AppOptions, ThemeName
 from lora_tui.workspace import Workspace
 
@@ -21,12 +24,15 @@ FIRST_READ_S = 0.15
 THEMES: tuple[ThemeName, ...] = ("dark", "light", "ansi")
 
 
+def _words(args: argparse.Namespace) -> Words:
+    return Words(resolve_language(args.lang, load_kept().get("lang"), os.environ))
+
+
 def _needs_terminal(args: argparse.Namespace, paths: Sequence[Path]) -> None:
-    if args.screenshot is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        hint = paths[0] if len(paths) == 1 else "RUN"
-        raise CommandError(f"{args.command} needs a terminal; without one use: lora-tui status --follow {hint}")
-    if os.environ.get("TERM") == "dumb" and args.screenshot is None:
-        raise CommandError(f"{args.command} cannot draw on TERM=dumb; use: lora-tui status --follow {paths[0]}")
+    dumb = os.environ.get("TERM") == "dumb"
+    if args.screenshot is None and (dumb or not (sys.stdin.isatty() and sys.stdout.isatty())):
+        path = clean(shlex.quote(str(paths[0]))) if len(paths) == 1 else "RUN"
+        raise CommandError(_words(args).t("cli.error.no_terminal", command=args.command, path=path))
 
 
 def watch(args: argparse.Namespace) -> int:
@@ -35,8 +41,8 @@ def watch(args: argparse.Namespace) -> int:
     _needs_terminal(args, paths)
     for log in args.log:
         if not log.exists():
-            raise CommandError(f"--log {log}: no such file")
-    return _show(args, Follower(paths, args.log, args.poll, cwd=Path.cwd()), args.run)
+            raise CommandError(_words(args).t("cli.error.log_missing", path=clean(str(log))))
+    return _show(args, Follower(paths, args.log, args.poll, cwd=Path.cwd()), " ".join(map(str, paths)), args.run)
 
 
 def demo(args: argparse.Namespace) -> int:
@@ -46,14 +52,15 @@ def demo(args: argparse.Namespace) -> int:
 
     try:
         with demo_directory(args.speed) as directory:
-            return _show(args, Follower([directory]), None)
+            return _show(args, Follower([directory]), "demo", None)
     except SampleError as error:
         raise CommandError(str(error)) from error
 
 
-def _show(args: argparse.Namespace, follower: Follower, run: str | None) -> int:
+def _show(args: argparse.Namespace, follower: Follower, title: str, run: str | None) -> int:
     workspace = Workspace(follower.roots)
-    workspace.apply(follower.read(FIRST_READ_S))
+    for batch in follower.read_all() if args.screenshot is not None else [follower.read(FIRST_READ_S)]:
+        workspace.apply(batch)
     kept = load_kept()
     theme: ThemeName = next((name for name in THEMES if name == (args.theme or kept.get("theme"))), "dark")
 
@@ -67,13 +74,19 @@ def _show(args: argparse.Namespace, follower: Follower, run: str | None) -> int:
         theme=theme,
         glyphs=args.glyphs,
         run=run,
+        title=title,
         keep=keep,
         clock=time.time,
         screenshot=args.screenshot,
+        missing=tuple((str(p), str(next(up for up in p.parents if up.exists()))) for p in follower.missing),
     )
     app = LoraTuiApp(workspace, follower, options)
     try:
-        app.run()
+        if args.screenshot is None:
+            app.run()
+        else:
+            # A picture needs no terminal: it has the size of the one there is, or that of COLUMNS and LINES.
+            app.run(headless=True, size=shutil.get_terminal_size((120, 40)))
     finally:
         follower.close()
     return app.return_code or 0

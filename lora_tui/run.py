@@ -348,9 +348,10 @@ class Run:
 
     def _root_step_differs(self) -> bool:
         root, last = self.files.root_state, self.timeline.last
-        if root is None or root[0].global_step is None or last is None or last.step is None:
+        # LLaMA-Factory's PPO loop counts its steps otherwise in the state than in the log.
+        if self.stage == "ppo" or root is None or root[0].global_step is None or last is None or last.step is None:
             return False
-        return abs(root[0].global_step - last.step) > (1 if self.stage == "ppo" else 0)
+        return root[0].global_step != last.step
 
     @property
     def closed(self) -> bool:

@@ -521,20 +521,17 @@ class Terminal:
 
     def hang_up(self) -> None:
         """Close the terminal under the program, as a broken connection does; the kernel sends it SIGHUP."""
+        if self._closing:
+            return
         self._closing = True
         self._reader.join(2.0)
         os.close(self._master)
 
-    def kill(self, sign: signal.Signals) -> None:
-        """Send a signal to the program alone."""
-        self.process.send_signal(sign)
-
     def close(self) -> None:
         """End the program and its process group, politely first, and free the terminal."""
-        hung_up, closed = self._closing and not self._closed, self._closed
-        self._closed = True
-        if closed:
+        if self._closed:
             return
+        self._closed = True
         for sign, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 10.0)):
             if self.process.poll() is None:
                 self._signal(sign)
@@ -543,8 +540,7 @@ class Terminal:
                 except subprocess.TimeoutExpired:
                     continue
         self._signal(signal.SIGKILL)  # children that outlived it
-        if not hung_up:
-            self.hang_up()
+        self.hang_up()
 
     def _signal(self, sign: signal.Signals) -> None:
         try:

@@ -76,7 +76,6 @@ class FindingPart(_Part):
     code: str
     severity: str
     step: int | None = None
-    end_step: int | None = None
     evidence: dict[str, Number]
     text: str
     advice: str | None = None
@@ -102,7 +101,7 @@ class CheckpointPart(_Part):
     path: str
     complete: bool
     best: bool
-    eval_loss: Number | None = None
+    eval_loss: float | None = None
 
 
 class ProblemPart(_Part):
@@ -187,7 +186,6 @@ def snapshot(run: Run, now: float, words: Words, judgement: Judgement | None = N
                 code=finding.code,
                 severity=finding.severity,
                 step=finding.step,
-                end_step=finding.end_step,
                 evidence=evidence,
                 text=text,
                 advice=advice or None,
@@ -250,7 +248,7 @@ def snapshot(run: Run, now: float, words: Words, judgement: Judgement | None = N
                 path=item.path,
                 complete=item.complete,
                 best=item.best,
-                eval_loss=number(item.eval_loss) if item.eval_loss is not None else None,
+                eval_loss=_finite(item.eval_loss),
             )
             for item in run.checkpoints()
         ],

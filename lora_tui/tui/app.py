@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -90,6 +91,9 @@ class LoraTuiApp(App[int]):
 
     def _after_first_frame(self) -> None:
         """Everything that the first frame can do without."""
+        # What was loaded until now stays until the end: collections need not look at it again.
+        gc.freeze()
+        gc.enable()
         self.desk.judging = True
         self._renew(charts=False)
         self._clock_timer = self.set_interval(1.0, self._tick, pause=True)

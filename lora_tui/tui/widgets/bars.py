@@ -10,7 +10,9 @@ from lora_tui.tui.pane import Pane, Zone
 from lora_tui.tui.widgets.head import percent
 from lora_tui.tui.widgets.marks import STATE, main_metric, shown, state_span
 
-_COUNTED: tuple[StateName, ...] = ("running", "evaluating", "waiting", "stalled", "finished", "stopped", "interrupted", "failed")
+_COUNTED: tuple[StateName, ...] = (
+    "running", "evaluating", "waiting", "stalled", "finished", "stopped", "interrupted", "failed"
+)  # fmt: skip
 
 
 class TopPane(Pane):

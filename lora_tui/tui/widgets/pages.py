@@ -101,7 +101,8 @@ def checkpoint_lines(desk: Desk, view: RunView, _: int) -> list[Line]:
         return [[(words.t("checkpoints.none"), "muted")]]
     wide = max(width_of([(item.path, "")]) for item in items)
     head: Line = [*fill([("  " + words.t("checkpoints.path"), "faint")], wide + 4),
-                  *fill([(words.t("checkpoints.eval_loss"), "faint")], 12), *fill([(words.t("checkpoints.size"), "faint")], 12),
+                  *fill([(words.t("checkpoints.eval_loss"), "faint")], 12),
+                  *fill([(words.t("checkpoints.size"), "faint")], 12),
                   (words.t("checkpoints.when"), "faint")]  # fmt: skip
     out: list[Line] = [head]
     for item in items:

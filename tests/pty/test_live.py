@@ -1,0 +1,180 @@
+"""A job in another process writes; within a second the screen of a real terminal shows it."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pty.cockpit import DOTS, Chart, Job, eval_row, loss_chart, predict_row, row, start, watching, write_run
+from tests.terminal import Terminal
+
+pytestmark = pytest.mark.pty
+
+WITHIN_S = 1.0
+SIZES = [(120, 40), (80, 24)]
+LATENCIES: dict[str, list[float]] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def latencies_are_told() -> Iterator[None]:
+    """With ``-s`` the measured times are printed."""
+    yield
+    for what, seconds in LATENCIES.items():
+        median, most = 1000 * statistics.median(seconds), 1000 * max(seconds)
+        print(f"\n{what:<32} n {len(seconds):>2}   median {median:4.0f} ms   most {most:4.0f} ms", end="")
+
+
+def soon(terminal: Terminal, what: str, do: Callable[[], None], *patterns: str, gone: tuple[str, ...] = ()) -> None:
+    """After ``do()`` the screen matches ``patterns``, and nothing of ``gone``, within a second."""
+
+    def seen(screen: str) -> bool:
+        return all(re.search(p, screen) for p in patterns) and not any(re.search(p, screen) for p in gone)
+
+    for _ in terminal.step(0):
+        pass
+    assert not seen(terminal.screen.text), f"{what}: it was there before\n{terminal.shown()}"
+    begin = time.perf_counter()
+    do()
+    took = terminal.wait_until(seen, f"{what}: {patterns} and nothing of {gone} on the screen", 5.0) - begin
+    LATENCIES.setdefault(what, []).append(took)
+    assert took <= WITHIN_S, f"{what} took {took:.3f} s"
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_run_from_before_it_exists_to_its_results(tmp_path: Path, size: tuple[int, int]) -> None:
+    wide = size[0] >= 100
+    with watching(tmp_path, "saves", size=size) as terminal, Job(tmp_path / "saves/a") as job:
+        terminal.wait_for("no runs|does not exist yet")
+
+        # The first rows.
+        soon(terminal, "new run", lambda: job("row", row(1, 3.1234)), r"loss 3\.1234", "1/100", "training")
+        for step, loss in ((2, 2.9871), (3, 2.8012), (4, 2.9345), (5, 2.6543)):
+            terminal.drain(0.35)
+            value = re.escape(f"{loss:.4f}")
+            soon(terminal, "row", lambda: job("row", row(step, loss)), rf"loss {value}", rf"\b{step}/100", rf"\b{step} %")
+
+        # An evaluation.
+        terminal.drain(0.3)
+        soon(terminal, "eval row", lambda: job("row", eval_row(5, 2.7177)), r"eval 2\.7177", "◆")
+
+        # The log starts over: nothing of the old attempt is left.
+        old = r"3\.1234|2\.[6-9]\d\d\d|2\.7177|5/100"
+        terminal.drain(0.3)
+        job("delete")
+        terminal.drain(0.6)
+        soon(terminal, "restart, new row", lambda: job("row", row(1, 1.5151, 50)), r"loss 1\.5151", "1/50", gone=(old,))
+        assert len(DOTS.findall("".join(chart_of(terminal).cells))) == 1, "the old curve is gone"
+        terminal.drain(0.3)
+        soon(terminal, "row", lambda: job("row", row(2, 1.4242, 50)), r"loss 1\.4242", "2/50")
+
+        # A second run beside it.
+        with Job(tmp_path / "saves/deep/second") as other:
+            terminal.drain(0.3)
+            sight = (r"╭─ Runs", r"second +0\.77") if wide else (r"2/2",)
+            soon(terminal, "second run", lambda: other("row", row(1, 0.7654)), *sight)
+            if not wide:
+                terminal.send("\t")
+                terminal.wait_for(r"second +0\.77", timeout=2)
+                terminal.send("\x1b")
+                terminal.wait_gone("second", timeout=2)
+            assert re.search(r"loss 1\.4242", terminal.text), "nothing steals the selection"
+
+        # The end of training.
+        job("row", row(49, 1.1111, 50))
+        job("row", row(50, 1.0101, 50))
+        results = {"epoch": 2.0, "train_loss": 1.25, "train_runtime": 50.0, "train_steps_per_second": 1.0}
+        job("json", "train_results.json", results)
+        state = {"global_step": 50, "max_steps": 50, "epoch": 2.0, "log_history": [{"step": 50, "loss": 1.0101, "epoch": 2.0}]}
+        terminal.drain(0.5)
+        soon(terminal, "finished", lambda: job("json", "trainer_state.json", state), "finished", "50/50", "100 %")
+        assert "1.2500" in terminal.text, "the mean train loss"
+
+        # A prediction into the same directory.
+        terminal.drain(0.3)
+        soon(terminal, "predict row", lambda: job("row", predict_row(5, 12)), "predicting 5/12")
+        terminal.drain(0.3)
+        soon(terminal, "predict row", lambda: job("row", predict_row(10, 12)), "predicting 10/12")
+        scores = {
+            "predict_bleu-4": 52.7643, "predict_rouge-1": 71.0054, "predict_rouge-2": 57.8209, "predict_rouge-l": 70.3014,
+            "predict_runtime": 232.7, "predict_samples_per_second": 5.157, "predict_steps_per_second": 0.645,
+        }  # fmt: skip
+        terminal.drain(0.3)
+        soon(terminal, "results", lambda: job("json", "predict_results.json", scores), r"BLEU-4", r"\b52\.76", r"\b70\.30")
+        if wide:
+            assert "predict_results.json" in terminal.text
+            assert "1200 samples" in terminal.text
+        terminal.wait_for("loss 1.0101", "finished", timeout=2)
+
+
+def test_rows_that_come_ten_a_second_and_a_restart_among_them(tmp_path: Path) -> None:
+    with watching(tmp_path, "saves") as terminal, Job(tmp_path / "saves/a") as job:
+        for step in range(1, 26):
+            begin = time.perf_counter()
+            loss = 3 - step / 100
+            soon(terminal, "row, 10 a second", lambda: job("row", row(step, loss)), rf"loss {loss:.4f}", rf"\b{step}/100")
+            terminal.drain(max(0.0, 0.1 - (time.perf_counter() - begin)))
+        job("delete")
+        soon(terminal, "restart without a pause", lambda: job("row", row(1, 1.2345)), r"loss 1\.2345", gone=(r"2\.\d\d\d\d",))
+        terminal.drain(WITHIN_S)
+        assert len(DOTS.findall("".join(chart_of(terminal).cells))) == 1, terminal.shown()
+
+
+def chart_of(terminal: Terminal) -> Chart:
+    chart = loss_chart(terminal.text)
+    assert chart is not None, terminal.shown()
+    return chart
+
+
+def wave(steps: int) -> list[float]:
+    """Losses whose greatest and least values stand away from their mean, but not so far that the chart cuts them."""
+    return [round(2.0 + 0.5 * math.sin(step * 2.4) + (0.03 if step == 23 else -0.03 if step == 15 else 0.0), 4) for step in range(1, steps + 1)]
+
+
+def check_curve(terminal: Terminal, losses: list[float]) -> None:
+    """The curve on the screen is that of the file: its extent to the dot, its telling points to the cell."""
+    chart, shown = chart_of(terminal), terminal.shown()
+    dots = chart.dots
+    rows = [int(chart.row_of(value) * 4 + 0.5) for value in (max(losses), min(losses), losses[-1])]
+    assert min(y for _, y in dots) == rows[0], f"the highest dot is the greatest loss\n{shown}"
+    assert max(y for _, y in dots) == rows[1], f"the lowest dot is the least loss\n{shown}"
+    last = max(x for x, _ in dots)
+    assert rows[2] in [y for x, y in dots if x == last], f"the last dot is the last loss\n{shown}"
+    assert abs(last / 2 - chart.column_of(len(losses))) <= 1.5, shown
+    assert abs(min(x for x, _ in dots) / 2 - chart.column_of(1)) <= 1.5, shown
+    for value in (max(losses), min(losses), losses[-1]):
+        assert DOTS.search(chart.char_at(losses.index(value) + 1, value)), f"{value} is not drawn\n{shown}"
+    # Every value is somewhere near its place, and the places that no value comes near are empty.
+    for step, value in enumerate(losses, 1):
+        column = chart.column_of(step)
+        assert any(abs(x / 2 - column) <= 1.5 and abs(y / 4 - chart.row_of(value)) <= 1 for x, y in dots), (step, value)
+
+
+@pytest.mark.parametrize("size", [*SIZES, (200, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_curve_on_the_screen_is_the_curve_in_the_file(tmp_path: Path, size: tuple[int, int]) -> None:
+    losses = wave(40)
+    with Job(write_run(tmp_path / "saves/a", losses[:30], 40)) as job, watching(tmp_path, "saves/a", size=size) as terminal:
+        terminal.wait_for(f"loss {losses[29]:.4f}", DOTS.pattern)
+        terminal.drain(0.3)
+        check_curve(terminal, losses[:30])
+        for step in range(31, 41):
+            job("row", row(step, losses[step - 1], 40))
+        terminal.wait_for(f"loss {losses[39]:.4f}")
+        terminal.drain(2.3 if size == (120, 40) else 2.1)  # under load the curve is redrawn every two seconds
+        check_curve(terminal, losses)
+        # A finished evaluation has its mark where its value is.
+        job("row", eval_row(40, 2.0, 40))
+        terminal.wait_for("◆ eval 2.0000")
+        terminal.wait_until(lambda screen: (chart := loss_chart(screen)) and "◆" in "".join(chart.cells), "the mark", 3)
+        chart = chart_of(terminal)
+        assert [int(chart.row_of(2.0) + 0.125)] == [y for y, line in enumerate(chart.cells) if "◆" in line], terminal.shown()
+
+
+def test_a_directory_that_does_not_exist_is_named_and_waited_for(tmp_path: Path) -> None:
+    with watching(tmp_path, "saves/not/yet") as terminal:
+        terminal.wait_for("saves/not/yet does not exist yet; watching for it", timeout=2)
