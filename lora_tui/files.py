@@ -56,8 +56,10 @@ class Files:
             table.rows.clear()
             table.times.clear()
         table.mtime = update.mtime
-        live = update.mtime if update.arrived is not None else None
-        times = [row.time if row.time is not None else live for row in update.rows]
+        times = [row.time for row in update.rows]
+        if times and times[-1] is None and update.arrived is not None:
+            # Of several rows that came since the last look, only the last one is as old as the file.
+            times[-1] = update.mtime
         table.rows.extend(update.rows)
         table.times.extend(times)
         return table, times, fresh

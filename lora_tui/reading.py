@@ -331,6 +331,7 @@ class RunReader:
             self._say(tail.name, "not a regular file")
             return
         try:
+            known = tail.key is not None
             self._check_replaced(tail)
             rows: list[LogRow] = []
             while True:
@@ -352,7 +353,7 @@ class RunReader:
         if tail.failed:
             tail.failed = ""
             self._say(tail.name, "")
-        self._tell_tail(tail, tuple(rows), now if live else None)
+        self._tell_tail(tail, tuple(rows), now if live and known else None)
 
     def _settle(self, tail: _Tail, now: float, live: bool) -> list[LogRow]:
         """The row of a console log that waited for its progress bar, at the first look or once the log is quiet."""

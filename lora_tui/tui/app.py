@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import signal
 import time
@@ -62,7 +63,7 @@ class LoraTuiApp(App[int]):
         self.theme = "ansi" if "NO_COLOR" in os.environ else options.theme
         self._cockpit = Cockpit(self.desk)
         self._navigator = Navigator(self.desk, self._cockpit, self._renew)
-        self._numbers = Pace(0.25, 0.25)
+        self._numbers = Pace(0.3, 0.25)
         self._charts = Pace(2.0, 0.25)
         self._number_timer: Timer | None = None
         self._chart_timer: Timer | None = None
@@ -144,45 +145,36 @@ class LoraTuiApp(App[int]):
             follower.close()
 
     def on_batch_read(self, message: BatchRead) -> None:
-        batch = message.batch
-        changed = self.desk.workspace.apply(batch)
-        first_complete = batch.complete and not self._complete
-        self._complete = self._complete or batch.complete
-        if self.desk.trouble and batch.runs:
-            self.desk.trouble = ""
-        if changed or batch.runs:
-            before = self.desk.selected
-            self.desk.settle()
-            now = time.monotonic()
-            number_wait = self._numbers.came(now)
-            mine = self.desk.selected in changed or before is not self.desk.selected
-            if mine:
-                chart_wait = self._charts.came(now)
-                if chart_wait <= 0:
-                    self._stop(self._chart_timer)
-                    self._chart_timer = None
-                    self._renew(charts=True)
-                    self._wind_clock()
-                    if first_complete:
-                        self._all_read()
-                    return
-                if self._chart_timer is None:
-                    self._chart_timer = self.set_timer(chart_wait, self._chart_due)
-            if number_wait <= 0:
-                self._renew(charts=False)
-            elif self._number_timer is None:
-                self._number_timer = self.set_timer(number_wait, self._number_due)
-            self._wind_clock()
-        if first_complete:
-            self._all_read()
+        batch, desk = message.batch, self.desk
+        changed = desk.workspace.apply(batch)
+        if batch.runs:
+            desk.trouble = ""
+            before = desk.selected
+            desk.settle()
+            self._paint_soon(charts=desk.selected in changed or before is not desk.selected)
+        if batch.complete and not self._complete:
+            self._complete = True
+            if self.options.screenshot is not None:
+                self.call_after_refresh(self.save_picture)
+
+    def _paint_soon(self, charts: bool) -> None:
+        """Paint what came at once after quiet, gathered under load: numbers first, curves seldom."""
+        now = time.monotonic()
+        number_wait = self._numbers.came(now)
+        chart_wait = self._charts.came(now) if charts else math.inf
+        if chart_wait <= 0:
+            self._renew(charts=True)
+            return
+        if charts and self._chart_timer is None:
+            self._chart_timer = self.set_timer(chart_wait, self._chart_due)
+        if number_wait <= 0:
+            self._renew(charts=False)
+        elif self._number_timer is None:
+            self._number_timer = self.set_timer(number_wait, self._number_due)
 
     def on_reading_failed(self, message: ReadingFailed) -> None:
         self.desk.trouble = message.error
         self._renew(charts=False)
-
-    def _all_read(self) -> None:
-        if self.options.screenshot is not None:
-            self.call_after_refresh(self.save_picture)
 
     def save_picture(self) -> None:
         """Write the screen as SVG where the options say, and leave."""
@@ -203,7 +195,10 @@ class LoraTuiApp(App[int]):
         self._number_timer = None
         if charts:
             self._charts.painted(now)
+            self._stop(self._chart_timer)
+            self._chart_timer = None
         self._cockpit.renew(charts)
+        self._wind_clock()
 
     @staticmethod
     def _stop(timer: Timer | None) -> None:
@@ -230,7 +225,6 @@ class LoraTuiApp(App[int]):
     def _tick(self) -> None:
         if time.monotonic() - self._renewed_at > 0.9:
             self._renew(charts=False)
-        self._wind_clock()
 
     def _restyle(self) -> None:
         self.desk.palette = theme.Palette(self.theme_variables, self.current_theme.ansi)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from lora_tui.insight.model import Judgement
 from lora_tui.locale import Words
@@ -41,6 +42,15 @@ _OPEN, _CLOSE = "\x01", "\x02"
 NOTHING_JUDGED = Judgement()
 JUDGED_FOR_S = 30.0
 """A judgement of a live run may depend on the clock; it is made anew after this time."""
+JUDGE_EVERY_S = 0.8
+"""Under load a run is not judged more often than this; the clock's next tick catches up."""
+
+
+class _Judged(NamedTuple):
+    revision: int
+    state: str
+    at: float
+    judgement: Judgement
 
 
 class Desk:
@@ -73,7 +83,7 @@ class Desk:
         """Grows when the curves are to be drawn anew."""
         self._views: dict[object, tuple[int, float, RunView]] = {}
         self._once: dict[object, tuple[RunView, object]] = {}
-        self._judged: dict[object, tuple[object, float, Judgement]] = {}
+        self._judged: dict[object, _Judged] = {}
 
     @property
     def look(self) -> tuple[object, ...]:
@@ -141,17 +151,18 @@ class Desk:
         kept = self._views.get(run.path)
         if kept is not None and kept[0] == run.revision and (kept[1] == self.now or not kept[2].status.live):
             return kept[2].status
-        return self.view(run, judge=False).status
+        return run.status(self.now)
 
     def _judge(self, run: Run, status: Status) -> Judgement:
-        key = (run.revision, status.state)
         kept = self._judged.get(run.path)
-        if kept is not None and kept[0] == key and (not status.live or abs(self.now - kept[1]) < JUDGED_FOR_S):
-            return kept[2]
+        if kept is not None and kept.state == status.state:
+            since = time.monotonic() - kept.at
+            if since < JUDGE_EVERY_S or (kept.revision == run.revision and (not status.live or since < JUDGED_FOR_S)):
+                return kept.judgement
         from lora_tui.insight import judge
 
         made = judge(run, self.now)
-        self._judged[run.path] = (key, self.now, made)
+        self._judged[run.path] = _Judged(run.revision, status.state, time.monotonic(), made)
         return made
 
     # -- words ---------------------------------------------------------------------------------------------------

@@ -444,3 +444,29 @@ def test_without_grad_norm_in_the_log_a_plain_trainer_is_followed_by_its_events(
     assert len(loaded.series["loss"]) == 16
     assert loaded.rows[-1].step == 80
     assert loaded.series["grad_norm"].finite == 16
+
+
+def test_rows_that_were_there_before_do_not_all_get_the_time_of_the_look(
+    copy_run: CopyRun, tmp_path: Path, open_things: list[object]
+) -> None:
+    """A run that moves in while others are watched has a past: its speed is that of its own clock."""
+    source = copy_run("lora/sft", "aside/sft")
+    (tmp_path / "saves").mkdir()
+    watched = Watched(tmp_path / "saves")
+    open_things.append(watched.follower)
+    lines = (source / "trainer_log.jsonl").read_bytes().splitlines(keepends=True)
+    for path in source.iterdir():
+        if path.name not in ("trainer_log.jsonl", "train.log"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (source / "trainer_log.jsonl").write_bytes(b"".join(lines[:60]))
+    source.rename(tmp_path / "saves/sft")
+    watched.until(lambda: len(watched.losses("sft")) == 55)
+    with (tmp_path / "saves/sft/trainer_log.jsonl").open("ab") as file:
+        file.write(lines[60])
+    watched.until(lambda: len(watched.losses("sft")) == 56)
+    run = watched.run("sft")
+    assert run is not None
+    progress = run.progress(time.time())
+    assert progress.steps_per_s == pytest.approx(4.3, abs=1.5)
+    assert progress.remaining_s is not None
+    assert 30 < progress.remaining_s < 120

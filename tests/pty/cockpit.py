@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,8 +127,6 @@ class Chart(NamedTuple):
 
     cells: list[str]
     """The cells of the plot, row by row from the top down, without frame and axes."""
-    left: int
-    """The screen's column of the plot's first cell."""
     y_labels: list[tuple[int, float]]
     """Row and value, from the top down."""
     x_labels: list[tuple[int, float]]
@@ -145,16 +144,16 @@ class Chart(NamedTuple):
         return found
 
     def row_of(self, value: float) -> float:
-        """The row, with its fraction, in which the axis has a value. A label stands for the middle of its row's dot."""
+        """The row, with its fraction, in which the axis has a value: its ends are the outermost dots."""
         (top, most), (bottom, least) = self.y_labels[0], self.y_labels[-1]
         assert (top, bottom) == (0, len(self.cells) - 1), "the axis is labelled at both ends"
-        # The ends of the axis are the outermost dots.
         dots = 4 * len(self.cells) - 1
         return (most - value) / (most - least) * dots / 4
 
     def column_of(self, value: float) -> float:
-        """The column in which the axis has a value."""
-        (left, first), (right, last) = self.x_labels[0], self.x_labels[-1]
+        """The column in which the axis has a value; the outermost labels are moved to keep them on the axis."""
+        inner = self.x_labels[1:-1] if len(self.x_labels) > 3 else self.x_labels
+        (left, first), (right, last) = inner[0], inner[-1]
         return left + (value - first) / (last - first) * (right - left)
 
     def char_at(self, x: float, y: float) -> str:
@@ -166,18 +165,13 @@ class Chart(NamedTuple):
 def loss_chart(screen: str) -> Chart | None:
     """The loss chart on the screen; nothing where there is none."""
     lines = screen.split("\n")
-    head = re.compile(r"╭─ (?:loss|训练损失) ")
-    for top, line in enumerate(lines):
-        found = next((at for at in (match.start() for match in head.finditer(line)) if "smoothed" in line[at:] or "min" in line[at:]), None)
-        if found is not None:
-            break
-    else:
+    # A card has the same title, but no values beside it.
+    head = re.compile(r"╭─ (?:loss|训练损失) \S+   ")
+    found = next(((y, match.start()) for y, line in enumerate(lines) if (match := head.search(line))), None)
+    if found is None:
         return None
-    body = []
-    for line in lines[top + 1 :]:
-        if line[found] != "│":
-            break
-        body.append(line[found + 1 : -1] if line[-1] == "│" else line[found + 1 :])
+    top, left = found
+    body = [line[left + 1 : -1] for line in takewhile(lambda line: line[left : left + 1] == "│", lines[top + 1 :])]
     if not body:
         return None
     axis = next((at for at, char in enumerate(body[-1]) if char == "└"), None)
@@ -188,4 +182,4 @@ def loss_chart(screen: str) -> Chart | None:
     x_labels = [
         (match.start() + len(match[0]) // 2, float(match[0])) for match in re.finditer(r"[\d.]+", body[-1][axis + 1 :])
     ]
-    return Chart([line[axis + 1 :] for line in rows], found + axis + 2, y_labels, x_labels)
+    return Chart([line[axis + 1 :] for line in rows], y_labels, x_labels)

@@ -30,20 +30,28 @@ def latencies_are_told() -> Iterator[None]:
         print(f"\n{what:<32} n {len(seconds):>2}   median {median:4.0f} ms   most {most:4.0f} ms", end="")
 
 
-def soon(terminal: Terminal, what: str, do: Callable[[], None], *patterns: str, gone: tuple[str, ...] = ()) -> None:
-    """After ``do()`` the screen matches ``patterns``, and nothing of ``gone``, within a second."""
+def soon(
+    terminal: Terminal,
+    what: str,
+    do: Callable[[], None],
+    *patterns: str,
+    gone: str = "",
+    also: Callable[[str], object] = bool,
+    within: float = WITHIN_S,
+) -> None:
+    """After ``do()`` the screen matches all of ``patterns``, not ``gone``, and is ``also`` as it should, within a second."""
 
     def seen(screen: str) -> bool:
-        return all(re.search(p, screen) for p in patterns) and not any(re.search(p, screen) for p in gone)
+        return all(re.search(p, screen) for p in patterns) and not (gone and re.search(gone, screen)) and bool(also(screen))
 
     for _ in terminal.step(0):
         pass
     assert not seen(terminal.screen.text), f"{what}: it was there before\n{terminal.shown()}"
     begin = time.perf_counter()
     do()
-    took = terminal.wait_until(seen, f"{what}: {patterns} and nothing of {gone} on the screen", 5.0) - begin
+    took = terminal.wait_until(seen, f"{what}: {patterns} but not {gone!r} on the screen", 5.0) - begin
     LATENCIES.setdefault(what, []).append(took)
-    assert took <= WITHIN_S, f"{what} took {took:.3f} s"
+    assert took <= within, f"{what} took {took:.3f} s"
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -68,8 +76,7 @@ def test_a_run_from_before_it_exists_to_its_results(tmp_path: Path, size: tuple[
         terminal.drain(0.3)
         job("delete")
         terminal.drain(0.6)
-        soon(terminal, "restart, new row", lambda: job("row", row(1, 1.5151, 50)), r"loss 1\.5151", "1/50", gone=(old,))
-        assert len(DOTS.findall("".join(chart_of(terminal).cells))) == 1, "the old curve is gone"
+        soon(terminal, "restart, new row", lambda: job("row", row(1, 1.5151, 50)), r"loss 1\.5151", "1/50", gone=old, also=one_dot)
         terminal.drain(0.3)
         soon(terminal, "row", lambda: job("row", row(2, 1.4242, 50)), r"loss 1\.4242", "2/50")
 
@@ -120,9 +127,18 @@ def test_rows_that_come_ten_a_second_and_a_restart_among_them(tmp_path: Path) ->
             soon(terminal, "row, 10 a second", lambda: job("row", row(step, loss)), rf"loss {loss:.4f}", rf"\b{step}/100")
             terminal.drain(max(0.0, 0.1 - (time.perf_counter() - begin)))
         job("delete")
-        soon(terminal, "restart without a pause", lambda: job("row", row(1, 1.2345)), r"loss 1\.2345", gone=(r"2\.\d\d\d\d",))
-        terminal.drain(WITHIN_S)
-        assert len(DOTS.findall("".join(chart_of(terminal).cells))) == 1, terminal.shown()
+        begin = time.perf_counter()
+        soon(terminal, "restart without a pause", lambda: job("row", row(1, 1.2345)), r"loss 1\.2345", gone=r"2\.\d\d\d\d")
+        # Under load a curve is drawn once in two seconds; only the numbers are sooner.
+        took = terminal.wait_until(one_dot, "a curve of one dot", 5.0) - begin
+        LATENCIES["restart without a pause, curve"] = [took]
+        assert took <= 2.5
+
+
+def one_dot(screen: str) -> bool:
+    """The chart shows a single point."""
+    chart = loss_chart(screen)
+    return chart is not None and len(DOTS.findall("".join(chart.cells))) == 1
 
 
 def chart_of(terminal: Terminal) -> Chart:
@@ -177,4 +193,6 @@ def test_the_curve_on_the_screen_is_the_curve_in_the_file(tmp_path: Path, size: 
 
 def test_a_directory_that_does_not_exist_is_named_and_waited_for(tmp_path: Path) -> None:
     with watching(tmp_path, "saves/not/yet") as terminal:
-        terminal.wait_for("saves/not/yet does not exist yet; watching for it", timeout=2)
+        shown = " ".join(terminal.text.replace("│", " ").split())
+        assert "saves/not/yet does not exist yet; watching for it" in shown
+        assert str(tmp_path) in shown
