@@ -25,7 +25,7 @@ class FileRows(NamedTuple):
     restarted: bool = False
     """The file was truncated, replaced or deleted and recreated: everything known from it before is void."""
     arrived: float | None = None
-    """Unix time at which the rows were seen to arrive; ``None`` for what was there when the file was first looked at."""
+    """Unix time at which the rows were seen to arrive; ``None`` for what was there at the first look."""
 
 
 class FileDoc(NamedTuple):

@@ -71,20 +71,24 @@ class _Finder:
     # Broken
 
     def dead_run(self) -> None:
-        """At least 3 losses of exactly 0 at the end, after losses of 0.1 and more, grad_norm nan or unknown.
+        """At least 3 losses of exactly 0 at the end, after losses of 0.1 and more, grad_norm nan or unknown; one such
+        loss is enough where grad_norm is nan at its step.
 
         transformers' ``logging_nan_inf_filter`` prints 0.0 for a NaN loss. A smooth approach to 0, a saturated
         preference run (accuracy >= 0.95) and a finite grad_norm at those steps are not dead.
         """
         loss = self.loss
-        if loss is None or len(loss) < ZEROS + 1 or any(loss.values[-i] != 0.0 for i in range(1, ZEROS + 1)):
+        if loss is None or len(loss) < 2 or loss.values[-1] != 0.0:
             return
         begin = _tail_begin(loss, zero=True)
+        norms = self.run.series.get("grad_norm")
+        at_zero = norms.at(loss.steps[begin]) if norms is not None else None
+        if len(loss) - begin < ZEROS and not (at_zero is not None and math.isnan(at_zero)):
+            return
         before = [value for value in loss.values[max(0, begin - 5) : begin] if math.isfinite(value)]
         if not before or facts.median(before) < ALIVE:
             return
         step = loss.steps[begin]
-        norms = self.run.series.get("grad_norm")
         if norms is not None and norms.steps and norms.steps[-1] >= step and 0 < norms.values[-1] < math.inf:
             return
         for name in ("accuracy", "rewards/accuracies", "mean_token_accuracy"):

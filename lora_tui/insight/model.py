@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Union
+from typing import Literal
 
 Level = Literal["excellent", "good", "fair", "poor"]
 Basis = Literal["self", "sibling", "base", "rule", "orientation"]
 Confidence = Literal["firm", "orientation", "few"]
 Severity = Literal["critical", "warning", "info", "good"]
-Param = Union[str, int, float]
+Param = str | int | float
 
 
 @dataclass(frozen=True)
 class Rating:
-    """How a number compares with its band. ``level`` is ``None`` where no comparison is fair; ``rule`` then says why."""
+    """How a number compares with its band; ``level`` is ``None`` where no comparison is fair, ``rule`` says why."""
 
     metric: str
     value: float

@@ -11,6 +11,9 @@ from lora_tui.insight.model import Confidence, Level, Param
 from lora_tui.insight.rater import Rater
 from lora_tui.run import Run
 
+SUDDEN = 0.1
+"""A loss this high does not fall to exactly 0 in one row."""
+
 
 def _loss(rater: Rater) -> None:
     series = rater.run.series.get("loss")
@@ -26,6 +29,10 @@ def _loss(rater: Rater) -> None:
         return
     if rater.known("dead_run", "nan_loss"):
         rater.add(rule, "loss", last, "poor", words["broken"], params)
+        return
+    if last == 0.0 and count > 1 and facts.median(series.tail(6)[:-1]) >= SUDDEN:
+        # A jump to exactly 0 is how the trainer prints NaN; until that is certain nothing good is said of it.
+        rater.add(rule, "loss", last, None, "after_rows", params, confidence="few")
         return
     size = facts.window(count)
     start, now = facts.median(facts.head(series, size)), facts.median(series.tail(size))

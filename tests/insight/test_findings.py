@@ -62,6 +62,14 @@ class TestDead:
     def test_two_zeros_are_not_enough(self):
         assert "dead_run" not in codes(run_of([train(10, 2.0, 100), train(20, 0.0, 100), train(30, 0.0, 100)]))
 
+    def test_one_zero_is_enough_where_the_gradient_is_nan(self):
+        rows = [train(10, 2.0, 100, grad_norm=1.0), train(20, 0.0, 100, grad_norm=math.nan)]
+        assert only(run_of(rows), "dead_run").step == 20
+
+    def test_nothing_good_is_said_of_a_loss_that_jumped_to_zero(self):
+        run = run_of([train(5, 6.2, 100), train(10, 5.1, 100), train(15, 0.0, 100)])
+        assert judge(run, START + 1).ratings["loss"].level is None
+
     def test_a_smooth_approach_to_zero_is_learning(self):
         losses = [1.0, 0.3, 0.05, 0.004, 0.0009, 0.0003, 0.0001, 0.0, 0.0, 0.0, 0.0]
         assert "dead_run" not in codes(run_of([train(10 * (i + 1), v, 200) for i, v in enumerate(losses)]))

@@ -143,12 +143,11 @@ class Chart(NamedTuple):
                     found += [(2 * x + i, 4 * y + j) for j in range(4) for i in (0, 1) if bits & DOT_BITS[j][i]]
         return found
 
-    def row_of(self, value: float) -> float:
-        """The row, with its fraction, in which the axis has a value: its ends are the outermost dots."""
+    def dot_of(self, value: float) -> int:
+        """The row of dots, from the top, of a value: the ends of the axis are the outermost dots."""
         (top, most), (bottom, least) = self.y_labels[0], self.y_labels[-1]
         assert (top, bottom) == (0, len(self.cells) - 1), "the axis is labelled at both ends"
-        dots = 4 * len(self.cells) - 1
-        return (most - value) / (most - least) * dots / 4
+        return int((most - value) / (most - least) * (4 * len(self.cells) - 1) + 0.5)
 
     def column_of(self, value: float) -> float:
         """The column in which the axis has a value; the outermost labels are moved to keep them on the axis."""
@@ -158,7 +157,7 @@ class Chart(NamedTuple):
 
     def char_at(self, x: float, y: float) -> str:
         """What is drawn in a cell or beside it: a label says where a column is to within one."""
-        column, line = round(self.column_of(x)), self.cells[int(self.row_of(y))]
+        column, line = round(self.column_of(x)), self.cells[self.dot_of(y) // 4]
         return line[max(0, column - 1) : column + 2]
 
 

@@ -98,8 +98,10 @@ def test_a_run_from_before_it_exists_to_its_results(tmp_path: Path, size: tuple[
         results = {"epoch": 2.0, "train_loss": 1.25, "train_runtime": 50.0, "train_steps_per_second": 1.0}
         job("json", "train_results.json", results)
         state = {"global_step": 50, "max_steps": 50, "epoch": 2.0, "log_history": [{"step": 50, "loss": 1.0101, "epoch": 2.0}]}
+        job("json", "trainer_state.json", state)
         terminal.drain(0.5)
-        soon(terminal, "finished", lambda: job("json", "trainer_state.json", state), "finished", "50/50", "100 %")
+        # The model card is the last file of a job.
+        soon(terminal, "finished", lambda: job("torn", "README.md", "card"), "finished", "50/50", "100 %")
         assert "1.2500" in terminal.text, "the mean train loss"
 
         # A prediction into the same directory.
@@ -156,7 +158,7 @@ def check_curve(terminal: Terminal, losses: list[float]) -> None:
     """The curve on the screen is that of the file: its extent to the dot, its telling points to the cell."""
     chart, shown = chart_of(terminal), terminal.shown()
     dots = chart.dots
-    rows = [int(chart.row_of(value) * 4 + 0.5) for value in (max(losses), min(losses), losses[-1])]
+    rows = [chart.dot_of(value) for value in (max(losses), min(losses), losses[-1])]
     assert min(y for _, y in dots) == rows[0], f"the highest dot is the greatest loss\n{shown}"
     assert max(y for _, y in dots) == rows[1], f"the lowest dot is the least loss\n{shown}"
     last = max(x for x, _ in dots)
@@ -165,10 +167,9 @@ def check_curve(terminal: Terminal, losses: list[float]) -> None:
     assert abs(min(x for x, _ in dots) / 2 - chart.column_of(1)) <= 1.5, shown
     for value in (max(losses), min(losses), losses[-1]):
         assert DOTS.search(chart.char_at(losses.index(value) + 1, value)), f"{value} is not drawn\n{shown}"
-    # Every value is somewhere near its place, and the places that no value comes near are empty.
     for step, value in enumerate(losses, 1):
-        column = chart.column_of(step)
-        assert any(abs(x / 2 - column) <= 1.5 and abs(y / 4 - chart.row_of(value)) <= 1 for x, y in dots), (step, value)
+        near = [y for x, y in dots if abs(x / 2 - chart.column_of(step)) <= 1.5]
+        assert any(abs(y - chart.dot_of(value)) <= 4 for y in near), f"row {step}, {value}\n{shown}"
 
 
 @pytest.mark.parametrize("size", [*SIZES, (200, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
@@ -184,11 +185,11 @@ def test_the_curve_on_the_screen_is_the_curve_in_the_file(tmp_path: Path, size: 
         terminal.drain(2.3 if size == (120, 40) else 2.1)  # under load the curve is redrawn every two seconds
         check_curve(terminal, losses)
         # A finished evaluation has its mark where its value is.
-        job("row", eval_row(40, 2.0, 40))
-        terminal.wait_for("◆ eval 2.0000")
+        job("row", eval_row(40, 2.05, 40))
+        terminal.wait_for("◆ eval 2.0500")
         terminal.wait_until(lambda screen: (chart := loss_chart(screen)) and "◆" in "".join(chart.cells), "the mark", 3)
         chart = chart_of(terminal)
-        assert [int(chart.row_of(2.0) + 0.125)] == [y for y, line in enumerate(chart.cells) if "◆" in line], terminal.shown()
+        assert [chart.dot_of(2.05) // 4] == [y for y, line in enumerate(chart.cells) if "◆" in line], terminal.shown()
 
 
 def test_a_directory_that_does_not_exist_is_named_and_waited_for(tmp_path: Path) -> None:
