@@ -19,14 +19,17 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python3.10 pyt
 
 # Prints 310, 311, … for a released Python that can run us and make environments; fails for all others. A version
 # manager's shim may exist and yet start nothing, so each candidate is really started.
-PROBE := import sys, ensurepip, venv; v = sys.version_info; v >= (3, 10) and v[3] == "final" or sys.exit(1); print(v[0] * 100 + v[1])
+# Some distributions take ensurepip out of Python: an own pip can then fill an environment from outside.
+PROBE := import sys, venv, importlib.util as u; (u.find_spec("ensurepip") or u.find_spec("pip")) or sys.exit(1); v = sys.version_info; v >= (3, 10) and v[3] == "final" or sys.exit(1); print(v[0] * 100 + v[1])
 
 # $(call environment,FOLDER,PYTHON): make the environment if it is not there, then install us with all tools into it.
 define environment
 if [ ! -x '$(1)/bin/python' ] || ! '$(1)/bin/python' -c '' 2>/dev/null; then \
 	rm -rf '$(1)'; \
 	echo "setting up $(1)"; \
-	if command -v uv >/dev/null; then uv venv --quiet --python "$(2)" '$(1)'; else "$(2)" -m venv '$(1)'; fi; \
+	if command -v uv >/dev/null; then uv venv --quiet --python "$(2)" '$(1)'; \
+	elif "$(2)" -c 'import ensurepip' 2>/dev/null; then "$(2)" -m venv '$(1)'; \
+	else "$(2)" -m venv --without-pip '$(1)' && "$(2)" -m pip --python '$(1)/bin/python' install -qq pip; fi; \
 fi; \
 if command -v uv >/dev/null; then uv pip install --quiet --python '$(1)/bin/python' --editable '.[dev]'; \
 else '$(1)/bin/python' -m pip install -qq --disable-pip-version-check --editable '.[dev]'; fi; \
@@ -47,7 +50,7 @@ $(VENV)/.stamp: pyproject.toml
 demo: $(VENV)/.stamp ## replay sample runs live and watch them
 	@$(RUN)/lora-tui demo
 
-test: $(VENV)/.stamp ## run the tests, on the newest Python of this machine too
+test: $(VENV)/.stamp ## run the tests; those without a terminal on the newest Python of this machine too
 	@echo "tests on $$($(RUN)/python -V)"
 	@$(RUN)/python -m pytest $(ARGS)
 	@[ '$(NEWEST)' != 0 ] || exit 0; \
@@ -58,7 +61,7 @@ test: $(VENV)/.stamp ## run the tests, on the newest Python of this machine too
 	if [ -x $(VENV_NEWEST)/bin/python ] && [ "$$($(VENV_NEWEST)/bin/python -c '$(PROBE)')" != "$$best" ]; then rm -rf $(VENV_NEWEST); fi; \
 	if [ ! $(VENV_NEWEST)/.stamp -nt pyproject.toml ]; then $(call environment,$(VENV_NEWEST),$$newest); fi; \
 	echo "tests on $$($(VENV_NEWEST)/bin/python -V)"; \
-	$(VENV_NEWEST)/bin/python -m pytest $(ARGS)
+	$(VENV_NEWEST)/bin/python -m pytest -m 'not slow and not pty' $(ARGS)
 
 check: $(VENV)/.stamp ## format, lint, types, the arrows between the modules, the catalogues
 	@$(RUN)/ruff format --check .
@@ -74,13 +77,12 @@ fix: $(VENV)/.stamp ## format, and mend what the linter can
 locale: $(VENV)/.stamp ## compile the catalogues after a change of a .po file
 	@$(RUN)/python -m lora_tui.locale.compile
 
-bench: $(VENV)/.stamp ## measure start, idling, live updates and latency as a user sees them
-	@$(RUN)/python bench/measure.py suite
+bench: $(VENV)/.stamp ## measure start, latency, idling, memory against the goals (ARGS=--quick is faster)
+	@$(RUN)/python bench/suite.py $(ARGS)
 
 screenshots: $(VENV)/.stamp ## draw the pictures of the documentation
-	@mkdir -p docs
-	@for lang in en zh; do $(RUN)/lora-tui watch sample_runs --run lora/sft --lang $$lang --screenshot docs/watch-$$lang.svg; done
+	@$(RUN)/python docs/screenshots.py
 
 clean: ## remove environments, caches and builds
-	@rm -rf $(VENV) $(VENV_NEWEST) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@find lora_tui tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf $(VENV) $(VENV_NEWEST) .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find lora_tui tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +

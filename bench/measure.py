@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Measure a terminal program through a pty, as a user sees it over ssh.
 
-  suite    lora-tui on runs of its own making: start, idle, live and latency, one line each
   paint    start -> first byte, first text, READY on the screen; bytes until then; peak memory
   idle     after READY: CPU %, bytes/s and screen changes/s over --secs while nothing is appended
   live     the same while rows are appended at --rate rows/s to --file
@@ -29,7 +28,6 @@ import shlex
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -66,20 +64,20 @@ def row_text(step: int, loss: float | None = None, total: int = TOTAL_STEPS) -> 
 class Appender:
     """Appends rows to a trainer log, opening and closing it for each as the producer does."""
 
-    def __init__(self, path: Path, step: int) -> None:
-        self.path, self.step = path, step
+    def __init__(self, path: Path, step: int, total: int = TOTAL_STEPS) -> None:
+        self.path, self.step, self.total = path, step, total
 
     def append(self, loss: float | None = None) -> int:
         """Append the next row; return its step."""
         self.step += 1
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(row_text(self.step, loss))
+            file.write(row_text(self.step, loss, self.total))
         return self.step
 
 
-def feed(path: Path, step: int, rate: float) -> None:
+def feed(path: Path, step: int, rate: float, total: int) -> None:
     """Append at a rate until the process is ended."""
-    appender, begin, done = Appender(path, step), time.perf_counter(), 0
+    appender, begin, done = Appender(path, step, total), time.perf_counter(), 0
     while True:
         due = int((time.perf_counter() - begin) * rate)
         for _ in range(due - done):
@@ -182,7 +180,8 @@ def measure_load(options: argparse.Namespace, live: bool) -> Result:
         settle(terminal, options)
         feeder: subprocess.Popen[bytes] | None = None
         if live:
-            command = [sys.executable, __file__, "_feed", options.file, str(options.start), str(options.rate)]
+            command = [sys.executable, __file__, "_feed", options.file, str(options.start)]
+            command += [str(options.rate), str(options.total)]
             feeder = subprocess.Popen(command)
         try:
             terminal.drain(2.0 if live else 0.0)
@@ -216,7 +215,7 @@ def measure_latency(options: argparse.Namespace) -> Result:
     with start(options) as terminal:
         wait_ready(terminal, options)
         settle(terminal, options)
-        appender = Appender(Path(options.file), options.start)
+        appender = Appender(Path(options.file), options.start, options.total)
         for turn in range(options.n):
             # A random pause: with a fixed one a program that polls would always be met at the same phase.
             terminal.drain(options.gap + random.random() * options.jitter)
@@ -253,33 +252,6 @@ def show(options: argparse.Namespace) -> None:
         print("ready_s", ready and round(ready, 3), "bytes", terminal.bytes_read, memory(terminal.process.pid))
 
 
-def make_run(root: Path, rows: int) -> Path:
-    """A run of so many rows that is still going on; return its log."""
-    folder = root / "lora" / f"rows-{rows}"
-    folder.mkdir(parents=True)
-    with (folder / LOG).open("w", encoding="utf-8") as file:
-        file.writelines(row_text(step) for step in range(1, rows + 1))
-    return folder / LOG
-
-
-def suite(options: argparse.Namespace) -> None:
-    """Measure lora-tui itself. READY is the run's step in the header, which is drawn with its chart."""
-    program = [sys.executable, "-m", "lora_tui", "watch"]
-    with tempfile.TemporaryDirectory(prefix="lora-tui-bench-") as temporary:
-        for rows in options.sizes:
-            log = make_run(Path(temporary) / str(rows), rows)
-            options.cmd = shlex.join([*program, str(log.parent)])
-            options.ready = [r"[\u2800-\u28ff]", rf"{rows:,}|\b{rows}\b"]
-            options.file, options.start, options.keys = str(log), rows, ""
-            report(f"paint, {rows} rows", measure_paint(options), options.out)
-            report(f"idle, {rows} rows", measure_load(options, live=False), options.out)
-            for rate in options.rates:
-                options.rate = rate
-                report(f"live, {rows} rows", measure_load(options, live=True), options.out)
-                options.start = log.read_bytes().count(b"\n")
-            report(f"latency, {rows} rows", measure_latency(options), options.out)
-
-
 def report(label: str, result: Result, out: str | None) -> None:
     """Print one result, and keep it where it is wanted."""
     line = json.dumps({"what": label, **result, "loadavg": round(os.getloadavg()[0], 2)})
@@ -292,7 +264,7 @@ def report(label: str, result: Result, out: str | None) -> None:
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["suite", "paint", "idle", "live", "latency", "shot"])
+    parser.add_argument("mode", choices=["paint", "idle", "live", "latency", "shot"])
     parser.add_argument("--cmd", help="the program to measure")
     parser.add_argument(
         "--ready", action="append", default=[], help="regex that is on the screen when it is; all must be"
@@ -309,6 +281,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--file", help="the trainer_log.jsonl to append to")
     parser.add_argument("--start", type=int, default=0, help="the step of its last row")
     parser.add_argument("--rate", type=float, default=10.0)
+    parser.add_argument("--total", type=int, default=TOTAL_STEPS, help="the job's total_steps")
     parser.add_argument("--n", type=int, default=30, help="markers of the latency mode")
     parser.add_argument("--marker", default="{v4}", help="regex; {v2} {v3} {v4} the value, {i} the step")
     parser.add_argument("--gap", type=float, default=0.7, help="seconds between two markers")
@@ -316,20 +289,15 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--keys", default="", help="keys to send after READY, with Python escapes, | between them")
     parser.add_argument("--settle", type=float, default=2.0)
     parser.add_argument("--keywait", type=float, default=0.4)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 100_000], help="rows of the suite's runs")
-    parser.add_argument("--rates", type=float, nargs="+", default=[10.0, 1_000.0], help="rows/s of the suite")
     return parser
 
 
 def main() -> None:
     """Measure, or feed for another that does."""
     if sys.argv[1:2] == ["_feed"]:
-        feed(Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+        feed(Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))
     parser = arguments()
     options = parser.parse_args()
-    if options.mode == "suite":
-        suite(options)
-        return
     if not options.cmd:
         parser.error("--cmd is needed")
     if options.mode in ("live", "latency") and not options.file:

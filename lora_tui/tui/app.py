@@ -35,6 +35,8 @@ READ_S = 0.1
 """Seconds of parsing in one turn of the reading thread."""
 BUSY = 10
 """Messages waiting in the app above which the reading thread holds back."""
+PRIORITY = ("tab", "shift+tab", "ctrl+c", "ctrl+q")
+"""Keys that the toolkit's own screens would take for themselves."""
 DOUBLE_S = 0.6
 """Within this time a second g follows the first."""
 
@@ -43,12 +45,12 @@ class LoraTuiApp(App[int]):
     """``lora-tui watch``."""
 
     TITLE = "lora-tui"
-    CSS = "Screen { background: $lora-page; color: $lora-text; layers: base; }"
+    CSS = "MainScreen { background: $lora-page; color: $lora-text; } SearchIcon { display: none; }"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key, command.action, command.code, id=f"{command.code}.{key}", priority=key in ("tab", "shift+tab"))
+        Binding(key, command.action, command.code, id=f"{command.code}.{key}", priority=key in PRIORITY)
         for command in COMMANDS
         for key in command.keys
     ]
@@ -262,7 +264,8 @@ class LoraTuiApp(App[int]):
             self._g_at = now
 
     def action_ring(self, by: int) -> None:
-        self._navigator.focus(by)
+        if isinstance(self.screen, MainScreen):
+            self._navigator.focus(by)
 
     def action_card(self, index: int) -> None:
         if self._navigator.point("cards", index):
@@ -310,8 +313,16 @@ class LoraTuiApp(App[int]):
         """The keys of this place."""
         from lora_tui.tui.screens.help import HelpScreen
 
-        if not isinstance(self.screen, HelpScreen):
+        if isinstance(self.screen, MainScreen):
             self.push_screen(HelpScreen(self.desk))
+
+    def action_command_palette(self) -> None:
+        """All commands, searched by typing."""
+        from textual.command import CommandPalette
+
+        if isinstance(self.screen, MainScreen):
+            placeholder = self.desk.words.t("keys.palette") + "…"
+            self.push_screen(CommandPalette(placeholder=placeholder, id="--command-palette"))
 
     async def action_quit(self) -> None:
         """Leave the terminal as it was."""

@@ -43,7 +43,7 @@ NOTHING_JUDGED = Judgement()
 JUDGED_FOR_S = 30.0
 """A judgement of a live run may depend on the clock; it is made anew after this time."""
 JUDGE_EVERY_S = 0.8
-"""Under load a run is not judged more often than this; the clock's next tick catches up."""
+"""A live run is not judged more often than this; the clock's next tick catches up."""
 
 
 class _Judged(NamedTuple):
@@ -83,6 +83,7 @@ class Desk:
         """Grows when the curves are to be drawn anew."""
         self._views: dict[object, tuple[int, float, RunView]] = {}
         self._once: dict[object, tuple[RunView, object]] = {}
+        self._states: dict[object, tuple[int, float, Status]] = {}
         self._judged: dict[object, _Judged] = {}
 
     @property
@@ -131,7 +132,7 @@ class Desk:
             fresh = kept[1] == self.now or not old.status.live
             if fresh and old.run is run and (not judge or old.judgement is not NOTHING_JUDGED):
                 return old
-        status = run.status(self.now)
+        status = self.status(run)
         view = RunView(
             run, self.now, status, run.progress(self.now), self._judge(run, status) if judge else NOTHING_JUDGED
         )
@@ -147,17 +148,23 @@ class Desk:
         return any(self.status(run).live for run in self.runs)
 
     def status(self, run: Run) -> Status:
-        """The run's state alone, which is cheap."""
-        kept = self._views.get(run.path)
-        if kept is not None and kept[0] == run.revision and (kept[1] == self.now or not kept[2].status.live):
-            return kept[2].status
-        return run.status(self.now)
+        """The run's state alone, kept until the run or, for a live one, the clock moves."""
+        kept = self._states.get(run.path)
+        if kept is not None and kept[0] == run.revision and (kept[1] == self.now or not kept[2].live):
+            return kept[2]
+        status = run.status(self.now)
+        self._states[run.path] = (run.revision, self.now, status)
+        return status
 
     def _judge(self, run: Run, status: Status) -> Judgement:
         kept = self._judged.get(run.path)
         if kept is not None and kept.state == status.state:
             since = time.monotonic() - kept.at
-            if since < JUDGE_EVERY_S or (kept.revision == run.revision and (not status.live or since < JUDGED_FOR_S)):
+            if kept.revision == run.revision:
+                fresh = not status.live or since < JUDGED_FOR_S
+            else:
+                fresh = status.live and since < JUDGE_EVERY_S
+            if fresh:
                 return kept.judgement
         from lora_tui.insight import judge
 

@@ -66,7 +66,7 @@ def hints(page: str, focus: str, drawer: bool, listed: bool, runs: int) -> list[
     if page != "overview" or focus != "runs" or drawer:
         out.append(Hint("esc", "back", "layer_back"))
     if page != "overview":
-        out.append(Hint("j/k", "scroll_down", "move(1)"))
+        out.append(Hint("j/k", "scroll", "move(1)"))
         if runs > 1:
             out.append(Hint("[ ]", "switch_run", "walk(1)"))
     elif focus == "runs":

@@ -113,8 +113,9 @@ def _middle(chart: int, wants: Wants) -> int:
         rows = min(wants.excerpt + 2, chart - 9)
         return rows if rows >= 4 else 0
     if wants.results:
-        rows = min(wants.results + 2, max(chart * 45 // 100, 7))
-        return rows if chart - rows >= 9 and rows >= 5 else 0
+        # Never lower than the small chart beside it needs to be read.
+        rows = max(7, min(wants.results + 2, chart * 45 // 100))
+        return rows if chart - rows >= 9 else 0
     if wants.charts:
         rows = chart * 3 // 10
         return min(rows, 13) if rows >= 6 else 0

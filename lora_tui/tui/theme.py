@@ -189,6 +189,9 @@ class Palette:
             marks += more
         color = self._colors.get(base) or self._colors["text"]
         selected = "sel" in marks
+        if selected and self._ansi:
+            # Reversed, every colour would become a patch of its own.
+            color = self._colors["text"]
         back = self._colors["select" if selected else "page"]
         return Style(
             color=_rich(color),

@@ -118,6 +118,7 @@ class Following:
         self._reader.join(5.0)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
-        with self.process.stdout, self.process.stderr as errors:
-            said = errors.read()
+        said = "" if self.process.stderr.closed else self.process.stderr.read()
+        self.process.stdout.close()
+        self.process.stderr.close()
         return self.process.wait(), said

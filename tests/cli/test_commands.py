@@ -148,7 +148,8 @@ class TestCompletion:
             words = shlex.join(["lora-tui", *typed])
             answer = self.bash(
                 f"source {path}; function=$(complete -p lora-tui | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n"
-                f'COMP_WORDS=({words}); COMP_CWORD={len(typed)}; COMPREPLY=(); $function 2>/dev/null; echo "${{COMPREPLY[@]}}"',
+                f"COMP_WORDS=({words}); COMP_CWORD={len(typed)}; COMPREPLY=(); $function 2>/dev/null\n"
+                'echo "${COMPREPLY[@]}"',
                 tmp_path,
             )
             assert answer.split() == [wanted], f"{words}"
@@ -157,7 +158,7 @@ class TestCompletion:
     def test_zsh_loads_it(self, tmp_path: Path) -> None:
         path = self.script("zsh", tmp_path)
         script = (
-            f"autoload -Uz compinit; compinit -u -d {tmp_path}/dump; eval \"$(cat {path})\"; print -- $_comps[lora-tui]"
+            f'autoload -Uz compinit; compinit -u -d {tmp_path}/dump; eval "$(cat {path})"; print -- $_comps[lora-tui]'
         )
         done = subprocess.run(["zsh", "-f", "-c", script], env=environment(), capture_output=True, encoding="utf-8")
         assert done.returncode == 0, done.stderr

@@ -35,7 +35,8 @@ class Job:
 
     def row(self, loss: float) -> None:
         self.step += 10
-        row = {"current_steps": self.step, "total_steps": 400, "loss": loss, "lr": 1e-4, "epoch": self.step / 100}
+        row: dict[str, float | str] = {"current_steps": self.step, "total_steps": 400, "loss": loss, "lr": 1e-4}
+        row["epoch"] = self.step / 100
         row |= {"percentage": self.step / 4, "elapsed_time": f"0:00:{self.step // 10:02}", "remaining_time": "0:10:00"}
         self.do("row " + json.dumps(row))
 
@@ -109,7 +110,7 @@ def test_polling_sees_the_same(job: Job) -> None:
         following.close()
 
 
-def test_ctrl_c_ends_it_without_a_traceback(job: Job, follow: Following) -> None:
+def test_ctrl_c_ends_it_without_a_traceback(follow: Following) -> None:
     follow.line()
     follow.process.send_signal(signal.SIGINT)
     follow.process.wait(10)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import psutil
 
-from tests.terminal import Terminal, repository_root
+from tests.terminal import Terminal, cell_width, repository_root
 
 WRITER = repository_root() / "tests" / "core" / "writer.py"
 PYTHON = {"PYTHONPATH": str(repository_root())}
@@ -161,11 +161,16 @@ class Chart(NamedTuple):
         return line[max(0, column - 1) : column + 2]
 
 
+def cells_of(screen: str) -> str:
+    """The screen with a second character for the second cell of a wide one, so that places are columns."""
+    return "".join(char + "\0" if cell_width(char) == 2 else char for char in screen)
+
+
 def loss_chart(screen: str) -> Chart | None:
     """The loss chart on the screen; nothing where there is none."""
-    lines = screen.split("\n")
+    lines = cells_of(screen).split("\n")
     # A card has the same title, but no values beside it.
-    head = re.compile(r"╭─ (?:loss|训练损失) \S+   ")
+    head = re.compile(r"╭─ loss \S+   ")
     found = next(((y, match.start()) for y, line in enumerate(lines) if (match := head.search(line))), None)
     if found is None:
         return None

@@ -53,7 +53,7 @@ def shown(metric: str, value: float | None) -> str:
     if "tokens" in base:
         return count(value)
     if base == "gap":
-        return f"{value:+.1f} %"
+        return f"{value:+.1f} %" if abs(value) < 1000 else f"{'+' if value > 0 else '-'}{count(abs(value))} %"
     return number(value)
 
 

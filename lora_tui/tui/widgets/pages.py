@@ -105,7 +105,9 @@ def checkpoint_lines(desk: Desk, view: RunView, _: int) -> list[Line]:
                   *fill([(words.t("checkpoints.size"), "faint")], 12),
                   (words.t("checkpoints.when"), "faint")]  # fmt: skip
     out: list[Line] = [head]
-    for item in items:
+    times = [words.clock(item.mtime, view.now) if item.mtime else "–" for item in items]
+    clock_wide = max(width_of([(text, "")]) for text in times) + 3
+    for item, when in zip(items, times, strict=True):
         mark, role = ("★ ", "rating-excellent") if item.best else ("  ", "text")
         note, note_role = "", "muted"
         name_role = "text|bold" if item.best else "text" if item.complete else "faint"
@@ -118,7 +120,7 @@ def checkpoint_lines(desk: Desk, view: RunView, _: int) -> list[Line]:
             *fill([(clean(item.path), name_role)], wide + 2),
             *fill([(fixed4(item.eval_loss) if item.eval_loss is not None else "–", "text")], 12),
             *fill([(size_text(item.size), "muted")], 12),
-            *fill([(words.clock(item.mtime, view.now) if item.mtime else "–", "muted")], 18),
+            *fill([(when, "muted")], clock_wide),
             (note, note_role),
         ])  # fmt: skip
     risk = view.progress.steps_at_risk

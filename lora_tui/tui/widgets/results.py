@@ -108,7 +108,7 @@ def summary_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
         if result.stale:
             out.append([("! " + desk.words.t("results.stale"), "rating-fair")])
         else:
-            out.append(samples_line(desk, result))
+            out.append(samples_line(desk, view, result))
     return [line for line in out if line]
 
 
@@ -117,14 +117,19 @@ def score_line(desk: Desk, view: RunView, result: ResultSet, key: str, width: in
     value = result.values[key]
     left: Line = fill([(desk.words.metric(key), "muted")], min(22, max(11, width // 4)))
     left.append((shown(key, value).rjust(9), "value"))
+    return [*left, *badge(desk, view, result, key, "text")]
+
+
+def badge(desk: Desk, view: RunView, result: ResultSet, key: str, role: str) -> Line:
+    """Mark and words, if it is this file's number that was rated and not that of another job."""
     rating = view.judgement.ratings.get(key)
-    if rating is None or result.stale:
-        return left
-    mark, role = rating_span(rating)
-    return [*left, ("  ", "text"), (mark, role), (" " * (3 - len(mark)), "text"), (desk.words.rating(rating), "text")]
+    if rating is None or result.stale or rating.value != result.values[key]:
+        return []
+    mark, color = rating_span(rating)
+    return [("  ", "text"), (mark, color), (" " * (3 - len(mark)), "text"), (desk.words.rating(rating), role)]
 
 
-def samples_line(desk: Desk, result: ResultSet) -> Line:
+def samples_line(desk: Desk, view: RunView, result: ResultSet) -> Line:
     """What follows from runtime and rate: samples, batch size, and the noise of a score over so many samples."""
     words = desk.words
     prefix = split_of(result) + "_"
@@ -135,10 +140,11 @@ def samples_line(desk: Desk, result: ResultSet) -> Line:
     if runtime:
         parts.append(words.duration(runtime))
     if runtime and rate and math.isfinite(runtime * rate):
-        samples = round(runtime * rate)
-        parts.append(words.n("results.samples", samples))
-        if prefix + "bleu-4" in result.values and samples >= 2:
-            parts.append(words.t("results.bleu_error", error=f"{25 / math.sqrt(samples):.1f}"))
+        rating = view.judgement.ratings.get(prefix + "runtime")
+        if rating is not None and rating.value == runtime:
+            parts.append(words.rating(rating))
+        else:
+            parts.append(words.n("results.samples", round(runtime * rate)))
     if rate and steps and math.isfinite(rate / steps):
         parts.append(words.t("results.batch", n=round(rate / steps)))
     return [(" · ".join(parts), "faint")] if parts else []
@@ -162,22 +168,12 @@ def page_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
             out.append([("  ", "text"), *score_line(desk, view, result, key, width - 2)])
         for key in sorted(set(result.values) - set(done)):
             value = result.values[key]
-            text = words.duration(value) if key.endswith("_runtime") and value >= 1 else number(value)
+            text = number(value)
+            if key.endswith("_runtime"):
+                text = words.duration(value) if value >= 10 else f"{number(value, 3)} {words.t('unit.s')}"
             line: Line = [("  ", "text"), *fill([(words.metric(key), "muted")], min(22, max(11, width // 4)))]
             line.append((text.rjust(9), "text"))
-            rating = view.judgement.ratings.get(key)
-            if rating is not None and not result.stale:
-                mark, role = rating_span(rating)
-                line += [
-                    ("  ", "text"),
-                    (mark, role),
-                    (" " * (3 - len(mark)), "text"),
-                    (desk.words.rating(rating), "muted"),
-                ]
-            out.append(line)
-        foot = samples_line(desk, result)
-        if foot:
-            out.append([("  ", "text"), *foot])
+            out.append([*line, *badge(desk, view, result, key, "muted")])
     sample = view.run.predictions.sample if view.run.predictions is not None else None
     if sample:
         out += [[], [(words.t("predictions.title"), "title|bold")]]

@@ -94,7 +94,7 @@ def entry(desk: Desk, run: Run, width: int) -> list[Line]:
     last = short(main.last if main is not None else None).rjust(LOSS)
     least = short(best.min if best is not None and best.finite else None).rjust(EVAL)
     name = clean(run.name)
-    room = width - 2 - LOSS - EVAL
+    room = width - 3 - LOSS - EVAL
     if width_of([(name, "")]) > room:
         name = "…" + tail(name, room - 1)
     bold = "|bold" if run is desk.selected else ""

@@ -1,0 +1,131 @@
+"""Every size that a terminal can have, changes of it while rows come in, and terminals that can do less."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from lora_tui.text import cell_width
+from tests.pty.cockpit import DOTS, Job, loss_chart, row, watching, write_run
+from tests.terminal import Terminal
+
+pytestmark = pytest.mark.pty
+
+SIZES = [(60, 18), (80, 24), (120, 40), (200, 50), (300, 80)]
+WIDE_CHARS = re.compile("[\u2e80-\u9fff\uff00-\uffef\u3000-\u303f]")
+
+
+def runs(directory: Path) -> None:
+    write_run(directory / "saves/b", [2.0, 1.9, 1.8, 1.7], 8)
+    write_run(directory / "saves/a", [3.0 - step / 20 for step in range(30)], 60)
+
+
+def check_whole(terminal: Terminal) -> None:
+    """Nothing went beyond the right edge, and the frames are whole."""
+    terminal.drain(0.05)
+    text = terminal.text
+    assert terminal.screen.wraps == 0, f"a line was longer than the screen\n{terminal.shown()}"
+    assert len(terminal.screen.lines) == terminal.screen.rows
+    assert {cell_width(line) for line in terminal.screen.lines} == {terminal.screen.columns}
+    for left, right in ("╭╮", "╰╯"):
+        assert text.count(left) == text.count(right), terminal.shown()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_head_and_loss_are_there_at_every_size(tmp_path: Path, size: tuple[int, int], lang: str) -> None:
+    runs(tmp_path)
+    with watching(tmp_path, "saves", "--run", "a", "--lang", lang, size=size) as terminal:
+        terminal.wait_for(r"30/60", r"1\.5500", DOTS.pattern)
+        terminal.drain(0.2)
+        assert loss_chart(terminal.text) is not None, terminal.shown()
+        assert ("training" if lang == "en" else "训练中") in terminal.text
+        for page in ("3", "6", "7", "1") if size != (300, 80) else ("6", "1"):
+            terminal.send(page)
+            terminal.drain(0.1)
+            check_whole(terminal)
+
+
+@pytest.mark.parametrize("size", [(20, 5), (59, 30), (100, 17), (12, 1)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_below_60_by_18_there_is_one_line(tmp_path: Path, size: tuple[int, int]) -> None:
+    runs(tmp_path)
+    with watching(tmp_path, "saves", "--run", "a", size=size) as terminal:
+        first, *rest = terminal.text.split("\n")
+        assert first.strip().startswith(("a", "● a")), terminal.shown()
+        if size[0] >= 20:
+            assert "1.5500" in first, terminal.shown()
+        assert not "".join(rest).strip()
+        check_whole(terminal)
+
+
+def test_a_storm_of_sizes_while_rows_come_in(tmp_path: Path) -> None:
+    write_run(tmp_path / "saves/a", [3.0], 500)
+    random.seed(4)
+    with watching(tmp_path, "saves") as terminal, Job(tmp_path / "saves/a") as job:
+        for step in range(2, 42):
+            job("row", row(step, 3 - step / 50, 500))
+            terminal.resize(random.choice((1, 20, 60, 61, 80, 99, 100, 120, 200, 300)), random.choice((1, 2, 5, 18, 19, 24, 40, 80)))
+            terminal.drain(random.choice((0.0, 0.01, 0.05)))
+        for size in ((80, 24), (20, 5), (120, 40)):
+            terminal.resize(*size)
+            terminal.drain(0.4)
+            terminal.screen.wraps = 0
+            job("row", row(step := step + 1, 2 - step / 100, 500))
+            terminal.wait_for(f"{2 - (step - 1) / 100:.4f}|{2 - step / 100:.4f}", timeout=3)
+            check_whole(terminal)
+        assert loss_chart(terminal.text) is not None, terminal.shown()
+
+
+def test_without_colour(tmp_path: Path) -> None:
+    runs(tmp_path)
+    with watching(tmp_path, "saves", "--run", "a", env={"NO_COLOR": "1"}) as terminal:
+        terminal.wait_for("loss 1.5500", "training")
+        for key in ("6", "1", "?"):
+            terminal.send(key)
+            terminal.drain(0.2)
+        terminal.send("\x1b")
+        terminal.wait_gone("next pane$")
+        codes = {
+            number
+            for parameters in re.findall(rb"\x1b\[([0-9;:]*)m", terminal.raw)
+            for number in re.split(rb"[;:]", parameters)
+        }
+        coloured = {code for code in codes if code and (30 <= int(code) <= 49 or 90 <= int(code) <= 107) and int(code) not in (39, 49)}
+        assert not coloured, sorted(coloured)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_ascii_glyphs_alone(tmp_path: Path, lang: str) -> None:
+    runs(tmp_path)
+    with watching(tmp_path, "saves", "--run", "a", "--glyphs", "ascii", "--lang", lang) as terminal:
+        terminal.wait_for("1.5500", r"\+- ")
+        for key in ("", "3", "6", "7", "1", "\t", "\r", "\x1b", "?", "\x1b"):
+            terminal.send(key)
+            terminal.drain(0.2)
+            odd = sorted({char for char in WIDE_CHARS.sub("", terminal.text) if ord(char) > 126})
+            assert odd == [], f"after {key!r}: {odd}\n{terminal.shown()}"
+
+
+def test_ascii_glyphs_in_the_palette(tmp_path: Path) -> None:
+    runs(tmp_path)
+    with watching(tmp_path, "saves", "--run", "a", "--glyphs", "ascii") as terminal:
+        terminal.wait_for("loss 1.5500")
+        terminal.send(":")
+        terminal.drain(0.5)
+        odd = sorted({char for char in WIDE_CHARS.sub("", terminal.text) if ord(char) > 126})
+        shown = terminal.shown()
+        terminal.send("\x1b")
+        terminal.drain(0.3)
+        assert odd == [], shown
+
+
+def test_chinese_from_the_option_and_from_the_environment(tmp_path: Path) -> None:
+    runs(tmp_path)
+    with watching(tmp_path, "saves", "--run", "a", "--lang", "zh") as terminal:
+        terminal.wait_for("训练中", "退出", r"1\.5500")
+        check_whole(terminal)
+    with watching(tmp_path, "saves", "--run", "a", env={"LANG": "zh_CN.UTF-8", "LC_ALL": "zh_CN.UTF-8"}) as terminal:
+        terminal.wait_for("训练中")
