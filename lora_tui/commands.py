@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -48,10 +49,17 @@ def _shown(path: Path | str) -> str:
     return clean(str(path))
 
 
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+"""JSON may hold these as they are, but a terminal obeys some and hides the others, and half a surrogate is no UTF-8."""
+
+
 def _dump(data: object, indent: int | None) -> str:
     encoding = sys.stdout.encoding or ""
     plain = encoding.lower().replace("-", "") not in ("utf8", "utf_8")
-    return json.dumps(data, ensure_ascii=plain, allow_nan=False, indent=indent)
+    text = json.dumps(data, ensure_ascii=plain, allow_nan=False, indent=indent)
+    return _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 # -- ls ----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal
 
+from lora_tui.text import clean
+
 if TYPE_CHECKING:
     from gettext import GNUTranslations
 
@@ -144,7 +146,7 @@ class Words:
         from lora_tui.insight.glossary import metric
 
         found = metric(name)
-        return self.t(found.label) if found.known else name
+        return self.t(found.label) if found.known else clean(name)
 
     def meaning(self, name: str) -> str:
         """What a metric means, empty where it is not explained here."""
@@ -209,7 +211,9 @@ class Words:
         return self._finding(finding, "text"), self._finding(finding, "advice")
 
     def _finding(self, finding: Finding, part: str) -> str:
-        params: dict[str, object] = {**finding.evidence}
+        params: dict[str, object] = {
+            name: clean(value) if isinstance(value, str) else value for name, value in finding.evidence.items()
+        }
         if finding.step is not None:
             params.setdefault("step", finding.step)
         if finding.end_step is not None:

@@ -22,7 +22,6 @@ PYTHON = {"PYTHONPATH": str(repository_root())}
 DOTS = re.compile("[\u2801-\u28ff]")
 DOT_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bits of a braille character, from the top down, left and right."""
-EVERYTHING_OFF = (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?1003l", b"\x1b[?2004l")
 
 
 def start(
@@ -49,9 +48,18 @@ def watching(
         assert "Traceback" not in terminal.text
 
 
+def settle(terminal: Terminal, quiet: float = 0.3) -> str:
+    """Wait until the screen stands still; the screen."""
+    version = -1
+    while version != terminal.screen.version:
+        version = terminal.screen.version
+        terminal.drain(quiet)
+    return terminal.text
+
+
 def cli(directory: Path, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     """Another command, without a terminal."""
-    environment = {**os.environ, **PYTHON, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    environment = {**os.environ, **PYTHON, "PYTHONIOENCODING": "utf-8:strict"}
     command = [sys.executable, "-m", "lora_tui", *arguments]
     return subprocess.run(command, capture_output=True, cwd=directory, env=environment, stdin=subprocess.DEVNULL)
 

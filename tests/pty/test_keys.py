@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lora_tui.tui.keys import COMMANDS
-from tests.pty.cockpit import watching
+from tests.pty.cockpit import settle, watching
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.pty
@@ -20,13 +20,16 @@ TYPED = {
     "ctrl+c": "\x03", "ctrl+q": "\x11",
 }  # fmt: skip
 """What a terminal sends for a key; a letter sends itself."""
-TRIED: set[str] = set()
+IN_THE_LIST = {"j", "k", "down", "up", "G", "g", "end", "left_square_bracket", "right_square_bracket", "ctrl+d", "ctrl+u", "pagedown",
+    "pageup", "tab", "enter", "escape", "shift+tab"}  # fmt: skip
+ANYWHERE = {"1", "3", "6", "7", "L", "T", "colon", "ctrl+p", "question_mark"}
+LEAVING = {"q", "ctrl+c", "ctrl+q"}
+"""Tried in test_terminal_restored."""
 
 
 def press(terminal: Terminal, *keys: str) -> str:
     """Press keys; the screen afterwards."""
     for key in keys:
-        TRIED.add(key)
         terminal.send(TYPED.get(key, key))
         terminal.drain(0.12)
     return terminal.text
@@ -51,10 +54,14 @@ def chosen(terminal: Terminal) -> str:
     return str(heads[1])
 
 
+def test_no_key_is_forgotten_here() -> None:
+    assert {key for command in COMMANDS for key in command.keys} == IN_THE_LIST | ANYWHERE | LEAVING
+
+
 def test_every_key_of_the_help(all_runs: Path, tmp_path: Path) -> None:
     with watching(tmp_path, all_runs / "lora") as terminal:
         terminal.wait_for("╭─ Runs", r"[⠁-⣿]")
-        terminal.drain(0.3)
+        settle(terminal)
 
         # The list.
         first = chosen(terminal)
@@ -104,8 +111,7 @@ def test_every_key_of_the_help(all_runs: Path, tmp_path: Path) -> None:
 def test_pages_language_theme_help_and_palette(all_runs: Path, tmp_path: Path) -> None:
     with watching(tmp_path, all_runs / "lora", "--run", "sft") as terminal:
         terminal.wait_for(r"[⠁-⣿]", "810/810")
-        terminal.drain(0.3)
-        overview = terminal.text
+        overview = settle(terminal)
         assert "predict_results.json" in changed(terminal, "3")
         config = changed(terminal, "6")
         assert "adapter_config.json" in config
@@ -137,18 +143,12 @@ def test_pages_language_theme_help_and_palette(all_runs: Path, tmp_path: Path) -
             terminal.wait_for("checkpoints", timeout=3)
             changed(terminal, "escape")
             terminal.wait_until(lambda screen: screen == overview, "the overview", 2)
-    everything = {key for command in COMMANDS for key in command.keys}
-    # How the app ends is the business of test_terminal_restored; enter and the list's keys that of the test above.
-    assert everything - TRIED - {"q", "ctrl+c", "ctrl+q", "left_square_bracket", "right_square_bracket"} <= {
-        "tab", "shift+tab", "enter",
-    }  # fmt: skip
-    TRIED.discard("")
 
 
 def test_the_mouse_selects_and_clicks(all_runs: Path, tmp_path: Path) -> None:
     with watching(tmp_path, all_runs / "lora") as terminal:
         terminal.wait_for("╭─ Runs", r"[⠁-⣿]")
-        terminal.drain(0.3)
+        settle(terminal)
         before = chosen(terminal)
 
         def click(x: int, y: int) -> None:
