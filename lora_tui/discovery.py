@@ -277,7 +277,9 @@ class LogBook:
                     self._assign_inside(entry, path, runs)
         for entry in self._outside:
             peek = self._peek(entry)
-            if peek.is_log and peek.output_dir and (home := self._home(peek.output_dir, entry.path.parent, runs)):
+            home = self._home(peek.output_dir, entry.path.parent, runs) if peek.is_log and peek.output_dir else None
+            # Nobody asked for the runs that lie out there, only for the logs of those that were.
+            if home is not None and (home in runs or self._tree.listing(home) is not None):
                 self._give(entry, home, runs)
         for entry in self._tree.root_logs():
             peek = self._peek(entry)

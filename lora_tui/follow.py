@@ -54,6 +54,9 @@ class Follower:
         """Paths to look at in the next turn; ``None`` means everything."""
         self._events = False
         self._started = False
+        self._with_logs = False
+        """Console logs have been given to their runs. Not in the first turn, which must be quick: a log is looked into
+        before it is known whose it is, and the curve comes from other files."""
         self._complete = False
         self._last_read = 0.0
         self._last_beat = 0.0
@@ -92,7 +95,7 @@ class Follower:
                 updates = reader.read(stage, end, live=self._complete, now=now)
                 if updates:
                     out.append(RunUpdates(reader.path, tuple(updates)))
-        complete = not any(reader.pending for reader in self._readers.values())
+        complete = not any(reader.pending for reader in self._readers.values()) and self._with_logs
         self._complete = self._complete or complete
         self._last_read = time.monotonic()
         return Batch(tuple(out), complete, ("waiting_for_path",) if self.missing else ())
@@ -107,13 +110,16 @@ class Follower:
     def _refresh(self) -> list[Path]:
         """Look at what may have changed; returns the runs that are gone."""
         changed, self._changed = self._changed, set()
+        if changed is not None and not self._with_logs:
+            self._with_logs = True
+            return self._assign(outside=True)
         if changed is None:
             self._tree.scan()
             self._last_beat = time.monotonic()
             if self._started:
                 # A root may have appeared, or have been made anew.
                 self._events = self._source.watch(self._tree.watch_roots() + self._book.watch_roots())
-            gone = self._assign(outside=True)
+            gone = self._assign(outside=self._complete)
             for reader in self._readers.values():
                 reader.look()
             return gone
@@ -128,7 +134,9 @@ class Follower:
         found = self._tree.runs()
         if outside:
             self._book.scan_outside(found)
-        self._book.assign(found)
+        if self._with_logs or not found:
+            self._with_logs = True
+            self._book.assign(found)
         for path, reader in self._readers.items():
             # A producer deletes its log to start over; until its first row nothing else may tell of the run.
             if path not in found and reader.has_log and (kept := self._tree.directory(path)) is not None:
@@ -151,7 +159,7 @@ class Follower:
 
     def wait(self, timeout_s: float = 60.0) -> bool:
         """Sleep until there may be something to read, at most ``timeout_s``. False when the time is over."""
-        if self._changed is None or any(reader.pending for reader in self._readers.values()):
+        if self._changed is None or not self._with_logs or any(reader.pending for reader in self._readers.values()):
             return True
         now = time.monotonic()
         due = self._due()

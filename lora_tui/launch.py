@@ -19,8 +19,8 @@ from lora_tui.text import clean
 from lora_tui.tui.options import AppOptions, ThemeName
 from lora_tui.workspace import Workspace
 
-FIRST_READ_S = 0.15
-"""What is read before the first frame; the rest comes while it is on the screen."""
+FIRST_READ_S = 0.05
+"""What is read before the first frame, a log at least; the rest comes while it is on the screen."""
 THEMES: tuple[ThemeName, ...] = ("dark", "light", "ansi")
 
 

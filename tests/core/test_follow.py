@@ -470,3 +470,20 @@ def test_rows_that_were_there_before_do_not_all_get_the_time_of_the_look(
     assert progress.steps_per_s == pytest.approx(4.3, abs=1.5)
     assert progress.remaining_s is not None
     assert 30 < progress.remaining_s < 120
+
+
+def test_logs_outside_the_paths_make_no_runs_of_their_own(copy_run: CopyRun, tmp_path: Path) -> None:
+    run = copy_run("lora/sft-tf4", "saves/qwen2-0.5b/lora/sft-tf4")
+    copy_run("lora/killed", "other/killed")
+    shutil.move(run / "train.log", tmp_path / "nohup.out")
+    follower = Follower([run], cwd=tmp_path)
+    workspace = Workspace(follower.roots)
+    for batch in follower.read_all():
+        workspace.apply(batch)
+    follower.close()
+    assert [r.path for r in workspace.runs] == [run]
+    assert workspace.runs[0].console is not None
+    follower = Follower([run], cwd=tmp_path / "other")
+    for batch in follower.read_all():
+        assert {item.path for item in batch.runs} <= {run}
+    follower.close()

@@ -102,7 +102,9 @@ def row(step: int, loss: float, total: int = 100) -> dict[str, object]:
 
 def eval_row(step: int, loss: float, total: int = 100) -> dict[str, object]:
     """What is logged after an evaluation."""
-    return {("eval_loss" if key == "loss" else key): value for key, value in row(step, loss, total).items() if key != "lr"}
+    return {
+        ("eval_loss" if key == "loss" else key): value for key, value in row(step, loss, total).items() if key != "lr"
+    }
 
 
 def predict_row(batch: int, total: int) -> dict[str, object]:

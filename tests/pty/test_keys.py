@@ -31,7 +31,7 @@ def press(terminal: Terminal, *keys: str) -> str:
     """Press keys; the screen afterwards."""
     for key in keys:
         terminal.send(TYPED.get(key, key))
-        terminal.drain(0.12)
+        terminal.drain(0.03)
     return terminal.text
 
 
@@ -44,8 +44,7 @@ def changed(terminal: Terminal, *keys: str) -> str:
 
 def after_change(terminal: Terminal, before: str, keys: tuple[str, ...]) -> str:
     terminal.wait_until(lambda screen: screen != before, f"a change after {keys}", 2.0)
-    terminal.drain(0.1)
-    return terminal.text
+    return settle(terminal, 0.08)
 
 
 def chosen(terminal: Terminal) -> str:
@@ -115,7 +114,14 @@ def test_pages_language_theme_help_and_palette(all_runs: Path, tmp_path: Path) -
         assert "predict_results.json" in changed(terminal, "3")
         config = changed(terminal, "6")
         assert "adapter_config.json" in config
-        for down, up in (("j", "k"), ("down", "up"), ("ctrl+d", "ctrl+u"), ("pagedown", "pageup"), ("G", "g"), ("end", "g")):
+        for down, up in (
+            ("j", "k"),
+            ("down", "up"),
+            ("ctrl+d", "ctrl+u"),
+            ("pagedown", "pageup"),
+            ("G", "g"),
+            ("end", "g"),
+        ):
             changed(terminal, down)
             assert changed(terminal, up) == config, (down, up)
         assert "checkpoint-" in changed(terminal, "7")

@@ -1,0 +1,152 @@
+r"""The text of a console log: its pieces between ``\r`` and ``\n``, what launchers put before them, log records.
+
+Sources: Python's ``logging`` formats of LLaMA-Factory and transformers, the line prefixes of torch elastic, Ray and
+``pdsh``, tqdm (which ends a frame with ``\r`` and moves the cursor up behind a nested bar).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MAX_PIECE = 64 * 1024
+"""Bytes of a line or bar frame that are looked at; the rest is dropped."""
+
+MAX_TEXT = 2000
+"""Characters of a piece in which anything but a metric dict is looked for."""
+
+NESTED = "\x1b[A"
+"""tqdm writes it after each frame of a bar below another: an evaluation during training."""
+
+_MAX_HOSTS = 64
+
+# Patterns that most lines do not need are strings: ``re`` compiles them at their first use and keeps them.
+_CONTROL = (
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI, cut short where the line ends
+    "|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?"  # OSC (titles, links)
+    "|\x1b[ -/]*[0-~]?"
+    "|[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
+)
+_RANK = re.compile(r"\[(?:rank|default)?(\d+)\]: ?|\(\w[\w .]{0,40} ?pid=\d+(?:, ip=[\d.]+)?\) ?")
+_HOST = re.compile(r"(\S{1,64}): (?=\{'|\[(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\||\*{5} |Traceback \(most recent)")
+# Begins a record of LLaMA-Factory (since v0.9.1) and of transformers, also in the middle of a line.
+_RECORD = re.compile(r"\[(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\|")
+# A record of LLaMA-Factory up to v0.9.0.
+_OLD_RECORD = r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d - (?:DEBUG|INFO|WARNING|ERROR|CRITICAL) - (\S{1,200}) -(?: |$)"
+# A record of running_log.txt: a date, then a file name (the console has a module name).
+_FILE_RECORD = re.compile(r"\[[A-Z]+\|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] \w+\.py:\d+ >>")
+_LOGGER_STAGE = r"\] (?:llamafactory|llmtuner)\.train\.(pt|rm|ppo|dpo|kto)\."
+
+
+def clean(text: str) -> str:
+    """Drop escape sequences, control and bidi characters; a tab becomes a space."""
+    return text if text.isprintable() else re.sub(_CONTROL, "", text.replace("\t", " "))
+
+
+class PieceSplitter:
+    r"""Splits appended bytes at ``\r`` and ``\n``; a chunk may end anywhere. Holds 64 kB of an unfinished piece."""
+
+    def __init__(self) -> None:
+        self.line = 1
+        """Number of the line that the last piece is from."""
+        self._rest: list[bytes] = []
+        self._rest_size = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the pieces that ``data`` completes, without empty ones; the iterator must be used up."""
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if end:
+            self._rest.append(data[: end - 1])
+            head = b"".join(self._rest)
+            self.drop()
+            for number, line in enumerate(head.split(b"\n")):
+                if number:
+                    self.line += 1
+                if b"\r" in line:
+                    for piece in line.split(b"\r"):
+                        if piece:
+                            yield piece
+                elif line:
+                    yield line
+            if data[end - 1] == 0x0A:
+                self.line += 1
+        rest = data[end:] if end else data
+        room = MAX_PIECE - self._rest_size
+        if rest and room > 0:
+            self._rest.append(rest[:room])
+            self._rest_size += min(room, len(rest))
+
+    def unfinished(self, limit: int = MAX_PIECE) -> str:
+        """Return the piece that nothing ends yet, control sequences included; empty if it has over ``limit`` bytes."""
+        return b"".join(self._rest).decode("utf-8", "replace") if self._rest_size <= limit else ""
+
+    def drop(self) -> None:
+        """Forget the unfinished piece."""
+        self._rest.clear()
+        self._rest_size = 0
+
+
+class Prefixes:
+    """Cuts off what launchers put before each line of a rank or a host."""
+
+    def __init__(self) -> None:
+        self.rank: str | None = None
+        """Number of the rank that the last text is of, where it says so."""
+        self.source: str | None = None
+        """What stood before the last text."""
+        self._hosts: set[str] = set()
+
+    def cut(self, text: str) -> str:
+        """Return ``text`` without its prefix."""
+        self.rank = self.source = None
+        if text[:1] in ("[", "(") and (match := _RANK.match(text)) is not None:
+            self.rank = match[1]
+            self.source = match[0]
+            text = text[match.end() :]
+        if self._hosts:
+            host, colon, behind = text.partition(": ")
+            if colon and host in self._hosts:
+                self.source = host
+                return behind
+        if (match := _HOST.match(text)) is not None and len(self._hosts) < _MAX_HOSTS:
+            self._hosts.add(match[1])
+            self.source = match[1]
+            return text[match.end() :]
+        return text
+
+
+class Record(NamedTuple):
+    """One record of a logger of LLaMA-Factory or transformers."""
+
+    message: str
+    stage: str | None
+    """Training stage that the logger's name tells."""
+    from_file: bool
+    """It is from running_log.txt."""
+
+
+def split_records(text: str) -> tuple[str | None, list[Record]]:
+    """Return the text before the first record, ``None`` if there is none, and the records of a line."""
+    head = text if len(text) <= MAX_TEXT else text[:MAX_TEXT]
+    starts = [match.start() for match in _RECORD.finditer(head)] if "|" in head else []
+    if starts:
+        ends = [*starts[1:], len(text)]
+        records = [_record(text[start:end]) for start, end in zip(starts, ends, strict=True)]
+        return text[: starts[0]].rstrip() if starts[0] else None, records
+    if head[2:3] == "/" and (old := re.match(_OLD_RECORD, head)) is not None:
+        return None, [Record(text[old.end() :], _logger_stage(old[0]), False)]
+    return text, []
+
+
+def _record(text: str) -> Record:
+    mark = text.find(" >>")
+    message = text[mark + 4 :] if mark >= 0 else text
+    return Record(message, _logger_stage(text), _FILE_RECORD.match(text) is not None)
+
+
+def _logger_stage(record: str) -> str | None:
+    if ".train." not in record:
+        return None
+    match = re.search(_LOGGER_STAGE, record[:200])
+    return None if match is None else match[1]
