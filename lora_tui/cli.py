@@ -215,7 +215,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return commands.ls(args) if args.command == "ls" else commands.status(args)
     import gc
 
-    # Collecting while everything is being imported costs a tenth of the start; the app turns it on after its first frame.
+    # Collecting during the imports costs a tenth of the start; the app turns it on after its first frame.
     gc.disable()
     from lora_tui import launch
 

@@ -172,10 +172,7 @@ def _find(name: str, follower: Follower, workspace: Workspace, words: Words) -> 
     """The run meant by ``name``: a path, else a unique name below the current directory. Raises CommandError."""
     named = not Path(name).exists()
     if named:
-        parts = Path(name).parts
-        runs = [run for run in workspace.runs if run.name == name]
-        runs = runs or [run for run in workspace.runs if parts and run.path.parts[-len(parts) :] == parts]
-        runs = runs or workspace.find(name)
+        runs = workspace.find(name)
     else:
         _check_paths(follower, words)
         runs = [run for run in workspace.runs if run.path == Path(name).absolute()] or workspace.runs

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import shlex
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,10 +86,32 @@ def _show(args: argparse.Namespace, follower: Follower, title: str, run: str | N
     app = LoraTuiApp(workspace, follower, options)
     try:
         if args.screenshot is None:
+            _end_with_terminal()
             app.run()
         else:
             # A picture needs no terminal: it has the size of the one there is, or that of COLUMNS and LINES.
             app.run(headless=True, size=shutil.get_terminal_size((120, 40)))
     finally:
         follower.close()
+        # On a terminal that is gone Textual fails before it tells its input thread to end, which would spin for ever.
+        reading: threading.Event | None = getattr(app._driver, "exit_event", None)
+        if reading is not None:
+            reading.set()
+    if app.crash:
+        # The screen is as it was again: nothing of this is drawn over or lost.
+        print(app.crash, file=sys.stderr, end="")
+        return 1
     return app.return_code or 0
+
+
+def _end_with_terminal() -> None:
+    """End the app when the terminal is gone, also where no SIGHUP tells of it: under nohup, setsid, some containers."""
+    poll = select.poll()
+    poll.register(sys.stdin.fileno(), 0)
+
+    def wait() -> None:
+        if any(event & select.POLLHUP for _, event in poll.poll()):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    if sys.stdin.isatty():
+        threading.Thread(target=wait, name="hang-up", daemon=True).start()

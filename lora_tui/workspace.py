@@ -105,9 +105,11 @@ class Workspace:
         return best[1] if best is not None and not tie else None
 
     def find(self, name: str) -> list[Run]:
-        """Runs of that name, else those whose name contains it."""
-        exact = [run for run in self.runs if run.name == name or str(run.path) == name]
-        return exact or [run for run in self.runs if name in run.name]
+        """Runs of that name or path, else those whose path ends with it, else, once all are known, contains it."""
+        parts = PurePosixPath(name).parts
+        exact = [run for run in self.runs if name in (run.name, str(run.path))]
+        ending = exact or [run for run in self.runs if parts and run.path.parts[-len(parts) :] == parts]
+        return ending or [run for run in self.runs if self.complete and name in run.name]
 
 
 def _twins(runs: Iterable[Run]) -> list[Run]:

@@ -1,7 +1,7 @@
 """Logging events of a console log: metric dicts, what they log, and which of them tell the same event.
 
-Sources: transformers ``ProgressCallback``/``PrinterCallback`` and LLaMA-Factory's ``LogCallback``, which print one event
-each in their own dict.
+Sources: transformers ``ProgressCallback``/``PrinterCallback`` and LLaMA-Factory's ``LogCallback``, each of which prints
+an event in a dict of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lora_tui.formats.console_patterns import MAX_METRICS, Frame, Number, find_dict, more_precise, same
 from lora_tui.formats.console_text import MAX_TEXT
 from lora_tui.formats.lines import Problems
-from lora_tui.formats.records import RowKind
+from lora_tui.formats.records import NOTHING, LogRow, RowKind
 
 _MAX_DICTS = 8
 """Dicts looked for in one line."""
@@ -83,17 +83,9 @@ class MetricDicts:
         return found
 
 
-def metric_values(kind: RowKind, numbers: Mapping[str, Number]) -> dict[str, float]:
-    """Return the metrics of an event under the names of a row."""
-    train = kind == "train"
-    values = {
-        _NAMES.get(key, key): number.value
-        for key, number in numbers.items()
-        if key not in _NOT_METRICS and not (train and key in _CLOCKS)
-    }
-    if train and "rewards/accuracies" in values:
-        values.setdefault("accuracy", values["rewards/accuracies"])
-    return values
+def metric_values(numbers: Mapping[str, Number]) -> dict[str, float]:
+    """Return the metrics among ``numbers`` under the names of a row."""
+    return {_NAMES.get(key, key): number.value for key, number in numbers.items() if key not in _NOT_METRICS}
 
 
 @dataclass
@@ -105,11 +97,22 @@ class Event:
     from_record: bool
     """LLaMA-Factory's own dict line, which transformers' dict of the same event follows."""
     line: str
-    """The dict as it stands in the log, below it the prefix of the rank or host that wrote it."""
+    """The dict as it stands in the log, in a line below the prefix of the rank or host that wrote it."""
     glued: bool
     """No training frame since the event before: stdout was buffered, and the frames beside it are of other steps."""
     frame: Frame | None
     """The training frame before it."""
+
+    def row(self, step: int | None, total: int | None, elapsed_s: float | None) -> LogRow:
+        """Return its row."""
+        values = {} if self.kind == "mark" else metric_values(self.numbers)
+        if self.kind == "train":
+            for clock in _CLOCKS:
+                values.pop(clock, None)
+            if "rewards/accuracies" in values:
+                values.setdefault("accuracy", values["rewards/accuracies"])
+        epoch = self.numbers.get("epoch")
+        return LogRow(self.kind, step, values or NOTHING, total, None if epoch is None else epoch.value, elapsed_s)
 
 
 class EventQueue:

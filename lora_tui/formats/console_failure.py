@@ -21,17 +21,17 @@ _LAST_STEPS = 10
 """Steps that the other ranks may still make after the one that failed."""
 
 TRACEBACK = "Traceback (most recent call last)"
-_EXCEPTION = re.compile(r"((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*|[A-Z]\w*)(?::(?: (.*))?|)$")
+# Most logs tell of no failure: but for the hint at one, ``re`` compiles patterns at their first use and keeps them.
+_EXCEPTION = r"((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*|[A-Z]\w*)(?::(?: (.*))?|)$"
 _CHAIN = ("During handling of the above exception", "The above exception was the direct cause")
 _HARMLESS = ("Exception ignored in", "--- Logging error ---")
-_STAGE = re.compile(r"[/\\]train[/\\](pt|sft|rm|ppo|dpo|kto)[/\\]workflow\.py")
-_CODE_PATH = re.compile(r"File \".*(?:-packages|llamafactory|llmtuner|[/\\]bin[/\\]|[/\\]lib[/\\])")
-_MEMORY = re.compile(
-    r"out of memory|OutOfMemory|\bMemoryError|can't allocate memory|not enough memory|Cannot allocate memory"
-    r"|CUBLAS_STATUS_ALLOC_FAILED|NPU out of memory",
-    re.IGNORECASE,
+_STAGE = r"[/\\]train[/\\](pt|sft|rm|ppo|dpo|kto)[/\\]workflow\.py"
+_CODE_PATH = r"File \".*(?:-packages|llamafactory|llmtuner|[/\\]bin[/\\]|[/\\]lib[/\\])"
+_MEMORY = (
+    r"(?i)out of memory|OutOfMemory|\bMemoryError|can't allocate memory|not enough memory|Cannot allocate memory"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|NPU out of memory"
 )
-_SIGN = re.compile(
+_SIGN = (
     r"(?P<death>Received (?:Signals\.)?(?P<death_signal>\w+) death signal)"
     r"|(?P<closing>Sending process \d+ closing signal (?P<closing_signal>\w+))"
     r"|(?P<exit>(?:exitcode\s{0,8}: ?|exits with return code = )(?P<code>-?\d{1,5})\b)"
@@ -47,9 +47,7 @@ _HINT = re.compile(
 )
 _SIGNALS: dict[str, Kind] = {"2": "interrupted", "SIGINT": "interrupted"}
 # Errors of a rank whose partner died: never the cause.
-_VICTIM = re.compile(
-    r"DistBackendError|NCCL|Connection (?:closed|reset) by peer|Broken pipe|Gloo|TCPStore", re.IGNORECASE
-)
+_VICTIM = r"(?i)DistBackendError|NCCL|Connection (?:closed|reset) by peer|Broken pipe|Gloo|TCPStore"
 
 # How much a line tells of the cause. A launcher sends "closing signal" when any worker dies, and its own exception
 # repeats only that one did.
@@ -133,11 +131,11 @@ class FailureTracker:
             lines.append(text)
             if text.lstrip().startswith("File "):
                 self._code_seen = True
-                self._trusted = self._trusted or _CODE_PATH.search(text) is not None
-                if self._trusted and (stage := _STAGE.search(text)) is not None:
+                self._trusted = self._trusted or re.search(_CODE_PATH, text) is not None
+                if self._trusted and (stage := re.search(_STAGE, text)) is not None:
                     self.stage = stage[1]
             return True
-        match = _EXCEPTION.match(text)
+        match = re.match(_EXCEPTION, text)
         if match is None or not self._code_seen:
             self._foreign += 1
             if self._foreign > 40:
@@ -167,12 +165,12 @@ class FailureTracker:
             kind = _exit_kind(self._code) or ("terminated" if "SIGTERM" in text or "SIGHUP" in text else "exception")
         elif last == "SystemExit":
             return
-        elif _MEMORY.search(text) is not None:
+        elif re.search(_MEMORY, text) is not None:
             kind = "out_of_memory"
         self._found(Failure(kind, text[:MAX_MESSAGE], phase, _cut(lines)), weight, rank, step)
 
     def _sign(self, text: str, rank: str | None, phase: str | None, step: int | None) -> bool:
-        match = _SIGN.search(text)
+        match = re.search(_SIGN, text)
         if match is None:
             return False
         message = text[match.start() :].strip()[:MAX_MESSAGE]
@@ -226,7 +224,7 @@ class FailureTracker:
         if old.kind == "interrupted":
             return False
         if rank != self._rank:
-            return _VICTIM.search(old.message) is not None and _VICTIM.search(new.message) is None
+            return re.search(_VICTIM, old.message) is not None and re.search(_VICTIM, new.message) is None
         return True
 
     def _hides_memory(self, old: Failure | None, new: Failure) -> bool:

@@ -8,47 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
-from lora_tui.formats.console_patterns import Number, more_precise, parse_metric, parse_number
+from lora_tui.formats.console_messages import Message, parse_count
+from lora_tui.formats.console_patterns import MAX_METRICS, Number, more_precise, parse_metric, parse_number
 from lora_tui.formats.records import ConfigValue
 
-MAX_METRICS = 500
 _MAX_DATASETS = 100
 
-MESSAGE = re.compile(
-    r"\*{5} Running (?P<running>training|Evaluation|Prediction) \*{5}"
-    r"|\*{5} (?P<block>\w{1,40}) metrics \*{5}"
-    r"|^ {0,8}(?P<number>Num examples|Num Epochs|Num update steps per epoch|Instantaneous batch size per device"
-    r"|Total train batch size \([^)]*\)|Gradient Accumulation steps|Total optimization steps|Total training steps"
-    r"|Num optimization epochs per batch|Number of trainable parameters|Batch size) = (?P<count>[\d,.]+)"
-    r"|Saving model checkpoint to (?P<save>.+)"
-    r"|Figure saved at: (?P<figure>.+)"
-    r"|Saving prediction results to (?P<prediction>.+)"
-    r"| saved in (?P<saved>.+)"
-    r"|Resuming training from checkpoint with epoch .* global step (?P<resumed>\d+)"
-    r"|Continuing training from global step (?P<continued>\d+)"
-    r"|Resuming training from (?P<resume>.+?)\.?$"
-    r"|Loading dataset (?P<dataset>.+?)(?:\.\.\.|…)$"
-    r"|Process rank: (?P<rank>\d+),(?: world size: (?P<world>\d+),)?.* compute dtype: (?P<dtype>[\w.]+)"
-    r"|Initializing (?P<tasks>\d+) distributed tasks"
-    r"|Quantizing model to (?P<bits>\d+) bit|Loading (?P<qbits>\d+)-bit \S+-quantized model"
-    r"|Fine-tuning method: (?P<method>\w+)"
-    r"|Loaded adapter\(s\): (?P<adapters>.+)"
-    r"|trainable params: (?P<trainable>[\d,]+) \|\| all params: (?P<all>[\d,]+) \|\| trainable%: (?P<percent>[\d.]+)"
-    r"|^all params: (?P<only>[\d,]+)$"
-    r"|loading configuration file (?P<model>.+?)[/\\]config\.json$"
-    r"|loading configuration file config\.json from cache at (?P<cache>.+)"
-    r"|(?P<weights>loading weights file |KV cache is |Gradient checkpointing enabled|Upcasting trainable params)"
-    r"|(?P<maximum>max_steps is given, it will override)"
-    r"|(?P<done>Training completed\. Do not forget|Reached max_steps \(\d+\), stopping training)"
-    r"|(?P<scoring>Building prefix dict from |Loading model from cache .*jieba)"
-    r"|(?P<card>Dropping the following result as it does not have all the necessary fields)"
-    r"|(?P<dump>^(?:training|eval) example:$)"
-)
-_DUMP_KEYS = re.compile(r"(chosen_input_ids|kto_tags|(?:label_ids|labels)|(?:input_ids)):?(?:$|\s)")
-_CHECKPOINT = re.compile(r"[/\\](?:checkpoint-\d+|pissa_(?:init|backup|converted))(?:[/\\].*)?$")
-_HUB_CACHE = re.compile(r"models--([^/\\]+?)--([^/\\]+)[/\\]snapshots")
-_DATA_SUFFIX = re.compile(r"\.(?:jsonl?|csv|tsv|parquet|arrow|txt)$")
+# Each is needed a few times in a log: ``re`` compiles it at its first use and keeps it.
+_DUMP_KEYS = r"(chosen_input_ids|kto_tags|(?:label_ids|labels)|(?:input_ids)):?(?:$|\s)"
+_CHECKPOINT = r"[/\\](?:checkpoint-\d+|pissa_(?:init|backup|converted))(?:[/\\].*)?$"
+_HUB_CACHE = r"models--([^/\\]+?)--([^/\\]+)[/\\]snapshots"
+_DATA_SUFFIX = r"\.(?:jsonl?|csv|tsv|parquet|arrow|txt)$"
 
 
 class Settings:
@@ -84,40 +56,55 @@ class Settings:
             values["stage"] = stage
         return values
 
+    def metrics(self) -> dict[str, Mapping[str, float]]:
+        """Return the numbers of the metric blocks by split."""
+        return {
+            split: MappingProxyType({key: number.value for key, number in numbers.items()})
+            for split, numbers in self.results.items()
+        }
+
     @property
     def has_dataset(self) -> bool:
         """Whether a data set has been loaded."""
         return bool(self._datasets)
 
-    def add_dataset(self, written: str) -> None:
-        """Note a data set under the name as written, without the suffix of a file."""
-        name = _DATA_SUFFIX.sub("", written)
-        if name not in self._datasets and len(self._datasets) < _MAX_DATASETS:
-            self._datasets.append(name)
-
-    def note(self, found: Mapping[str, str | None]) -> None:
-        """Take the options of one message (groups of ``MESSAGE``)."""
+    def note(self, message: Message) -> None:
+        """Take what a message tells: options, directories, adapters."""
+        kind, found = message
         config = self.config
-        if bits := found["bits"] or found["qbits"]:
-            config["quantization_bit"] = int(bits[:4])
-        elif method := found["method"]:
-            config["finetuning_type"] = method.lower()
-        elif found["trainable"]:
-            for key, name in (("trainable", "trainable_params"), ("all", "all_params")):
-                if (number := parse_count(found[key])) is not None:
-                    config[name] = number
-            if (percent := parse_number(found["percent"] or "")) is not None:
+        if kind in ("save", "figure", "prediction", "saved", "resume"):
+            self._note_directory(kind, found[1].strip())
+        elif kind == "dataset":
+            name = re.sub(_DATA_SUFFIX, "", found[1])
+            if name not in self._datasets and len(self._datasets) < _MAX_DATASETS:
+                self._datasets.append(name)
+        elif kind in ("model", "cache"):
+            # The first configuration file that is loaded is the model's.
+            hub = re.search(_HUB_CACHE, found[1])
+            if hub is not None:
+                config.setdefault("model_name_or_path", f"{hub[1]}/{hub[2]}")
+            elif kind == "model":
+                config.setdefault("model_name_or_path", found[1])
+        elif kind == "adapters":
+            self.adapters = tuple(part.strip() for part in found[1].split(",") if part.strip())
+        elif kind == "maximum":
+            self.limited = True
+        elif kind in ("rank", "tasks"):
+            if devices := parse_count(found[1] if kind == "tasks" else found[2]):
+                config["num_devices"] = devices
+            if kind == "rank" and found[3] != "None":
+                config["compute_dtype"] = found[3].removeprefix("torch.")
+        elif kind == "quantized":
+            config["quantization_bit"] = int(found[1][:4])
+        elif kind == "method":
+            config["finetuning_type"] = found[1].lower()
+        elif kind == "trainable":
+            self._note_count("trainable_params", found[1])
+            self._note_count("all_params", found[2])
+            if (percent := parse_number(found[3])) is not None:
                 config["trainable_percent"] = percent.value
-        elif (count := parse_count(found["only"])) is not None:
-            config["all_params"] = count
-
-    def note_model(self, path: str | None, cache: str | None) -> None:
-        """Take the model of the first configuration file that is loaded: a directory or a place in the hub's cache."""
-        if "model_name_or_path" not in self.config:
-            hub = _HUB_CACHE.search(cache or path or "")
-            name = f"{hub[1]}/{hub[2]}" if hub is not None else path
-            if name:
-                self.config["model_name_or_path"] = name
+        elif kind == "all":
+            self._note_count("all_params", found[1])
 
     def note_header(self, name: str, count: int, evaluating: bool) -> None:
         """Take one line of the header of a training, evaluation or prediction loop."""
@@ -146,18 +133,6 @@ class Settings:
             config["stage"] = "ppo"
         elif name.startswith("Number of"):
             config.setdefault("trainable_params", count)
-
-    def note_directory(self, key: str, path: str) -> None:
-        """Take the output directory out of a path; ``key`` is the group of ``MESSAGE`` that it is from."""
-        if key == "saved":
-            # Also written for a tokenizer or a configuration elsewhere, so it only fills a gap.
-            if not self._output_sure and _CHECKPOINT.search(path):
-                self.output_dir = _CHECKPOINT.sub("", path)
-            return
-        if key in ("figure", "prediction"):
-            path = re.sub(r"[/\\][^/\\]*$", "", path) if re.search(r"[/\\]", path) else "."
-        self.output_dir = _CHECKPOINT.sub("", path)
-        self._output_sure = True
 
     def note_row(self, values: Mapping[str, float]) -> None:
         """The metrics tell the stages that print the same examples apart (sft and kto; dpo and rm)."""
@@ -189,7 +164,7 @@ class Settings:
 
     def note_dump(self, text: str) -> None:
         """A printed example begins; its keys tell the stage."""
-        match = _DUMP_KEYS.match(text)
+        match = re.match(_DUMP_KEYS, text)
         if match is None:
             return
         config = self.config
@@ -204,8 +179,17 @@ class Settings:
         elif "stage" not in config and "stage_hint" not in config:
             config["stage_hint"] = "pt"
 
+    def _note_count(self, name: str, written: str | None) -> None:
+        if (count := parse_count(written)) is not None:
+            self.config[name] = count
 
-def parse_count(text: str | None) -> int | None:
-    """Parse a count with thousands commas; sys.maxsize of a streamed data set too."""
-    digits = (text or "").replace(",", "")
-    return int(digits) if digits.isdecimal() and len(digits) <= 20 else None
+    def _note_directory(self, kind: str, path: str) -> None:
+        if kind == "saved":
+            # Also written for a tokenizer or a configuration elsewhere, so it only fills a gap.
+            if not self._output_sure and re.search(_CHECKPOINT, path):
+                self.output_dir = re.sub(_CHECKPOINT, "", path)
+            return
+        if kind in ("figure", "prediction"):
+            path = re.sub(r"[/\\][^/\\]*$", "", path) if re.search(r"[/\\]", path) else "."
+        self.output_dir = re.sub(_CHECKPOINT, "", path)
+        self._output_sure = True

@@ -44,22 +44,48 @@ def clean(text: str) -> str:
     return text if text.isprintable() else re.sub(_CONTROL, "", text.replace("\t", " "))
 
 
-class PieceSplitter:
-    r"""Splits appended bytes at ``\r`` and ``\n``; a chunk may end anywhere. Holds 64 kB of an unfinished piece."""
+class Unfinished:
+    """The piece that nothing ends yet, as the chunks that it came in; of a longer one only the first 64 kB are held."""
 
     def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._chunks)
+
+    def add(self, data: bytes) -> None:
+        """Take the next bytes of the piece."""
+        room = MAX_PIECE - self._size
+        if data and room > 0:
+            self._chunks.append(data[:room])
+            self._size += min(room, len(data))
+
+    def take(self) -> bytes:
+        """Return the piece so far and forget it."""
+        taken = b"".join(self)
+        self._chunks.clear()
+        self._size = 0
+        return taken
+
+    def text(self, limit: int = MAX_PIECE) -> str:
+        """Return the piece so far, control sequences included; empty if it has more than ``limit`` bytes."""
+        return b"".join(self).decode("utf-8", "replace") if self._size <= limit else ""
+
+
+class PieceSplitter:
+    r"""Splits appended bytes at ``\r`` and ``\n``; a chunk may end anywhere. What is left over stays in ``rest``."""
+
+    def __init__(self, rest: Unfinished) -> None:
         self.line = 1
         """Number of the line that the last piece is from."""
-        self._rest: list[bytes] = []
-        self._rest_size = 0
+        self._rest = rest
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the pieces that ``data`` completes, without empty ones; the iterator must be used up."""
         end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
         if end:
-            self._rest.append(data[: end - 1])
-            head = b"".join(self._rest)
-            self.drop()
+            head = self._rest.take() + data[: end - 1]
             for number, line in enumerate(head.split(b"\n")):
                 if number:
                     self.line += 1
@@ -71,20 +97,7 @@ class PieceSplitter:
                     yield line
             if data[end - 1] == 0x0A:
                 self.line += 1
-        rest = data[end:] if end else data
-        room = MAX_PIECE - self._rest_size
-        if rest and room > 0:
-            self._rest.append(rest[:room])
-            self._rest_size += min(room, len(rest))
-
-    def unfinished(self, limit: int = MAX_PIECE) -> str:
-        """Return the piece that nothing ends yet, control sequences included; empty if it has over ``limit`` bytes."""
-        return b"".join(self._rest).decode("utf-8", "replace") if self._rest_size <= limit else ""
-
-    def drop(self) -> None:
-        """Forget the unfinished piece."""
-        self._rest.clear()
-        self._rest_size = 0
+        self._rest.add(data[end:])
 
 
 class Prefixes:
@@ -135,18 +148,12 @@ def split_records(text: str) -> tuple[str | None, list[Record]]:
         records = [_record(text[start:end]) for start, end in zip(starts, ends, strict=True)]
         return text[: starts[0]].rstrip() if starts[0] else None, records
     if head[2:3] == "/" and (old := re.match(_OLD_RECORD, head)) is not None:
-        return None, [Record(text[old.end() :], _logger_stage(old[0]), False)]
+        return None, [Record(text[old.end() :], None, False)]
     return text, []
 
 
 def _record(text: str) -> Record:
     mark = text.find(" >>")
     message = text[mark + 4 :] if mark >= 0 else text
-    return Record(message, _logger_stage(text), _FILE_RECORD.match(text) is not None)
-
-
-def _logger_stage(record: str) -> str | None:
-    if ".train." not in record:
-        return None
-    match = re.search(_LOGGER_STAGE, record[:200])
-    return None if match is None else match[1]
+    logger = re.search(_LOGGER_STAGE, text[:200]) if ".train." in text else None
+    return Record(message, None if logger is None else logger[1], _FILE_RECORD.match(text) is not None)

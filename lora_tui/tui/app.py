@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
@@ -22,7 +22,7 @@ from lora_tui.tui.cockpit import Cockpit
 from lora_tui.tui.desk import Desk
 from lora_tui.tui.keys import COMMANDS, commands_of
 from lora_tui.tui.messages import BatchRead, ReadingFailed
-from lora_tui.tui.narrow import MainScreen
+from lora_tui.tui.narrow import MainScreen, PlainCrash
 from lora_tui.tui.navigate import Navigator
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.pace import Pace
@@ -41,7 +41,7 @@ DOUBLE_S = 0.6
 """Within this time a second g follows the first."""
 
 
-class LoraTuiApp(App[int]):
+class LoraTuiApp(PlainCrash):
     """``lora-tui watch``."""
 
     TITLE = "lora-tui"

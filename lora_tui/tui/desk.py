@@ -70,6 +70,8 @@ class Desk:
         self.card = 0
         self.finding = 0
         self.selected: Run | None = None
+        self._stand_in: Run | None = None
+        self._wanted = options.run or ""
         self.notes: tuple[str, ...] = ()
         self.trouble = ""
         self.ready = False
@@ -117,12 +119,13 @@ class Desk:
     def settle(self) -> None:
         """Make sure that a run that exists is selected."""
         runs = self.runs
-        if self.selected is not None and any(run is self.selected for run in runs):
-            return
-        wanted = self.options.run
-        self.selected = next((run for run in runs if wanted and wanted in (run.name, str(run.path))), None)
-        if self.selected is None and runs:
-            self.selected = runs[0]
+        if self._wanted and self.selected is self._stand_in:
+            # Not found until everything has been read; until then another run is shown, unless the user chose one.
+            found = self.workspace.find(self._wanted)
+            if found:
+                self.selected, self._wanted = found[0], ""
+        if self.selected is None or not any(run is self.selected for run in runs):
+            self.selected = self._stand_in = runs[0] if runs else None
 
     def view(self, run: Run, judge: bool = True) -> RunView:
         """The run as it looks now; made anew only if the run or, for a live one, the clock moved."""

@@ -1,4 +1,5 @@
-"""Sends only the changed cells of a line. All use of Textual's private parts is in this file (Textual 8.2.8).
+"""Sends only the changed cells of a line, and keeps the traceback of a crash plain. All use of Textual's private parts
+is in this file (Textual 8.2.8).
 
 Textual's own partial update begins every line at the left edge of the widget (``ChopsUpdate.render_segments`` crops at
 the right alone), which over ssh is five times the bytes.
@@ -6,10 +7,14 @@ the right alone), which over ssh is five times the bytes.
 
 from __future__ import annotations
 
+import traceback
+
 from rich.console import Console
 from rich.control import Control
 from textual._compositor import ChopsUpdate, Compositor
+from textual.app import App
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 
 class NarrowUpdate(ChopsUpdate):
@@ -44,3 +49,21 @@ class MainScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__(id="_default")
         self._compositor = NarrowCompositor()
+
+
+class PlainCrash(App[int]):
+    """An app that keeps the traceback of an unhandled exception for whoever started it.
+
+    Textual prints one with the local variables of every frame: thousands of lines of the run's own rows, in boxes.
+    """
+
+    crash = ""
+    """Python's own traceback of the exception that ended the app; empty if none did."""
+
+    def _fatal_error(self) -> None:
+        error: BaseException | None = self._exception
+        if isinstance(error, WorkerFailed):
+            error = error.error
+        if error is not None and not self.crash:
+            self.crash = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self._close_messages_no_wait()

@@ -428,15 +428,13 @@ def test_a_log_given_beside_is_joined(copy_run: CopyRun, tmp_path: Path) -> None
     assert workspace.runs[0].config["num_examples"].source == str(tmp_path / "any.txt")
 
 
-def test_names_are_unique_by_a_longer_prefix(copy_run: CopyRun, tmp_path: Path) -> None:
+def test_names_are_unique_by_a_longer_prefix(copy_run: CopyRun) -> None:
     a, b = copy_run("lora/default", "one/x/run"), copy_run("lora/default", "two/x/run")
     assert {r.name for r in lora_tui.load_all(a, b)} == {"one/x/run", "two/x/run"}
     assert lora_tui.load(a).name == "x/run"
 
 
-def test_without_grad_norm_in_the_log_a_plain_trainer_is_followed_by_its_events(
-    copy_run: CopyRun, tmp_path: Path
-) -> None:
+def test_a_plain_trainer_without_checkpoints_is_followed_by_its_events(copy_run: CopyRun) -> None:
     run = copy_run("hf/trl-sft")
     for path in run.glob("checkpoint-*"):
         shutil.rmtree(path)

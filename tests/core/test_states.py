@@ -329,7 +329,7 @@ def test_a_v01_and_a_v08_log_read_the_same(copy_run: CopyRun, tmp_path: Path) ->
                 if "lr" in row:
                     old["learning_rate"] = row["lr"]
                 if version == "v01":
-                    old = {**{k: None for k in keys}, **old}
+                    old = {**dict.fromkeys(keys), **old}
                 else:
                     old.update(throughput="0.00", total_tokens=0)
                 file.write(json.dumps(old) + "\n")

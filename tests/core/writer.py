@@ -6,7 +6,6 @@ Standard library only. Each command is answered with ``done`` once it is on disk
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -43,7 +42,7 @@ def main() -> None:
             name, _, text = rest.partition(" ")
             (run / name).write_text(text, encoding="utf-8")
         elif command == "move":
-            os.rename(run, rest)
+            run.rename(rest)
         elif command == "remove":
             shutil.rmtree(run)
         print("done", flush=True)
