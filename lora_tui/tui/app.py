@@ -57,12 +57,13 @@ class LoraTuiApp(PlainCrash):
 
     def __init__(self, workspace: Workspace, follower: Follower | None, options: AppOptions) -> None:
         self.desk = Desk(workspace, options)
-        super().__init__()
+        # Without colour the terminal's own two are used; said before Textual chooses how it takes colours away.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.follower = follower
         self.options = options
         for each in theme.themes():
             self.register_theme(each)
-        self.theme = "ansi" if "NO_COLOR" in os.environ else options.theme
+        self.theme = "ansi" if self.no_color else options.theme
         self._cockpit = Cockpit(self.desk)
         self._navigator = Navigator(self.desk, self._cockpit, self._renew)
         self._numbers = Pace(0.3, 0.25)
@@ -73,6 +74,7 @@ class LoraTuiApp(PlainCrash):
         self._renewed_at = float("-inf")
         self._g_at = float("-inf")
         self._complete = False
+        self._leaving = False
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -90,6 +92,8 @@ class LoraTuiApp(PlainCrash):
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda _: self._on_theme())
         self._catch_signals()
+        if self._leaving:
+            self.exit(0)
         self.call_after_refresh(self._after_first_frame)
 
     def _after_first_frame(self) -> None:
@@ -103,6 +107,12 @@ class LoraTuiApp(PlainCrash):
         self._wind_clock()
         if self.follower is not None:
             self.run_worker(self._read_forever, name="reader", group="reader", thread=True)
+
+    def leave(self) -> None:
+        """Exit, or do so as soon as the screen has been taken over: what a signal before that moment means."""
+        self._leaving = True
+        if self.is_running:
+            self.exit(0)
 
     def _catch_signals(self) -> None:
         """A hang-up or a polite kill must leave the terminal as it was."""

@@ -16,7 +16,7 @@ from lora_tui.tui.widgets.bars import FooterPane, LinePane, TopPane
 from lora_tui.tui.widgets.cards import CardsPane, cards_of
 from lora_tui.tui.widgets.charts import LossPane, OwnPane, RatePane, own_metric, small_charts
 from lora_tui.tui.widgets.excerpt import ExcerptPane, excerpt_of
-from lora_tui.tui.widgets.findings import FindingsPane, quiet_lines
+from lora_tui.tui.widgets.findings import SHOWN_PROBLEMS, FindingsPane, quiet_lines
 from lora_tui.tui.widgets.head import HeadPane
 from lora_tui.tui.widgets.pages import PagePane
 from lora_tui.tui.widgets.results import ResultsPane, wanted
@@ -98,8 +98,10 @@ class Cockpit(Widget):
             self.children[0].refresh(repaint=False, layout=True)
         if charts:
             self.desk.chart_stamp += 1
-        for pane in self.panes:
-            pane.renew()
+        places = self.places(self.size)
+        for pane in self.children:
+            if isinstance(pane, Pane):
+                pane.renew() if pane.id in places else pane.forget()
 
     def wants(self) -> Wants:
         """What there is to show now."""
@@ -113,7 +115,9 @@ class Cockpit(Widget):
             page=desk.page,
             drawer=desk.drawer,
             cards=len(desk.once(cards_of, view)),
-            findings=len(view.judgement.findings) + len(desk.once(quiet_lines, view)),
+            findings=len(view.judgement.findings)
+            + len(desk.once(quiet_lines, view))
+            + min(len(run.problems), SHOWN_PROBLEMS),
             results=wanted(view),
             charts=small_charts(run) if own_metric(run) or "lr" in run.series else 0,
             excerpt=len(excerpt_of(view)),

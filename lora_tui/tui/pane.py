@@ -76,6 +76,10 @@ class Pane(Widget):
             if regions:
                 self.refresh(*regions)
 
+    def forget(self) -> None:
+        """The pane has no place now; when it gets one again nothing of what it showed before must come back."""
+        self._drawn = ()
+
     def render_line(self, y: int) -> Strip:
         """One line, from the cache where it did not change."""
         if self._drawn != self._look():

@@ -216,7 +216,6 @@ def test_a_file_that_cannot_be_read_is_one_clear_line_of_status(tmp_path: Path) 
     assert len([line for line in lines if line.strip().startswith("adapter_config.json: ")]) == 1, lines
 
 
-@pytest.mark.xfail(strict=True, reason="the app says nowhere what of a run could not be read")
 def test_a_file_that_cannot_be_read_is_one_clear_line_of_the_app(tmp_path: Path) -> None:
     broken_run(tmp_path)
     with watching(tmp_path, "saves") as terminal:

@@ -85,7 +85,6 @@ def test_a_storm_of_sizes_while_rows_come_in(tmp_path: Path) -> None:
         assert loss_chart(terminal.text) is not None, terminal.shown()
 
 
-@pytest.mark.xfail(strict=True, reason="every cell is sent as black on black")
 def test_without_colour(tmp_path: Path) -> None:
     runs(tmp_path)
     with watching(tmp_path, "saves", "--run", "a", env={"NO_COLOR": "1"}) as terminal:

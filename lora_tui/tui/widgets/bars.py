@@ -59,7 +59,8 @@ class FooterPane(Pane):
         for index in sorted(kept):
             self.zones.append(Zone(0, width_of(out), width_of(parts[index]) - 2, f"app.{all_hints[index].action}"))
             out += parts[index]
-        return [cut(out, width)]
+        text, role = out[-1]
+        return [cut([*out[:-1], (text.rstrip(), role)], width)]
 
 
 class LinePane(Pane):

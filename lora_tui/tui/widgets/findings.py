@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lora_tui.text import clean
 from lora_tui.tui.desk import Desk, RunView
 from lora_tui.tui.lines import Line, box, fill
 from lora_tui.tui.pane import Pane, Zone
@@ -34,6 +35,8 @@ class FindingsPane(Pane):
             rows.append(line)
             self.zones.append(Zone(len(rows) if framed else len(rows) - 1, 0, width, f"app.finding({index})"))
         if len(rows) < room:
+            rows.extend(problem_lines(self.desk, view, room - len(rows)))
+        if len(rows) < room:
             rows.extend(quiet_lines(self.desk, view)[: room - len(rows)])
         if not framed:
             return [[(" ", "text"), *row] for row in rows]
@@ -41,6 +44,26 @@ class FindingsPane(Pane):
         if len(findings) > room:
             title.append((f" {len(findings)}", "muted"))
         return box(rows, width, height, title, [], "border-focus" if focused else "border")
+
+
+SHOWN_PROBLEMS = 2
+
+
+def problem_lines(desk: Desk, view: RunView, most: int = SHOWN_PROBLEMS) -> list[Line]:
+    """Parts of the run's files that could not be used, a line each; the last line counts those that have none."""
+    notes = view.run.problems
+    lines: list[Line] = [
+        [
+            ("! ", "rating-fair"),
+            (clean(note.file) + (f":{note.line}" if note.line else "") + "  ", "text"),
+            (clean(note.reason), "muted"),
+        ]
+        for note in notes[:most]
+    ]
+    if len(notes) > most and lines:
+        rest = desk.words.n("tui.more_problems", len(notes) - most + 1)
+        lines[-1] = [("! ", "rating-fair"), (rest, "muted")]
+    return lines
 
 
 def quiet_lines(desk: Desk, view: RunView) -> list[Line]:

@@ -7,6 +7,7 @@ from lora_tui.tui.desk import Desk, RunView
 from lora_tui.tui.lines import Line, box, fill, width_of, wrap
 from lora_tui.tui.pane import Pane
 from lora_tui.tui.widgets import results
+from lora_tui.tui.widgets.findings import problem_lines
 
 
 class PagePane(Pane):
@@ -52,8 +53,11 @@ class PagePane(Pane):
 def config_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
     """Option, value, source: first what is asked for most, then the rest by name."""
     config = view.run.config
+    problems = problem_lines(desk, view, len(view.run.problems))
+    if problems:
+        problems = [[], [(desk.words.n("cli.status.problems", len(problems)), "muted")], *problems]
     if not config:
-        return [[(desk.words.t("config.none"), "muted")]]
+        return [[(desk.words.t("config.none"), "muted")], *problems]
     names = [name for name in _FIRST if name in config]
     rest = sorted(name for name in config if name not in _FIRST)
     wide = min(max(width_of([(name, "")]) for name in config), width * 2 // 5)
@@ -70,7 +74,7 @@ def config_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
         parts = wrap(clean(value), max(10, room))
         out.append([*line, *fill([(parts[0], "text")], room), ("  ", "text"), (clean(setting.source), "faint")])
         out.extend([(" " * (wide + 2), "text"), (part, "text")] for part in parts[1:4])
-    return out
+    return out + problems
 
 
 def value_text(value: object) -> str:
