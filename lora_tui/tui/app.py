@@ -45,7 +45,12 @@ class LoraTuiApp(PlainCrash):
     """``lora-tui watch``."""
 
     TITLE = "lora-tui"
-    CSS = "MainScreen { background: $lora-page; color: $lora-text; } SearchIcon { display: none; }"
+    CSS = """
+    MainScreen { background: $lora-page; color: $lora-text; }
+    SearchIcon { display: none; }
+    .-ascii-glyphs CommandPalette #--input, .-ascii-glyphs CommandPalette #--input.--list-visible { border: ascii $border; }
+    .-ascii-glyphs CommandPalette CommandList { border: none; }
+    """
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ALLOW_SELECT = False
@@ -75,6 +80,7 @@ class LoraTuiApp(PlainCrash):
         self._g_at = float("-inf")
         self._complete = False
         self._leaving = False
+        self.set_class(self.desk.ascii, "-ascii-glyphs")
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -159,7 +165,8 @@ class LoraTuiApp(PlainCrash):
     def on_batch_read(self, message: BatchRead) -> None:
         batch, desk = message.batch, self.desk
         changed = desk.workspace.apply(batch)
-        if batch.runs:
+        told, desk.notes = desk.notes, batch.notes
+        if batch.runs or told != batch.notes:
             desk.trouble = ""
             before = desk.selected
             desk.settle()
@@ -331,7 +338,7 @@ class LoraTuiApp(PlainCrash):
         from textual.command import CommandPalette
 
         if isinstance(self.screen, MainScreen):
-            placeholder = self.desk.words.t("keys.palette") + "…"
+            placeholder = self.desk.words.t("keys.palette")
             self.push_screen(CommandPalette(placeholder=placeholder, id="--command-palette"))
 
     async def action_quit(self) -> None:

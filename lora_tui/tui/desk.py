@@ -72,10 +72,9 @@ class Desk:
         self.selected: Run | None = None
         self._stand_in: Run | None = None
         self._wanted = options.run or ""
-        self.notes: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ("waiting_for_path",) if options.missing else ()
+        """Codes of the follower about the watching itself."""
         self.trouble = ""
-        self.ready = False
-        """Everything that was there at the start has been read."""
         self.now = options.clock()
         self.judging = False
         """False until the first frame is out: only the selected run is judged for it."""

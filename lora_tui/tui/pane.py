@@ -78,7 +78,10 @@ class Pane(Widget):
 
     def forget(self) -> None:
         """The pane has no place now; when it gets one again nothing of what it showed before must come back."""
-        self._drawn = ()
+        if self._drawn:
+            self._drawn = ()
+            # The toolkit keeps the lines of a widget that it does not show.
+            self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """One line, from the cache where it did not change."""

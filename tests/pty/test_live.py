@@ -213,7 +213,6 @@ def check_curve(terminal: Terminal, losses: list[float]) -> None:
         assert any(abs(y - chart.dot_of(value)) <= 4 for y in near), f"row {step}, {value}\n{shown}"
 
 
-@pytest.mark.xfail(strict=True, reason="a pane that comes back at its old size shows its old lines for up to a second")
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_a_restart_leaves_no_number_of_the_old_attempt_anywhere(tmp_path: Path, size: tuple[int, int]) -> None:
     write_run(tmp_path / "saves/a", [2.75, 2.6875, 2.625], 100)

@@ -115,7 +115,6 @@ def test_ascii_glyphs_alone(tmp_path: Path) -> None:
         terminal.wait_gone("esc 关闭", timeout=3)
 
 
-@pytest.mark.xfail(strict=True, reason="the palette's frame and ellipsis are the toolkit's own")
 def test_ascii_glyphs_in_the_palette(tmp_path: Path) -> None:
     runs(tmp_path)
     with watching(tmp_path, "saves", "--run", "a", "--glyphs", "ascii") as terminal:

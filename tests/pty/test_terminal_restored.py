@@ -62,7 +62,6 @@ def test_keys_that_leave(tmp_path: Path, key: str) -> None:
         assert not terminal.text.strip(), "nothing is said on the way out"
 
 
-@pytest.mark.xfail(strict=False, reason="until the app is mounted a signal ends it on the spot, the terminal as it is")
 def test_a_signal_before_the_first_frame(tmp_path: Path) -> None:
     write_run(tmp_path / "saves/a", [1.0])
     with start(tmp_path, "saves") as terminal:

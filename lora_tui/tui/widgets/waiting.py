@@ -44,8 +44,7 @@ def waiting_lines(desk: Desk, view: RunView | None, width: int, height: int) -> 
 def _no_runs(desk: Desk, width: int, height: int) -> list[Line]:
     words = desk.words
     lines: list[Line] = []
-    waits = not desk.ready or "waiting_for_path" in desk.notes
-    for path, nearest in desk.options.missing if waits else ():
+    for path, nearest in desk.options.missing if "waiting_for_path" in desk.notes else ():
         text = words.t("list.missing_nearest", path=clean(path), nearest=clean(nearest))
         lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
     if not lines:
