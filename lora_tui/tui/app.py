@@ -48,8 +48,9 @@ class LoraTuiApp(PlainCrash):
     CSS = """
     MainScreen { background: $lora-page; color: $lora-text; }
     SearchIcon { display: none; }
-    .-ascii-glyphs CommandPalette #--input, .-ascii-glyphs CommandPalette #--input.--list-visible { border: ascii $border; }
-    .-ascii-glyphs CommandPalette CommandList { border: none; }
+    .-ascii-glyphs CommandPalette #--input { border: ascii $border; }
+    .-ascii-glyphs CommandPalette #--input.--list-visible { border: ascii $border; }
+    .-ascii-glyphs CommandPalette CommandList { border: none; scrollbar-size-vertical: 0; }
     """
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"

@@ -274,7 +274,7 @@ def test_out_of_memory_during_the_evaluation_after_training(copy_run: CopyRun) -
     console.write_bytes(
         b"***** Running training *****\n***** train metrics *****\n  epoch = 3.0\n"
         b'Traceback (most recent call last):\n  File "x.py", line 1, in <module>\n'
-        b"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 270.00 MiB. GPU 0 has a total capacity of 8 GiB\n"
+        b"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 270.00 MiB. GPU 0 has a capacity of 8 GiB\n"
     )
     at = mtime(run / "train_results.json") + 5
     os.utime(console, (at, at))
