@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix locale bench screenshots clean
+.PHONY: help demo test slow pictures check fix locale bench screenshots clean
 
 PYTHON ?=
 NEWEST ?= 1
@@ -50,9 +50,9 @@ $(VENV)/.stamp: pyproject.toml
 demo: $(VENV)/.stamp ## replay sample runs live and watch them
 	@$(RUN)/lora-tui demo
 
-test: $(VENV)/.stamp ## run the tests; those without a terminal on the newest Python of this machine too
+test: $(VENV)/.stamp ## run the tests that are quick; those without a terminal on the newest Python of this machine too
 	@echo "tests on $$($(RUN)/python -V)"
-	@$(RUN)/python -m pytest $(ARGS)
+	@$(RUN)/python -m pytest -m 'not slow' $(ARGS)
 	@[ '$(NEWEST)' != 0 ] || exit 0; \
 	own=$$($(RUN)/python -c '$(PROBE)'); best=$$own; newest=; \
 	for candidate in $(CANDIDATES); do version=$$("$$candidate" -c '$(PROBE)' 2>/dev/null) || continue; \
@@ -63,12 +63,18 @@ test: $(VENV)/.stamp ## run the tests; those without a terminal on the newest Py
 	echo "tests on $$($(VENV_NEWEST)/bin/python -V)"; \
 	$(VENV_NEWEST)/bin/python -m pytest -m 'not slow and not pty' $(ARGS)
 
+slow: $(VENV)/.stamp ## run the tests that start many terminals or install something
+	@$(RUN)/python -m pytest -m slow $(ARGS)
+
 check: $(VENV)/.stamp ## format, lint, types, the arrows between the modules, the catalogues
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-logo
 	@$(RUN)/python -m lora_tui.locale.compile --check
+
+pictures: $(VENV)/.stamp ## draw the screens that the tests compare with anew; look at the diff
+	@LORA_TUI_PICTURES=draw $(RUN)/python -m pytest -q tests/tui/test_app_pictures.py
 
 fix: $(VENV)/.stamp ## format, and mend what the linter can
 	@$(RUN)/ruff check --fix-only .

@@ -11,7 +11,7 @@ import pytest
 from tests.pty.cockpit import cli, row, watching, write_run
 from tests.terminal import Terminal
 
-pytestmark = pytest.mark.pty
+pytestmark = [pytest.mark.pty, pytest.mark.slow]
 
 RED = "[red]x[/red]"
 HOSTILE = {

@@ -11,7 +11,7 @@ from lora_tui.tui.keys import COMMANDS
 from tests.pty.cockpit import settle, watching
 from tests.terminal import Terminal
 
-pytestmark = pytest.mark.pty
+pytestmark = [pytest.mark.pty, pytest.mark.slow]
 
 TYPED = {
     "down": "\x1b[B", "up": "\x1b[A", "end": "\x1b[F", "ctrl+d": "\x04", "pagedown": "\x1b[6~", "ctrl+u": "\x15",

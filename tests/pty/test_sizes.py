@@ -12,7 +12,7 @@ from lora_tui.text import cell_width
 from tests.pty.cockpit import DOTS, Job, loss_chart, row, watching, write_run
 from tests.terminal import Terminal
 
-pytestmark = pytest.mark.pty
+pytestmark = [pytest.mark.pty, pytest.mark.slow]
 
 SIZES = [(60, 18), (80, 24), (120, 40), (200, 50), (300, 80)]
 WIDE_CHARS = re.compile("[\u2e80-\u9fff\uff00-\uffef\u3000-\u303f]")
