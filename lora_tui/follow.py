@@ -98,7 +98,8 @@ class Follower:
         complete = not any(reader.pending for reader in self._readers.values()) and self._with_logs
         self._complete = self._complete or complete
         self._last_read = time.monotonic()
-        return Batch(tuple(out), complete, ("waiting_for_path",) if self.missing else ())
+        errors = tuple((str(path), why) for path, why in self._tree.errors.items())
+        return Batch(tuple(out), complete, ("waiting_for_path",) if self.missing else (), errors)
 
     def read_all(self) -> list[Batch]:
         """Everything that is there now, for headless faces."""

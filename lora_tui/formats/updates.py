@@ -95,4 +95,6 @@ class Batch(NamedTuple):
     runs: tuple[RunUpdates, ...] = ()
     complete: bool = False
     notes: tuple[str, ...] = ()
-    """Codes about the watching itself, such as ``waiting_for_path`` or ``polling``."""
+    """Codes about the watching itself: ``waiting_for_path``."""
+    errors: tuple[tuple[str, str], ...] = ()
+    """Directories that cannot be read, each with the reason in a few words."""

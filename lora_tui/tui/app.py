@@ -166,8 +166,9 @@ class LoraTuiApp(PlainCrash):
     def on_batch_read(self, message: BatchRead) -> None:
         batch, desk = message.batch, self.desk
         changed = desk.workspace.apply(batch)
-        told, desk.notes = desk.notes, batch.notes
-        if batch.runs or told != batch.notes:
+        told = (desk.notes, desk.errors)
+        desk.notes, desk.errors = batch.notes, batch.errors
+        if batch.runs or told != (desk.notes, desk.errors):
             desk.trouble = ""
             before = desk.selected
             desk.settle()

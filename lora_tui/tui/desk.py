@@ -74,6 +74,8 @@ class Desk:
         self._wanted = options.run or ""
         self.notes: tuple[str, ...] = ("waiting_for_path",) if options.missing else ()
         """Codes of the follower about the watching itself."""
+        self.errors: tuple[tuple[str, str], ...] = ()
+        """Directories that cannot be read, with the reason."""
         self.trouble = ""
         self.now = options.clock()
         self.judging = False

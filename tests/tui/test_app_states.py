@@ -232,3 +232,12 @@ async def test_a_picture_is_written_once_everything_is_read(all_runs: Path, tmp_
     svg = target.read_text()
     assert "1.0573" in svg
     assert app.return_code == 0
+
+
+async def test_a_directory_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    app = make_app(tmp_path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        app.post_message(BatchRead(Batch((), True, (), ((str(tmp_path / "locked"), "permission denied"),))))
+        await pilot.pause()
+        assert "locked" in text(app)
+        assert "permission denied" in text(app)

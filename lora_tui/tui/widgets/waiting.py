@@ -47,6 +47,9 @@ def _no_runs(desk: Desk, width: int, height: int) -> list[Line]:
     for path, nearest in desk.options.missing if "waiting_for_path" in desk.notes else ():
         text = words.t("list.missing_nearest", path=clean(path), nearest=clean(nearest))
         lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
+    for path, reason in desk.errors:
+        text = words.t("cli.error.read", path=clean(path), reason=reason)
+        lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
     if not lines:
         text = words.t("list.empty_in", path=clean(desk.options.title or "."))
         lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
