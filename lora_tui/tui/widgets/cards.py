@@ -132,7 +132,7 @@ def cards_of(desk: Desk, view: RunView) -> list[Card]:
         elif series is not None and series.last is not None:
             bad = series.last != series.last or (rating is not None and rating.level == "poor" and name == main)
             role = "rating-poor|bold" if bad else "value"
-            out.append(Card(name, title, shown(name, series.last), series, rating, after(desk, series), role))
+            out.append(Card(name, title, shown(name, series.last), series, rating, counted(desk, series), role))
         elif rating is not None:
             out.append(Card(name, title, shown(name, rating.value), None, rating))
     if "results" not in desk.places:
@@ -144,9 +144,9 @@ def cards_of(desk: Desk, view: RunView) -> list[Card]:
     return [card for card in out if not (card.title in seen or seen.add(card.title))]  # type: ignore[func-returns-value]
 
 
-def after(desk: Desk, series: Series) -> str:
-    """Instead of a verdict: how much there is to judge by."""
-    return desk.words.n("card.after_rows", len(series))
+def counted(desk: Desk, series: Series) -> str:
+    """Instead of a verdict, for a metric that has no rule here: how many values there are."""
+    return desk.words.n("card.values", len(series))
 
 
 def _score(desk: Desk, view: RunView, name: str) -> Card | None:

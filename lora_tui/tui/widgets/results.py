@@ -145,7 +145,10 @@ def samples_line(desk: Desk, view: RunView, result: ResultSet) -> Line:
             parts.append(words.rating(rating))
         else:
             parts.append(words.n("results.samples", round(runtime * rate)))
-    if rate and steps and math.isfinite(rate / steps):
+    batch = view.judgement.ratings.get(prefix + "steps_per_second")
+    if batch is not None and batch.value == steps:
+        parts.append(words.rating(batch))
+    elif rate and steps and math.isfinite(rate / steps):
         parts.append(words.t("results.batch", n=round(rate / steps)))
     return [(" · ".join(parts), "faint")] if parts else []
 
