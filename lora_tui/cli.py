@@ -209,14 +209,14 @@ def _run(argv: Sequence[str] | None) -> int:
 
         print(shtab.complete(parser, args.shell))
         return 0
+    import gc
+
+    # Collecting during the imports costs a tenth of the start; what goes on for longer turns it on again.
+    gc.disable()
     if args.command in ("ls", "status"):
         from lora_tui import commands
 
         return commands.ls(args) if args.command == "ls" else commands.status(args)
-    import gc
-
-    # Collecting during the imports costs a tenth of the start; the app turns it on after its first frame.
-    gc.disable()
     from lora_tui import launch
 
     return launch.watch(args) if args.command == "watch" else launch.demo(args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import os
@@ -191,6 +192,7 @@ def _json(run: Run, words: Words, indent: int | None) -> str:
 
 
 def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, words: Words) -> int:
+    gc.enable()
     follower.start_watching()
     told = ""
     while True:
