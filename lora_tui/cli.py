@@ -1,4 +1,4 @@
-"""The commands. stdout is output, stderr is diagnostics; exit codes 0 done, 1 cannot, 2 usage (design 5).
+"""The commands. stdout is output, stderr is diagnostics; exit codes 0 done, 1 cannot, 2 usage.
 
 Nothing heavy is imported here: each command imports what it needs when it runs.
 """

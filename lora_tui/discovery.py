@@ -1,4 +1,4 @@
-"""Which directories below the given paths are runs, and which console log belongs to which run (design 3)."""
+"""Which directories below the given paths are runs, and which console log belongs to which run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of an eval-only or predict job: batches done, no steps of training (design 3)."""
+"""The rows of an eval-only or predict job: batches done, no steps of training."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from lora_tui.timeline import Timeline
 
 SourceKind = Literal["log", "state", "events", "console"]
 RANK: Mapping[str, int] = {"log": 4, "state": 3, "events": 2, "console": 1}
-"""Precision: full floats, the same from a checkpoint, float32, four digits (observed.md)."""
+"""Precision: full floats, the same from a checkpoint, float32, four digits."""
 REL_TOLERANCE, ABS_TOLERANCE = 6e-4, 6e-5
 """A console log rounds to 4 significant digits, transformers 4 to 4 decimals."""
 
@@ -234,7 +234,7 @@ def perplexity(eval_loss: float) -> float:
 
 
 def _step_offset(table: Table, index: Mapping[Key, LogRow]) -> int:
-    """PPO's trainer_state.json counts steps from 0 where its log counts from 1 (observed.md)."""
+    """PPO's trainer_state.json counts steps from 0 where its log counts from 1."""
     if table.kind != "state" or not any("reward" in row.values for row in table.rows[:3]):
         return 0
 

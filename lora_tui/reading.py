@@ -29,7 +29,7 @@ CHUNK = 1 << 18
 MAX_DOC = 1 << 26
 """A whole-file document beyond 64 MiB is not read."""
 TORN_S = 5.0
-"""How long a document may be cut off before that is said: no producer writes its JSON atomically (observed.md)."""
+"""How long a document may be cut off before that is said: no producer writes its JSON atomically."""
 HEAD = 64
 SETTLE_S = 2.0
 """After so long nothing comes any more that belongs to the last line of a console log."""

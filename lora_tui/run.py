@@ -340,7 +340,7 @@ class Run:
         return self._results
 
     def _is_stale(self, mtime: float) -> bool:
-        """Design 3: a training row came after it, or the root state's step is not the last training step."""
+        """A training row came after it, or the root state's step is not the last training step."""
         if self.log_deleted or not self.timeline.rows:
             return self.log_deleted
         seen = self.last_row_time

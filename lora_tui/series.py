@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_left
 
 SMOOTHING = 0.9
-"""Weight of the past in the moving average, per row (design 5)."""
+"""Weight of the past in the moving average, per row."""
 
 
 class Series:

@@ -1,4 +1,4 @@
-"""What a run is doing and how far it is, told from its files and the clock alone (design 3).
+"""What a run is doing and how far it is, told from its files and the clock alone.
 
 Every function takes ``now`` (Unix seconds): the same run asked for another moment gives that moment's answer.
 """

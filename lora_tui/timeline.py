@@ -1,6 +1,6 @@
 """The rows of one training in the order of its steps: segments, what a resume threw away, clocks and intervals.
 
-Design 3: training rows are those with a step above 0 that are no progress of an eval-only or predict job. They split
+Training rows are those with a step above 0 that are no progress of an eval-only or predict job. They split
 into segments where the step or the elapsed time goes back; a segment that starts at step s drops all earlier rows with
 a step of s or more, as the trainer itself does when it resumes.
 """
@@ -22,7 +22,7 @@ RECENT = 200
 WINDOW_ROWS = 20
 """Rows over which the present speed is taken, more if they span less than MIN_SPAN_S."""
 MIN_SPAN_S = 10.0
-"""Clocks in the files count whole seconds: a shorter span says nothing about speed (design 3)."""
+"""Clocks in the files count whole seconds: a shorter span says nothing about speed."""
 
 
 @dataclass
@@ -170,7 +170,7 @@ class Timeline:
 
 
 def is_training(row: LogRow) -> bool:
-    """Design 3: no progress row of an eval-only or predict job, and a step above 0 (or none at all)."""
+    """No progress row of an eval-only or predict job, and a step above 0 (or none at all)."""
     return row.kind != "progress" and (row.step is None or row.step > 0)
 
 

@@ -66,7 +66,7 @@ class Workspace:
             depth += 1
 
     def _name(self, path: Path) -> str:
-        """The path relative to the root given; of a root itself the last two parts (design 3)."""
+        """The path relative to the root given; of a root itself the last two parts."""
         for root in self.roots:
             if root != path and root in path.parents:
                 return str(path.relative_to(root))

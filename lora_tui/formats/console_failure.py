@@ -1,4 +1,4 @@
-"""How a console log says that a job ended badly (formats.md 5.6).
+"""How a console log says that a job ended badly.
 
 Sources: Python's traceback format, torch ``distributed.elastic`` (agent, ChildFailedError, SignalException),
 ``ProcessGroupNCCL`` watchdog, DeepSpeed's launcher, what shells and Slurm print when they kill.

@@ -24,14 +24,14 @@ class LogRow(NamedTuple):
 
     ``train``: has a training loss, reward or learning rate. ``eval``: has any ``eval_*`` value. ``mark``: an epoch
     and a step but no metric, which is the summary row at the end of training or an evaluation whose metrics the
-    producer does not log (formats.md 1.3). ``progress``: the batches of an eval-only or predict job, without an epoch.
+    producer does not log. ``progress``: the batches of an eval-only or predict job, without an epoch.
     """
 
     kind: RowKind
     step: int | None
     """Optimizer step; batches done in a ``progress`` row; ``None`` where the producer writes no step."""
     values: Mapping[str, float] = NOTHING
-    """Metric name -> value, under the names of design 5: loss, lr, grad_norm, eval_loss, throughput, total_tokens,
+    """Metric name -> value, under our own names: loss, lr, grad_norm, eval_loss, throughput, total_tokens,
     reward, accuracy, and every other logged key under its own name. Never step, epoch or a clock."""
     total_steps: int | None = None
     epoch: float | None = None
@@ -71,7 +71,7 @@ class StreamParser(Protocol):
 
 @dataclass(frozen=True)
 class TrainerState:
-    """``trainer_state.json`` (transformers ``TrainerState.save_to_json``; formats.md 2)."""
+    """``trainer_state.json`` (transformers ``TrainerState.save_to_json``)."""
 
     global_step: int | None = None
     max_steps: int | None = None
@@ -95,7 +95,7 @@ class TrainerState:
 
 @dataclass(frozen=True)
 class Results:
-    """One of the ``*_results.json`` files (formats.md 3): every numeric key as written, non-finite values kept."""
+    """One of the ``*_results.json`` files: every numeric key as written, non-finite values kept."""
 
     split: Literal["train", "eval", "predict", "all"]
     values: Mapping[str, float]
@@ -139,7 +139,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Failure:
-    """How a console log says the job ended badly (formats.md 5.6)."""
+    """How a console log says the job ended badly."""
 
     kind: Literal["exception", "out_of_memory", "interrupted", "terminated"]
     """``interrupted``: KeyboardInterrupt. ``terminated``: SIGTERM, SIGHUP or a launcher's closing signal."""

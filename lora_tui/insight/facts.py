@@ -163,7 +163,7 @@ def reservations(results: ResultSet, split: str, source: Run) -> tuple[str, ...]
 def last_eval(run: Run, status: Status) -> tuple[float, float, ResultSet | None] | None:
     """The eval loss that stands for the run now: value, step, and the results file if it comes from one.
 
-    A job's last evaluation writes no row (observed.md), so a results file of this attempt wins once the job is over.
+    A job's last evaluation writes no row, so a results file of this attempt wins once the job is over.
     """
     series = run.series.get("eval_loss")
     step = series.last_step if series is not None else None

@@ -133,7 +133,7 @@ class _Finder:
             self.add("nan_loss", "critical", {"count": 1}, step=loss.last_step, variant="eval")
 
     def ended_badly(self) -> None:
-        """The run's state is failed, stalled or interrupted (design 3): what happened and where it can go on."""
+        """The run's state is failed, stalled or interrupted: what happened and where it can go on."""
         state, failure = self.status.state, self.status.failure
         step = self.step
         total = self.progress.total_steps
@@ -256,7 +256,7 @@ class _Finder:
         )  # fmt: skip
 
     def stale_results(self) -> None:
-        """A results file that is older than the last training row belongs to an earlier attempt (design 3)."""
+        """A results file that is older than the last training row belongs to an earlier attempt."""
         found = self.run.results()
         stale = [split for split in ("train", "eval", "predict") if split in found and found[split].stale]
         if stale:

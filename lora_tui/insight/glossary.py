@@ -89,7 +89,7 @@ def _build() -> Mapping[str, Metric]:
 
 
 METRICS: Mapping[str, Metric] = _build()
-"""Metric name (design 5) -> what it is."""
+"""Metric name -> what it is."""
 
 
 def metric(name: str) -> Metric:

@@ -1,4 +1,4 @@
-"""The snapshot of one run that ``status --json`` and ``ls --json`` print: schema 1 (design 5).
+"""The snapshot of one run that ``status --json`` and ``ls --json`` print: schema 1.
 
 Strict JSON: a number that is not finite becomes the string "NaN", "Infinity" or "-Infinity"; what is not known is
 absent. Times are UTC in ISO 8601, durations seconds, paths absolute, those inside a run relative to it.

@@ -52,7 +52,7 @@ def check_keys(part: dict[str, Any], allowed: set[str], optional: set[str]) -> N
 
 
 def check_schema(data: dict[str, Any]) -> None:
-    """Everything that the contract says of one snapshot (design section 5)."""
+    """Everything that the contract says of one snapshot."""
     check_keys(data, TOP, TOP_OPTIONAL)
     assert next(iter(data)) == "schema"
     assert data["schema"] == 1

@@ -64,7 +64,7 @@ def test_the_method(runs: dict[str, Run], name: str) -> None:
 
 
 def training_rows(path: Path) -> tuple[list[dict[str, object]], int]:
-    """The rows that remain by design 3, straight from the file, and the number of segments."""
+    """The rows that remain after resumes, straight from the file, and the number of segments."""
     kept: list[dict[str, object]] = []
     segments, clock = 1, ""
     for line in (path / "trainer_log.jsonl").read_text().splitlines():

@@ -186,7 +186,7 @@ def test_full_batches_without_results_are_being_scored(copy_run: CopyRun) -> Non
 
 
 def test_an_aborted_board_run_stopped_early_with_its_results(copy_run: CopyRun) -> None:
-    """observed.md: the board's abort stops at the next step, here 64 of 200, with exit code 0 and all results."""
+    """The board's abort stops at the next step, here 64 of 200, with exit code 0 and all results."""
     run = copy_run("lora/train_2026-11-22-03-50-12")
     rows = [json.loads(line) for line in (run / "trainer_log.jsonl").read_text().splitlines()]
     kept = [row for row in rows if row["current_steps"] <= 60]
@@ -208,7 +208,7 @@ def test_an_aborted_board_run_stopped_early_with_its_results(copy_run: CopyRun) 
 
 
 def test_a_finished_run_that_was_started_again_is_one_step_over(copy_run: CopyRun) -> None:
-    """observed.md: restarting a completed run resumes and does one more step, 201 of 200."""
+    """Restarting a completed run resumes and does one more step, 201 of 200."""
     run = copy_run("lora/train_2026-11-22-03-50-12")
     log = run / "trainer_log.jsonl"
     at = mtime(log)
@@ -231,7 +231,7 @@ def test_a_finished_run_that_was_started_again_is_one_step_over(copy_run: CopyRu
 
 
 def test_sigterm_leaves_whole_rows_and_an_open_bar(copy_run: CopyRun) -> None:
-    """observed.md: kill -9 and SIGTERM leave the same: no results, the console ends in a bar without a newline."""
+    """kill -9 and SIGTERM leave the same: no results, the console ends in a bar without a newline."""
     run = copy_run("lora/killed")
     log = (run / "train.log").read_bytes()
     at = mtime(run / "train.log")
