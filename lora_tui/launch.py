@@ -87,7 +87,7 @@ def _show(args: argparse.Namespace, follower: Follower, title: str, run: str | N
     try:
         if args.screenshot is None:
             _end_with_terminal()
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 # Until the app listens itself: the default action would leave the screen as it is half taken over.
                 signal.signal(number, lambda _number, _frame: app.leave())
             app.run()

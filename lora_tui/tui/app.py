@@ -126,7 +126,7 @@ class LoraTuiApp(PlainCrash):
         import asyncio
 
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):
+        for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)):
             if number is None:
                 continue
             try:
