@@ -7,6 +7,7 @@ import os
 import stat as modes
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,9 @@ class LocalDisk:
         from watchdog.observers import Observer
 
         if self._observer is None:
+            # watchdog 7 says so of its own bookkeeping when directories appear in each other; nothing is lost by it,
+            # and a line on stderr would stand in the middle of the screen.
+            warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
             self._observer = Observer()
             self._observer.daemon = True
             try:
