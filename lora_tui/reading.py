@@ -219,7 +219,7 @@ class RunReader:
         return names
 
     def _state_parses(self, entry: Entry) -> bool:
-        """The file is whole: it is written in one go and closed by a brace (transformers save_to_json)."""
+        """The file is whole: transformers indents it, only its very last brace stands at the start of a line."""
         name = str(entry.path)
         known = self._checkpoints.parsed.get(name)
         if known is not None and known[0] == (entry.mtime, entry.size):
@@ -229,7 +229,14 @@ class RunReader:
             starts = self._source.read(entry.path, 0, 1)
         except SourceError:
             starts = ends = b""
-        parses = entry.size > 2 and starts == b"{" and ends.endswith(b"}")
+        parses = starts == b"{" and ends.endswith(b"\n}")
+        if starts == b"{" and ends.endswith(b"}") and not parses and entry.size <= CHUNK:
+            # Written by something else, on one line, or cut behind a brace further in.
+            try:
+                parse_trainer_state(self._source.read(entry.path, 0, CHUNK))
+                parses = True
+            except (FormatError, SourceError):
+                parses = False
         self._checkpoints.parsed[name] = ((entry.mtime, entry.size), parses)
         return parses
 

@@ -105,7 +105,3 @@ class Series:
                     break
         out.reverse()
         return out
-
-    def finite_values(self) -> list[float]:
-        """All finite values, oldest first."""
-        return [value for value in self.values if math.isfinite(value)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -261,3 +262,16 @@ def test_smoothed_is_a_debiased_moving_average(runs: dict[str, Run]) -> None:
 def test_warnings_and_worse_are_those_of_a_careful_engineer(runs: dict[str, Run], name: str, codes: set[str]) -> None:
     found = {f.code for f in judge(runs[name], LATER).findings if f.severity in ("warning", "critical")}
     assert found == codes
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.6, 0.9])
+def test_a_checkpoint_whose_state_is_cut_behind_an_inner_brace_is_not_complete(
+    copy_run: Callable[..., Path], cut: float
+) -> None:
+    run = copy_run("lora/killed")
+    state = run / "checkpoint-100/trainer_state.json"
+    data = state.read_bytes()
+    state.write_bytes(data[: data.index(b"}", int(len(data) * cut)) + 1])
+    assert [(c.step, c.complete) for c in lora_tui.load(run).checkpoints()] == [(100, False)]
+    state.write_bytes(json.dumps(json.loads(data)).encode())
+    assert [(c.step, c.complete) for c in lora_tui.load(run).checkpoints()] == [(100, True)]

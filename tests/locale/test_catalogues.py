@@ -84,8 +84,6 @@ def test_no_praise_that_the_data_does_not_carry():
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_compiled_equals_source(lang):
     target = catalogue(lang).with_suffix(".mo")
-    if not target.exists():
-        pytest.skip("not compiled in this checkout")
     assert target.read_bytes() == compiled(catalogue(lang))
 
 
