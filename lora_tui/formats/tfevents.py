@@ -81,7 +81,6 @@ class EventFileParser:
         self._data = bytearray()
         self._skip = 0
         self._broken = False
-        self._lengths: dict[bytes, bool] = {}
         self._args: dict[str, ConfigValue] = {}
         self._kind: RowKind | None = None
         self._step = 0

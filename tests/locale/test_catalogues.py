@@ -1,8 +1,10 @@
 import re
+from pathlib import Path
 from string import Formatter
 
 import pytest
 
+import lora_tui
 from lora_tui.insight.findings import CODES
 from lora_tui.locale import LANGUAGES, Words, catalogue
 from lora_tui.locale.compile import CatalogueError, compile_mo, compiled, main, parse_po
@@ -138,3 +140,11 @@ class TestCompiler:
         found = GNUTranslations(io.BytesIO(data))
         assert found.ngettext("k", "k", 2) == "{n} 步s"
         assert found.gettext("x") == "é"
+
+
+def test_no_word_of_the_screen_or_the_commands_is_left_over():
+    """Groups whose keys the code names one by one; those of judgements, keys and states are made from their codes."""
+    code = "".join(path.read_text(encoding="utf-8") for path in Path(lora_tui.__file__).parent.rglob("*.py"))
+    named = ("app", "head", "chart", "results", "list", "config", "checkpoints", "pane", "tui")
+    left = [key for key in messages("en") if key and key.split(".")[0] in named and f'"{key}"' not in code]
+    assert left == []

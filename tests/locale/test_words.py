@@ -79,7 +79,7 @@ def test_tolerance():
     assert EN.n("no.such.key", 3) == "no.such.key"
     assert EN.t("head.step", step=3) == "3/{total}"
     assert EN.t("head.elapsed") == "elapsed {time}"
-    assert EN.t("pane.problem_file", file="{x}", reason="a{b!r}") == "{x}: a{b!r}"
+    assert EN.t("cli.error.read", path="{x}", reason="a{b!r}") == "{x} cannot be read: a{b!r}"
 
 
 def test_numbers():
