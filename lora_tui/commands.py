@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -191,20 +192,31 @@ def _json(run: Run, words: Words, indent: int | None) -> str:
     return _dump(_plain(run, time.time(), words), indent)
 
 
+LISTEN_S = 0.25
+"""How long ``--follow`` listens before it looks whether it was asked to leave."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
 def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, words: Words) -> int:
     gc.enable()
+    left: list[int] = []
+    # As an exception it could strike inside the watching library, whose locks would then never be released.
+    before = signal.signal(signal.SIGINT, lambda number, _frame: left.append(number))
     follower.start_watching()
     told = ""
-    while True:
+    while not left:
         line = _change(run, time.time(), words)
         if line != told:
             told = line
             print(_json(run, words, None) if as_json else f"{words.clock(time.time())}  {line}", flush=True)
         # Without news the state may still change, by the clock alone.
-        if follower.wait(5.0):
+        if follower.wait(LISTEN_S):
             workspace.apply(follower.read(0.2))
             # A directory that was removed and made anew is a new run.
             run = next((known for known in workspace.runs if known.path == run.path), run)
+    signal.signal(signal.SIGINT, before)
+    return INTERRUPTED
 
 
 def _change(run: Run, now: float, words: Words) -> str:
