@@ -1,17 +1,39 @@
-"""What the numbers of a run mean: ratings and findings, in codes and numbers (the words are in the catalogues)."""
+"""What the numbers of a run mean: ratings, findings, what is to come, which checkpoint to take. Codes and numbers only:
+the words are in the catalogues."""
 
 from __future__ import annotations
 
+from lora_tui.insight.choice import choose
+from lora_tui.insight.context import PLAIN, Context
 from lora_tui.insight.findings import find
+from lora_tui.insight.forecast import forecast
 from lora_tui.insight.glossary import METRICS, Metric, metric
-from lora_tui.insight.model import Finding, Judgement, Rating
+from lora_tui.insight.model import Band, CheckpointChoice, Finding, Forecast, Judgement, Rating
 from lora_tui.insight.ratings import rate
 from lora_tui.run import Run
 
-__all__ = ["METRICS", "Finding", "Judgement", "Metric", "Rating", "find", "judge", "metric", "rate"]
+__all__ = [
+    "METRICS",
+    "PLAIN",
+    "Band",
+    "CheckpointChoice",
+    "Context",
+    "Finding",
+    "Forecast",
+    "Judgement",
+    "Metric",
+    "Rating",
+    "choose",
+    "find",
+    "forecast",
+    "judge",
+    "metric",
+    "rate",
+]
 
 
-def judge(run: Run, now: float) -> Judgement:
-    """Findings and ratings of a run at a moment (Unix time). Costs a window of rows, not the run."""
-    findings = find(run, now)
-    return Judgement(rate(run, now, {finding.code for finding in findings}), findings)
+def judge(run: Run, now: float, context: Context = PLAIN) -> Judgement:
+    """Everything that is thought of a run at a moment (Unix time). Costs a window of rows, not the run."""
+    findings = find(run, now, context)
+    codes = {finding.code for finding in findings if not finding.over}
+    return Judgement(rate(run, now, codes, context), findings, forecast(run, now), choose(run, now))

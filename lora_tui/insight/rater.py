@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from lora_tui.insight import facts
 from lora_tui.insight.bands import Rule, find_rule
+from lora_tui.insight.context import PLAIN, Context
 from lora_tui.insight.model import Confidence, Level, Param, Rating
 from lora_tui.run import Progress, Run, Status
 
@@ -14,11 +15,12 @@ from lora_tui.run import Progress, Run, Status
 class Rater:
     """The ratings of one run at one moment; ``out`` collects them."""
 
-    def __init__(self, run: Run, now: float, findings: Collection[str]) -> None:
+    def __init__(self, run: Run, now: float, findings: Collection[str], context: Context = PLAIN) -> None:
         self.run = run
         self.status: Status = run.status(now)
         self.progress: Progress = run.progress(now)
         self.findings = findings
+        self.context = context
         self.stage, self.assumed = facts.stage(run)
         self.out: dict[str, Rating] = {}
 

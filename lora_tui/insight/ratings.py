@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from lora_tui.insight.context import PLAIN, Context
 from lora_tui.insight.findings import find
 from lora_tui.insight.model import Rating
 from lora_tui.insight.rate_evaluation import rate_evaluation
@@ -13,14 +14,14 @@ from lora_tui.insight.rater import Rater
 from lora_tui.run import Run
 
 
-def rate(run: Run, now: float, findings: Collection[str] | None = None) -> dict[str, Rating]:
+def rate(run: Run, now: float, findings: Collection[str] | None = None, context: Context = PLAIN) -> dict[str, Rating]:
     """Ratings by metric name at a moment (Unix time).
 
     A metric without a fair comparison is absent, or has no level and words that say why. ``findings``: codes of the
     run's findings where they are known already, for what undermines a number.
     """
-    known = {finding.code for finding in find(run, now)} if findings is None else findings
-    rater = Rater(run, now, known)
+    known = {finding.code for finding in find(run, now, context)} if findings is None else findings
+    rater = Rater(run, now, known, context)
     rate_training(rater)
     rate_evaluation(rater)
     rate_results(rater)

@@ -1,6 +1,6 @@
 """The words of every face, in English and Chinese. Everything else speaks in codes and numbers.
 
-Catalogues are gettext's (``<lang>/LC_MESSAGES/lora_tui.po`` and ``.mo``) with keys as msgid. A placeholder is
+Catalogues are gettext's (``<lang>/LC_MESSAGES/*.po``, all in one ``lora_tui.mo``) with keys as msgid. A placeholder is
 ``{name}`` or ``{name:spec}``; beside Python's own specs there are: ``num`` (4 significant digits), ``lr`` (2e-4),
 ``count`` (24.7k), ``dur`` and ``age`` (seconds in words).
 
@@ -47,8 +47,14 @@ def resolve_language(option: str, kept: str | None, env: Mapping[str, str]) -> L
 
 
 def catalogue(lang: str) -> Path:
-    """The source of a language's catalogue; the compiled one lies beside it as ``.mo``."""
-    return HERE / lang / "LC_MESSAGES" / f"{DOMAIN}.po"
+    """The compiled catalogue of a language."""
+    return HERE / lang / "LC_MESSAGES" / f"{DOMAIN}.mo"
+
+
+def sources(lang: str) -> list[Path]:
+    """The parts that it is compiled from, the one with the header first."""
+    parts = catalogue(lang).parent.glob("*.po")
+    return sorted(parts, key=lambda part: (part.stem != DOMAIN, part.name))
 
 
 class Words:
@@ -291,9 +297,8 @@ def _load(lang: Language) -> GNUTranslations:
     """The compiled catalogue; gettext is imported here because a program that prints no word does not need it."""
     from gettext import GNUTranslations
 
-    source = catalogue(lang)
     try:
-        with source.with_suffix(".mo").open("rb") as file:
+        with catalogue(lang).open("rb") as file:
             return GNUTranslations(file)
     except FileNotFoundError:
         # A checkout before the build step: slower (30 ms), but with words.
@@ -301,4 +306,4 @@ def _load(lang: Language) -> GNUTranslations:
 
         from lora_tui.locale.compile import compiled
 
-        return GNUTranslations(BytesIO(compiled(source)))
+        return GNUTranslations(BytesIO(compiled(sources(lang))))

@@ -1,8 +1,8 @@
-"""Compiles the catalogues: ``python -m lora_tui.locale.compile`` writes each ``.mo`` beside its ``.po``.
+"""Compiles the catalogues: ``python -m lora_tui.locale.compile`` writes one ``.mo`` a language.
 
-``--check`` writes nothing and fails if a ``.mo`` does not hold what its ``.po`` says. The formats are those of GNU
-gettext (manual, "The Format of GNU MO Files"); of ``.po`` files it knows comments, msgid, msgid_plural, msgstr and
-msgstr[n].
+``--check`` writes nothing and fails if a ``.mo`` does not hold what the ``.po`` files beside it say. The formats are
+those of GNU gettext (manual, "The Format of GNU MO Files"); of ``.po`` files it knows comments, msgid, msgid_plural,
+msgstr and msgstr[n].
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import ast
 import re
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lora_tui.locale import LANGUAGES, catalogue
+from lora_tui.locale import LANGUAGES, catalogue, sources
 
 _MAGIC = 0x950412DE
 _LINE = re.compile(r'^(msgid_plural|msgid|msgstr(?:\[(\d+)\])?)?\s*(".*")$')
@@ -97,9 +97,26 @@ def compile_mo(messages: Messages, plurals: frozenset[str]) -> bytes:
     return header + id_table + text_table + ids + b"".join(text + b"\0" for _, text in pairs)
 
 
-def compiled(source: Path) -> bytes:
-    """What the ``.mo`` beside a ``.po`` file should hold."""
-    return compile_mo(*parse_po(source.read_text(encoding="utf-8")))
+def merged(parts: Iterable[Path]) -> tuple[Messages, frozenset[str]]:
+    """The messages of all parts of a catalogue, and those that have a plural. Raises CatalogueError, OSError."""
+    messages: Messages = {}
+    plurals: frozenset[str] = frozenset()
+    for part in parts:
+        try:
+            found, plural = parse_po(part.read_text(encoding="utf-8"))
+        except CatalogueError as error:
+            raise CatalogueError(f"{part.name}: {error}") from error
+        twice = messages.keys() & found.keys()
+        if twice:
+            raise CatalogueError(f"{part.name}: {min(twice)!r} is in another part too")
+        messages.update(found)
+        plurals |= plural
+    return messages, plurals
+
+
+def compiled(parts: Iterable[Path]) -> bytes:
+    """What the ``.mo`` beside these ``.po`` files should hold. Raises CatalogueError, OSError."""
+    return compile_mo(*merged(parts))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,18 +126,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     wrong = 0
     for lang in LANGUAGES:
-        source = catalogue(lang)
-        target = source.with_suffix(".mo")
+        target = catalogue(lang)
         try:
-            data = compiled(source)
+            data = compiled(sources(lang))
         except (OSError, CatalogueError) as error:
-            print(f"{source}: {error}", file=sys.stderr)
+            print(f"{target.parent}: {error}", file=sys.stderr)
             wrong = 1
             continue
         if not options.check:
             target.write_bytes(data)
         elif not target.exists() or target.read_bytes() != data:
-            print(f"{target} is not what {source.name} says; run python -m lora_tui.locale.compile", file=sys.stderr)
+            print(
+                f"{target} is not what its .po files say; run python -m lora_tui.locale.compile",
+                file=sys.stderr,
+            )
             wrong = 1
     return wrong
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lora_tui import __version__
-from lora_tui.cli import build_parser
+from lora_tui.arguments import build_parser
 from tests.cli.program import environment, lora_tui
 
 COMMANDS = ["watch", "demo", "ls", "status", "completion"]

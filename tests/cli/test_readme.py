@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from lora_tui.cli import build_parser
+from lora_tui.arguments import build_parser
 from lora_tui.locale import Words
 from lora_tui.tui.keys import COMMANDS
 from tests.cli.test_commands import parsers

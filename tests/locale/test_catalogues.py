@@ -6,8 +6,8 @@ import pytest
 
 import lora_tui
 from lora_tui.insight.findings import CODES
-from lora_tui.locale import LANGUAGES, Words, catalogue
-from lora_tui.locale.compile import CatalogueError, compile_mo, compiled, main, parse_po
+from lora_tui.locale import LANGUAGES, Words, catalogue, sources
+from lora_tui.locale.compile import CatalogueError, compile_mo, compiled, main, merged, parse_po
 
 WIDE = re.compile(r"[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]")
 LATIN = re.compile(r"[A-Za-z][A-Za-z0-9]+")
@@ -23,7 +23,7 @@ ALLOWED = {
 
 
 def messages(lang):
-    return parse_po(catalogue(lang).read_text(encoding="utf-8"))[0]
+    return merged(sources(lang))[0]
 
 
 def fields(text):
@@ -31,9 +31,7 @@ def fields(text):
 
 
 def test_same_keys_and_plurals():
-    (en, en_plural), (zh, zh_plural) = (
-        parse_po(catalogue(lang).read_text(encoding="utf-8")) for lang in LANGUAGES
-    )  # fmt: skip
+    (en, en_plural), (zh, zh_plural) = (merged(sources(lang)) for lang in LANGUAGES)
     assert en.keys() == zh.keys()
     assert en_plural == zh_plural
     for key in en_plural:
@@ -42,7 +40,9 @@ def test_same_keys_and_plurals():
 
 
 def test_same_order():
-    assert list(messages("en")) == list(messages("zh"))
+    assert [part.name for part in sources("en")] == [part.name for part in sources("zh")]
+    for en, zh in zip(sources("en"), sources("zh"), strict=True):
+        assert list(merged([en])[0]) == list(merged([zh])[0])
 
 
 def test_same_placeholders():
@@ -85,8 +85,7 @@ def test_no_praise_that_the_data_does_not_carry():
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_compiled_equals_source(lang):
-    target = catalogue(lang).with_suffix(".mo")
-    assert target.read_bytes() == compiled(catalogue(lang))
+    assert catalogue(lang).read_bytes() == compiled(sources(lang))
 
 
 def test_every_finding_has_its_words():
@@ -101,7 +100,8 @@ class TestCompiler:
     def test_check_tells_a_difference(self, tmp_path, monkeypatch, capsys):
         po = tmp_path / "en.po"
         po.write_text('msgid "a"\nmsgstr "b"\n', encoding="utf-8")
-        monkeypatch.setattr("lora_tui.locale.compile.catalogue", lambda _: po)
+        monkeypatch.setattr("lora_tui.locale.compile.sources", lambda _: [po])
+        monkeypatch.setattr("lora_tui.locale.compile.catalogue", lambda _: po.with_suffix(".mo"))
         assert main(["--check"]) == 1
         assert main([]) == 0
         assert main(["--check"]) == 0
@@ -127,6 +127,12 @@ class TestCompiler:
     def test_says_what_is_wrong(self, text):
         with pytest.raises(CatalogueError, match="line"):
             parse_po(text)
+
+    def test_a_key_in_two_parts(self, tmp_path):
+        for name in ("a.po", "b.po"):
+            (tmp_path / name).write_text('msgid "a"\nmsgstr "b"\n', encoding="utf-8")
+        with pytest.raises(CatalogueError, match=r"b\.po: 'a'"):
+            merged([tmp_path / "a.po", tmp_path / "b.po"])
 
     def test_gettext_reads_it(self):
         import io

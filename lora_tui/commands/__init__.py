@@ -1,0 +1,1 @@
+"""The commands without the app, one module each: the same runs and judgements, as text and as JSON."""

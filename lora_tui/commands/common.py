@@ -1,0 +1,121 @@
+"""What the headless commands share: reading, finding a run, printing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lora_tui.errors import CommandError
+from lora_tui.follow import Follower
+from lora_tui.keep import load_kept
+from lora_tui.locale import Words, resolve_language
+from lora_tui.run import Run
+from lora_tui.text import cell_width, clean, fit
+from lora_tui.workspace import Workspace
+
+
+def words_of(lang: str, for_json: bool) -> Words:
+    """JSON speaks English unless told otherwise; people get the language that they chose."""
+    if for_json:
+        return Words("zh" if lang == "zh" else "en")
+    return Words(resolve_language(lang, load_kept().get("lang"), os.environ))
+
+
+def read(paths: Sequence[Path], logs: Sequence[Path] = (), poll: bool = False) -> tuple[Follower, Workspace]:
+    """Everything below the paths, read once."""
+    follower = Follower(paths, logs, poll, cwd=Path.cwd())
+    workspace = Workspace(follower.roots)
+    for batch in follower.read_all():
+        workspace.apply(batch)
+    return follower, workspace
+
+
+def check_paths(follower: Follower, words: Words) -> None:
+    """Raises CommandError for a path that is not there or cannot be read."""
+    for path in follower.missing:
+        raise CommandError(words.t("cli.error.no_path", path=shown(path)))
+    for path, why in follower.errors.items():
+        if path in follower.roots:
+            raise CommandError(words.t("cli.error.read", path=shown(path), reason=why))
+
+
+def shown(path: Path | str) -> str:
+    """A path without anything that a terminal would obey."""
+    return clean(str(path))
+
+
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+"""JSON may hold these as they are, but a terminal obeys some and hides the others, and half a surrogate is no UTF-8."""
+
+
+def dump(data: object, indent: int | None) -> str:
+    """Strict JSON that no terminal obeys."""
+    encoding = sys.stdout.encoding or ""
+    plain = encoding.lower().replace("-", "") not in ("utf8", "utf_8")
+    text = json.dumps(data, ensure_ascii=plain, allow_nan=False, indent=indent)
+    return _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text)
+
+
+def plain(run: Run, now: float, words: Words) -> dict[str, object]:
+    """A run's snapshot as plain data."""
+    # No plugin of the environment has a say in this schema, and pydantic's search for them takes as long as the run.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    from lora_tui.report.snapshot import snapshot
+
+    return snapshot(run, now, words).to_json()
+
+
+def complain(text: str) -> None:
+    """One line on stderr."""
+    print(f"lora-tui: {text}", file=sys.stderr)
+
+
+def place(name: str) -> Path:
+    """Where to look for a run: at its path, or below the current directory for its name."""
+    return Path(name) if Path(name).exists() else Path()
+
+
+def find_run(name: str, follower: Follower, workspace: Workspace, words: Words) -> Run:
+    """The run meant by ``name``: a path, else a unique name below the current directory. Raises CommandError."""
+    named = not Path(name).exists()
+    if named:
+        runs = workspace.find(name)
+    else:
+        check_paths(follower, words)
+        runs = [run for run in workspace.runs if run.path == Path(name).absolute()] or workspace.runs
+    if len(runs) == 1:
+        return runs[0]
+    if runs:
+        names = ", ".join(clean(run.name) for run in runs[:20]) + (", …" if len(runs) > 20 else "")
+        raise CommandError(words.t("cli.error.several", name=clean(name), names=names))
+    if named:
+        raise CommandError(words.t("cli.error.no_run_named", name=clean(name), path=shown(Path.cwd())))
+    raise CommandError(words.t("cli.error.no_runs", path=shown(name)))
+
+
+def what(run: Run) -> str:
+    """Stage, method and model in a line."""
+    parts = ((run.stage or "").upper(), run.method, clean(run.model or "", 60))
+    return " · ".join(part for part in parts if part)
+
+
+RIGHT = frozenset({2, 3, 4, 5, 7})
+"""Columns of numbers."""
+
+
+def table(rows: list[list[str]]) -> str:
+    """Columns, the numbers among them to the right."""
+    widths = [max(cell_width(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            " " * (width - cell_width(cell)) + cell if index in RIGHT else fit(cell, width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
