@@ -6,8 +6,8 @@ from lora_tui.formats.records import ConsoleFacts, Failure, LogRow
 from lora_tui.formats.updates import FileDoc
 from lora_tui.insight import find, judge
 from lora_tui.insight.findings import CODES
-from lora_tui.locale import Words, catalogue
-from lora_tui.locale.compile import parse_po
+from lora_tui.locale import Words, sources
+from lora_tui.locale.compile import merged
 from tests.insight.build import START, evaluation, run_of, summary, train
 
 SOON = START + 5
@@ -20,7 +20,7 @@ def codes(run, now=SOON):
 
 def every_variant():
     """All variants that have words of their own."""
-    keys = parse_po(catalogue("en").read_text(encoding="utf-8"))[0]
+    keys = merged(sources("en"))[0]
     return {tuple(key.split(".")[1:3]) for key in keys if key.startswith("finding.") and key.count(".") == 3}
 
 
