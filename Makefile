@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow pictures check fix locale bench screenshots clean
+.PHONY: help demo test slow judge pictures check fix locale bench screenshots clean
 
 PYTHON ?=
 NEWEST ?= 1
@@ -65,6 +65,9 @@ test: $(VENV)/.stamp ## run the tests that are quick; those without a terminal o
 
 slow: $(VENV)/.stamp ## run the tests that start many terminals or install something
 	@$(RUN)/python -m pytest -m slow $(ARGS)
+
+judge: $(VENV)/.stamp ## measure how often the findings are right, on simulated and on real runs (ARGS="--seed 7")
+	@$(RUN)/python -m tests.judge.measure $(ARGS)
 
 check: $(VENV)/.stamp ## format, lint, types, the arrows between the modules, the catalogues
 	@$(RUN)/ruff format --check .

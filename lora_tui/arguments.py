@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 from lora_tui import __version__
+from lora_tui.text import seconds
 
 EXAMPLES = """\
 examples:
@@ -21,6 +21,17 @@ examples:
   lora-tui explain perplexity              what a number or a finding means
 """
 
+EXPRESSIONS = """
+expressions:
+  numbers    loss, eval_loss, lr, rewards/margins, predict_bleu-4: the last value of any metric;
+             step, total_steps, epoch, fraction, elapsed_s, remaining_s, steps_per_s, tokens_per_s;
+             min(eval_loss), max, first, smoothed, count, nonfinite; 1e-4, 25%, 90s, 30m, 2h, 7d
+  texts      state, phase, stage, method, model, name, path, rating(eval_loss)
+  tests      < <= > >= == != ; for texts == != ~ (contains); has(eval_loss), finding(critical)
+  joined by  and, or, not, ( ); + - * / with spaces around them: eval_loss - loss > 0.5
+  A run that lacks the number matches neither a test nor its not.
+"""
+"""What ``--filter`` and ``--until`` understand."""
 SORT_KEYS = ("newest", "name", "state", "step", "loss", "eval_loss")
 RUN_HELP = "the run's directory, its console log, or a unique name below the current directory (default: .)"
 RUNS_HELP = "run directories, or unique names below the current directory"
@@ -86,11 +97,12 @@ def _add_config_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_events(parser: argparse.ArgumentParser) -> None:
+def _add_events(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument(
         "--on-event",
         metavar="CMD",
-        help="run CMD when a run finishes, fails, stalls or gets a critical finding; the event is JSON on its stdin",
+        help=f"run CMD in your shell when a run ends, stalls or gets a critical finding{more}; the event is JSON on "
+        "its stdin, its kind and run are in $LORA_TUI_EVENT and $LORA_TUI_RUN",
     )
     parser.add_argument("--bell", action="store_true", help="ring the terminal's bell on the same events")
 
@@ -98,7 +110,7 @@ def _add_events(parser: argparse.ArgumentParser) -> None:
 def _add_looks(parser: argparse.ArgumentParser) -> None:
     _add_language(parser)
     parser.add_argument("--theme", choices=("dark", "light", "ansi"), help="colours (default: the one last chosen)")
-    parser.add_argument("--glyphs", choices=("unicode", "ascii"), default="unicode", help="characters to draw with")
+    parser.add_argument("--glyphs", choices=("unicode", "ascii"), help="characters to draw with")
     _paths(
         parser.add_argument("--screenshot", metavar="FILE", type=Path, help="write the first full screen as SVG, leave")
     )
@@ -146,7 +158,7 @@ def _add_ls(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "  lora-tui ls saves\n  lora-tui ls saves --sort eval_loss\n"
         "  lora-tui ls saves --filter 'eval_loss < 1.2 and state == finished' --since 7d\n"
         "  lora-tui ls saves --format md > runs.md\n"
-        "  lora-tui ls saves --json | jq -r '.[] | select(.state == \"failed\") | .run.path'\n",
+        "  lora-tui ls saves --json | jq -r '.[] | select(.state == \"failed\") | .run.path'\n" + EXPRESSIONS,
     )
     _paths(parser.add_argument("paths", nargs="*", metavar="PATH", type=Path, help="where to look (default: .)"))
     parser.add_argument("--sort", choices=SORT_KEYS, default="newest", help="order of the rows (default: newest)")
@@ -194,7 +206,7 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--format", choices=("box", "md", "html", "json"), help="default: box, or what the ending of -o FILE says"
     )
     _paths(parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write there instead of to stdout"))
-    parser.add_argument("--glyphs", choices=("unicode", "ascii"), default="unicode", help="characters to draw with")
+    parser.add_argument("--glyphs", choices=("unicode", "ascii"), help="characters to draw with")
     _add_log(parser)
     _add_config_file(parser)
     _add_language(parser)
@@ -209,7 +221,9 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "  lora-tui compare sft dpo --json\n",
     )
     _paths(
-        parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories, or names below the current one")
+        parser.add_argument(
+            "runs", nargs="+", metavar="RUN", help="runs, directories of runs, or names below the current one"
+        )
     )
     parser.add_argument("--format", choices=("text", "html", "json"), help="default: text, or what -o FILE says")
     parser.add_argument("--json", action="store_true", help="the same as --format json")
@@ -223,10 +237,10 @@ def _add_wait(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = _add(
         commands,
         "wait",
-        "wait until runs have ended, or until a condition holds; exit code 3 if one failed, 4 after --timeout",
+        "wait until runs have ended or a condition holds; exit code 3 if one failed, 4 after --timeout",
         "  lora-tui wait sft && lora-tui report sft\n  lora-tui wait sft dpo --any\n"
-        "  lora-tui wait sft --until 'eval_loss < 1.2 or epoch >= 3' --timeout 6h\n"
-        "  lora-tui wait sft --on-event 'mail -s run me@example.org'\n",
+        "  lora-tui wait sft --until 'eval_loss < 1.2' --timeout 6h\n"
+        "  lora-tui wait sft --on-event 'mail -s \"$LORA_TUI_RUN $LORA_TUI_EVENT\" me@example.org'\n" + EXPRESSIONS,
     )
     _paths(
         parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories, or names below the current one")
@@ -237,7 +251,7 @@ def _add_wait(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--until", metavar="EXPR", help="until it holds: eval_loss < 1.2, step >= 500 and loss < 1")
     parser.add_argument("--timeout", metavar="TIME", type=_seconds, help="give up after 90s, 30m, 6h, 2d")
     parser.add_argument("--poll", action="store_true", help="look twice a second instead of waiting for file events")
-    _add_events(parser)
+    _add_events(parser, " or the condition holds")
     _add_log(parser)
     _add_config_file(parser)
     _add_language(parser)
@@ -299,20 +313,12 @@ def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("shell", choices=("bash", "zsh"), help="the shell to complete in")
 
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
 def _seconds(text: str) -> float:
     """A duration such as 90s, 30m, 6h, 2d; a bare number is seconds."""
-    value = text.strip()
-    unit = _UNITS.get(value[-1:])
-    try:
-        seconds = float(value[:-1]) * unit if unit is not None else float(value)
-    except ValueError:
-        seconds = math.nan
-    if not 0.0 <= seconds < 1e10:
+    found = seconds(text)
+    if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 30m, 6h, 2d")
-    return seconds
+    return found
 
 
 def _positive(text: str) -> float:

@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from lora_tui.files import ROOT_STATE
+from lora_tui.formats.records import TrainerState
 from lora_tui.formats.updates import CheckpointDir
 from lora_tui.timeline import SLACK_S
 
@@ -26,7 +28,11 @@ class Checkpoint:
     eval_loss: float | None = None
     mtime: float = 0.0
     size: int = 0
-    """Bytes of the files directly in it."""
+    """Bytes of everything in it."""
+    model_size: int = 0
+    """Bytes of the weights alone."""
+    foreign: bool = False
+    """Left by another attempt in the same directory."""
 
 
 def is_complete(run: Run, item: CheckpointDir) -> bool:
@@ -40,11 +46,14 @@ def is_complete(run: Run, item: CheckpointDir) -> bool:
 
 
 def list_checkpoints(run: Run) -> tuple[Checkpoint, ...]:
-    """All checkpoints by step. The best is the one that the trainer named, else the one with the lowest eval loss."""
+    """All checkpoints by step. The best is the one that the trainer named, else the one with the lowest eval loss; one
+    of another attempt has no evaluation and is not the best."""
     items = run.files.checkpoints
     evals = run.series.get("eval_loss")
-    losses = {item.step: evals.at(item.step) if evals is not None else None for item in items}
-    state = run.files.state
+    start = attempt_start(run)
+    foreign = {item.step for item in items if _is_foreign(run, item, start)}
+    losses = {item.step: None if item.step in foreign or evals is None else evals.at(item.step) for item in items}
+    state = own_state(run)
     named = PurePosixPath(state.best_checkpoint.replace("\\", "/")).name if state and state.best_checkpoint else None
     best = named
     if named is None:
@@ -57,13 +66,32 @@ def list_checkpoints(run: Run) -> tuple[Checkpoint, ...]:
             step=item.step,
             path=item.path,
             complete=is_complete(run, item),
-            best=item.path == best,
+            best=item.path == best and item.step not in foreign,
             eval_loss=losses[item.step],
             mtime=item.mtime,
             size=item.size,
+            model_size=item.model_size,
+            foreign=item.step in foreign,
         )
         for item in sorted(items)
     )
+
+
+def _is_foreign(run: Run, item: CheckpointDir, start: float) -> bool:
+    """Written before this attempt began, or beyond both its plan and its own step."""
+    last, total = run.timeline.last, run.total_steps
+    step = last.step if last is not None else None
+    if step is None:
+        return False
+    beyond = total is not None and item.step > max(total, step)
+    return beyond or item.mtime < start - SLACK_S
+
+
+def own_state(run: Run) -> TrainerState | None:
+    """The newest trainer_state.json that this attempt has written, of the root or of a checkpoint."""
+    start = attempt_start(run)
+    found = [item for item in run.files.of(TrainerState) if item[1].mtime >= start - SLACK_S]
+    return max(found, key=lambda item: (item[1].mtime, item[1].file == ROOT_STATE))[0] if found else None
 
 
 def reached_end(run: Run) -> bool:
@@ -86,7 +114,7 @@ def steps_at_risk(run: Run) -> int | None:
     last = run.timeline.last
     if last is None or last.step is None:
         return None
-    start = _attempt_start(run)
+    start = attempt_start(run)
     saved = [
         item.step
         for item in run.files.checkpoints
@@ -95,17 +123,24 @@ def steps_at_risk(run: Run) -> int | None:
     return last.step - max(saved, default=0)
 
 
-def _attempt_start(run: Run) -> float:
-    """When the rows that remain began to be written, minus infinity if the files do not tell."""
+def attempt_start(run: Run) -> float:
+    """When the training whose rows remain began (Unix seconds), minus infinity if the files do not tell. A resume
+    goes on with the checkpoints of the attempt before."""
     timeline = run.timeline
     if len(timeline.segments) > 1 or not timeline.rows:
         return -math.inf
     first, last, seen = timeline.rows[0], timeline.rows[-1], run.last_row_time
     if timeline.times[0] is not None:
-        return timeline.times[0]
-    if seen is None or first.elapsed_s is None or last.elapsed_s is None:
+        start = timeline.times[0] - (first.elapsed_s or 0.0)
+    elif seen is not None and last.elapsed_s is not None:
+        start = seen - last.elapsed_s
+    else:
         return -math.inf
-    return seen - (last.elapsed_s - first.elapsed_s)
+    root = run.files.root_state
+    if root is not None and root[0].global_step == last.step and root[1] < start:
+        # The state after this very training is older than its rows: somebody has touched the log since.
+        return -math.inf
+    return start
 
 
 def usual_gap(run: Run) -> float | None:

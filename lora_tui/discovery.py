@@ -54,6 +54,8 @@ class RunDir:
     """Name -> entry, directly in the directory."""
     checkpoints: dict[int, tuple[Entry, dict[str, Entry]]] = field(default_factory=dict)
     """Step -> the directory and what is in it."""
+    sizes: dict[int, int] = field(default_factory=dict)
+    """Step -> bytes of everything in it, subdirectories included."""
     events: list[Entry] = field(default_factory=list)
     """TensorBoard event files anywhere below."""
     consoles: list[Entry] = field(default_factory=list)
@@ -121,6 +123,10 @@ class Tree:
     def rescan(self, paths: Iterable[Path]) -> None:
         """Look again at the directories in which something changed, and at what appeared in them."""
         for path in {p if p in self._listed else p.parent for p in paths}:
+            if path in self.roots and self._stat(path) is None:
+                # With it went the watch on it: from now on it is looked for.
+                self.scan()
+                return
             if path in self._listed:
                 self.errors.pop(path, None)
                 alive: set[Path] = set()
@@ -170,6 +176,9 @@ class Tree:
                 found.setdefault(path, RunDir(path))
             if path.parent.name == "runs" and path.parent.parent in self._listed and _has_events(entries):
                 found.setdefault(path.parent.parent, RunDir(path.parent.parent))
+        for path in [p for p in found if p.parent in found and p not in self.roots]:
+            if _is_copy(self._listed[path][1]):
+                del found[path]
         for run in found.values():
             self.fill(run)
         for path, why in self.errors.items():
@@ -186,8 +195,14 @@ class Tree:
             if match and entry.is_dir:
                 inside = {e.name: e for e in self.listing(entry.path) or []}
                 run.checkpoints[int(match.group(1))] = (entry, inside)
+                run.sizes[int(match.group(1))] = self._size(entry.path)
             elif not entry.is_dir:
                 run.files[entry.name] = entry
+
+    def _size(self, path: Path) -> int:
+        """Bytes of the files below a directory, as last listed (DeepSpeed and FSDP save into subdirectories)."""
+        found = self.listing(path) or []
+        return sum(entry.size if entry.is_file else self._size(entry.path) for entry in found)
 
     def _give_events(self, found: dict[Path, RunDir]) -> None:
         for path, (_, entries) in self._listed.items():
@@ -208,6 +223,12 @@ def _has_events(entries: Iterable[Entry]) -> bool:
 
 def _is_checkpoint(path: Path) -> bool:
     return CHECKPOINT.match(path.name) is not None
+
+
+def _is_copy(entries: Iterable[Entry]) -> bool:
+    """A checkpoint under another name inside a run ("best-500"): a trainer's state, and nothing else of a run."""
+    names = {entry.name for entry in entries}
+    return names & EVIDENCE == {"trainer_state.json"} and not any(CHECKPOINT.match(name) for name in names)
 
 
 def _relative(path: Path, base: Path) -> str:

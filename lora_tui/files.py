@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lora_tui.formats.records import ConfigDoc, ConsoleFacts, Predictions, Results, TrainerState
-from lora_tui.formats.updates import CheckpointDir, FileDoc, FileGone, FileProblem, FileRows
+from lora_tui.formats.updates import (
+    CheckpointDir,
+    CheckpointsSeen,
+    FileDoc,
+    FileGone,
+    FileProblem,
+    FileRows,
+    SpaceSeen,
+)
 from lora_tui.merge import SourceKind, Table
 from lora_tui.timeline import SLACK_S
 
@@ -40,6 +48,10 @@ class Files:
         self.times: dict[str, float] = {}
         """File -> modification time, Unix seconds."""
         self.checkpoints: tuple[CheckpointDir, ...] = ()
+        self.saved: dict[int, float] = {}
+        """Step -> time of every complete checkpoint that was ever seen here, those deleted since among them."""
+        self.space: SpaceSeen | None = None
+        """Room on the file system when it was last looked at."""
         self._notes: dict[str, list[FileNote]] = {}
         self._console: tuple[ConsoleFacts, float] | None = None
 
@@ -71,6 +83,11 @@ class Files:
         self.times[update.file] = update.mtime
         self._console = None
         return old
+
+    def add_checkpoints(self, update: CheckpointsSeen) -> None:
+        """Take over the list of checkpoints."""
+        self.checkpoints = update.items
+        self.saved.update((item.step, item.mtime) for item in update.items if item.has_state or item.has_marker)
 
     def add_problem(self, update: FileProblem) -> None:
         """Keep a problem; without a reason the file's problems are over."""

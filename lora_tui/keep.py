@@ -1,4 +1,4 @@
-"""The few choices that the app keeps between starts (language, theme), in the user's own configuration directory."""
+"""The user's own configuration directory, and the few choices that the app keeps there between starts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import os
 from pathlib import Path
 
 
-def keep_path() -> Path:
-    """The file that holds them; ``LORA_TUI_CONFIG_DIR`` overrides the directory."""
+def config_dir() -> Path:
+    """Where the settings of the user belong on this system; ``LORA_TUI_CONFIG_DIR`` overrides it."""
     override = os.environ.get("LORA_TUI_CONFIG_DIR")
     if override:
-        return Path(override) / "kept.json"
+        return Path(override)
     from platformdirs import user_config_path
 
-    return user_config_path("lora-tui", appauthor=False) / "kept.json"
+    return user_config_path("lora-tui", appauthor=False)
+
+
+def keep_path() -> Path:
+    """The file of the choices made in the app (language, theme)."""
+    return config_dir() / "kept.json"
 
 
 def load_kept() -> dict[str, str]:

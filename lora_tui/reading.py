@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from lora_tui.checkpoint_dirs import STATE, CheckpointDirs
 from lora_tui.discovery import EVENTS, RESULTS, RunDir
 from lora_tui.formats.records import FormatError, LogRow, StreamParser, TornError
 from lora_tui.formats.results import parse_results
 from lora_tui.formats.trainer_log import TrainerLogParser
 from lora_tui.formats.trainer_state import parse_trainer_state
 from lora_tui.formats.updates import (
-    CheckpointDir,
-    CheckpointsSeen,
     FileDoc,
     FileGone,
     FileProblem,
@@ -33,11 +32,12 @@ TORN_S = 5.0
 HEAD = 64
 SETTLE_S = 2.0
 """After so long nothing comes any more that belongs to the last line of a console log."""
+LIVE_S = 900.0
+"""Where files changed within this time another save may come, so the free space matters."""
 PRESENCE = frozenset({"README.md", "adapter_model.safetensors", "model.safetensors", "config.json"})
 STAGES = ("log", "documents", "all")
 """The order in which the files of many runs are read: what the list and the chart need, then the rest."""
 LOG = "trainer_log.jsonl"
-STATE = "trainer_state.json"
 ADAPTER = "adapter_config.json"
 CONFIGS = frozenset({ADAPTER, "training_args.yaml", "llamaboard_config.yaml", "README.md"})
 
@@ -91,13 +91,6 @@ class _Whole:
     failed: str = ""
 
 
-@dataclass
-class _Checkpoints:
-    parsed: dict[str, tuple[tuple[float, int], bool]] = field(default_factory=dict)
-    """Path of a trainer_state.json -> time and size when looked at, and whether it parses."""
-    told: tuple[CheckpointDir, ...] | None = None
-
-
 class RunReader:
     """The files of one run. ``attach`` says which there are, ``look`` which changed, ``read`` reads some of them."""
 
@@ -110,7 +103,7 @@ class RunReader:
         self._seen: dict[str, float] = {}
         self._pending: dict[str, None] = {}
         self._out: list[Update] = []
-        self._checkpoints = _Checkpoints()
+        self._checkpoints = CheckpointDirs(source, path)
         self._run_dir = RunDir(path)
         self._errors: dict[str, str] = {}
         self._said: dict[str, str] = {}
@@ -172,14 +165,16 @@ class RunReader:
             tail = self._tails[name] = _Tail(name, entry.path, source, _parser(source), entry)
             self._pending[name] = None
         elif (entry.mtime, entry.size, entry.key) != (tail.entry.mtime, tail.entry.size, tail.entry.key):
-            tail.entry = entry
-            self._pending[name] = None
+            # Of the two the listing may be the older one: it is kept until something in its directory changes.
+            self._look_at(tail)
         return name
 
     def _attach_whole(self, name: str, entry: Entry, parse: Callable[[bytes], object]) -> None:
         whole = self._wholes.get(name)
         if whole is None:
             whole = self._wholes[name] = _Whole(name, entry, parse)
+        elif (entry.mtime, entry.size, entry.key) != (whole.entry.mtime, whole.entry.size, whole.entry.key):
+            entry = self._stat(name, entry.path) or entry
         whole.entry = entry
         if whole.done != (entry.mtime, entry.size, entry.key):
             self._pending[name] = None
@@ -187,18 +182,8 @@ class RunReader:
     def _attach_checkpoints(self) -> set[str]:
         """The newest checkpoint's state and, without one in the root, its adapter."""
         names: set[str] = set()
-        items = []
-        for step, (entry, inside) in sorted(self._run_dir.checkpoints.items()):
-            state = inside.get(STATE)
-            has_state = state is not None and self._state_parses(state)
-            size = sum(e.size for e in inside.values() if e.is_file)
-            # The directory's own time changes with every copy; what is in it keeps the producer's.
-            mtime = max((e.mtime for e in inside.values()), default=entry.mtime)
-            items.append(CheckpointDir(step, entry.name, mtime, has_state, "CHECKPOINT_COMPLETE" in inside, size))
-        told = tuple(items)
-        if told != self._checkpoints.told:
-            self._checkpoints.told = told
-            self._out.append(CheckpointsSeen(told))
+        items, told = self._checkpoints.update(self._run_dir, self._clock() - self.newest < LIVE_S)
+        self._out.extend(told)
         whole = [item for item in items if item.has_state]
         if whole:
             newest = max(whole, key=lambda item: (item.mtime, item.step))
@@ -217,28 +202,6 @@ class RunReader:
                     names.add(name)
                     break
         return names
-
-    def _state_parses(self, entry: Entry) -> bool:
-        """The file is whole: transformers indents it, only its very last brace stands at the start of a line."""
-        name = str(entry.path)
-        known = self._checkpoints.parsed.get(name)
-        if known is not None and known[0] == (entry.mtime, entry.size):
-            return known[1]
-        try:
-            ends = self._source.read(entry.path, max(0, entry.size - 16), 16).rstrip()
-            starts = self._source.read(entry.path, 0, 1)
-        except SourceError:
-            starts = ends = b""
-        parses = starts == b"{" and ends.endswith(b"\n}")
-        if starts == b"{" and ends.endswith(b"}") and not parses and entry.size <= CHUNK:
-            # Written by something else, on one line, or cut behind a brace further in.
-            try:
-                parse_trainer_state(self._source.read(entry.path, 0, CHUNK))
-                parses = True
-            except (FormatError, SourceError):
-                parses = False
-        self._checkpoints.parsed[name] = ((entry.mtime, entry.size), parses)
-        return parses
 
     def _see(self, name: str, mtime: float) -> None:
         if self._seen.get(name) != mtime:
@@ -334,8 +297,9 @@ class RunReader:
     def _read_tail(self, tail: _Tail, end: float, live: bool, now: float) -> None:
         entry = tail.entry
         if not entry.is_file:
+            tail.failed = "not a regular file"
             self._pending.pop(tail.name, None)
-            self._say(tail.name, "not a regular file")
+            self._say(tail.name, tail.failed)
             return
         try:
             known = tail.key is not None

@@ -12,9 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_tui.checkpoints import Checkpoint, list_checkpoints
+from lora_tui.eta import Eta, eta_of
 from lora_tui.files import LOG, FileNote, Files
 from lora_tui.formats.records import ConsoleFacts, LogRow, Predictions, TrainerState
-from lora_tui.formats.updates import CheckpointsSeen, FileDoc, FileGone, FileProblem, FileRows, FileSeen, Update
+from lora_tui.formats.updates import (
+    CheckpointsSeen,
+    FileDoc,
+    FileGone,
+    FileProblem,
+    FileRows,
+    FileSeen,
+    SpaceSeen,
+    Update,
+)
 from lora_tui.jobs import JobRows
 from lora_tui.merge import RANK, Merged, SourceKind
 from lora_tui.series import Series
@@ -22,7 +32,7 @@ from lora_tui.settings_merge import Setting, merge_settings, stage_of
 from lora_tui.status import Progress, StateName, Status, progress_of, status_of
 from lora_tui.timeline import SLACK_S, Timeline, is_training
 
-__all__ = ["Checkpoint", "FileNote", "Progress", "ResultSet", "Run", "Setting", "StateName", "Status"]
+__all__ = ["Checkpoint", "Eta", "FileNote", "Progress", "ResultSet", "Run", "Setting", "StateName", "Status"]
 
 NO_PERPLEXITY = frozenset({"dpo", "orpo", "simpo", "kto", "rm", "ppo", "grpo"})
 """Stages whose eval_loss is no cross-entropy per token, so that its exponential means nothing."""
@@ -61,6 +71,7 @@ class Run:
         self._stage: str | None = None
         self._results: dict[str, ResultSet] | None = None
         self._checkpoints: tuple[Checkpoint, ...] | None = None
+        self._eta: tuple[Eta | None] | None = None
 
     # -- changing ------------------------------------------------------------------------------------------------
 
@@ -78,7 +89,9 @@ class Run:
             elif isinstance(update, FileSeen):
                 self.files.times[update.file] = update.mtime
             elif isinstance(update, CheckpointsSeen):
-                self.files.checkpoints = update.items
+                self.files.add_checkpoints(update)
+            elif isinstance(update, SpaceSeen):
+                self.files.space = update
             elif isinstance(update, FileProblem):
                 self.files.add_problem(update)
             else:
@@ -89,7 +102,7 @@ class Run:
         if settings:
             self.config = merge_settings(self.files.docs.values(), self.files.state)
         self._stage = stage_of(self.config, self._merged.series, self.files.results)
-        self._results = self._checkpoints = None
+        self._results = self._checkpoints = self._eta = None
         self.revision += 1
 
     def _take_rows(self, update: FileRows, rebuild: bool) -> bool:
@@ -380,6 +393,13 @@ class Run:
         if self._checkpoints is None:
             self._checkpoints = list_checkpoints(self)
         return self._checkpoints
+
+    @property
+    def eta(self) -> Eta | None:
+        """The time left from the last row on, if the files carry an answer. It holds for a run that goes on."""
+        if self._eta is None:
+            self._eta = (eta_of(self),)
+        return self._eta[0]
 
     def status(self, now: float) -> Status:
         """What the run is doing at the Unix time ``now``."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from lora_tui.checkpoints import is_complete, reached_end, steps_at_risk, usual_gap
+from lora_tui.eta import TimeLeft
 from lora_tui.formats.records import Failure
 from lora_tui.settings_merge import job_kind
 from lora_tui.timeline import SLACK_S
@@ -207,7 +208,8 @@ def _interval(run: Run, key: str) -> int | None:
 def _evaluates_at(run: Run, step: int) -> bool:
     """Whether an evaluation follows the training row of ``step``, by the distance of earlier ones or the config."""
     steps: list[int] = []
-    for row in reversed(run.timeline.rows):
+    for index in reversed(run.timeline.evals):
+        row = run.timeline.rows[index]
         if row.kind == "eval" and row.step and row.step not in steps:
             steps.insert(0, row.step)
             if len(steps) == 2:
@@ -303,33 +305,36 @@ def _job_phase(run: Run) -> str:
     return job_kind(run.config)
 
 
+def time_left(run: Run, status: Status, now: float) -> TimeLeft | None:
+    """Seconds from ``now`` to the end of training, or of a job that only evaluates or predicts, where it goes on.
+    ``status`` is the run's at that moment."""
+    if status.state not in ("running", "evaluating") or run.eta is None:
+        return None
+    seen = run.last_row_time if run.timeline.rows else run.last_job_time
+    return run.eta.after(now - seen if seen is not None else 0.0)
+
+
 def progress_of(run: Run, now: float) -> Progress:
     """How far ``run`` is at the Unix time ``now``."""
     timeline = run.timeline
+    status = status_of(run, now)
+    left = time_left(run, status, now)
+    remaining, finish_at = (left.mid, now + left.mid) if left is not None else (None, None)
     if not timeline.rows:
         job = _job_progress(run)
         if job is None:
             return Progress(total_steps=run.total_steps, unit="steps")
         done, total = job
-        fraction = min(1.0, done / total) if total else None
-        return Progress(done, total, fraction, elapsed_s=run.job.length_s, unit="batches")
+        return Progress(
+            done, total, min(1.0, done / total) if total else None, elapsed_s=run.job.length_s,
+            remaining_s=remaining, finish_at=finish_at, unit="batches",
+        )  # fmt: skip
     last = timeline.rows[-1]
     total_steps, step = run.total_steps, last.step
     fraction = min(1.0, step / total_steps) if step is not None and total_steps else None
     epoch = run.epoch
     whole = epoch is not None and step and total_steps
     steps_per_s, tokens_per_s = timeline.rate()
-    status = status_of(run, now)
-    remaining = finish_at = None
-    if status.state in ("running", "evaluating") and step is not None and total_steps and step < total_steps:
-        pace, _ = timeline.rate(whole_segment=True)
-        pace = pace or steps_per_s
-        if pace:
-            remaining = (total_steps - step) / pace
-            seen = run.last_row_time
-            if status.state == "running" and seen is not None:
-                remaining = max(0.0, remaining - max(0.0, now - seen))
-            finish_at = now + remaining
     return Progress(
         step=step,
         total_steps=total_steps,

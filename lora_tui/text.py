@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 
 ELLIPSIS = "…"
@@ -94,6 +95,60 @@ def fit(s: str, width: int, ellipsis: str = ELLIPSIS) -> str:
     return s + " " * (width - cell_width(s))
 
 
+_CLOSING = frozenset(",.;:!?)]}%°’”»，。；：！？、）】》」』…·")
+_OPENING = frozenset("([{‘“«（【《「『")
+
+
+def wrap(s: str, width: int, hang: int = 0) -> list[str]:
+    """``s`` in lines of at most ``width`` cells, from the second on indented by ``hang``.
+
+    It breaks at spaces and beside wide characters, in a longer word where it must; closing punctuation does not begin
+    a line and opening brackets do not end one.
+    """
+    width = max(width, hang + 4)
+    out: list[str] = []
+    line, room = "", width
+    for token in _tokens(s):
+        size = cell_width(token)
+        if size > room and line.strip():
+            out.append(line.rstrip())
+            line, room = " " * hang, width - hang
+            token = token.lstrip(" ")
+            size = cell_width(token)
+        while size > room:
+            end = 1
+            while end < len(token) and cell_width(token[: end + 1]) <= room:
+                end += 1
+            out.append(line + token[:end])
+            line, room = " " * hang, width - hang
+            token = token[end:]
+            size = cell_width(token)
+        line += token
+        room -= size
+    out.append(line.rstrip())
+    return out
+
+
+def _tokens(s: str) -> Iterator[str]:
+    """What is not broken while a line has room: words with the space before them, single wide characters."""
+    token = ""
+    for char in s:
+        if token and not _together(token[-1], char):
+            yield token
+            token = ""
+        token += char
+    if token:
+        yield token
+
+
+def _together(last: str, char: str) -> bool:
+    if char in _CLOSING or last in _OPENING or not cell_width(char):
+        return True
+    if char == " ":
+        return last == " "
+    return last == " " or not (cell_width(char) == 2 or cell_width(last) == 2)
+
+
 def clean(s: str, limit: int | None = 1000) -> str:
     """Any text as one harmless line of at most ``limit`` characters (``None``: all of it); idempotent.
 
@@ -173,3 +228,41 @@ def count(n: float) -> str:
         if size < unit * 999.5 or suffix == "T":
             break
     return number(n / unit, 3) + suffix
+
+
+DURATIONS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+"""Seconds in the units in which people type a duration."""
+
+
+def seconds(s: str) -> float | None:
+    """A duration as people type it (``90s``, ``30m``, ``6h``, ``2d``, or seconds alone); ``None`` if it is none."""
+    s = s.strip()
+    unit = DURATIONS.get(s[-1:])
+    try:
+        found = float(s[:-1]) * unit if unit is not None else float(s)
+    except ValueError:
+        return None
+    return found if 0.0 <= found < 1e10 else None
+
+
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&$!@]|(?<=www)\.|:(?=//)", re.IGNORECASE)
+
+
+def markdown(s: str) -> str:
+    """Text of one line as it stands, also in a cell of a table: no character of it is Markdown, HTML or a link."""
+    return _MARKDOWN.sub(r"\\\g<0>", s)
+
+
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+
+
+def json_seen(s: str) -> str:
+    """JSON with escapes for what it may hold as it is, but a terminal obeys or hides, or UTF-8 cannot carry."""
+    return _UNSEEN.sub(lambda match: "".join(f"\\u{unit:04x}" for unit in _utf16(match[0])), s)
+
+
+def _utf16(s: str) -> list[int]:
+    data = s.encode("utf-16-be", "surrogatepass")
+    return [int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2)]

@@ -11,8 +11,10 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lora_tui.formats.records import LogRow
+from lora_tui.writers import Writers
 
 SLACK_S = 2.0
 """Two file times this close say nothing about order: clocks of file systems are coarse, and a new attempt needs
@@ -21,8 +23,17 @@ RECENT = 200
 """Intervals that the median looks back on."""
 WINDOW_ROWS = 20
 """Rows over which the present speed is taken, more if they span less than MIN_SPAN_S."""
+LONGEST_S = 1e10
+"""A longer time than this (300 years) is no time but a broken file."""
 MIN_SPAN_S = 10.0
 """Clocks in the files count whole seconds: a shorter span says nothing about speed."""
+
+
+class Span(NamedTuple):
+    """Seconds between two rows; ``whole``: by a clock that is cut to whole seconds."""
+
+    seconds: float
+    whole: bool
 
 
 @dataclass
@@ -56,8 +67,12 @@ class Timeline:
         self.segments: list[Segment] = []
         self.starts: list[int] = []
         """Index in ``rows`` at which each segment starts; rows dropped by a later segment are accounted for."""
+        self.evals: list[int] = []
+        """Index in ``rows`` of each evaluation, of its last row where it has several (one for each data set)."""
         self.longest_gap = 0.0
         """Longest silence that the present segment survived, seconds."""
+        self.writers: Writers | None = None
+        """Who wrote the rows since the first one that did not go on where the last one was."""
         self._gaps: deque[float] = deque(maxlen=RECENT)
         self._train_gaps: deque[float] = deque(maxlen=RECENT)
         self.eval_s: float | None = None
@@ -78,7 +93,13 @@ class Timeline:
         kept = True
         segment = self.segments[-1] if self.segments else None
         before = self.last
-        if segment is None or (before is not None and self._goes_back(before, segment, row)):
+        back = before is not None and segment is not None and self._goes_back(before, segment, row)
+        if self.writers is not None:
+            self.writers.add(row)
+        elif before is not None and (back or (row.step == before.step and row.kind == "train")):
+            self.writers = Writers(before)
+            self.writers.add(row)
+        if segment is None or back:
             if self.rows and row.step is not None:
                 kept = self._drop_from(row.step)
             segment = Segment(row.step, row.elapsed_s, row.elapsed_s, time, time)
@@ -93,6 +114,10 @@ class Timeline:
             segment.last_elapsed = row.elapsed_s
         if time is not None:
             segment.last_time = time
+        if row.kind in ("eval", "mark"):
+            if self.evals and self.evals[-1] == len(self.rows) - 1 and self.rows[-1].step == row.step:
+                self.evals.pop()
+            self.evals.append(len(self.rows))
         self.rows.append(row)
         self.times.append(time)
         return kept
@@ -111,6 +136,8 @@ class Timeline:
             return True
         del self.rows[keep:], self.times[keep:]
         self.starts = [min(start, keep) for start in self.starts]
+        while self.evals and self.evals[-1] >= keep:
+            self.evals.pop()
         return False
 
     def _note_gap(self, segment: Segment, before: LogRow, row: LogRow, time: float | None) -> None:
@@ -139,13 +166,14 @@ class Timeline:
         known = [s.duration for s in self.segments if s.duration is not None]
         return math.fsum(known) if known else None
 
-    def _span(self, first: int, end: int) -> tuple[float, float] | None:
-        """Seconds between two rows, and the least span that their clocks can carry."""
+    def span(self, first: int, end: int) -> Span | None:
+        """Seconds between two rows (indexes) of one segment: by their times where both are known, else by the
+        producer's clock."""
         a, b = self.times[first], self.times[end]
-        if a is not None and b is not None:
-            return b - a, 1.0
+        if a is not None and b is not None and abs(b - a) < LONGEST_S:
+            return Span(b - a, False)
         c, d = self.rows[first].elapsed_s, self.rows[end].elapsed_s
-        return (d - c, MIN_SPAN_S) if c is not None and d is not None else None
+        return Span(d - c, True) if c is not None and d is not None and abs(d - c) < LONGEST_S else None
 
     def rate(self, whole_segment: bool = False) -> tuple[float | None, float | None]:
         """Steps and tokens per second inside the present segment: over the last rows, or over all of it (pauses for
@@ -155,18 +183,18 @@ class Timeline:
         first, end = self.starts[-1], len(self.rows) - 1
         if not whole_segment:
             index = end - WINDOW_ROWS
-            while index > first and ((span := self._span(index, end)) is None or span[0] < MIN_SPAN_S):
+            while index > first and ((span := self.span(index, end)) is None or span.seconds < MIN_SPAN_S):
                 index -= 1
             first = max(first, index)
-        span = self._span(first, end) if first < end else None
-        if span is None or span[0] < span[1]:
+        span = self.span(first, end) if first < end else None
+        if span is None or span.seconds < (MIN_SPAN_S if span.whole else 1.0):
             return None, None
         a, b = self.rows[first], self.rows[end]
         if a.step is None or b.step is None or b.step <= a.step:
             return None, None
         tokens_a, tokens_b = a.values.get("total_tokens"), b.values.get("total_tokens")
         tokens = tokens_b - tokens_a if tokens_a is not None and tokens_b is not None else 0.0
-        return (b.step - a.step) / span[0], tokens / span[0] if tokens > 0 else None
+        return (b.step - a.step) / span.seconds, tokens / span.seconds if tokens > 0 else None
 
 
 def is_training(row: LogRow) -> bool:

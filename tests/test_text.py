@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 from rich.cells import cell_len
 
-from lora_tui.text import cell_width, clean, clip, count, fit, fixed4, number
+from lora_tui.text import cell_width, clean, clip, count, fit, fixed4, json_seen, markdown, number, seconds
 
 
 @pytest.mark.parametrize(
@@ -186,3 +186,27 @@ def test_count(value, text):
 def test_text_imports_no_terminal_toolkit():
     code = "import sys, lora_tui.text; print(sorted({'rich', 'textual', 'plotext', 'wcwidth'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [("90", 90.0), ("90s", 90.0), (" 1.5h ", 5400.0), ("2d", 172800.0), ("0", 0.0), ("30m", 1800.0), ("1e3s", 1000.0)]
+    + [(text, None) for text in ("", "m", "-1s", "nan", "nand", "inf", "infh", "1e11", "soon", "1h30m")],
+)
+def test_durations_as_people_type_them(typed, found):
+    assert seconds(typed) == found
+
+
+def test_markdown_escapes_what_means_something_there():
+    assert markdown("a_b|c") == "a\\_b\\|c"
+    assert markdown("lora/sft-1 (2) 1.5") == "lora/sft-1 (2) 1.5"
+    assert markdown("http://x www.y a@b") == "http\\://x www\\.y a\\@b"
+
+
+def test_json_is_seen_as_it_is():
+    import json
+
+    odd = "训练\x9b\u202e\ud800\U000e0041\x7f ok"
+    text = json_seen(json.dumps(odd, ensure_ascii=False))
+    assert text == r'"训练\u009b\u202e\ud800\udb40\udc41\u007f ok"'
+    assert json.loads(text) == odd

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lora_tui.errors import CommandError
 from lora_tui.follow import Follower
-from lora_tui.keep import load_kept
-from lora_tui.locale import Words, resolve_language
+from lora_tui.insight import PLAIN, Context, judge
+from lora_tui.locale import Words
 from lora_tui.run import Run
-from lora_tui.text import cell_width, clean, fit
+from lora_tui.settings import Settings, load_settings
+from lora_tui.text import cell_width, clean, fit, json_seen
 from lora_tui.workspace import Workspace
+from lora_tui.writing import write_whole
 
 
-def words_of(lang: str, for_json: bool) -> Words:
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The user's settings, of ``--config`` or of the configuration directory. Raises CommandError."""
+    return load_settings(getattr(args, "config", None), args.lang)
+
+
+def context_of(run: Run, workspace: Workspace, settings: Settings) -> Context:
+    """What this run is judged with: the user's rules, and the runs to compare it with."""
+    return replace(settings.context, siblings=workspace.siblings(run))
+
+
+def words_of(lang: str, for_json: bool, settings: Settings) -> Words:
     """JSON speaks English unless told otherwise; people get the language that they chose."""
-    if for_json:
-        return Words("zh" if lang == "zh" else "en")
-    return Words(resolve_language(lang, load_kept().get("lang"), os.environ))
+    return Words("zh" if lang == "zh" else "en") if for_json else Words(settings.language(lang))
 
 
 def read(paths: Sequence[Path], logs: Sequence[Path] = (), poll: bool = False) -> tuple[Follower, Workspace]:
@@ -48,32 +59,34 @@ def shown(path: Path | str) -> str:
     return clean(str(path))
 
 
-_UNSEEN = re.compile(
-    "[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff]"
-)
-"""JSON may hold these as they are, but a terminal obeys some and hides the others, and half a surrogate is no UTF-8."""
-
-
 def dump(data: object, indent: int | None) -> str:
     """Strict JSON that no terminal obeys."""
     encoding = sys.stdout.encoding or ""
     plain = encoding.lower().replace("-", "") not in ("utf8", "utf_8")
     text = json.dumps(data, ensure_ascii=plain, allow_nan=False, indent=indent)
-    return _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text)
+    return json_seen(text)
 
 
-def plain(run: Run, now: float, words: Words) -> dict[str, object]:
-    """A run's snapshot as plain data."""
+def plain(run: Run, now: float, words: Words, context: Context = PLAIN) -> dict[str, object]:
+    """A run's snapshot as plain data, judged with ``context``."""
     # No plugin of the environment has a say in this schema, and pydantic's search for them takes as long as the run.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from lora_tui.report.snapshot import snapshot
 
-    return snapshot(run, now, words).to_json()
+    return snapshot(run, now, words, judge(run, now, context)).to_json()
 
 
 def complain(text: str) -> None:
     """One line on stderr."""
     print(f"lora-tui: {text}", file=sys.stderr)
+
+
+def save(path: Path, text: str | Iterable[str], words: Words) -> None:
+    """What ``-o FILE`` asks for: the whole file or, with a CommandError, the old one."""
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise CommandError(words.t("cli.error.write", path=shown(path), reason=error.strerror or error)) from error
 
 
 def place(name: str) -> Path:

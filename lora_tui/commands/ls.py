@@ -6,31 +6,92 @@ import argparse
 import math
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lora_tui.commands.common import check_paths, complain, dump, plain, read, shown, table, what, words_of
+from lora_tui.commands.common import (
+    RIGHT,
+    check_paths,
+    complain,
+    context_of,
+    dump,
+    plain,
+    read,
+    settings_of,
+    shown,
+    table,
+    what,
+    words_of,
+)
+from lora_tui.errors import UsageError
 from lora_tui.locale import Words
 from lora_tui.run import Run
-from lora_tui.text import clean, fixed4
+from lora_tui.settings import Settings
+from lora_tui.text import clean, fixed4, markdown
+from lora_tui.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lora_tui.expression import Expression
+
+
+COLUMNS = ("state", "name", "step", "done", "loss", "eval", "stage", "updated")
 
 
 def main(args: argparse.Namespace) -> int:
     """The runs below the paths as a table or a JSON array."""
-    words = words_of(args.lang, args.json)
+    settings = settings_of(args)
+    form: str = args.format or ("json" if args.json else "text")
+    words = words_of(args.lang, form == "json", settings)
+    if args.json and form != "json":
+        raise UsageError(words.t("cli.ls.two_formats", format=form))
+    now = time.time()
+    wanted = _Wanted(args.filter, args.since, now, words)
     follower, workspace = read(args.paths or [Path()], args.log)
     follower.close()
     check_paths(follower, words)
-    now = time.time()
-    runs = sorted(workspace.runs, key=lambda run: _sort_key(run, args.sort, now))
+    found = wanted.of(workspace, settings, now, words)
+    runs = sorted(found, key=lambda run: _sort_key(run, args.sort, now))
     for path, why in follower.errors.items():
         complain(words.t("cli.error.read", path=shown(path), reason=why))
-    if args.json:
-        print(dump([plain(run, now, words) for run in runs], 2))
+    if form == "json":
+        # Not compared with each other: the same as each run's own status says.
+        print(dump([plain(run, now, words, settings.context) for run in runs], 2))
     elif runs:
-        names = ("state", "name", "step", "done", "loss", "eval", "stage", "updated")
-        print(table([[words.t(f"cli.ls.{name}") for name in names], *[_row(run, now, words) for run in runs]]))
+        rows = [[words.t(f"cli.ls.{name}") for name in COLUMNS], *[_row(run, now, words) for run in runs]]
+        print(_markdown(rows) if form == "md" else table(rows))
     else:
-        complain(words.t("cli.ls.none", path=", ".join(shown(path) for path in follower.roots)))
+        paths = ", ".join(shown(path) for path in follower.roots)
+        if workspace.runs:
+            complain(words.n("cli.ls.none_match", len(workspace.runs), path=paths))
+        else:
+            complain(words.t("cli.ls.none", path=paths))
     return 0
+
+
+class _Wanted:
+    """What ``--filter`` and ``--since`` leave of the runs. Raises UsageError for what cannot be understood."""
+
+    def __init__(self, condition: str | None, time: str | None, now: float, words: Words) -> None:
+        self._expression: Expression | None = None
+        self._begin = -math.inf
+        if condition is None and time is None:
+            return
+        from lora_tui.commands import conditions
+
+        if condition is not None:
+            self._expression = conditions.understand("--filter", condition, words)
+        if time is not None:
+            self._begin = conditions.since(time, now, words)
+
+    def of(self, workspace: Workspace, settings: Settings, now: float, words: Words) -> list[Run]:
+        """The runs that are wanted; of an unknown last sign of life, none is once ``--since`` was given."""
+        runs = [run for run in workspace.runs if (run.activity or -math.inf) >= self._begin]
+        expression = self._expression
+        if expression is None:
+            return runs
+        from lora_tui.commands.conditions import check_names
+
+        check_names("--filter", expression, workspace.runs, words)
+        return [run for run in runs if expression.holds(run, now, context_of(run, workspace, settings))]
 
 
 def _sort_key(run: Run, key: str, now: float) -> tuple[float, float, str]:
@@ -65,3 +126,10 @@ def _row(run: Run, now: float, words: Words) -> list[str]:
         what(run) or "-",
         words.age(max(0.0, now - run.activity)) if run.activity is not None else "-",
     ]
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    """A table in GitHub's Markdown."""
+    rule = ["---:" if index in RIGHT else "---" for index in range(len(COLUMNS))]
+    lines = [rows[0], rule, *[[markdown(cell) for cell in row] for row in rows[1:]]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

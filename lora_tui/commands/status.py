@@ -8,31 +8,37 @@ import math
 import signal
 import time
 
-from lora_tui.commands.common import dump, find_run, place, plain, read, what, words_of
+from lora_tui.commands.common import context_of, dump, find_run, place, plain, read, settings_of, what, words_of
 from lora_tui.follow import Follower
-from lora_tui.insight import judge
+from lora_tui.insight import Context, judge
 from lora_tui.locale import Words
+from lora_tui.locale.spans import ends_text, left_text
+from lora_tui.oneline import summary
 from lora_tui.run import Run
+from lora_tui.settings import Settings
+from lora_tui.status import time_left
 from lora_tui.text import clean, fit, fixed4, number
 from lora_tui.workspace import Workspace
 
 
 def main(args: argparse.Namespace) -> int:
     """One run's snapshot, once or after every change."""
-    words = words_of(args.lang, args.json)
+    settings = settings_of(args)
+    words = words_of(args.lang, args.json, settings)
     follower, workspace = read([place(args.run)], args.log, args.poll)
     try:
         run = find_run(args.run, follower, workspace, words)
         if args.follow:
-            return _follow(follower, workspace, run, args.json, words)
-        print(_json(run, words, 2) if args.json else _text(run, time.time(), words))
+            return _follow(follower, workspace, run, args.json, words, settings)
+        context = context_of(run, workspace, settings)
+        print(_json(run, words, 2, context) if args.json else _text(run, time.time(), words, context))
         return 0
     finally:
         follower.close()
 
 
-def _json(run: Run, words: Words, indent: int | None) -> str:
-    return dump(plain(run, time.time(), words), indent)
+def _json(run: Run, words: Words, indent: int | None, context: Context) -> str:
+    return dump(plain(run, time.time(), words, context), indent)
 
 
 LISTEN_S = 0.25
@@ -41,7 +47,9 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
-def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, words: Words) -> int:
+def _follow(
+    follower: Follower, workspace: Workspace, run: Run, as_json: bool, words: Words, settings: Settings
+) -> int:
     gc.enable()
     left: list[int] = []
     # As an exception it could strike inside the watching library, whose locks would then never be released.
@@ -49,10 +57,14 @@ def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, w
     follower.start_watching()
     told = ""
     while not left:
-        line = _change(run, time.time(), words)
+        line = summary(run, time.time(), words)
         if line != told:
             told = line
-            print(_json(run, words, None) if as_json else f"{words.clock(time.time())}  {line}", flush=True)
+            if as_json:
+                line = _json(run, words, None, context_of(run, workspace, settings))
+            else:
+                line = f"{words.clock(time.time())}  {line}"
+            print(line, flush=True)
         # Without news the state may still change, by the clock alone.
         if follower.wait(LISTEN_S):
             workspace.apply(follower.read(0.2))
@@ -62,27 +74,9 @@ def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, w
     return INTERRUPTED
 
 
-def _change(run: Run, now: float, words: Words) -> str:
-    """What makes a new line when it differs."""
-    progress = run.progress(now)
-    parts = [words.state(run.status(now))]
-    if progress.step is not None:
-        parts.append(f"{progress.step}/{progress.total_steps}" if progress.total_steps else str(progress.step))
-    for name, shown in (("loss", fixed4), ("eval_loss", fixed4), ("lr", number)):
-        series = run.series.get(name)
-        if series is not None and series.last is not None:
-            parts.append(f"{words.metric(name)} {shown(series.last)}")
-    predicted = run.results().get("predict")
-    if predicted is not None and not predicted.stale:
-        for name in ("predict_bleu-4", "predict_rouge-l"):
-            if name in predicted.values:
-                parts.append(f"{words.metric(name)} {fixed4(predicted.values[name])}")
-    return "  ".join(parts)
-
-
-def _text(run: Run, now: float, words: Words) -> str:
+def _text(run: Run, now: float, words: Words, context: Context) -> str:
     """The short text of one run."""
-    judgement = judge(run, now)
+    judgement = judge(run, now, context)
     lines = [f"{clean(run.name)}  {what(run)}".rstrip(), *_head(run, now, words), ""]
     rated = judgement.ratings
     for name in ("loss", "eval_loss", "perplexity", "lr", "grad_norm", "reward", "accuracy"):
@@ -126,10 +120,9 @@ def _head(run: Run, now: float, words: Words) -> list[str]:
     second = []
     if progress.elapsed_s is not None:
         second.append(words.t("head.elapsed", time=words.duration(progress.elapsed_s)))
-    if progress.remaining_s is not None:
-        second.append(words.t("head.left", time=words.duration(progress.remaining_s)))
-    if progress.finish_at is not None:
-        second.append(words.t("head.ends", time=words.clock(progress.finish_at, now)))
+    if (left := time_left(run, status, now)) is not None:
+        second.append(words.t("head.left", time=left_text(words, left.low, left.high)))
+        second.append(words.t("head.ends", time=ends_text(words, now + left.low, now + left.high, now)))
     if progress.steps_at_risk:
         second.append(words.n("head.at_risk", progress.steps_at_risk))
     if run.activity is not None:

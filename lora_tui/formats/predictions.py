@@ -10,18 +10,89 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Literal
 
+from lora_tui.formats.generated import echoes, ending, repeats
 from lora_tui.formats.lines import LineSplitter, Problems, as_text, load_json
-from lora_tui.formats.records import LogRow, Predictions, Problem
+from lora_tui.formats.records import BadPrediction, LogRow, Predictions, Problem
 
 SAMPLE_CHARACTERS = 500
 """Characters kept of each text of the sample."""
+WORST_CHARACTERS = 200
+"""The same of a prediction that looks wrong."""
+WORST_OF_A_KIND = 2
 
 _TEXT_KEYS = ("prompt", "predict", "label")
 _REWARD_KEYS = ("chosen", "rejected")
+Reason = Literal["empty", "repeats", "echo"]
+
+
+class _Counts:
+    """What was counted over the records so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.kind: Literal["text", "reward"] = "text"
+        self.sample: dict[str, str] | None = None
+        self.bad: dict[Reason, int] = {"empty": 0, "repeats": 0, "echo": 0}
+        self.characters = 0
+        self.label_characters = 0
+        self.lengths: dict[int, int] = {}
+        self.open_ends: dict[int, int] = {}
+        self.open_labels: dict[int, int] = {}
+        self.worst: list[BadPrediction] = []
+
+    def add(self, record: dict[str, object], line: int) -> None:
+        """Take in one record."""
+        if self.sample is None:
+            self.sample, self.kind = _sample_of(record), _kind_of(record)
+        self.count += 1
+        if "predict" not in record:
+            return
+        predict, label, prompt = (_text(record.get(key)) for key in ("predict", "label", "prompt"))
+        self.characters += len(predict)
+        self.label_characters += len(label)
+        if label.strip() and (end := ending(label)).is_open:
+            self.open_labels[end.bucket] = self.open_labels.get(end.bucket, 0) + 1
+        if not predict.strip():
+            self._bad("empty", line, prompt, predict, label)
+            return
+        end = ending(predict)
+        self.lengths[end.bucket] = self.lengths.get(end.bucket, 0) + 1
+        if end.is_open:
+            self.open_ends[end.bucket] = self.open_ends.get(end.bucket, 0) + 1
+        if repeats(predict) and not repeats(label):
+            self._bad("repeats", line, prompt, predict, label)
+        elif echoes(predict, prompt, label):
+            self._bad("echo", line, prompt, predict, label)
+
+    def _bad(self, reason: Reason, line: int, prompt: str, predict: str, label: str) -> None:
+        self.bad[reason] += 1
+        if self.bad[reason] <= WORST_OF_A_KIND:
+            size = WORST_CHARACTERS
+            texts = (as_text(prompt[-size:]), as_text(predict[:size]), as_text(label[:size]))
+            self.worst.append(BadPrediction(line, reason, *texts))
+
+    def copy(self) -> _Counts:
+        """The same, to go on with on its own."""
+        other = _Counts()
+        for name, value in vars(self).items():
+            setattr(other, name, value.copy() if isinstance(value, (dict, list)) else value)
+        return other
+
+    def freeze(self) -> Predictions:
+        """As the record that others read."""
+        return Predictions(
+            count=self.count, empty=self.bad["empty"], kind=self.kind,
+            sample=MappingProxyType(dict(self.sample)) if self.sample is not None else None,
+            repeats=self.bad["repeats"], echoes=self.bad["echo"], characters=self.characters,
+            label_characters=self.label_characters, lengths=MappingProxyType(dict(self.lengths)),
+            open_ends=MappingProxyType(dict(self.open_ends)), open_labels=MappingProxyType(dict(self.open_labels)),
+            worst=tuple(self.worst),
+        )  # fmt: skip
 
 
 class PredictionsParser:
-    """Incremental parser of ``generated_predictions.jsonl`` (a ``StreamParser``): counts, keeps one sample.
+    """Incremental parser of ``generated_predictions.jsonl`` (a ``StreamParser``): counts, keeps one sample and the
+    first few predictions that look wrong. Its memory does not grow with the file.
 
     Problems: "not JSON", "not an object", "not a prediction", and a line of more than 4 MiB; such a line is skipped.
     """
@@ -29,10 +100,7 @@ class PredictionsParser:
     def __init__(self) -> None:
         self._problems = Problems()
         self._lines = LineSplitter(self._problems)
-        self._count = 0
-        self._empty = 0
-        self._kind: Literal["text", "reward"] = "text"
-        self._sample: dict[str, str] | None = None
+        self._counts = _Counts()
         self._snapshot: Predictions | None = None
 
     def feed(self, data: bytes) -> list[LogRow]:
@@ -46,10 +114,7 @@ class PredictionsParser:
             if isinstance(record, str):
                 self._problems.add(number, record)
                 continue
-            if self._sample is None:
-                self._sample, self._kind = _sample_of(record), _kind_of(record)
-            self._count += 1
-            self._empty += _is_empty(record)
+            self._counts.add(record, number)
         return []
 
     def take_problems(self) -> list[Problem]:
@@ -62,20 +127,15 @@ class PredictionsParser:
         A last line without a newline counts if it is a whole record.
         """
         if self._snapshot is None:
-            self._snapshot = self._make_snapshot()
+            last = self._lines.pending.strip()
+            # Most lines in the middle of their writing do not end so: no need to parse them each time.
+            record = _record(last) if last.endswith(b"}") else "unfinished"
+            counts = self._counts
+            if not isinstance(record, str):
+                counts = counts.copy()
+                counts.add(record, self._lines.next_line)
+            self._snapshot = counts.freeze()
         return self._snapshot
-
-    def _make_snapshot(self) -> Predictions:
-        count, empty, kind, sample = self._count, self._empty, self._kind, self._sample
-        last = self._lines.pending.strip()
-        # Most lines in the middle of their writing do not end so: no need to parse them each time.
-        record = _record(last) if last.endswith(b"}") else "unfinished"
-        if not isinstance(record, str):
-            if sample is None:
-                sample, kind = _sample_of(record), _kind_of(record)
-            count += 1
-            empty += _is_empty(record)
-        return Predictions(count, empty, kind, MappingProxyType(sample) if sample is not None else None)
 
 
 def _record(line: bytes) -> dict[str, object] | str:
@@ -98,10 +158,6 @@ def _kind_of(record: dict[str, object]) -> Literal["text", "reward"]:
 def _sample_of(record: dict[str, object]) -> dict[str, str]:
     keys = _TEXT_KEYS if "predict" in record else _REWARD_KEYS
     return {key: as_text(_text(record[key])[:SAMPLE_CHARACTERS]) for key in keys if record.get(key) is not None}
-
-
-def _is_empty(record: dict[str, object]) -> bool:
-    return "predict" in record and not _text(record["predict"]).strip()
 
 
 def _text(value: object) -> str:

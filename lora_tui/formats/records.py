@@ -19,6 +19,9 @@ ConfigValue = Scalar | tuple[Scalar, ...]
 NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
+NO_COUNTS: Mapping[int, int] = MappingProxyType({})
+
+
 class LogRow(NamedTuple):
     """One logging event of a trainer.
 
@@ -110,9 +113,24 @@ class ConfigDoc:
     """llamafactory, trl or transformers, where the file says so (tags of a model card)."""
 
 
+class BadPrediction(NamedTuple):
+    """A prediction that looks wrong, shortened for showing."""
+
+    line: int
+    """Line of the file, counted from 1."""
+    reason: Literal["empty", "repeats", "echo"]
+    """Blank; repeats itself; is the question again."""
+    prompt: str
+    """The last 200 characters of the prompt."""
+    predict: str
+    """The first 200 characters."""
+    label: str
+    """The first 200 characters."""
+
+
 @dataclass(frozen=True)
 class Predictions:
-    """``generated_predictions.jsonl``: what is known without keeping the texts."""
+    """``generated_predictions.jsonl``: counts over all of its lines, without keeping the texts."""
 
     count: int = 0
     empty: int = 0
@@ -120,6 +138,21 @@ class Predictions:
     kind: Literal["text", "reward"] = "text"
     sample: Mapping[str, str] | None = None
     """The first record (prompt, predict, label), each cut to 500 characters."""
+    repeats: int = 0
+    """Predictions that say the same eight words (or characters, in Chinese) five times, where the label does not."""
+    echoes: int = 0
+    """Predictions that are the end of the prompt again, and not the label."""
+    characters: int = 0
+    """Characters of all predictions together."""
+    label_characters: int = 0
+    lengths: Mapping[int, int] = field(default_factory=lambda: NO_COUNTS)
+    """Estimated tokens, rounded to 5 %, -> how many predictions are so long."""
+    open_ends: Mapping[int, int] = field(default_factory=lambda: NO_COUNTS)
+    """The same of those that end in the middle of a sentence."""
+    open_labels: Mapping[int, int] = field(default_factory=lambda: NO_COUNTS)
+    """The same of the labels that do."""
+    worst: tuple[BadPrediction, ...] = ()
+    """The first two of each kind."""
 
 
 PhaseCode = Literal[

@@ -69,7 +69,9 @@ class CheckpointDir(NamedTuple):
     has_marker: bool = False
     """Holds the v1 trainer's CHECKPOINT_COMPLETE."""
     size: int = 0
-    """Bytes of the files directly inside it."""
+    """Bytes of everything inside it."""
+    model_size: int = 0
+    """Bytes of the weights alone, as the trainer writes them into the root once more at the end."""
 
 
 class CheckpointsSeen(NamedTuple):
@@ -78,7 +80,14 @@ class CheckpointsSeen(NamedTuple):
     items: tuple[CheckpointDir, ...]
 
 
-Update = FileRows | FileDoc | FileSeen | FileGone | FileProblem | CheckpointsSeen
+class SpaceSeen(NamedTuple):
+    """Room on the file system of the run's directory, bytes; said anew when it has changed noticeably."""
+
+    free: int
+    total: int
+
+
+Update = FileRows | FileDoc | FileSeen | FileGone | FileProblem | CheckpointsSeen | SpaceSeen
 
 
 class RunUpdates(NamedTuple):

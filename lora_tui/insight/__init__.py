@@ -36,4 +36,5 @@ def judge(run: Run, now: float, context: Context = PLAIN) -> Judgement:
     """Everything that is thought of a run at a moment (Unix time). Costs a window of rows, not the run."""
     findings = find(run, now, context)
     codes = {finding.code for finding in findings if not finding.over}
-    return Judgement(rate(run, now, codes, context), findings, forecast(run, now), choose(run, now))
+    shown = tuple(finding for finding in findings if finding.code not in context.off)
+    return Judgement(rate(run, now, codes, context), shown, forecast(run, now), choose(run, now, findings))

@@ -16,8 +16,16 @@ class Context:
     rules: Sequence[Rule] = RULES
     """The rules with the user's own bounds in them."""
     lr_ranges: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=lambda: LR_RANGES)
+    own_lr: frozenset[str] = frozenset()
+    """Those of the ranges (``language.adapter``) that the user has set."""
+    off: frozenset[str] = frozenset()
+    """Codes of findings that the user does not want to see; they are still made, for what rests on them."""
     siblings: Sequence[Run] = ()
     """Other runs of the same model, data and stage, newest first."""
+
+    def rule(self, code: str) -> Rule | None:
+        """The rule of that code."""
+        return next((rule for rule in self.rules if rule.code == code), None)
 
 
 PLAIN = Context()

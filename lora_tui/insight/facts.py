@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 
-from lora_tui.run import ResultSet, Run, Status
+from lora_tui.insight.stats import WINDOW_CAP as WINDOW_CAP
+from lora_tui.insight.stats import lower_quartile as lower_quartile
+from lora_tui.insight.stats import median as median
+from lora_tui.insight.stats import noise as noise
+from lora_tui.insight.stats import rounded as rounded
+from lora_tui.insight.stats import window as window
+from lora_tui.run import ResultSet, Run, Setting, Status
 from lora_tui.series import Series
 
 FEW_SAMPLES = 50
 """Under this many samples a result is shown but not trusted (BLEU +- 3.5)."""
-WINDOW_CAP = 50
-"""A window of n / 20 rows  needs no more than this to be steady, and it bounds the cost."""
 _NOT_SFT = (
     "accuracy",
     "eval_accuracy",
@@ -26,30 +29,6 @@ _NOT_SFT = (
     "odds_ratio",
 )
 """Beginnings of metric names that no sft or pt job logs."""
-
-
-def median(values: Sequence[float]) -> float:
-    """Median of at least one value."""
-    ordered = sorted(values)
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-
-
-def lower_quartile(values: Sequence[float]) -> float:
-    """First quartile (nearest rank) of at least one value."""
-    return sorted(values)[(len(values) - 1) // 4]
-
-
-def noise(values: Sequence[float]) -> float:
-    """Noise of one value: from differences, so that a trend does not count."""
-    if len(values) < 3:
-        return 0.0
-    return 1.4826 * median([abs(b - a) for a, b in pairwise(values)]) / math.sqrt(2)
-
-
-def window(count: int) -> int:
-    """Rows of a window over ``count`` rows: max(5, n / 20), at most half of them and at most 50."""
-    return max(1, min(max(5, count // 20), count // 2, WINDOW_CAP))
 
 
 def head(series: Series, count: int) -> list[float]:
@@ -94,8 +73,13 @@ def stage(run: Run) -> tuple[str | None, bool]:
 
 def number(run: Run, *names: str) -> float | None:
     """The first of these options that is set to a finite number."""
+    return number_in(run.config, *names)
+
+
+def number_in(settings: Mapping[str, Setting], *names: str) -> float | None:
+    """The same among any settings."""
     for name in names:
-        setting = run.config.get(name)
+        setting = settings.get(name)
         value = None if setting is None else setting.value
         if isinstance(value, str):
             try:
@@ -115,11 +99,6 @@ def names(run: Run, option: str) -> frozenset[str]:
     value = setting.value
     parts = value if isinstance(value, tuple) else str(value).split(",")
     return frozenset(str(part).strip() for part in parts if str(part).strip())
-
-
-def rounded(value: float, digits: int = 4) -> float:
-    """To significant digits: evidence is read by people."""
-    return float(f"{value:.{digits}g}") if math.isfinite(value) else value
 
 
 def result_sets(run: Run) -> Iterator[tuple[str, ResultSet, Run]]:

@@ -37,8 +37,8 @@ class Finder:
         self.out.append(Finding(code, severity, at, end_step, known, variant, over))
 
     def has(self, *codes: str) -> bool:
-        """One of these has been found already."""
-        return any(finding.code in codes for finding in self.out)
+        """One of these has been found already and is not over."""
+        return any(finding.code in codes and not finding.over for finding in self.out)
 
     def resume(self) -> dict[str, Param | None]:
         """Where this attempt can go on, and what that costs."""

@@ -57,17 +57,38 @@ def _build() -> Mapping[str, Metric]:
         Metric("num_input_tokens_seen", "tokens", topic="total_tokens"),
         Metric("throughput", "tokens/s", "higher", "speed"),
         Metric("steps_per_s", "steps/s", "higher", "speed"),
+        Metric("samples_per_s", "samples/s", "higher", "speed"),
+        Metric("train_tokens_per_second", "tokens/s", "higher", "speed", "results"),
+        Metric("effective_tokens_per_sec", "tokens/s", "higher", "speed", "results"),
+        Metric("vram_allocated", "GiB", group="speed", place="results"),
+        Metric("vram_reserved", "GiB", group="speed", place="results"),
+        Metric("total_flos", group="speed", place="results"),
         Metric("trainable_percent", "%", group="setting"),
         Metric("mean_token_accuracy", direction="higher"),
+        Metric("eval_mean_token_accuracy", direction="higher", group="evaluation", topic="mean_token_accuracy"),
         Metric("entropy"),
+        Metric("eval_entropy", group="evaluation", topic="entropy"),
         Metric("eval_loss", direction="lower", group="evaluation"),
+        Metric("predict_loss", direction="lower", group="evaluation", place="results", topic="eval_loss"),
         Metric("perplexity", direction="lower", group="evaluation"),
+        Metric("eval_perplexity", direction="lower", group="evaluation", place="results", topic="perplexity"),
         Metric("gap", "%", "lower", "evaluation"),
         Metric("accuracy", direction="higher", group="preference"),
         Metric("eval_accuracy", direction="higher", group="preference"),
+        Metric("predict_accuracy", direction="higher", group="preference", place="results", topic="eval_accuracy"),
         Metric("kl", group="preference"),
+        Metric("objective/kl", group="reward", topic="kl"),
         Metric("reward", direction="higher", group="reward"),
+        Metric("reward_std", group="reward"),
+        Metric("frac_reward_zero_std", direction="lower", group="reward"),
     ]
+    for split in ("", "eval_"):
+        for name in ("sft_loss", "odds_ratio_loss"):
+            metrics.append(Metric(f"{split}{name}", group="preference", place="results", topic=name))
+        for kind in ("logps", "logits"):
+            for side in ("chosen", "rejected"):
+                topic = f"{kind}/{side}"
+                metrics.append(Metric(split + topic, group="preference", place="results", topic=topic))
     for name, direction in (("accuracies", "higher"), ("margins", "higher"), ("chosen", "none"), ("rejected", "none")):
         way: Direction = "higher" if direction == "higher" else "none"
         metrics.append(Metric(f"rewards/{name}", direction=way, group="preference"))

@@ -30,6 +30,8 @@ class Rating:
     """Numbers for the wording."""
     reservations: tuple[str, ...] = ()
     """Codes of findings that undermine the number; they never change the level."""
+    own: bool = False
+    """The user's own config.toml has set numbers of the rule."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class CheckpointChoice:
     take_path: str | None = None
     """The complete checkpoint to take now: the best of those on disk, else the newest."""
     take_value: float | None = None
+    take_estimated: bool = False
+    """``take_value`` is that of the nearest evaluation: there was none at its own step."""
     last_step: int | None = None
     last_path: str | None = None
     """The newest complete checkpoint."""
@@ -99,8 +103,16 @@ class CheckpointChoice:
     """How much worse the newest one is than the one to take, as a share of its value (0.02 = 2 %)."""
     deleted_by: int | None = None
     """Step of the save that will delete the one to take; ``None``: none will, or it is not known."""
+    limit: int | None = None
+    """How many checkpoints the trainer keeps (``save_total_limit``)."""
+    limit_seen: bool = False
+    """The limit is no option that was found: saves that are gone show it."""
+    copy: str | None = None
+    """A shell command that keeps the one to take, where it will be deleted."""
     next_save: int | None = None
     """Step of the next save, where known."""
+    saves_left: int | None = None
+    """Saves that are still to come, where known."""
     steps_at_risk: int | None = None
     seconds_at_risk: float | None = None
     """What would be lost if the run died now; ``None`` once it has ended well."""
@@ -108,6 +120,8 @@ class CheckpointChoice:
     """Free space where the run lies, when last looked at."""
     needed_bytes: int | None = None
     """What the next save takes, by the newest complete checkpoint."""
+    model_bytes: int | None = None
+    """What the final model takes in the root beside it."""
 
 
 @dataclass(frozen=True)

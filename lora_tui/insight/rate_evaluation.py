@@ -1,16 +1,20 @@
-"""Ratings of what is logged beside training: eval loss, gap, preference metrics, reward."""
+"""Ratings of the evaluations: eval loss and perplexity, the gap to training, the speed."""
 
 from __future__ import annotations
 
 import math
 
 from lora_tui.insight import facts
+from lora_tui.insight.bands import LANGUAGE_STAGES, Rule
 from lora_tui.insight.model import Confidence, Level, Param
-from lora_tui.insight.rater import Rater
+from lora_tui.insight.rater import Rater, batch_size, eval_samples
+from lora_tui.series import Series
+
+SHORT_S = 5.0
+"""An evaluation shorter than this is mostly its own beginning: its speed says little."""
 
 
 def _evaluation(rater: Rater) -> None:
-    rule = rater.rule("eval_loss")
     current = facts.last_eval(rater.run, rater.status)
     if current is None:
         return
@@ -18,23 +22,84 @@ def _evaluation(rater: Rater) -> None:
     series = rater.run.series.get("eval_loss")
     evals = max(series.finite if series is not None else 0, 1)
     few: Confidence | None = "few" if rater.status.live and evals < 3 else None
-    reservations = facts.reservations(results, "eval", rater.run) if results is not None else ()
-    if rule is not None and rule.bands is not None:
-        params: dict[str, Param] = {"evals": evals}
-        if series is not None and series.finite >= 2:
-            first = facts.head(series, 1)[0]
-            params["change"] = (value - first) / first * 100 if first > 0 else 0.0
-        try:
-            perplexity = math.exp(value)
-        except OverflowError:
-            perplexity = math.inf
-        level = rule.bands.level(perplexity)
-        for name, number in (("eval_loss", value), ("perplexity", perplexity)):
-            word = rule.words[level]
-            if name == "eval_loss" and series is not None and rater.status.live and series.finite >= 2:
-                word = _direction(series.min, value, series.tail(2)[0])
-            rater.add(rule, name, number, level, word, params, confidence=few, reservations=reservations)
-    _gap(rater, few, reservations)
+    about = _reservations(rater) if results is None else facts.reservations(results, "eval", rater.run)
+    about += rater.known("evaluated_on_training_data")
+    params: dict[str, Param] = {"evals": evals, "need": 2}
+    if series is not None and series.finite >= 2:
+        first = facts.head(series, 1)[0]
+        params.update(first=first, lowest=series.min, change=(value - first) / abs(first) * 100 if first else 0.0)
+    rule = rater.rule("eval_loss")
+    banded = rule is not None and rule.bands is not None
+    if banded and (not rater.status.live or series is None or series.finite < 2):
+        _by_size(rater, value, params, few, about)
+    elif series is not None and series.finite:
+        _by_course(rater, series, value, params, about)
+    if not banded and "perplexity" in rater.run.series:
+        unknown = rater.rule("perplexity", "stage_unknown")
+        if unknown is not None:
+            rater.add(unknown, "perplexity", _exp(value), None, unknown.words["none"])
+    _gap(rater, few, about)
+
+
+def _exp(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
+
+
+def _by_size(
+    rater: Rater, value: float, params: dict[str, Param], few: Confidence | None, about: tuple[str, ...]
+) -> None:
+    """A final evaluation, or a first one: by the bands of the perplexity, for the loss by their logarithms."""
+    for name, number in (("eval_loss", value), ("perplexity", _exp(value))):
+        rule = rater.rule(name)
+        if rule is not None and rule.bands is not None:
+            level = rule.bands.level(_exp(value))
+            rater.add(rule, name, number, level, rule.words[level], params, confidence=few, reservations=about)
+
+
+def _by_course(rater: Rater, series: Series, value: float, params: dict[str, Param], about: tuple[str, ...]) -> None:
+    """Against the first evaluation and the best one: while the run goes on, and where no band holds."""
+    rule = rater.rule("eval_loss", "eval_trend")
+    if rule is None:
+        return
+    if series.finite < 2:
+        rater.add(rule, "eval_loss", value, None, rule.words["early"], params, confidence="few", reservations=about)
+        return
+    few: Confidence | None = "few" if series.finite < rule.limits["evals"] else None
+    level, word = _course(rule, series, value)
+    if word == "falling" and not rater.status.live:
+        # What has ended falls no more.
+        word = "near"
+    names = ("eval_loss", "perplexity") if rater.stage in LANGUAGE_STAGES else ("eval_loss",)
+    for name in names:
+        number = value if name == "eval_loss" else _exp(value)
+        rater.add(rule, name, number, level, rule.words[word], params, confidence=few, reservations=about)
+
+
+def _course(rule: Rule, series: Series, value: float) -> tuple[Level, str]:
+    """Good: near the best and below the first. Fair: off the best, or no better than the first. Poor: above it."""
+    recent = series.tail(100)
+    first, best = facts.head(series, 1)[0], series.min
+    noise = 0.0
+    if len(recent) >= 5:
+        second = [abs(a - 2 * b + c) for a, b, c in zip(recent, recent[1:], recent[2:], strict=False)]
+        noise = 1.4826 * facts.median(second) / math.sqrt(6)
+    slack = max(rule.limits["slack"] * abs(best), 3 * noise)
+    if value > first + max(rule.limits["slack"] * abs(first), 3 * noise):
+        return "poor", "above"
+    if value > best + slack:
+        return "fair", "rising"
+    if value < first - max(rule.limits["fall"] * abs(first), 1.5 * noise):
+        return "good", "falling" if value <= best and value < recent[-2] else "near"
+    return "fair", "level"
+
+
+def _reservations(rater: Rater) -> tuple[str, ...]:
+    """What undermines an evaluation that the rows tell of."""
+    count = eval_samples(rater.run)
+    return ("few_eval_samples",) if count is not None and count < facts.FEW_SAMPLES else ()
 
 
 def _gap(rater: Rater, few: Confidence | None, reservations: tuple[str, ...]) -> None:
@@ -61,118 +126,43 @@ def _gap(rater: Rater, few: Confidence | None, reservations: tuple[str, ...]) ->
     rater.add(rule, "gap", gap, level, rule.words[level], params, confidence=few, reservations=reservations)
 
 
-def _preference(rater: Rater) -> None:
-    for name in ("accuracy", "rewards/accuracies", "eval_rewards/accuracies"):
-        series, rule = rater.run.series.get(name), rater.rule(name.removeprefix("eval_"))
-        if series is None or rule is None or rule.bands is None or not series.finite:
-            continue
-        if name.startswith("eval_"):
-            value = series.tail(1)[0]
-            pairs = _eval_samples(rater)
-        else:
-            value, pairs = _recent_pairs(rater, name, rule.limits["pairs"])
-        few: Confidence | None = "few" if pairs is None or pairs < rule.limits["pairs"] else None
-        params: dict[str, Param] = {} if pairs is None else {"pairs": pairs}
-        level = rule.bands.level(value)
-        if level in ("fair", "poor") and not rater.far(rule.limits["late"]):
-            # Every run begins at chance.
-            rater.add(rule, name, value, None, "early", params, confidence=few)
-            continue
-        rater.add(rule, name, value, level, rule.words[level], params, confidence=few)
-    for name in ("rewards/margins", "eval_rewards/margins"):
-        _margins(rater, name)
-    series, rule = rater.run.series.get("eval_accuracy"), rater.rule("eval_accuracy")
-    if series is not None and rule is not None and rule.bands is not None and series.finite:
-        value = series.tail(1)[0]
-        level = rule.bands.level(value)
-        pairs = _eval_samples(rater)
-        trust: Confidence | None = "few" if pairs is None or pairs < facts.FEW_SAMPLES else None
-        rater.add(rule, "eval_accuracy", value, level, rule.words[level], {"pairs": pairs or 0}, confidence=trust)
-
-
-def _eval_samples(rater: Rater) -> int | None:
-    """Size of the evaluation set: said by the console, or runtime x samples/s of the last evaluation."""
-    known = facts.number(rater.run, "eval_examples")
-    if known is not None:
-        return int(known)
-    results = rater.run.results().get("eval")
-    if results is not None:
-        return facts.samples(results, "eval", rater.run)
-    runtime, rate = rater.run.series.get("eval_runtime"), rater.run.series.get("eval_samples_per_second")
-    if runtime is None or rate is None or not runtime.finite or not rate.finite:
-        return None
-    return max(1, round(runtime.tail(1)[0] * rate.tail(1)[0]))
-
-
-def _recent_pairs(rater: Rater, name: str, wanted: float) -> tuple[float, int | None]:
-    """Mean of a training accuracy over the last rows that hold ``wanted`` pairs, and how many they hold."""
-    series = rater.run.series[name]
-    batch = facts.number(rater.run, "total_train_batch_size")
-    if batch is None:
-        device = facts.number(rater.run, "per_device_train_batch_size")
-        steps = facts.number(rater.run, "gradient_accumulation_steps")
-        batch = device * steps if device is not None and steps is not None else None
-    apart = series.steps[-1] - series.steps[-2] if len(series) > 1 else 1.0
-    each = (batch or 1.0) * max(apart, 1.0)
-    recent = series.tail(min(max(5, math.ceil(wanted / each)), 200))
-    return sum(recent) / len(recent), int(len(recent) * each)
-
-
-def _margins(rater: Rater, name: str) -> None:
-    series, rule = rater.run.series.get(name), rater.rule("rewards/margins")
-    if series is None or rule is None or not series.finite:
+def rate_eval_speed(rater: Rater, rate: float, runtime: float | None) -> None:
+    """Samples a second of an evaluation without generation, against those of the training."""
+    rule = rater.rule("samples_per_second", "eval_speed")
+    if rule is None or rate <= 0:
         return
-    limits, words = rule.limits, rule.words
-    count = series.finite
-    least = 2 if name.startswith("eval_") else int(limits["min_rows"])
-    size = facts.window(count)
-    now = facts.median(series.tail(size))
-    params: dict[str, Param] = {"margin": now}
-    few: Confidence | None = "few" if count < least else None
-    beta = facts.number(rater.run, "pref_beta", "beta")
-    level: Level = "good"
-    word = "good"
-    if now < 0:
-        level, word = "poor", "poor"
-    elif beta is not None and now < limits["beta_share"] * beta and rater.far(limits["late"]):
-        level, word = "fair", "fair"
-    elif count >= least:
-        middle = facts.median(series.tail(3 * size)[:size])
-        if now < middle * (1 - limits["fall"]) and count >= 3 * size:
-            level, word = "fair", "shrinking"
-        elif now <= middle * 1.02:
-            word = "level"
-    rater.add(rule, name, series.tail(1)[0], level, words[word], params, confidence=few)
-
-
-def _reward(rater: Rater) -> None:
-    series, rule = rater.run.series.get("reward"), rater.rule("reward")
-    if series is None or rule is None or series.finite < rule.limits["min_rows"]:
+    training = _training_speed(rater)
+    if training is None:
+        rater.add(rule, "eval_samples_per_second", rate, None, rule.words["none"])
         return
-    values = series.tail(int(rule.limits["window"]))
-    slope, error = _slope(values)
-    level: Level = "good" if slope > 2 * error else "poor" if slope < -2 * error else "fair"
-    rater.add(rule, "reward", values[-1], level, rule.words[level], {"change": slope * len(values)})
+    share = rate / training
+    word = "good" if share >= rule.limits["good"] else "between" if share >= rule.limits["fair"] else "fair"
+    few: Confidence | None = "few" if runtime is None or runtime < SHORT_S else None
+    rater.add(
+        rule, "eval_samples_per_second", rate, "fair" if word == "fair" else "good", rule.words[word],
+        {"share": share * 100, "training": training}, confidence=few,
+    )  # fmt: skip
 
 
-def _direction(best: float, value: float, previous: float) -> str:
-    """Words for an eval loss while the run goes on."""
-    if value <= best and value < previous:
-        return "still_falling"
-    return "rising" if value > best * 1.02 else "level"
+def _training_speed(rater: Rater) -> float | None:
+    """Samples a second of the training: from the speed of its steps, else its own summary if it is of one piece."""
+    steps, batch = rater.progress.steps_per_s, batch_size(rater.run)
+    if steps is not None and batch is not None and steps > 0:
+        return steps * batch
+    results = rater.run.results().get("train")
+    rate = results.values.get("train_samples_per_second") if results is not None and not results.stale else None
+    return rate if rate is not None and 0 < rate < math.inf and rater.run.segments == 1 else None
 
 
-def _slope(values: list[float]) -> tuple[float, float]:
-    """Least-squares slope per row and its standard error."""
-    count = len(values)
-    middle, mean = (count - 1) / 2, sum(values) / count
-    spread = sum((x - middle) ** 2 for x in range(count))
-    slope = sum((x - middle) * (y - mean) for x, y in enumerate(values)) / spread
-    rest = sum((y - mean - slope * (x - middle)) ** 2 for x, y in enumerate(values))
-    return slope, math.sqrt(rest / max(1, count - 2) / spread)
+def _speed(rater: Rater) -> None:
+    rate, runtime = rater.run.series.get("eval_samples_per_second"), rater.run.series.get("eval_runtime")
+    generated = any(name.endswith("bleu-4") for name in rater.run.series)
+    if rate is not None and rate.finite and not generated:
+        length = runtime.tail(1)[0] if runtime is not None and runtime.finite else None
+        rate_eval_speed(rater, rate.tail(1)[0], length)
 
 
 def rate_evaluation(rater: Rater) -> None:
-    """Ratings of eval loss, perplexity and gap, of the preference metrics and of the reward."""
-    for part in (_evaluation, _preference, _reward):
+    """Ratings of eval loss, perplexity, gap and speed."""
+    for part in (_evaluation, _speed):
         part(rater)

@@ -6,7 +6,9 @@ import math
 
 from lora_tui.insight import facts
 from lora_tui.insight.bands import find_rule
+from lora_tui.insight.datasets import evaluated_on, overlap, trained_on
 from lora_tui.insight.model import Confidence, Param
+from lora_tui.insight.rate_evaluation import rate_eval_speed
 from lora_tui.insight.rater import Rater
 from lora_tui.run import ResultSet, Run
 
@@ -14,6 +16,9 @@ SOME_SAMPLES = 200
 """Under this many samples the error of a score is shown."""
 BLEU_ERROR = 24.7
 """Error of BLEU-4 is this divided by the root of the number of samples (measured)."""
+
+_SPOILED = ("degenerate_predictions", "scores_inconsistent")
+"""Findings about the predictions that leave their scores without meaning."""
 
 
 def rate_results(rater: Rater) -> None:
@@ -33,9 +38,15 @@ def _result(
     generated = any(name.endswith("bleu-4") for name in found.values)
     # LLaMA-Factory computes BLEU and ROUGE in its sft stage alone.
     stage = "sft" if generated and facts.llamafactory(source) else rater.stage
-    rule = find_rule(topic, stage, source.producer)
+    rules = rater.context.rules
+    rule = find_rule(topic, stage, source.producer, rules=rules)
     if key == "train_loss":
         rule = rater.rule("train_loss")
+    elif topic == "samples_per_second" and not generated:
+        if split == "eval" and key not in rater.out:
+            rate_eval_speed(rater, value, found.values.get("eval_runtime"))
+            return
+        rule = find_rule(topic, stage, source.producer, "train_speed", rules) if split == "train" else None
     if rule is None or key in rater.out:
         return
     count = facts.samples(found, split, source)
@@ -46,7 +57,7 @@ def _result(
         trust: Confidence | None = "few" if count is None or count < facts.FEW_SAMPLES else None
         level = rule.bands.level(value)
         rater.add(rule, key, value, level, rule.words[level], params, confidence=trust,
-                 reservations=about + _data(rater, split, source))  # fmt: skip
+                 reservations=about + _data(rater, split, source) + rater.known(*_SPOILED))  # fmt: skip
     elif rule.code == "predict_speed":
         if generated and value > 0 and rule.bands is not None:
             level = rule.bands.level(1 / value)
@@ -61,8 +72,13 @@ def _result(
             if scored:
                 params["error"] = BLEU_ERROR / math.sqrt(count)
             rater.add(rule, key, value, None, rule.words["scored" if scored else "none"], params)
-    elif rule.code == "train_loss":
+    elif rule.code in ("train_loss", "score_scale", "train_speed"):
         rater.add(rule, key, value, None, rule.words["none"], reservations=about)
+    elif rule.bands is not None and rule.code == "reward_accuracy":
+        level = rule.bands.level(value)
+        few: Confidence | None = "few" if count is None or count < facts.FEW_SAMPLES else None
+        rater.add(rule, key, value, level, rule.words[level], {} if count is None else {"pairs": count},
+                 confidence=few, reservations=about)  # fmt: skip
     elif rule.bands is not None and rule.code == "preparation":
         level = rule.bands.level(value)
         rater.add(rule, key, value, level, rule.words[level], {"seconds": value})
@@ -73,13 +89,14 @@ def _data(rater: Rater, split: str, source: Run) -> tuple[str, ...]:
     out = rater.known("memorised")
     if split != "predict":
         return out
-    evaluated = facts.names(source, "eval_dataset")
+    if overlap(rater.run, source):
+        return (*out, "evaluated_on_training_data")
     if (facts.number(source, "val_size") or facts.number(rater.run, "val_size") or 0.0) > 0:
         return out
-    if not evaluated:
+    evaluated = evaluated_on(source)
+    if evaluated is None or (not evaluated.sure and evaluated.names & trained_on(rater.run)):
         return (*out, "unknown_eval_data")
-    trained = facts.names(rater.run, "dataset")
-    return (*out, "evaluated_on_training_data") if evaluated & trained else out
+    return out
 
 
 def _batch(found: ResultSet, split: str, count: int | None) -> int | None:

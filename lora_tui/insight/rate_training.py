@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from lora_tui.formats.records import LogRow
 from lora_tui.insight import facts
-from lora_tui.insight.bands import ADAPTER_METHODS, Rule, lr_range
+from lora_tui.insight.bands import ADAPTER_METHODS, Rule, lr_family, lr_range
 from lora_tui.insight.model import Confidence, Level, Param
-from lora_tui.insight.rater import Rater
+from lora_tui.insight.rater import Rater, batch_size
 from lora_tui.run import Run
+from lora_tui.series import Series
 
 SUDDEN = 0.1
 """A loss this high does not fall to exactly 0 in one row."""
@@ -46,7 +48,7 @@ def _loss(rater: Rater) -> None:
     trust: Confidence | None = "few" if few or (level == "fair" and count < limits.get("fair_rows", 0)) else None
     rater.add(
         rule, "loss", last, level, words.get(word, word), params, confidence=trust,
-        reservations=rater.known("memorised"),
+        reservations=rater.known("memorised", "loss_scale_bug", "two_writers"),
     )  # fmt: skip
 
 
@@ -61,11 +63,30 @@ def _trend(rater: Rater, rule: Rule, params: dict[str, Param]) -> tuple[Level | 
         params["best"] = leaving[0]
         return "poor", "diverging"
     if float(params["fall"]) >= rule.limits["fall"] * 100:
+        lowest = _risen(series, rule.limits["rise"])
+        if lowest is not None:
+            params["lowest"] = lowest
+            return "fair", "rising"
         return "good", "good"
     done = facts.final(rater.status)
     if done or (rater.far(rule.limits["late"]) and series.finite >= rule.limits["fair_rows"]):
         return "fair", "fair"
     return None, "early"
+
+
+def _risen(series: Series, rise: float) -> float | None:
+    """The lowest level of a loss whose last window is above it by this share and by more than its noise explains."""
+    size = facts.window(series.finite)
+    if series.finite < 4 * size:
+        return None
+    recent = series.tail(200)
+    now = facts.median(recent[-size:])
+    # The moving average at up to 200 places stands for the earlier windows: their exact medians would cost the run.
+    end = len(series) - size
+    levels = [level for level in series.smooth[size : end : max(1, (end - size) // 200)] if math.isfinite(level)]
+    lowest = min(levels, default=now)
+    sure = 6 * facts.noise(recent) / math.sqrt(size)
+    return lowest if lowest > 0 and now - lowest > max(rise * lowest, sure) else None
 
 
 def _kto(rater: Rater, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
@@ -104,8 +125,10 @@ def _grad_norm(rater: Rater) -> None:
     level_now = facts.median(loss.tail(20)) if loss is not None and loss.finite else None
     few: Confidence | None = "few" if series.finite < limits["min_values"] else None
     params: dict[str, Param] = {"median": middle, "max": top, "step": series.last_step or 0}
-    raw = series.values[-20:]
-    bad = sum(1 for value in raw if not math.isfinite(value))
+    bad = sum(
+        not math.isfinite(value) and step > limits["warm"]
+        for step, value in zip(series.steps[-20:], series.values[-20:], strict=True)
+    )
     level: Level
     if "dead_run" in rater.findings or bad >= 3:
         level, word = "poor", "nan"
@@ -148,10 +171,12 @@ def _lr(rater: Rater) -> None:
     method = rater.run.method
     sides = [True, False] if method is None else [method in ADAPTER_METHODS]
     best: tuple[int, Level, str] | None = None
+    family = lr_family(rater.stage)
     for adapter in sides:
-        usual = lr_range(rater.stage, adapter)
+        usual = lr_range(rater.stage, adapter, rater.context.lr_ranges)
         if usual is None:
             continue
+        own = f"{family}.{'adapter' if adapter else 'full'}" in rater.context.own_lr
         low, high = usual
         factor = max(low / peak, peak / high)
         # A decayed first row may stand a little under the bound that it started from.
@@ -165,9 +190,10 @@ def _lr(rater: Rater) -> None:
         if best is None or rank < best:
             best = rank
             params.update(low=low, high=high)
+            rule = replace(rule, own=rule.own or own)
     if best is not None:
         # Outside the usual range the number alone proves nothing: small models train well far above it.
-        trust: Confidence | None = None if best[0] == 0 and method is not None else "orientation"
+        trust: Confidence | None = None if (best[0] == 0 and method is not None) or rule.own else "orientation"
         rater.add(rule, "lr", peak, best[1], rule.words[best[2]], params, confidence=trust)
 
 
@@ -175,10 +201,15 @@ def _epoch(rater: Rater) -> None:
     rule, value = rater.rule("epoch"), rater.progress.epoch
     if rule is None or value is None:
         return
+    if "none" in rule.words:
+        rater.add(rule, "epoch", value, None, rule.words["none"], {"epochs": value})
+        return
     word = "good" if value <= rule.limits["good"] else "fair" if value <= rule.limits["fair"] else "more"
     level: Level = "good" if word == "good" else "fair"
-    rater.add(rule, "epoch", value, level, rule.words[word], {"epochs": value},
-             reservations=rater.known("memorised") if level == "fair" else ())  # fmt: skip
+    about = rater.known("memorised") if level == "fair" else ()
+    if word == "more" and not about:
+        about = ("many_passes",)
+    rater.add(rule, "epoch", value, level, rule.words[word], {"epochs": value}, reservations=about)
 
 
 def _tokens(rater: Rater) -> None:
@@ -194,21 +225,32 @@ def _tokens(rater: Rater) -> None:
 
 
 def _speed(rater: Rater) -> None:
-    for name, value in (("throughput", rater.progress.tokens_per_s), ("steps_per_s", rater.progress.steps_per_s)):
+    steps, batch = rater.progress.steps_per_s, batch_size(rater.run)
+    samples = steps * batch if steps is not None and batch is not None else None
+    for name, value in (
+        ("throughput", rater.progress.tokens_per_s), ("steps_per_s", steps), ("samples_per_s", samples),
+    ):  # fmt: skip
         series = rater.run.series.get(name)
         if value is None and series is not None and series.finite and rater.run.segments == 1:
             value = series.tail(1)[0]
         if value is None or value <= 0:
             continue
         own, general = rater.rule(name, "speed_self"), rater.rule(name, "throughput")
-        pace = _pace(rater.run, "total_tokens" if name == "throughput" else None)
-        if own is not None and own.bands is not None and pace is not None:
-            level = own.bands.level(pace)
-            rater.add(own, name, value, level, own.words[level], {"share": pace * 100, "slower": 100 - pace * 100})
+        if own is None or own.bands is None:
+            continue
+        pace = _pace(rater.run, "total_tokens" if name == "throughput" else None, int(own.limits["min_rows"]))
+        if pace is not None:
+            share, pieces = pace
+            level = own.bands.level(share)
+            few: Confidence | None = "few" if pieces < 5 else None
+            rater.add(own, name, value, level, own.words[level],
+                      {"share": share * 100, "slower": 100 - share * 100}, confidence=few)  # fmt: skip
         elif general is not None and general.bands is not None:
             devices = facts.number(rater.run, "num_devices") or 1.0
             level = general.bands.level(value / devices)
             rater.add(general, name, value, level, general.words[level], {"devices": devices})
+        else:
+            rater.add(own, name, value, None, own.words["early"], confidence="few")
 
 
 def _trainable(rater: Rater) -> None:
@@ -227,8 +269,9 @@ def _trainable(rater: Rater) -> None:
     rater.add(rule, "trainable_percent", share, None, rule.words[word], params)
 
 
-def _pace(run: Run, name: str | None) -> float | None:
-    """Speed of the last rows ÷ that of the first third of this segment; ``None`` if too short to tell."""
+def _pace(run: Run, name: str | None, least: int) -> tuple[float, int] | None:
+    """Speed of the last rows ÷ that of the first third of this segment after its start, and the pieces of the
+    smaller side; ``None`` if it is too short to tell."""
     rows = run.rows
     begin = 0
     if run.resumed_at:
@@ -242,14 +285,16 @@ def _pace(run: Run, name: str | None) -> float | None:
                 high = middle
         begin = low
     count = len(rows) - begin
-    if count < 30:
+    if count < least:
         return None
-    early = _rates(list(rows[begin + 5 : begin + min(count // 3, 155)]), name)
-    late = _rates(list(rows[-min(count // 3, 60) :]), name)
+    skipped = min(5, count // 4)
+    third = max(4, (count - skipped) // 3)
+    early = _rates(list(rows[begin + skipped : begin + skipped + min(third, 150)]), name)
+    late = _rates(list(rows[-min(third, 60) :]), name)
     if len(early) < 3 or len(late) < 3:
         return None
     before = facts.median(early)
-    return facts.median(late) / before if before > 0 else None
+    return (facts.median(late) / before, min(len(early), len(late))) if before > 0 else None
 
 
 def _rates(rows: list[LogRow], name: str | None) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from lora_tui.insight import facts
 from lora_tui.insight.bands import Rule, find_rule
@@ -17,6 +17,7 @@ class Rater:
 
     def __init__(self, run: Run, now: float, findings: Collection[str], context: Context = PLAIN) -> None:
         self.run = run
+        self.now = now
         self.status: Status = run.status(now)
         self.progress: Progress = run.progress(now)
         self.findings = findings
@@ -26,7 +27,7 @@ class Rater:
 
     def rule(self, name: str, code: str | None = None) -> Rule | None:
         """The rule for a metric of this run."""
-        return find_rule(name, self.stage, self.run.producer, code)
+        return find_rule(name, self.stage, self.run.producer, code, self.context.rules)
 
     def add(
         self,
@@ -48,7 +49,7 @@ class Rater:
             trust = "orientation"
         self.out[metric] = Rating(
             metric, value, level, rule.basis, trust, rule.code, words, params or {},
-            reservations,
+            reservations, rule.own,
         )  # fmt: skip
 
     def known(self, *codes: str) -> tuple[str, ...]:
@@ -58,3 +59,37 @@ class Rater:
     def far(self, share: float) -> bool:
         """At least this share of the run is done, or it is over."""
         return facts.final(self.status) or (self.progress.fraction or 0.0) >= share
+
+
+def batch_size(run: Run) -> float | None:
+    """Samples of one optimizer step: as the console says, else what one device takes times the accumulation."""
+    known = facts.number(run, "total_train_batch_size")
+    if known is not None:
+        return known
+    device = facts.number(run, "per_device_train_batch_size")
+    steps = facts.number(run, "gradient_accumulation_steps")
+    return device * steps if device is not None and steps is not None else None
+
+
+def eval_samples(run: Run) -> int | None:
+    """Size of the evaluation set: said by the console, or runtime x samples/s of the last evaluation."""
+    known = facts.number(run, "eval_examples")
+    if known is not None:
+        return int(known)
+    results = run.results().get("eval")
+    if results is not None:
+        return facts.samples(results, "eval", run)
+    runtime, rate = run.series.get("eval_runtime"), run.series.get("eval_samples_per_second")
+    if runtime is None or rate is None or not runtime.finite or not rate.finite:
+        return None
+    return max(1, round(runtime.tail(1)[0] * rate.tail(1)[0]))
+
+
+def slope(values: Sequence[float]) -> tuple[float, float]:
+    """Least-squares slope per row of at least 3 values, and its standard error."""
+    count = len(values)
+    middle, mean = (count - 1) / 2, sum(values) / count
+    spread = sum((x - middle) ** 2 for x in range(count))
+    found = sum((x - middle) * (y - mean) for x, y in enumerate(values)) / spread
+    rest = sum((y - mean - found * (x - middle)) ** 2 for x, y in enumerate(values))
+    return found, math.sqrt(rest / max(1, count - 2) / spread)

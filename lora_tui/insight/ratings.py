@@ -9,6 +9,7 @@ from lora_tui.insight.findings import find
 from lora_tui.insight.model import Rating
 from lora_tui.insight.rate_evaluation import rate_evaluation
 from lora_tui.insight.rate_results import rate_results
+from lora_tui.insight.rate_stages import rate_stages
 from lora_tui.insight.rate_training import rate_training
 from lora_tui.insight.rater import Rater
 from lora_tui.run import Run
@@ -24,5 +25,11 @@ def rate(run: Run, now: float, findings: Collection[str] | None = None, context:
     rater = Rater(run, now, known, context)
     rate_training(rater)
     rate_evaluation(rater)
+    rate_stages(rater)
     rate_results(rater)
+    if context.siblings:
+        # The first frame is drawn before others are known, and does not wait for this.
+        from lora_tui.insight.rate_siblings import rate_siblings
+
+        rate_siblings(rater)
     return rater.out

@@ -2,12 +2,13 @@
 
 Catalogues are gettext's (``<lang>/LC_MESSAGES/*.po``, all in one ``lora_tui.mo``) with keys as msgid. A placeholder is
 ``{name}`` or ``{name:spec}``; beside Python's own specs there are: ``num`` (4 significant digits), ``lr`` (2e-4),
-``count`` (24.7k), ``dur`` and ``age`` (seconds in words).
+``count`` (24.7k), ``dur`` and ``age`` (seconds in words), ``size`` (bytes).
 
 Keys: ``app. page. pane. head. state. phase. level. confidence. basis. severity. chart. card. results. predictions.
 config. checkpoints. list. empty. keys. help. theme. duration. age. unit. cli.``, and for judgements
 ``metric.<name>.label|meaning``, ``rating.<words>``, ``rule.<code>[.numbers]``, ``note.<code>``,
-``reservation.<code>``, ``finding.<code>[.<variant>].name|text|advice``.
+``source.<code>``, ``reservation.<code>``, ``finding.<code>[.<variant>].name|text|advice``,
+``explain.<metric or code>.what|how|helps``. ``settings.`` is config.toml.
 """
 
 from __future__ import annotations
@@ -183,7 +184,9 @@ class Words:
                 parts.append(numbers)
         note = rating.params.get("note")
         if isinstance(note, str) and self.has(f"note.{note}"):
-            parts.append(self.t(f"note.{note}"))
+            parts.append(self.t(f"note.{note}", **rating.params))
+        if rating.own:
+            parts.append(self.t("rule.own"))
         if rating.level is not None and rating.confidence != "firm":
             parts.append(self.t(f"trust.{rating.confidence}"))
         parts.extend(self.reservation(code) for code in rating.reservations)
@@ -235,6 +238,15 @@ class Words:
         key = f"{base}.{finding.variant}.{part}"
         return self.t(key if finding.variant and self.has(key) else f"{base}.{part}", **params)
 
+    def size(self, count: float) -> str:
+        """Bytes, in units of a thousand."""
+        value = float(count)
+        for unit in ("B", "KB", "MB", "GB", "TB"):
+            if value < 999.5 or unit == "TB":
+                return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
+            value /= 1000
+        return ""
+
     def number(self, value: float, spec: str = "num") -> str:
         """A number as people read it: ``num``, ``lr`` or ``count``."""
         if not math.isfinite(value):
@@ -285,6 +297,8 @@ class _Formatter(Formatter):
                 return self._words.duration(value)
             if spec == "age":
                 return self._words.age(value)
+            if spec == "size":
+                return self._words.size(value)
             if not spec:
                 return str(value) if isinstance(value, int) else self._words.number(value)
         try:

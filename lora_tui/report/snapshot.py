@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from lora_tui.insight import Judgement, judge
+from lora_tui.insight import PLAIN, Context, Judgement, judge
 from lora_tui.locale import Words
+from lora_tui.report.snapshot_ahead import (
+    ChoicePart,
+    ForecastPart,
+    Part,
+    choice_part,
+    finite,
+    forecast_part,
+    iso_time,
+    utf8,
+)
 from lora_tui.run import Run
 from lora_tui.series import Series
+
+__all__ = ["Number", "Part", "Plain", "Snapshot", "iso_time", "number", "snapshot"]
 
 Number = int | float | str
 """A finite number, or the name of one that is not."""
 Plain = bool | int | float | str | list[bool | int | float | str | None] | None
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class RunPart(_Part):
+class RunPart(Part):
     """Which run it is."""
 
     name: str
@@ -38,7 +43,7 @@ class RunPart(_Part):
     producer: str
 
 
-class ProgressPart(_Part):
+class ProgressPart(Part):
     """How far it is: :class:`lora_tui.status.Progress`."""
 
     step: int | None = None
@@ -56,7 +61,7 @@ class ProgressPart(_Part):
     steps_at_risk: int | None = None
 
 
-class MetricPart(_Part):
+class MetricPart(Part):
     """One metric over the steps that remain after resumes."""
 
     count: int
@@ -70,18 +75,21 @@ class MetricPart(_Part):
     rating: str | None = None
 
 
-class FindingPart(_Part):
-    """:class:`lora_tui.insight.Finding` with its words."""
+class FindingPart(Part):
+    """:class:`lora_tui.insight.Finding` with its words. ``over``: it was so from ``step`` to ``end_step`` and is no
+    more."""
 
     code: str
     severity: str
     step: int | None = None
+    end_step: int | None = None
+    over: bool | None = None
     evidence: dict[str, Number]
     text: str
     advice: str | None = None
 
 
-class RatingPart(_Part):
+class RatingPart(Part):
     """:class:`lora_tui.insight.Rating` with its words."""
 
     metric: str
@@ -94,7 +102,7 @@ class RatingPart(_Part):
     text: str
 
 
-class CheckpointPart(_Part):
+class CheckpointPart(Part):
     """:class:`lora_tui.run.Checkpoint`."""
 
     step: int
@@ -104,7 +112,7 @@ class CheckpointPart(_Part):
     eval_loss: float | None = None
 
 
-class ProblemPart(_Part):
+class ProblemPart(Part):
     """A part of a file that could not be used."""
 
     file: str
@@ -112,7 +120,7 @@ class ProblemPart(_Part):
     reason: str
 
 
-class Snapshot(_Part):
+class Snapshot(Part):
     """One run at one moment."""
 
     schema_: Literal[1] = 1
@@ -128,6 +136,9 @@ class Snapshot(_Part):
     config: dict[str, Plain]
     config_sources: dict[str, str]
     checkpoints: list[CheckpointPart]
+    forecast: ForecastPart | None = None
+    """While the run goes on."""
+    checkpoint_choice: ChoicePart | None = None
     problems: list[ProblemPart]
 
     def to_json(self) -> dict[str, object]:
@@ -143,38 +154,27 @@ def number(value: float) -> Number:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _time(unix: float | None) -> str | None:
-    if unix is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(unix, timezone.utc)
-    except (OverflowError, OSError, ValueError):
-        return None
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def _metric(series: Series, level: str | None, counted: bool) -> MetricPart:
     return MetricPart(
         count=len(series),
         first=number(series.first) if series.first is not None else None,
         last=number(series.last) if series.last is not None else None,
-        smoothed=_finite(series.smoothed),
-        min=_finite(series.min),
+        smoothed=finite(series.smoothed),
+        min=finite(series.min),
         min_step=int(series.min_step) if math.isfinite(series.min_step) and not counted else None,
-        max=_finite(series.max),
+        max=finite(series.max),
         nonfinite=series.nonfinite,
         rating=level,
     )
 
 
-def snapshot(run: Run, now: float, words: Words, judgement: Judgement | None = None) -> Snapshot:
-    """What is known of ``run`` at the Unix time ``now``, with texts in the language of ``words``."""
+def snapshot(
+    run: Run, now: float, words: Words, judgement: Judgement | None = None, context: Context = PLAIN
+) -> Snapshot:
+    """What is known of ``run`` at the Unix time ``now``, with texts in the language of ``words``. Without a
+    ``judgement`` it is judged with ``context``."""
     if judgement is None:
-        judgement = judge(run, now)
+        judgement = judge(run, now, context)
     status, progress = run.status(now), run.progress(now)
     levels = {metric: rating.level for metric, rating in judgement.ratings.items()}
     findings = []
@@ -186,6 +186,8 @@ def snapshot(run: Run, now: float, words: Words, judgement: Judgement | None = N
                 code=finding.code,
                 severity=finding.severity,
                 step=finding.step,
+                end_step=finding.end_step,
+                over=finding.over or None,
                 evidence=evidence,
                 text=text,
                 advice=advice or None,
@@ -206,66 +208,62 @@ def snapshot(run: Run, now: float, words: Words, judgement: Judgement | None = N
     ]
     return Snapshot(
         run=RunPart(
-            name=_text(run.name),
-            path=_text(str(run.path.resolve())),
+            name=utf8(run.name),
+            path=utf8(str(run.path.resolve())),
             stage=run.stage,
             method=run.method,
-            model=_text(run.model) if run.model is not None else None,
+            model=utf8(run.model) if run.model is not None else None,
             producer=run.producer,
         ),
         state=status.state,
         phase=status.phase,
-        updated_at=_time(run.activity),
+        updated_at=iso_time(run.activity),
         progress=ProgressPart(
             step=progress.step,
             total_steps=progress.total_steps,
-            fraction=_finite(progress.fraction),
-            epoch=_finite(progress.epoch),
-            total_epochs=_finite(progress.total_epochs),
-            elapsed_s=_finite(progress.elapsed_s),
-            remaining_s=_finite(progress.remaining_s),
-            finish_at=_time(progress.finish_at),
-            steps_per_s=_finite(progress.steps_per_s),
-            tokens_per_s=_finite(progress.tokens_per_s),
+            fraction=finite(progress.fraction),
+            epoch=finite(progress.epoch),
+            total_epochs=finite(progress.total_epochs),
+            elapsed_s=finite(progress.elapsed_s),
+            remaining_s=finite(progress.remaining_s),
+            finish_at=iso_time(progress.finish_at),
+            steps_per_s=finite(progress.steps_per_s),
+            tokens_per_s=finite(progress.tokens_per_s),
             segments=progress.segments,
             unit=progress.unit,
             steps_at_risk=progress.steps_at_risk,
         ),
         metrics={
-            _text(name): _metric(series, levels.get(name), run.counted_rows) for name, series in run.series.items()
+            utf8(name): _metric(series, levels.get(name), run.counted_rows) for name, series in run.series.items()
         },
         findings=findings,
         results={
-            split: {**{_text(k): number(v) for k, v in result.values.items()}, "stale": result.stale}
+            split: {**{utf8(k): number(v) for k, v in result.values.items()}, "stale": result.stale}
             for split, result in run.results().items()
         },
         ratings=ratings,
-        config={_text(key): _plain(setting.value) for key, setting in run.config.items()},
-        config_sources={_text(key): _text(setting.source) for key, setting in run.config.items()},
+        config={utf8(key): _plain(setting.value) for key, setting in run.config.items()},
+        config_sources={utf8(key): utf8(setting.source) for key, setting in run.config.items()},
         checkpoints=[
             CheckpointPart(
                 step=item.step,
                 path=item.path,
                 complete=item.complete,
                 best=item.best,
-                eval_loss=_finite(item.eval_loss),
+                eval_loss=finite(item.eval_loss),
             )
             for item in run.checkpoints()
         ],
+        forecast=forecast_part(judgement.forecast),
+        checkpoint_choice=choice_part(judgement.choice),
         problems=[
-            ProblemPart(file=_text(note.file), line=note.line or None, reason=_text(note.reason))
-            for note in run.problems
+            ProblemPart(file=utf8(note.file), line=note.line or None, reason=utf8(note.reason)) for note in run.problems
         ],
     )
 
 
-def _text(value: str) -> str:
-    """A string that UTF-8 can carry: file names may hold bytes that are no text."""
-    return value.encode("utf-8", "replace").decode("utf-8")
-
-
 def _plain_number(value: object) -> Number:
-    return number(value) if isinstance(value, float) else value if isinstance(value, int) else _text(str(value))
+    return number(value) if isinstance(value, float) else value if isinstance(value, int) else utf8(str(value))
 
 
 def _plain(value: object) -> Plain:
@@ -274,16 +272,16 @@ def _plain(value: object) -> Plain:
     if isinstance(value, (bool, int)) or value is None:
         return value
     if isinstance(value, str):
-        return _text(value)
+        return utf8(value)
     if isinstance(value, (tuple, list)):
         return [item if isinstance(item, (bool, int, type(None))) else _scalar(item) for item in value]
     if isinstance(value, Mapping):
-        return _text(str(dict(value)))
-    return _text(str(value))
+        return utf8(str(dict(value)))
+    return utf8(str(value))
 
 
 def _scalar(value: object) -> float | str:
     if isinstance(value, float):
         found = number(value)
         return found if isinstance(found, (float, str)) else float(found)
-    return _text(str(value))
+    return utf8(str(value))

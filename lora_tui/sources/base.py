@@ -19,6 +19,13 @@ class Entry(NamedTuple):
     """Device and inode: the identity of the file, whatever its name."""
 
 
+class Space(NamedTuple):
+    """Room on a file system, bytes. ``free`` is what an ordinary user may still write; a quota may leave less."""
+
+    free: int
+    total: int
+
+
 class SourceError(Exception):
     """Something cannot be listed or read; ``str()`` is the reason in a few words, without the path."""
 
@@ -34,6 +41,9 @@ class Source(Protocol):
 
     def read(self, path: Path, offset: int, limit: int) -> bytes:
         """At most ``limit`` bytes from ``offset``, empty at the end. Raises SourceError (also for what is no file)."""
+
+    def space(self, path: Path) -> Space | None:
+        """The room where ``path`` lies, ``None`` if that cannot be told."""
 
     def watch(self, roots: list[Path]) -> bool:
         """Begin to report changes below ``roots``. False if events cannot be had and only looking again will tell."""

@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lora_tui.sources.base import Entry, SourceError
+from lora_tui.sources.base import Entry, SourceError, Space
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
@@ -88,6 +88,16 @@ class LocalDisk:
             raise SourceError(reason(error)) from error
         finally:
             os.close(handle)
+
+    def space(self, path: Path) -> Space | None:
+        """The room on the file system of ``path``, ``None`` where it does not say."""
+        try:
+            found = os.statvfs(path)
+        except OSError:
+            # Deleted since it was listed, or a file system that does not count: nothing to warn of.
+            return None
+        size = found.f_frsize or found.f_bsize
+        return Space(found.f_bavail * size, found.f_blocks * size) if found.f_blocks else None
 
     # -- watching ------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from lora_tui.tui import theme
 from lora_tui.tui.cockpit import Cockpit
 from lora_tui.tui.desk import Desk
 from lora_tui.tui.keys import COMMANDS, commands_of
-from lora_tui.tui.messages import BatchRead, ReadingFailed
+from lora_tui.tui.messages import BatchRead, CommandFailed, ReadingFailed
 from lora_tui.tui.narrow import MainScreen, PlainCrash
 from lora_tui.tui.navigate import Navigator
 from lora_tui.tui.options import AppOptions
@@ -39,6 +39,10 @@ PRIORITY = ("tab", "shift+tab", "ctrl+c", "ctrl+q")
 """Keys that the toolkit's own screens would take for themselves."""
 DOUBLE_S = 0.6
 """Within this time a second g follows the first."""
+NOTICE_S = 0.02
+"""How long one look for events may take."""
+NOTE_S = 10.0
+"""How long the footer says what just happened."""
 
 
 class LoraTuiApp(PlainCrash):
@@ -80,6 +84,8 @@ class LoraTuiApp(PlainCrash):
         self._renewed_at = float("-inf")
         self._g_at = float("-inf")
         self._complete = False
+        self._whole = False
+        self._note_timer: Timer | None = None
         self._leaving = False
         self.set_class(self.desk.ascii, "-ascii-glyphs")
 
@@ -173,6 +179,8 @@ class LoraTuiApp(PlainCrash):
             before = desk.selected
             desk.settle()
             self._paint_soon(charts=desk.selected in changed or before is not desk.selected)
+        self._whole = batch.complete
+        self._notice()
         if batch.complete and not self._complete:
             self._complete = True
             if self.options.screenshot is not None:
@@ -238,7 +246,8 @@ class LoraTuiApp(PlainCrash):
         """The clock runs only while a run may go on: a finished run left open costs nothing."""
         if self._clock_timer is None:
             return
-        if self.desk.any_live():
+        notices = self.options.notices
+        if self.desk.any_live() or (notices is not None and notices.pending):
             self._clock_timer.resume()
         else:
             self._clock_timer.pause()
@@ -246,6 +255,34 @@ class LoraTuiApp(PlainCrash):
     def _tick(self) -> None:
         if time.monotonic() - self._renewed_at > 0.9:
             self._renew(charts=False)
+        self._notice()
+
+    # -- events --------------------------------------------------------------------------------------------------
+
+    def _notice(self) -> None:
+        """Tell of what has become of runs, where someone wants to know and nothing is half read."""
+        notices, desk = self.options.notices, self.desk
+        if notices is None or not self._whole:
+            return
+        told = notices.look(desk.runs, desk.now, desk.words, desk.status, NOTICE_S)
+        if told:
+            if notices.bell:
+                self.bell()
+            self._note(told[-1])
+
+    def command_failed(self, line: str) -> None:
+        """Say that a command of the user's has failed. May be called from any thread."""
+        self.post_message(CommandFailed(line))
+
+    def on_command_failed(self, message: CommandFailed) -> None:
+        self._note(message.line)
+
+    def _note(self, text: str) -> None:
+        """Say something in the footer for some seconds."""
+        self.desk.note = text
+        self._stop(self._note_timer)
+        self._note_timer = self.set_timer(NOTE_S, lambda: self._note("")) if text else None
+        self._renew(charts=False)
 
     def _restyle(self) -> None:
         self.desk.palette = theme.Palette(self.theme_variables, self.current_theme.ansi)
@@ -334,6 +371,14 @@ class LoraTuiApp(PlainCrash):
 
         if isinstance(self.screen, MainScreen):
             self.push_screen(HelpScreen(self.desk))
+
+    def action_report(self) -> None:
+        """What there is to say of the selected run, to read and to write."""
+        view = self.desk.current()
+        if view is not None and isinstance(self.screen, MainScreen):
+            from lora_tui.tui.screens.report import ReportScreen
+
+            self.push_screen(ReportScreen(self.desk, view))
 
     def action_command_palette(self) -> None:
         """All commands, searched by typing."""

@@ -118,7 +118,7 @@ class Cockpit(Widget):
             findings=len(view.judgement.findings)
             + len(desk.once(quiet_lines, view))
             + min(len(run.problems), SHOWN_PROBLEMS),
-            results=wanted(view),
+            results=wanted(desk, view),
             charts=small_charts(run) if own_metric(run) or "lr" in run.series else 0,
             excerpt=len(excerpt_of(view)),
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
+from lora_tui.insight.context import Context
 from lora_tui.insight.model import Judgement
 from lora_tui.locale import Words
 from lora_tui.run import Progress, ResultSet, Run, Status
@@ -77,6 +78,8 @@ class Desk:
         self.errors: tuple[tuple[str, str], ...] = ()
         """Directories that cannot be read, with the reason."""
         self.trouble = ""
+        self.note = ""
+        """What just happened; said for some seconds."""
         self.now = options.clock()
         self.judging = False
         """False until the first frame is out: only the selected run is judged for it."""
@@ -88,6 +91,8 @@ class Desk:
         self._once: dict[object, tuple[RunView, object]] = {}
         self._states: dict[object, tuple[int, float, Status]] = {}
         self._judged: dict[object, _Judged] = {}
+        self._families = 0
+        self._all_known = workspace.complete
 
     @property
     def look(self) -> tuple[object, ...]:
@@ -108,6 +113,11 @@ class Desk:
         """Take the time for everything that is drawn next."""
         self.now = self.options.clock()
         self._once.clear()
+        if self.workspace.complete and (families := self.workspace.family_changes()) != self._families:
+            # Runs are judged by their siblings, too; not before all are known, or each that is read would cost all.
+            self._families = families
+            self._views.clear()
+            self._judged.clear()
 
     def once(self, make: Callable[[Desk, RunView], T], view: RunView) -> T:
         """What ``make`` says of a run, worked out once between two ticks though several panes ask."""
@@ -129,7 +139,12 @@ class Desk:
             self.selected = self._stand_in = runs[0] if runs else None
 
     def view(self, run: Run, judge: bool = True) -> RunView:
-        """The run as it looks now; made anew only if the run or, for a live one, the clock moved."""
+        """The run as it looks now; made anew only if the run or, for a live one, the clock moved, and once when all
+        runs to compare it with are known."""
+        if self._all_known != self.workspace.complete:
+            self._all_known = self.workspace.complete
+            self._views.clear()
+            self._judged.clear()
         kept = self._views.get(run.path)
         if kept is not None and kept[0] == run.revision:
             old = kept[2]
@@ -172,9 +187,13 @@ class Desk:
                 return kept.judgement
         from lora_tui.insight import judge
 
-        made = judge(run, self.now)
+        made = judge(run, self.now, self.context(run))
         self._judged[run.path] = _Judged(run.revision, status.state, time.monotonic(), made)
         return made
+
+    def context(self, run: Run) -> Context:
+        """What this run is judged with."""
+        return replace(self.options.context, siblings=self.workspace.siblings(run))
 
     # -- words ---------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("results", ("3",), "page('results')", "3"),
     Command("config", ("6",), "page('config')", "6"),
     Command("checkpoints", ("7",), "page('checkpoints')", "7"),
+    Command("report", ("R",), "report", "R"),
     Command("language", ("L",), "language", "L"),
     Command("theme", ("T",), "theme", "T"),
     Command("palette", ("colon", "ctrl+p"), "command_palette", ":"),
@@ -80,7 +81,7 @@ def hints(page: str, focus: str, drawer: bool, listed: bool, runs: int) -> list[
         out += [Hint("j/k", "move", "move(1)"), Hint("enter", "explain", "open")]
     if page == "overview" and not drawer and runs and (listed or runs == 1):
         out.append(Hint("tab", "focus", "ring(1)"))
-    codes = [code for code in ("overview", *PAGES) if code != page] if runs else []
+    codes = [code for code in ("overview", *PAGES, "report") if code != page] if runs else []
     for code in (*codes, "help", "quit", "language", "theme", "palette"):
         command = by_code[code]
         out.append(Hint(command.shown, code, command.action))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lora_tui.text import ELLIPSIS, cell_width, clip
+from lora_tui.text import cell_width, clip
+from lora_tui.text import wrap as wrap
 
 Span = tuple[str, str]
 Line = list[Span]
@@ -77,54 +78,6 @@ def joined(parts: Iterable[Sequence[Span]], width: int, gap: Span = ("   ", "tex
         out.extend(part)
         used += lead + cells
     return out
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """``text`` broken into lines of at most ``width`` cells, between words or wide characters."""
-    lines: list[str] = []
-    line, used = "", 0
-    for word in _words(text):
-        cells = cell_width(word)
-        if used + cells > width and line:
-            lines.append(line.rstrip())
-            line, used = "", 0
-            word = word.lstrip()
-            cells = cell_width(word)
-        while cells > width > 1:
-            head = clip(word, width).removesuffix(ELLIPSIS) or word[0]
-            lines.append(head)
-            word = word[len(head) :]
-            cells = cell_width(word)
-        line += word
-        used += cells
-    if line.strip() or not lines:
-        lines.append(line.rstrip())
-    return lines
-
-
-def _words(text: str) -> Iterable[str]:
-    word = ""
-    for char in text:
-        wide = cell_width(char) > 1
-        if wide or char == " ":
-            # A closing mark must not begin a line.
-            if wide and char in ",。;:!?)」》、":
-                word += char
-                yield word
-                word = ""
-                continue
-            if word:
-                yield word
-            word = char
-            if wide:
-                continue
-        else:
-            if word and cell_width(word[-1]) > 1:
-                yield word
-                word = ""
-            word += char
-    if word:
-        yield word
 
 
 def box(rows: Sequence[Line], width: int, height: int, title: Line, note: Line, role: str = "border") -> list[Line]:

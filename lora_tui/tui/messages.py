@@ -21,3 +21,11 @@ class ReadingFailed(Message, bubble=False):
     def __init__(self, error: str) -> None:
         super().__init__()
         self.error = error
+
+
+class CommandFailed(Message, bubble=False):
+    """A command that the user wanted run on events has failed."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__()
+        self.line = line

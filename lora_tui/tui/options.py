@@ -6,7 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from lora_tui.insight.context import PLAIN, Context
+
+if TYPE_CHECKING:
+    from lora_tui.events import Notices
 
 Language = Literal["en", "zh"]
 ThemeName = Literal["dark", "light", "ansi"]
@@ -24,6 +29,8 @@ class AppOptions:
     lang: Language = "en"
     theme: ThemeName = "dark"
     glyphs: GlyphSet = "unicode"
+    context: Context = PLAIN
+    """What runs are judged with, but for the runs to compare them with."""
     run: str | None = None
     """Name of the run to select first; the newest otherwise."""
     title: str = ""
@@ -36,3 +43,5 @@ class AppOptions:
     """Write an SVG picture here once everything has been read, then leave."""
     missing: tuple[tuple[str, str], ...] = ()
     """Paths given that do not exist yet, each with the nearest directory above it that does."""
+    notices: Notices | None = None
+    """Who is told of events, if anyone is."""

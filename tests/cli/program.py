@@ -70,14 +70,14 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse, object_pairs_hook=pairs)
 
 
-class Following:
-    """``status --follow`` while it runs: its lines as they come."""
+class Running:
+    """A command while it runs: its lines as they come."""
 
-    def __init__(self, *args: str | Path, cwd: Path | None = None) -> None:
+    def __init__(self, *args: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, "status", "--follow", *map(str, args)],
+            [*COMMAND, *map(str, args)],
             cwd=cwd,
-            env=environment(),
+            env=environment(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -122,3 +122,10 @@ class Following:
         self.process.stdout.close()
         self.process.stderr.close()
         return self.process.wait(), said
+
+
+class Following(Running):
+    """``status --follow`` while it runs."""
+
+    def __init__(self, *args: str | Path, cwd: Path | None = None) -> None:
+        super().__init__("status", "--follow", *args, cwd=cwd)

@@ -16,7 +16,9 @@ from lora_tui import __version__
 from lora_tui.arguments import build_parser
 from tests.cli.program import environment, lora_tui
 
-COMMANDS = ["watch", "demo", "ls", "status", "completion"]
+COMMANDS = [
+    "watch", "demo", "ls", "status", "report", "compare", "wait", "export", "explain", "config", "completion",
+]  # fmt: skip
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -136,7 +138,7 @@ class TestCompletion:
         (tmp_path / "saves" / "my-run").mkdir(parents=True)
         (tmp_path / "nohup.out").touch()
         for typed, wanted in [
-            (["w"], "watch"),
+            (["wat"], "watch"),
             (["watch", "--sc"], "--screenshot"),
             (["ls", "--sort", "ev"], "eval_loss"),
             (["watch", "--theme", "li"], "light"),

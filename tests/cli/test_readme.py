@@ -27,7 +27,7 @@ def command_lines() -> list[str]:
     """Every call of the program in the README, alternatives and placeholders taken out."""
     blocks = re.findall(r"^    (lora-tui .*)$", README, re.MULTILINE)
     spans = re.findall(r"`(lora-tui [^`]*)`", README)
-    lines = [re.split(r"  +#| \| |\s*\\$", line)[0].strip() for line in (*blocks, *spans)]
+    lines = [re.split(r"  +#| [|>] |\s*\\$", line)[0].strip() for line in (*blocks, *spans)]
     return [line for line in dict.fromkeys(lines) if "SHELL" not in line]
 
 

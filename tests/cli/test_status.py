@@ -25,14 +25,18 @@ TOP = {
     "ratings",
     "config",
 }
-TOP |= {"config_sources", "checkpoints", "problems"}
-TOP_OPTIONAL = {"phase", "updated_at"}
+TOP |= {"config_sources", "checkpoints", "problems", "forecast", "checkpoint_choice"}
+TOP_OPTIONAL = {"phase", "updated_at", "forecast", "checkpoint_choice"}
 RUN = {"name", "path", "stage", "method", "model", "producer"}
 RUN_OPTIONAL = {"stage", "method", "model"}
 PROGRESS = {"step", "total_steps", "fraction", "epoch", "total_epochs", "elapsed_s", "remaining_s", "finish_at"}
 PROGRESS |= {"steps_per_s", "tokens_per_s", "segments", "unit", "steps_at_risk"}
 METRIC = {"count", "first", "last", "smoothed", "min", "min_step", "max", "nonfinite", "rating"}
-FINDING = {"code", "severity", "step", "evidence", "text", "advice"}
+FINDING = {"code", "severity", "step", "end_step", "over", "evidence", "text", "advice"}
+FORECAST = {"remaining_s", "finish_at", "final_loss", "reason"}
+CHOICE = {f"{place}_{part}" for place in ("best", "take", "last") for part in ("step", "path", "value")}
+CHOICE |= {"metric", "higher", "best_gone", "take_estimated", "cost", "deleted_by", "limit", "copy_command", "next_save"}
+CHOICE |= {"saves_left", "steps_at_risk", "seconds_at_risk", "free_bytes", "needed_bytes", "model_bytes"}
 RATING = {"metric", "value", "level", "basis", "confidence", "reservations", "rule", "text"}
 CHECKPOINT = {"step", "path", "complete", "best", "eval_loss"}
 PROBLEM = {"file", "line", "reason"}
@@ -74,7 +78,7 @@ def check_schema(data: dict[str, Any]) -> None:
         for key in ("first", "last"):
             assert key not in metric or is_number(metric[key]) or metric[key] in NON_FINITE, f"{name}.{key}"
     for finding in data["findings"]:
-        check_keys(finding, FINDING, {"step", "advice"})
+        check_keys(finding, FINDING, {"step", "end_step", "over", "advice"})
         assert finding["severity"] in ("info", "good", "warning", "critical")
         assert finding["text"]
     assert data["results"].keys() <= {"train", "eval", "predict"}
@@ -91,6 +95,12 @@ def check_schema(data: dict[str, Any]) -> None:
         check_keys(checkpoint, CHECKPOINT, {"eval_loss"})
         assert checkpoint["path"] == f"checkpoint-{checkpoint['step']}"
         assert is_number(checkpoint.get("eval_loss", 0))
+    forecast = data.get("forecast", {})
+    check_keys(forecast, FORECAST, FORECAST)
+    assert ("forecast" in data) <= (data["state"] in ("running", "evaluating"))
+    for band in (forecast.get("remaining_s"), forecast.get("finish_at"), forecast.get("final_loss")):
+        assert band is None or band["low"] <= band["mid"] <= band["high"]
+    check_keys(data.get("checkpoint_choice", {}), CHOICE, CHOICE)
     for problem in data["problems"]:
         check_keys(problem, PROBLEM, {"line"})
 

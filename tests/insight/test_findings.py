@@ -224,7 +224,7 @@ class TestNotes:
 
     def test_rerun(self):
         run = run_of(falling(8, 80), checkpoints=(40, 150))
-        assert only(run, "rerun").evidence == {"checkpoint": "checkpoint-150", "total": 80}
+        assert only(run, "rerun").evidence == {"checkpoint": "checkpoint-150", "count": 1, "total": 80}
         assert "rerun" not in codes(run_of(falling(8, 80), checkpoints=(40, 80)))
 
     def test_stale_results(self):
@@ -237,7 +237,7 @@ class TestNotes:
         run = run_of(rows, checkpoints=(100, 200), config={"save_total_limit": 3, "save_steps": 100})
         finding = only(run, "best_checkpoint")
         assert (finding.step, finding.variant, finding.evidence["until"]) == (200, "until", 500)
-        assert finding.evidence["eval_loss"] == 1.1
+        assert (finding.evidence["metric"], finding.evidence["value"]) == ("eval_loss", 1.1)
         kept = run_of(rows, checkpoints=(100, 200), config={
             "save_total_limit": 3, "save_steps": 100, "load_best_model_at_end": True})  # fmt: skip
         assert only(kept, "best_checkpoint").variant == ""

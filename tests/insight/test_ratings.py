@@ -5,7 +5,7 @@ import time
 import pytest
 
 from lora_tui.insight import judge, rate
-from lora_tui.insight.bands import RULES, Bands
+from lora_tui.insight.bands import RULES, SOURCES, Bands
 from lora_tui.insight.glossary import METRICS, metric
 from lora_tui.locale import Words
 from tests.insight.build import START, evaluation, run_of, summary, train
@@ -59,7 +59,8 @@ class TestLoss:
         assert of(curve(40), config=None)["loss"].confidence == "orientation"
 
     def test_unknown_stage_with_a_preference_start_is_not_rated(self):
-        assert "loss" not in of([0.69, 0.68, 0.6, *[0.5] * 20], config=None)
+        rating = of([0.69, 0.68, 0.6, *[0.5] * 20], config=None)["loss"]
+        assert (rating.level, rating.words) == (None, "stage_unknown")
 
     @pytest.mark.parametrize("stage", ["ppo", "grpo"])
     def test_no_level_where_it_means_nothing(self, stage):
@@ -148,7 +149,9 @@ class TestEvaluation:
 
     def test_no_perplexity_band_for_preferences(self):
         rows = [*rows_of([0.69] * 20), evaluation(200, 0.6, 200)]
-        assert "eval_loss" not in rate(run_of(rows, config={"stage": "dpo"}), SOON)
+        ratings = rate(run_of(rows, config={"stage": "dpo"}), SOON)
+        assert (ratings["eval_loss"].level, ratings["eval_loss"].words) == (None, "after_evals")
+        assert "perplexity" not in ratings
 
     def test_gap(self):
         rows = [*rows_of([1.0] * 40), evaluation(400, 1.1, 400)]
@@ -240,7 +243,8 @@ def test_every_rule_has_words_in_both_languages():
         words = Words(lang)
         for rule in RULES:
             assert words.has(f"rule.{rule.code}"), rule.code
-            assert rule.source
+            assert set(rule.sources) <= set(SOURCES), rule.code
+            assert rule.sources, rule.code
             for code in rule.words.values():
                 assert words.has(f"rating.{code}"), code
         for code in ("after_rows", "still_falling", "rising", "level"):
@@ -253,13 +257,13 @@ def test_every_rule_has_words_in_both_languages():
 
 def test_convention_is_never_firm():
     for rule in RULES:
-        if "convention" in rule.source and rule.bands is not None and rule.basis == "orientation":
+        if "convention" in rule.sources and rule.bands is not None and rule.basis == "orientation":
             assert rule.confidence == "orientation", rule.code
 
 
 def test_glossary_of_an_unknown_key():
-    assert not metric("logits/chosen").known
-    assert Words("en").metric("logits/chosen") == "logits/chosen"
+    assert not metric("my/own").known
+    assert Words("en").metric("my/own") == "my/own"
     assert Words("zh").metric("eval_loss") == "验证 loss"
 
 

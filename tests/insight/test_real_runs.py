@@ -21,13 +21,13 @@ SAMPLES = ROOT / "sample_runs"
 LONG_AFTER = 100_000
 
 EXPECTED = {
-    "sft": ["healthy_fit", "best_checkpoint"],
+    "sft": ["healthy_fit", "best_checkpoint", "few_eval_samples"],
     "default": ["no_eval", "not_logged"],
-    "diverged": ["dead_run"],
-    "killed": ["interrupted"],
+    "diverged": ["dead_run", "lr_unusual"],
+    "killed": ["interrupted", "lr_unusual"],
     "resumed": ["healthy_fit", "best_checkpoint", "resumed"],
-    "crashed": ["failed"],
-    "dpo": ["best_checkpoint", "not_logged"],
+    "crashed": ["failed", "incomplete_checkpoint", "lr_unusual"],
+    "dpo": ["best_checkpoint", "lr_unusual", "not_logged"],
 }
 HEALTHY = ["sft", "default", "dpo", "resumed", "killed"]
 

@@ -18,7 +18,10 @@ ALLOWED = {
     "ctrl", "jsonl", "json", "log", "ln", "exp", "dropout", "nats", "english", "llamafactory", "llama", "factory",
     "inf", "grad", "norm", "checkpoint", "bf16", "qlora", "train", "results", "predict", "trainer", "state",
     "predictions", "generated", "console", "status", "follow", "watch", "set", "clipboard", "on", "app", "name",
-    "max", "number",
+    "max", "number", "transformers", "trl", "unsloth", "instructgpt", "without", "regret", "thinking", "machines",
+    "config", "toml", "rank", "cosine", "html", "sft", "pt", "rm", "ppo", "orpo", "simpo", "grpo",
+    "deepspeed", "dora", "fp16", "ipo", "jieba", "llamaboard", "logits", "nltk", "oft", "pytorch", "sacrebleu",
+    "sigmoid", "tensorboard", "windows", "zero",
 }  # fmt: skip
 
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from lora_tui.explanation import Case, explain_finding, explain_metric
 from lora_tui.tui.desk import Desk
-from lora_tui.tui.lines import Line, wrap
+from lora_tui.tui.lines import Line
 from lora_tui.tui.screens.modal import TextScreen
 from lora_tui.tui.widgets.cards import cards_of
-from lora_tui.tui.widgets.marks import finding_span, rating_span, shown
 
-WIDTH = 66
+WIDTH = 80
+FRAME = 6
+"""Cells of the frame and of the space inside it, left and right."""
+
+
+class ExplainScreen(TextScreen):
+    """A page that is wrapped anew when the terminal changes its size."""
+
+    def __init__(self, desk: Desk, title: str, make: Callable[[int], list[Line]]) -> None:
+        super().__init__(desk, title, [], WIDTH)
+        self._make = make
+
+    def fit(self) -> None:
+        width = max(20, min(WIDTH, self.app.size.width - 4) - FRAME)
+        self.pane.lines = [[(" ", "text"), *line] for line in ([], *self._make(width), [])]
+        super().fit()
 
 
 def explain(desk: Desk) -> TextScreen | None:
@@ -16,34 +33,21 @@ def explain(desk: Desk) -> TextScreen | None:
     view = desk.current()
     if view is None:
         return None
+    words, context = desk.words, desk.context(view.run)
     if desk.focus == "findings":
         findings = view.judgement.findings
         if desk.finding >= len(findings):
             return None
         finding = findings[desk.finding]
-        mark, role = finding_span(finding)
-        lines: list[Line] = [[], [(mark + " ", role), (desk.words.finding_name(finding), "text|bold")], []]
-        lines += _paragraph(desk.words.finding(finding)[0], "text")
-        lines += [[], *_paragraph(desk.words.finding(finding)[1], "muted"), []]
-        return TextScreen(desk, desk.words.t("pane.findings"), lines, WIDTH)
+        return ExplainScreen(
+            desk, words.t("pane.findings"), lambda width: explain_finding(finding.code, words, width, finding)
+        )
     cards = cards_of(desk, view)
     if desk.card >= len(cards):
         return None
     card = cards[desk.card]
-    lines = [[], [(" " + card.value, "value")], [], *_paragraph(desk.words.meaning(card.metric), "text"), []]
-    if card.rating is not None:
-        mark, role = rating_span(card.rating)
-        lines += [[(" " + mark + " ", role), (desk.words.rating(card.rating), "text|bold")]]
-        lines += [*_paragraph(desk.words.explanation(card.rating), "muted"), []]
-    series = card.series
-    if series is not None and series.finite:
-        facts = (("chart.min", series.min), ("chart.max", series.max), ("chart.last", series.last))
-        line: Line = []
-        for key, value in facts:
-            line += [(f" {desk.words.t(key)} ", "muted"), (shown(card.metric, value) + "  ", "text")]
-        lines += [line, []]
-    return TextScreen(desk, card.title, lines, WIDTH)
-
-
-def _paragraph(text: str, role: str) -> list[Line]:
-    return [[(" " + part, role)] for part in wrap(text, WIDTH - 6)] if text else []
+    rating = card.rating if card.rating is not None else view.judgement.ratings.get(card.metric)
+    series = card.series if card.series is not None else view.run.series.get(card.metric)
+    value = series.last if series is not None and series.last is not None else rating.value if rating else None
+    case = Case(view.run, rating, series, value)
+    return ExplainScreen(desk, card.title, lambda width: explain_metric(card.metric, words, context, width, case))

@@ -42,6 +42,8 @@ class FooterPane(Pane):
         desk = self.desk
         if desk.trouble:
             return [spread([(" ! " + clean(desk.trouble), "rating-fair")], [], width)]
+        if desk.note:
+            return [cut([(" " + clean(desk.note), "text")], width)]
         listed = "runs" in desk.places and not desk.drawer
         all_hints = hints(desk.page, desk.focus, desk.drawer, listed, len(desk.runs))
         parts: list[Line] = [

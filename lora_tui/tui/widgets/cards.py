@@ -168,8 +168,10 @@ def _speed(desk: Desk, view: RunView) -> Iterable[Card]:
     if progress.steps_per_s:
         batch = _number(run, "total_train_batch_size")
         note = words.t("head.samples_per_s", n=number(progress.steps_per_s * batch, 3)) if batch else ""
-        yield Card("steps_per_s", short_name(words, "steps_per_s"), number(progress.steps_per_s), None,
-                   view.judgement.ratings.get("steps_per_s"), note)  # fmt: skip
+        rating = view.judgement.ratings.get("steps_per_s")
+        if rating is not None and rating.level is None and note:
+            rating = None
+        yield Card("steps_per_s", short_name(words, "steps_per_s"), number(progress.steps_per_s), None, rating, note)
 
 
 def _settings(desk: Desk, view: RunView) -> Iterable[Card]:

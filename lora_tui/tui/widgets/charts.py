@@ -41,6 +41,10 @@ class ChartPane(Pane):
         """What happened where."""
         return []
 
+    def ahead(self, view: RunView, x_max: float) -> list[chart.Curve]:
+        """What is expected; it has no say in the limits."""
+        return []
+
     def draw(self, width: int, height: int) -> list[Line]:
         view = self.desk.current()
         if view is None or not any(len(curve.xs) for curve in self.curves(view)):
@@ -63,6 +67,7 @@ class ChartPane(Pane):
             xs, ys = chart.decimate(curve.xs, curve.ys, 0, x_max, max(1, width - 7))
             curves.append(chart.Curve(curve.name, curve.role, xs, ys, curve.style, curve.mark))
         self.limits = chart.limits(curves)
+        curves = [*self.ahead(view, x_max), *curves]
         view_port = chart.View(0, x_max, self.limits.y_min, self.limits.y_max)
         glyphs = chart.ASCII if self.desk.ascii else chart.UNICODE
         return chart.draw(curves, self.marks(view, x_max), view_port, width, height, glyphs)
@@ -115,6 +120,17 @@ class LossPane(ChartPane):
         out.extend(chart.Mark(item.step, "checkpoint") for item in run.checkpoints() if item.complete)
         return out
 
+    def ahead(self, view: RunView, x_max: float) -> list[chart.Curve]:
+        """Two faint lines from where the curve is to where it is expected to end."""
+        end, series, total = view.judgement.forecast.final_loss, view.run.series.get("loss"), view.progress.total_steps
+        if end is None or series is None or not total or x_max < total or main_metric(view.run) != "loss":
+            return []
+        xs = (series.last_step or 0.0, float(total))
+        start = series.smoothed if series.smoothed is not None else end.mid
+        low, high = (self.limits.y_min, self.limits.y_max) if self.limits is not None else (start, start)
+        ends = (min(max(bound, low), high) for bound in (end.low, end.high))
+        return [chart.Curve("ahead", "raw", xs, (start, bound)) for bound in ends]
+
     def title(self, view: RunView) -> tuple[Line, Line]:
         words, run = self.desk.words, view.run
         main = main_metric(run)
@@ -132,6 +148,9 @@ class LossPane(ChartPane):
         if series.finite:
             value, step = shown(main, series.min), str(int(series.min_step))
             parts.append(desk.phrase("chart.min_at", "muted", value=value, step=step))
+        end = view.judgement.forecast.final_loss
+        if end is not None and main == "loss":
+            parts.append(desk.phrase("chart.end_value", low=number(end.low, 3), high=number(end.high, 3)))
         room = self.size.width - 8
         note: Line = []
         if series.nonfinite:

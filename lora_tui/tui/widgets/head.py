@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lora_tui.locale.spans import ends_text, left_text
 from lora_tui.run import Checkpoint
+from lora_tui.status import time_left
 from lora_tui.text import clean, number
 from lora_tui.tui.desk import Desk, RunView
 from lora_tui.tui.lines import Line, box, joined, spread, width_of
@@ -85,13 +87,21 @@ def state_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
 Parts = list[Line]
 
 
+def _left(desk: Desk, view: RunView) -> Parts:
+    """Time left and the clock time of the end, as exact as they are known."""
+    left = time_left(view.run, view.status, view.now)
+    if left is None:
+        return []
+    ends = ends_text(desk.words, view.now + left.low, view.now + left.high, view.now)
+    return [
+        desk.phrase("head.left", "value", time=left_text(desk.words, left.low, left.high)),
+        desk.phrase("head.ends", time=ends),
+    ]
+
+
 def _times(desk: Desk, view: RunView) -> Parts:
     words, progress = desk.words, view.progress
-    out: Parts = []
-    if progress.remaining_s is not None:
-        out.append(desk.phrase("head.left", "value", time=words.duration(progress.remaining_s)))
-    if progress.finish_at is not None and view.status.live:
-        out.append(desk.phrase("head.ends", time=words.clock(progress.finish_at, view.now)))
+    out = _left(desk, view)
     if progress.elapsed_s is not None:
         out.append(desk.phrase("head.ran", time=words.duration(progress.elapsed_s)))
     out.extend(speed(desk, view))
@@ -188,8 +198,7 @@ def _evaluating(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
     if status.usual_s is not None:
         first.append(desk.phrase("head.usual", time=words.duration(status.usual_s)))
     first.append([(words.t("head.quiet"), "faint")])
-    second: Parts = [[(words.t("head.left_paused"), "muted")]] if view.progress.remaining_s is not None else []
-    return first, [*second, *_risk(desk, view)]
+    return first, [*_left(desk, view), *_risk(desk, view)]
 
 
 def _stalled(desk: Desk, view: RunView) -> tuple[Parts, Parts]:

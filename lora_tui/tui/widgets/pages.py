@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lora_tui.locale.advice import checkpoint_advice
 from lora_tui.text import clean, fixed4
 from lora_tui.tui.desk import Desk, RunView
 from lora_tui.tui.lines import Line, box, fill, width_of, wrap
@@ -97,50 +98,49 @@ _FIRST = (
 )  # fmt: skip
 
 
-def checkpoint_lines(desk: Desk, view: RunView, _: int) -> list[Line]:
-    """Every checkpoint with its evaluation, the newest first."""
+_ADVICE_ROLES = {"take": "text|bold", "note": "muted", "warn": "rating-fair", "command": "text"}
+
+
+def checkpoint_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
+    """Which checkpoint to take and what is at stake; then every one with its evaluation, the newest first."""
     words = desk.words
     items = sorted(view.run.checkpoints(), key=lambda item: item.step, reverse=True)
+    out = [
+        [(part, _ADVICE_ROLES[advice.kind])]
+        for advice in checkpoint_advice(words, view.judgement.choice, view.status.live)
+        for part in wrap(advice.text, max(20, width))
+    ]
     if not items:
-        return [[(words.t("checkpoints.none"), "muted")]]
+        return [[(words.t("checkpoints.none"), "muted")], *([[], *out] if out else [])]
+    if out:
+        out.append([])
     wide = max(width_of([(item.path, "")]) for item in items)
     head: Line = [*fill([("  " + words.t("checkpoints.path"), "faint")], wide + 4),
                   *fill([(words.t("checkpoints.eval_loss"), "faint")], 12),
                   *fill([(words.t("checkpoints.size"), "faint")], 12),
                   (words.t("checkpoints.when"), "faint")]  # fmt: skip
-    out: list[Line] = [head]
+    out.append(head)
     times = [words.clock(item.mtime, view.now) if item.mtime else "–" for item in items]
     clock_wide = max(width_of([(text, "")]) for text in times) + 3
     for item, when in zip(items, times, strict=True):
         mark, role = ("★ ", "rating-excellent") if item.best else ("  ", "text")
         note, note_role = "", "muted"
-        name_role = "text|bold" if item.best else "text" if item.complete else "faint"
+        name_role = "text|bold" if item.best else "text" if item.complete and not item.foreign else "faint"
         if item.best:
             note, note_role = words.t("checkpoints.best"), "rating-excellent"
+        if item.foreign:
+            note = words.t("checkpoints.foreign")
         if not item.complete:
             note, note_role = words.t("checkpoints.incomplete"), "rating-fair"
         out.append([
             (mark, role),
             *fill([(clean(item.path), name_role)], wide + 2),
             *fill([(fixed4(item.eval_loss) if item.eval_loss is not None else "–", "text")], 12),
-            *fill([(size_text(item.size), "muted")], 12),
+            *fill([(words.size(item.size), "muted")], 12),
             *fill([(when, "muted")], clock_wide),
             (note, note_role),
         ])  # fmt: skip
-    risk = view.progress.steps_at_risk
-    if risk:
-        out += [[], desk.phrase("head.at_risk", count=risk)]
     return out
-
-
-def size_text(size: int) -> str:
-    """Bytes as a person reads them."""
-    value = float(size)
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return ""
 
 
 PAGE_LINES = {"results": results.page_lines, "config": config_lines, "checkpoints": checkpoint_lines}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lora_tui.run import ResultSet, Run
-from lora_tui.text import clean, number
+from lora_tui.text import cell_width, clean, number
 from lora_tui.tui.desk import Desk, RunView
-from lora_tui.tui.lines import Line, box, fill, joined, spread
+from lora_tui.tui.lines import Line, box, cut, fill, joined, spread, width_of, wrap
 from lora_tui.tui.pane import Pane
-from lora_tui.tui.widgets.marks import rating_span, shown
+from lora_tui.tui.widgets.marks import rating_span, shown, verdict
+
+if TYPE_CHECKING:
+    from lora_tui.insight.previous import Since
 
 _ORDER = ("predict", "eval", "train", "all")
 _FIRST = (
@@ -64,9 +67,20 @@ def split_of(result: ResultSet) -> str:
     return result.file.rsplit("/", 1)[-1].split("_results")[0].split(".")[0]
 
 
-def wanted(view: RunView) -> int:
+def wanted(desk: Desk, view: RunView) -> int:
     """Lines that the pane on the overview would like; 0 where nothing was evaluated."""
-    return sum(len(_headline(result)) + 1 for _, result in headline_sets(view))
+    lines = sum(len(_headline(result)) + 1 for _, result in headline_sets(view))
+    return lines + 1 if lines and desk.once(since, view) is not None else lines
+
+
+def since(desk: Desk, view: RunView) -> Since | None:
+    """What changed against the run before this one of the same model, data and stage."""
+    if not headline_sets(view):
+        return None
+    # Not before there are results: it is not needed for the first frame of others.
+    from lora_tui.insight.previous import since_previous
+
+    return since_previous(view.run, desk.workspace.siblings(view.run), view.now)
 
 
 def headline_sets(view: RunView) -> list[tuple[Run, ResultSet]]:
@@ -101,7 +115,7 @@ def _rank(name: str) -> int:
 
 
 def summary_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
-    """Scores with their badges, then the sample count behind them."""
+    """Scores with their badges, the sample count behind them, and what they are compared with."""
     out: list[Line] = []
     for _, result in headline_sets(view):
         out.extend(score_line(desk, view, result, key, width) for key in _headline(result))
@@ -109,24 +123,63 @@ def summary_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
             out.append([("! " + desk.words.t("results.stale"), "rating-fair")])
         else:
             out.append(samples_line(desk, view, result))
+    out.append(cut(_previous(desk, view, "results.previous.short", "results.previous.short.unsure"), width))
     return [line for line in out if line]
 
 
 def score_line(desk: Desk, view: RunView, result: ResultSet, key: str, width: int) -> Line:
-    """Name, value, badge, words."""
+    """Name, value, badge, words; at the right what changed since the run before."""
     value = result.values[key]
     left: Line = fill([(desk.words.metric(key), "muted")], min(22, max(11, width // 4)))
     left.append((shown(key, value).rjust(9), "value"))
-    return [*left, *badge(desk, view, result, key, "text")]
+    right = _change(desk, view, result, key)
+    room = width - width_of(left) - width_of(right) - 6
+    if not right or room < 0:
+        return left + badge(desk, view, result, key, "text")
+    left += badge(desk, view, result, key, "text", room)
+    return spread(left, right, width)
 
 
-def badge(desk: Desk, view: RunView, result: ResultSet, key: str, role: str) -> Line:
-    """Mark and words, if it is this file's number that was rated and not that of another job."""
+def _change(desk: Desk, view: RunView, result: ResultSet, key: str) -> Line:
+    found = desk.once(since, view)
+    change = found.changes.get(key) if found is not None else None
+    if found is None or change is None or found.results.get(split_of(result)) is not result:
+        return []
+    difference = ("-" if change.difference < 0 else "+") + shown(key, abs(change.difference))
+    if change.outcome == "changed":
+        return [(difference, "faint")]
+    key, role = _OUTCOMES[change.outcome]
+    return [(difference, role), (" " + desk.words.t(key) + ("" if found.sure else "?"), role)]
+
+
+_OUTCOMES = {
+    "better": ("results.previous.better", "rating-good"),
+    "worse": ("results.previous.worse", "rating-poor"),
+    "same": ("results.previous.same", "faint"),
+}
+
+
+def _previous(desk: Desk, view: RunView, sure: str, unsure: str) -> Line:
+    """Which run the differences are against; the keys of the words for it, where it is sure that both were measured
+    on the same samples and where it is not."""
+    found = desk.once(since, view)
+    if found is None:
+        return []
+    from lora_tui.insight.kinship import name_beside
+
+    return [(desk.words.t(sure if found.sure else unsure, name=clean(name_beside(found.run, view.run))), "faint")]
+
+
+def badge(desk: Desk, view: RunView, result: ResultSet, key: str, role: str, room: int = 1000) -> Line:
+    """Mark and words, if it is this file's number that was rated and not that of another job; of words that do not
+    fit into ``room``, a clause that does, or none."""
     rating = view.judgement.ratings.get(key)
     if rating is None or result.stale or rating.value != result.values[key]:
         return []
     mark, color = rating_span(rating)
-    return [("  ", "text"), (mark, color), (" " * (3 - len(mark)), "text"), (desk.words.rating(rating), role)]
+    text = verdict(desk.words, rating, room)
+    text = text if cell_width(text) <= room else ""
+    return [("  ", "text"), (mark, color), (" " * (3 - len(mark)), "text"), (text, role)]
 
 
 def samples_line(desk: Desk, view: RunView, result: ResultSet) -> Line:
@@ -177,6 +230,9 @@ def page_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
             line: Line = [("  ", "text"), *fill([(words.metric(key), "muted")], min(22, max(11, width // 4)))]
             line.append((text.rjust(9), "text"))
             out.append([*line, *badge(desk, view, result, key, "muted")])
+    previous = "".join(text for text, _ in _previous(desk, view, "results.previous", "results.previous.unsure"))
+    if previous:
+        out += [[], *([(line, "muted")] for line in wrap(previous, width))]
     sample = view.run.predictions.sample if view.run.predictions is not None else None
     if sample:
         out += [[], [(words.t("predictions.title"), "title|bold")]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lora_tui.locale.spans import left_text
 from lora_tui.run import Run
+from lora_tui.status import time_left
 from lora_tui.text import clean, clip
 from lora_tui.tui.desk import Desk, RunView
 from lora_tui.tui.lines import Line, box, fill, spread, width_of
@@ -146,8 +148,8 @@ def note_of(desk: Desk, view: RunView) -> Line:
         return [(words.t("head.no_resume"), "muted")]
     if status.state == "stalled":
         return [(words.t("head.silent", time=words.duration(status.silent_s or 0)), "rating-fair")]
-    if status.state == "running" and view.progress.remaining_s is not None:
-        return [(words.t("list.left", time=words.duration(view.progress.remaining_s)), "muted")]
+    if (left := time_left(view.run, status, view.now)) is not None and status.state == "running":
+        return [(words.t("list.left", time=left_text(words, left.low, left.high)), "muted")]
     return score(desk, view) or about(view.run)
 
 

@@ -1,0 +1,96 @@
+"""Seconds per step to expect, from pieces of the past: a level that may drift or jump.
+
+Local level model (Durbin and Koopman, Time Series Analysis by State Space Methods, chapter 2), filtered for several
+sizes of drift. Each counts as much as the run so far speaks for it, so that recent pieces weigh as much as this run
+deserves, and a run that changed its pace before gets a wider band than one that never did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+DRIFTS = ((0.02, 0.35), (0.06, 0.28), (0.15, 0.21), (0.4, 0.11), (1.0, 0.05))
+"""Relative change of the pace over a whole run, and how far each is believed beforehand."""
+LEVEL_PRIOR = 0.7
+"""Relative standard deviation of the pace at the start around that of all pieces."""
+ROW_NOISE = 0.1
+"""Relative noise of the time of one piece, before there are a few."""
+PRIOR_WEIGHT = 3
+"""That counts as much as this many pieces."""
+FAR = 2.5
+"""Standard deviations from which on a piece counts less: a hiccup is no change of the pace (Huber)."""
+
+
+class Block(NamedTuple):
+    """A piece of a run."""
+
+    steps: float
+    rate: float
+    """Seconds per step."""
+    error: float
+    """Variance of ``rate`` that has nothing to do with the pace: clocks, pauses taken out."""
+
+
+def pace_ahead(blocks: Sequence[Block], ahead: float, total: float) -> tuple[float, float] | None:
+    """Mean seconds per step over the next ``ahead`` steps and its standard error, of a run of ``total`` steps.
+
+    ``blocks`` are in order and without gaps. ``None`` where no time has passed in them.
+    """
+    steps = math.fsum(block.steps for block in blocks)
+    if steps <= 0 or ahead <= 0:
+        return None
+    mean = math.fsum(block.steps * block.rate for block in blocks) / steps
+    if mean <= 0:
+        return None
+    noise = _noise(blocks, mean)
+    found: list[tuple[float, float, float]] = []
+    for drift, prior in DRIFTS:
+        walk = drift**2 / total
+        likelihood, now, variance = _filter(blocks, noise, walk, mean)
+        # The mean over a walk of n steps has a third of the variance of its end.
+        found.append((likelihood + math.log(prior), now, variance + now * now * (walk * ahead / 3 + noise / ahead)))
+    best = max(item[0] for item in found)
+    weights = [math.exp(item[0] - best) for item in found]
+    whole = math.fsum(weights)
+    rate = math.fsum(w * item[1] for w, item in zip(weights, found, strict=True)) / whole
+    variance = math.fsum(w * (item[2] + (item[1] - rate) ** 2) for w, item in zip(weights, found, strict=True)) / whole
+    return rate, math.sqrt(variance)
+
+
+def _noise(blocks: Sequence[Block], mean: float) -> float:
+    """Relative variance of the time of one step, by differences of neighbours, which a drift does not move."""
+    parts: list[float] = []
+    for a, b in pairwise(blocks):
+        usual = max((a.rate + b.rate) / 2, 0.1 * mean)
+        own = max(0.0, (b.rate - a.rate) ** 2 - a.error - b.error) / usual**2
+        parts.append(own / (1 / a.steps + 1 / b.steps))
+    prior = ROW_NOISE**2 * math.fsum(block.steps for block in blocks) / len(blocks)
+    if not parts:
+        return prior
+    parts.sort()
+    # 0.455: median of chi square with one degree of freedom. The mean sees the heavy tails.
+    seen = max(parts[len(parts) // 2] / 0.455, 0.25 * math.fsum(parts) / len(parts))
+    return (PRIOR_WEIGHT * prior + len(parts) * seen) / (PRIOR_WEIGHT + len(parts))
+
+
+def _filter(blocks: Sequence[Block], noise: float, walk: float, mean: float) -> tuple[float, float, float]:
+    """Kalman filter: log likelihood, level behind the last block, its variance. ``noise`` and ``walk`` are relative
+    variances per step."""
+    now, variance = mean, (LEVEL_PRIOR * mean) ** 2
+    likelihood, before = 0.0, 0.0
+    for block in blocks:
+        scale = max(now, 0.1 * mean) ** 2
+        variance += scale * walk * (before + block.steps) / 2
+        expected = variance + scale * noise / block.steps + block.error
+        wrong = block.rate - now
+        off = abs(wrong) / math.sqrt(expected)
+        trust = min(1.0, FAR / off) if off else 1.0
+        likelihood -= 0.5 * (math.log(expected) + off * off * trust * (2 - trust))
+        gain = variance / expected * trust
+        now = max(now + gain * wrong, 0.02 * mean)
+        variance *= 1 - gain
+        before = block.steps
+    return likelihood, now, variance + now * now * walk * before / 2

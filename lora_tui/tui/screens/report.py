@@ -1,0 +1,122 @@
+"""The report of the selected run: read here, written to a file by a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from textual.binding import Binding, BindingType
+
+from lora_tui.report.build import build
+from lora_tui.report.model import Report
+from lora_tui.run import Run
+from lora_tui.text import cell_width, clean
+from lora_tui.tui.desk import Desk, RunView
+from lora_tui.tui.lines import Line, box
+from lora_tui.tui.screens.modal import TextPane, TextScreen
+from lora_tui.writing import write_whole
+
+LEAST = 60
+"""Cells that the line of keys needs."""
+Form = Literal["html", "md", "txt", "json"]
+FORMS: tuple[tuple[str, str, Form], ...] = (
+    ("h", "HTML", "html"), ("m", "Markdown", "md"), ("t", "", "txt"), ("J", "JSON", "json"),
+)  # fmt: skip
+"""Key, the name where it is the same in all languages, the file's ending."""
+
+
+class ReportPane(TextPane):
+    """The report above one line of keys, which is also where it says what was written."""
+
+    said: Line | None = None
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        room = max(1, height - 4)
+        self.offset_y = max(0, min(self.offset_y, len(self.lines) - room))
+        rows = self.lines[self.offset_y : self.offset_y + room]
+        rows += [[]] * (room - len(rows))
+        rows += [[("─" * (width - 4), "border")], self.said or self._keys()]
+        words = self.desk.words
+        note: Line = [("esc", "key"), (" " + words.t("keys.close"), "faint")]
+        if len(self.lines) > room:
+            note = [(f"{self.offset_y + 1}–{self.offset_y + room}/{len(self.lines)}  ", "muted"), *note]
+        return box(rows, width, height, [(self.heading, "title|bold")], note, "border-focus")
+
+    def _keys(self) -> Line:
+        words = self.desk.words
+        out: Line = [(words.t("tui.report_write") + "  ", "muted")]
+        for key, name, _ in FORMS:
+            shown = name or words.t("tui.report_text")
+            out += [(key, "key"), (f" {shown}   ", "text")]
+        return out
+
+
+class ReportScreen(TextScreen):
+    """What ``lora-tui report`` prints, as of the moment the key was pressed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(key, f"write('{form}')", show=False) for key, _, form in FORMS),
+        Binding("pagedown,ctrl+d,space", "scroll(12)", show=False),
+        Binding("pageup,ctrl+u", "scroll(-12)", show=False),
+        Binding("g,home", "scroll(-1000000)", show=False),
+        Binding("G,end", "scroll(1000000)", show=False),
+    ]
+
+    def __init__(self, desk: Desk, view: RunView) -> None:
+        from lora_tui.report.box import render
+
+        self.report: Report = build(view.run, view.now, desk.words, desk.context(view.run), view.judgement)
+        self._desk = desk
+        self._run = view.run
+        text = render(self.report, desk.words, ascii_only=desk.ascii)
+        lines: list[Line] = [[(line, "text")] for line in text.splitlines()]
+        wide = max(map(cell_width, text.splitlines()))
+        super().__init__(desk, desk.words.t("tui.report_title"), lines, max(LEAST, wide + 4))
+        self.pane = ReportPane(desk, self.pane.heading, lines)
+
+    def action_write(self, form: Form) -> None:
+        """Write one form beside no other: a file that is there already stays."""
+        pane = self.pane
+        words = self._desk.words
+        assert isinstance(pane, ReportPane)
+        path = free_path(Path.cwd(), self._run, form)
+        shown = f"./{path.name}"
+        try:
+            write_whole(path, form_of(self.report, self._desk, form))
+        except OSError as error:
+            reason = clean(error.strerror or str(error))
+            said = words.t("tui.report_failed", path=shown, reason=reason)
+            pane.said = [("! ", "rating-poor"), (said, "text")]
+        else:
+            pane.said = [("✓ ", "rating-good"), (words.t("tui.report_written", path=shown), "text")]
+        pane.renew()
+
+
+def form_of(report: Report, desk: Desk, form: Form) -> str:
+    """The report as a file's content. What a form needs is imported when it is asked for."""
+    words = desk.words
+    if form == "html":
+        from lora_tui.report.html import render as html
+
+        return html(report, words)
+    if form == "md":
+        from lora_tui.report.markdown import render as markdown
+
+        return markdown(report, words)
+    if form == "json":
+        import json
+
+        return json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    from lora_tui.report.box import render as text
+
+    return text(report, words, ascii_only=desk.ascii) + "\n"
+
+
+def free_path(directory: Path, run: Run, form: Form) -> Path:
+    """A file name made of the run's name that is not taken yet."""
+    name = "-".join(part for part in "".join(c if c.isalnum() or c in "._" else " " for c in run.name).split())
+    stem = f"{name.lstrip('.')[:80] or 'run'}-report"
+    path, number = directory / f"{stem}.{form}", 2
+    while path.exists() or path.is_symlink():
+        path, number = directory / f"{stem}-{number}.{form}", number + 1
+    return path

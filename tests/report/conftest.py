@@ -1,0 +1,36 @@
+"""Reports of runs that lie on disk, as the command makes them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import lora_tui
+from lora_tui.locale import Words
+from lora_tui.report.build import build
+from lora_tui.report.model import Report
+from tests.conftest import last_write
+
+
+@pytest.fixture(autouse=True)
+def one_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Local times that do not depend on the machine."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def report() -> Callable[..., Report]:
+    """``report(directory, lang)``: the report some time after the run's last sign of life."""
+
+    def made(directory: Path, lang: str = "en", after: float = 3600.0) -> Report:
+        run = lora_tui.load(directory)
+        return build(run, last_write(run) + after, Words(lang))
+
+    return made

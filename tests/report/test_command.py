@@ -1,0 +1,144 @@
+"""``lora-tui report`` as a user calls it."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+import pytest
+
+from tests.cli.program import lora_tui, strict
+from tests.report import seeds
+from tests.test_imports import command
+
+
+@pytest.fixture
+def run(tmp_path):
+    return seeds.write_summary(tmp_path / "sft")
+
+
+def test_the_box_is_the_default(run):
+    done = lora_tui("report", run, env={"TZ": "UTC"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("╔")
+    assert "PPL 5.39: high, room to improve" in done.stdout
+
+
+def test_chinese_when_asked_and_by_the_environment(run):
+    assert "PPL 5.39：偏高，需要改进" in lora_tui("report", run, "--lang", "zh").stdout
+    assert "PPL 5.39：偏高，需要改进" in lora_tui("report", run, env={"LC_ALL": "zh_CN.UTF-8"}).stdout
+
+
+def test_json_is_the_snapshot_and_more(run):
+    status = strict(lora_tui("status", run, "--json").stdout)
+    made = strict(lora_tui("report", run, "--format", "json").stdout)
+    assert {key: made[key] for key in status} == status
+    assert made["title"] == "Qwen2-0.5B-Instruct QLoRA training summary"
+    assert made["language"] == "en"
+    assert strict(lora_tui("report", run, "--format", "json", "--lang", "zh").stdout)["language"] == "zh"
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("a.md", "# QLoRA"), ("a.html", "<!doctype html>"), ("a.json", "{"), ("a.txt", "╔"), ("a", "╔"), ("A.MD", "# ")],
+)
+def test_the_ending_names_the_format(run, tmp_path, name, begins):
+    done = lora_tui("report", run, "-o", tmp_path / name)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "sft"])
+
+
+def test_the_format_asked_for_wins_over_the_ending(run, tmp_path):
+    lora_tui("report", run, "--format", "md", "-o", tmp_path / "a.pdf")
+    assert (tmp_path / "a.pdf").read_text(encoding="utf-8").startswith("# QLoRA")
+
+
+def test_an_ending_that_says_nothing_is_a_usage_error(run, tmp_path):
+    done = lora_tui("report", run, "-o", tmp_path / "a.pdf")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--format" in done.stderr
+    assert not (tmp_path / "a.pdf").exists()
+
+
+def one_line(done):
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_an_empty_directory_is_one_clear_line(tmp_path):
+    assert "no training runs in" in one_line(lora_tui("report", tmp_path))
+    assert "no run is called nothing" in one_line(lora_tui("report", "nothing", cwd=tmp_path))
+
+
+def test_what_cannot_be_written_is_one_clear_line(run, tmp_path):
+    (tmp_path / "dir.md").mkdir()
+    assert "dir.md" in one_line(lora_tui("report", run, "-o", tmp_path / "dir.md"))
+    assert "nowhere" in one_line(lora_tui("report", run, "-o", tmp_path / "nowhere" / "a.md"))
+
+
+def small_files():
+    # As on a full disk: a write beyond this fails.
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+
+def test_a_full_disk_leaves_the_old_report_whole(run, tmp_path):
+    old = tmp_path / "a.md"
+    old.write_text("the old one")
+    assert "a.md" in one_line(lora_tui("report", run, "-o", old, before=small_files))
+    assert old.read_text() == "the old one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.md", "sft"]
+
+
+def test_ascii_when_asked_and_when_the_output_has_nothing_else(run):
+    asked = lora_tui("report", run, "--glyphs", "ascii").stdout
+    assert asked.isascii()
+    assert lora_tui("report", run, env={"PYTHONIOENCODING": "ascii"}).stdout == asked
+    assert lora_tui("report", run, "--format", "md", "--glyphs", "ascii").stdout.count("⣀") == 0
+
+
+def test_a_file_gets_its_characters_whatever_the_terminal_can(run, tmp_path):
+    lora_tui("report", run, "-o", tmp_path / "a.txt", env={"PYTHONIOENCODING": "ascii"})
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8").startswith("╔")
+
+
+def test_it_needs_no_toolkit(run):
+    for form in ("box", "json", "html"):
+        assert command("report", run, "--format", form) & {"textual", "rich", "plotext", "numpy", "shtab"} == set()
+    assert command("report", run, "--format", "md") & {"textual", "rich", "numpy", "shtab", "plotext"} == {"plotext"}
+
+
+def test_a_run_by_its_name_below_the_current_directory(run):
+    assert "PPL 5.39" in lora_tui("report", run.name, cwd=run.parent).stdout
+
+
+def cpu_of(*args):
+    """Least CPU seconds of three calls: what a call costs on a machine that does other things as well."""
+    best = 99.0
+    for _ in range(3):
+        before = os.times()
+        assert lora_tui(*args).returncode == 0
+        after = os.times()
+        best = min(best, after.children_user - before.children_user + after.children_system - before.children_system)
+    return best
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_cost_little_more_than_reading_them(tmp_path):
+    with (tmp_path / "trainer_log.jsonl").open("w") as file:
+        for at in range(1, 100_001):
+            file.write(
+                f'{{"current_steps": {10 * at}, "total_steps": 1000000, "loss": {1 + 1 / at}, "lr": 1e-4, '
+                f'"epoch": {3e-5 * at}, "percentage": {at / 1000}, "elapsed_time": "{at // 3600}:{at // 60 % 60:02}:'
+                f'{at % 60:02}", "remaining_time": "0:00:01", "throughput": 1000.0, "total_tokens": {1000 * at}}}\n'
+            )
+    read = cpu_of("status", tmp_path)
+    for form in ("box", "md", "html", "json"):
+        assert cpu_of("report", tmp_path, "--format", form) <= read + 0.8

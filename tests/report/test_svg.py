@@ -1,0 +1,141 @@
+"""Line charts as inline SVG: nothing lost by thinning, gaps and outliers marked, values for the hover."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+import time
+
+import pytest
+
+from lora_tui.report.page import esc, page, table, tag
+from lora_tui.report.svg import Curve, Mark, chart, figure, thin
+
+NAN = math.nan
+
+
+def curves_of(markup: str) -> dict[str, list[list[float]]]:
+    match = re.search(r'data-curves="([^"]*)"', markup)
+    assert match is not None
+    return {curve["name"]: curve["points"] for curve in json.loads(html.unescape(match[1]))["curves"]}
+
+
+def places(markup: str) -> list[float]:
+    """Every y of every path of a curve."""
+    paths = re.findall(r'<path class="s\d[^"]*"[^>]* d="([^"]*)"', markup)
+    return [float(y) for path in paths for _, y in re.findall(r"[ML]([-\d.]+) ([-\d.]+)", path)]
+
+
+def test_a_spike_is_never_thinned_away():
+    values = [1.0 + 0.001 * (at % 7) for at in range(100_000)]
+    values[54_321] = 9.0
+    points = thin(range(100_000), values)
+    assert (54_321, 9.0) in points
+    assert points[0][0] == 0
+    assert points[-1][0] == 99_999
+    assert len(points) <= 802
+    assert [x for x, _ in points] == sorted(x for x, _ in points)
+
+
+def test_values_that_are_not_finite_are_gaps_with_a_mark():
+    markup = chart([Curve("loss", [1, 2, 3, 4, 5], [2.0, 1.5, NAN, 1.2, 1.0])], "step")
+    assert markup.count('class="nan"') == 1
+    assert "loss: NaN (3)" in markup
+    (path,) = re.findall(r'<path class="s1"[^>]* d="([^"]*)"', markup)
+    assert path.count("M") == 2
+    assert curves_of(markup)["loss"] == [[1, 2.0], [2, 1.5], [4, 1.2], [5, 1.0]]
+
+
+def test_an_outlier_does_not_press_the_rest_into_a_line():
+    values = [1 + 0.1 * math.sin(at / 9) for at in range(300)]
+    values[150] = 500.0
+    markup = chart([Curve("loss", range(300), values)], "step")
+    heights = [y for y in places(markup) if y > 20]
+    assert max(heights) - min(heights) > 100
+    assert "loss: 500 (150)" in markup
+    assert markup.count('class="beyond"') == 1
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [([], []), ([1], [NAN]), ([1, 2], [math.inf, -math.inf])],
+)
+def test_nothing_to_draw_is_nothing(x, y):
+    assert figure("t", [Curve("loss", x, y)], "step") == ""
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([5], [2.5]), ([1, 2, 3], [0.0, 0.0, 0.0]), ([1, 2], [1e-300, 2e-300]), ([1, 2, 3], [1e14, -1e14, 0]),
+        ([0, 1e9], [5, 5.0000001]), ([1, 2, 3], [1e300, 1.0, 2.0]), ([7, 7, 7], [1, 2, 3]),
+    ],
+)  # fmt: skip
+def test_any_numbers_make_finite_places(x, y):
+    markup = chart([Curve("loss", x, y)], "step")
+    assert "nan" not in re.sub(r"<title>.*?</title>|class=\"nan\"", "", markup)
+    assert "inf" not in markup.replace("<title>loss: inf", "")
+    assert all(0 <= place <= 300 for place in places(markup))
+
+
+def test_curves_are_told_apart_without_colour():
+    curves = [Curve(f"run {at}", [1, 2], [at, at + 1], at + 1, tag=chr(65 + at)) for at in range(10)]
+    markup = figure("t", curves, "step")
+    assert re.findall(r'class="end f\d"[^>]*>([A-Z])<', markup)
+    assert sorted(re.findall(r'class="end f\d"[^>]*>([A-Z])<', markup)) == list("ABCDEFGHIJ")
+    assert markup.count("stroke-dasharray") == 4
+    assert "A · run 0" in markup
+
+
+def test_marks_lie_inside_and_do_not_cover_each_other():
+    marks = [Mark(10, "epoch 1"), Mark(10.5, "saved"), Mark(500, "outside")]
+    markup = chart([Curve("loss", [1, 100], [1, 2])], "step", marks=marks)
+    assert markup.count('class="at"') == 2
+    assert markup.count(">epoch 1</text>") == 1
+    assert ">saved</text>" not in markup
+    assert "<title>saved</title>" in markup
+
+
+def test_the_axis_can_reach_beyond_the_data():
+    match = re.search(r'data-curves="([^"]*)"', chart([Curve("loss", [1, 50], [1, 2])], "step", x_max=100))
+    assert match is not None
+    data = json.loads(html.unescape(match[1]))
+    assert (data["from"], data["to"]) == (0, 100)
+
+
+def test_a_hundred_thousand_rows_are_cheap():
+    began = time.process_time()
+    steps = [float(at) for at in range(100_000)]
+    values = [2 + math.sin(at * at) for at in range(100_000)]
+    markup = figure("loss", [Curve("raw", steps, values, 1, "raw"), Curve("loss", steps, values, 1)], "step")
+    assert time.process_time() - began < 1.0
+    assert len(markup) < 120_000
+
+
+def test_names_are_no_markup():
+    markup = figure("<b>", [Curve('"><script>', [1, 2], [1, 2], tag="<")], "</svg>", marks=[Mark(1.5, "<i>")])
+    assert "<script" not in markup
+    assert markup.count("</svg>") == 2
+    assert "<i>" not in markup
+    assert "<b>" not in markup
+
+
+def test_the_page_is_bound_by_its_policy():
+    import base64
+    import hashlib
+
+    made = page("t", [tag("p", esc("x"))], "zh", "end")
+    script = made.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in made
+    assert "default-src 'none'" in made
+    assert '<html lang="zh-CN">' in made
+
+
+def test_tables_align_their_numbers():
+    made = table([esc("a"), esc("b")], [[esc("<x>"), esc("1")]], {1})
+    assert '<th class="n">b</th>' in made
+    assert "<td>&lt;x&gt;</td>" in made
+    assert '<td class="n">1</td>' in made
