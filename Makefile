@@ -66,8 +66,9 @@ test: $(VENV)/.stamp ## run the tests that are quick; those without a terminal o
 slow: $(VENV)/.stamp ## run the tests that start many terminals or install something
 	@$(RUN)/python -m pytest -m slow $(ARGS)
 
-judge: $(VENV)/.stamp ## measure how often the findings are right, on simulated and on real runs (ARGS="--seed 7")
+judge: $(VENV)/.stamp ## measure how often findings and forecasts are right, on simulated and real runs (ARGS="--seed 7": findings)
 	@$(RUN)/python -m tests.judge.measure $(ARGS)
+	@$(RUN)/python -m tests.judge.backtest
 
 check: $(VENV)/.stamp ## format, lint, types, the arrows between the modules, the catalogues
 	@$(RUN)/ruff format --check .

@@ -67,6 +67,7 @@ class Progress:
     elapsed_s: float | None = None
     """Sum over all segments."""
     remaining_s: float | None = None
+    """The middle of the forecast's band (``time_left``)."""
     finish_at: float | None = None
     """Unix time."""
     steps_per_s: float | None = None

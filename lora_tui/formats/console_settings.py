@@ -38,6 +38,8 @@ class Settings:
         self.limited = False
         """max_steps was given, so the number of epochs follows from it."""
         self._datasets: list[str] = []
+        self._again: list[str] = []
+        """Data sets that were loaded a second time."""
         self._output_sure = False
 
     def start(self) -> None:
@@ -46,12 +48,17 @@ class Settings:
         self.adapters = ()
         self.limited = False
         self._datasets = []
+        self._again = []
 
     def values(self, stage: str | None) -> dict[str, ConfigValue]:
         """Return all options; ``stage`` is what a traceback told of it."""
         values = dict(self.config)
         if self._datasets:
             values["dataset"] = ",".join(self._datasets)
+        if self._again and values.get("eval_examples") == values.get("num_examples", -1):
+            # LLaMA-Factory loads ``dataset``, then ``eval_dataset``. Several nodes in one log load theirs twice as
+            # well, but what they evaluate is not as large as what they train on.
+            values["eval_dataset"] = ",".join(self._again)
         if stage is not None:
             values["stage"] = stage
         return values
@@ -76,8 +83,9 @@ class Settings:
             self._note_directory(kind, found[1].strip())
         elif kind == "dataset":
             name = re.sub(_DATA_SUFFIX, "", found[1])
-            if name not in self._datasets and len(self._datasets) < _MAX_DATASETS:
-                self._datasets.append(name)
+            names = self._datasets if name not in self._datasets else self._again
+            if name not in names and len(names) < _MAX_DATASETS:
+                names.append(name)
         elif kind in ("model", "cache"):
             # The first configuration file that is loaded is the model's.
             hub = re.search(_HUB_CACHE, found[1])

@@ -46,7 +46,8 @@ def choose(run: Run, now: float, findings: Sequence[Finding] = ()) -> Checkpoint
     taken, value, estimated = _take(usable, series, higher)
     newest = own[-1] if own else None
     newest_value = _value(series, newest.step)[0] if newest is not None else None
-    pending = plan.every is not None and last.step % plan.every == 0 and all(o.step != last.step for o in own)
+    due = plan.every is not None and (last.step % plan.every == 0 or last.step == plan.total)
+    pending = due and all(item.step != last.step for item in own)
     after = last.step - 1 if pending else last.step
     goes_on = status.live and (progress.total_steps is None or last.step < progress.total_steps or pending)
     doomed = None

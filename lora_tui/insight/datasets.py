@@ -53,6 +53,8 @@ def evaluated_on(source: Run) -> Evaluated | None:
         if _only_evaluates(values) and values.get("val_size"):
             return None
     for facts in _consoles(source):
+        if facts.config.get("eval_dataset"):
+            return Evaluated(_names(facts.config["eval_dataset"]))
         loaded = _names(facts.config.get("dataset"))
         if "num_examples" in facts.config or not loaded:
             continue

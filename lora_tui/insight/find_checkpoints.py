@@ -111,11 +111,13 @@ def work_at_risk(finder: Finder, choice: CheckpointChoice) -> None:
     risk, progress, step = choice.seconds_at_risk, finder.progress, finder.step
     if finder.status.state not in ("running", "evaluating") or risk is None or risk <= UNSAVED_S or step is None:
         return
+    if finder.stage == "ppo":
+        # Nothing marks a checkpoint of its trainer as whole while it runs.
+        return
     plan = save_plan(finder.run)
     whole = progress.elapsed_s / progress.fraction if progress.elapsed_s and progress.fraction else None
     due = step // plan.every * plan.every if plan.every else 0
-    # Nothing marks a checkpoint of PPO as whole while it runs.
-    missed = (choice.last_step or 0) < due and step - due > OVERDUE * (plan.every or 0) and finder.stage != "ppo"
+    missed = (choice.last_step or 0) < due and step - due > OVERDUE * (plan.every or 0)
     never = choice.last_step is None and plan.every is None and step > DEFAULT_SAVE_STEPS * (1 + OVERDUE)
     share = LONG_UNSAVED_SHARE if risk > LONG_UNSAVED_S else UNSAVED_SHARE
     if not (missed or never or (whole is not None and risk > share * whole)):

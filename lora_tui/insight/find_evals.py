@@ -26,9 +26,9 @@ ACCURACIES = ("eval_rewards/accuracies", "eval_accuracy")
 def overfitting(finder: Finder) -> None:
     """At least 3 evaluations, the best not among the last 2, the last above it by 2 % and 0.005 and three times the
     noise of an evaluation, the one before by half of that, and the last by half of that above the better neighbour of
-    the best (a lone dip is no turn); the train loss has not risen as well (then the run is
-    losing what it had). In preference stages only where the accuracy of the evaluations has fallen too. Closed after
-    two evaluations that are not above it by 80 % of this."""
+    the best (a lone dip is no turn). The train loss has not risen as well: then the run is losing what it had. In
+    preference stages only where the accuracy of the evaluations has fallen too. Closed after two evaluations that are
+    not above it by 80 % of this."""
     evals = finder.run.series.get("eval_loss")
     stage = finder.stage
     if evals is None or not evals.finite or stage in ("ppo", "grpo"):
@@ -43,7 +43,7 @@ def overfitting(finder: Finder) -> None:
         over = episode.end is not None
         best_step, last_step = float(episode.evidence["best_step"]), float(episode.evidence["last_step"])
         then, now = _train_rows(finder, best_step), _train_rows(finder, last_step)
-        if _risen(then, now):
+        if _risen(finder, then, now):
             continue
         if stage not in (None, *LANGUAGE_STAGES) and not _less_accurate(finder, best_step, last_step):
             continue
@@ -67,16 +67,21 @@ def _train_rows(finder: Finder, step: float) -> list[float]:
     return rows if len(rows) >= 3 and min(rows) > 0 else []
 
 
-def _risen(then: list[float], now: list[float]) -> bool:
-    """The train loss has surely risen by more than 5 %."""
-    if len(then) < 6 or len(now) < 6:
+def _risen(finder: Finder, then: list[float], now: list[float]) -> bool:
+    """The train loss has probably risen by more than 5 %, or in its last three rows by more than 15 %."""
+    if not then or not now:
         return False
-    return math.log(median(now) / median(then)) > max(math.log(1.05), 1.5 * _error(then, now))
+    return any(
+        math.log(median(part) / median(then)) > max(math.log(least), sure * _error(finder, then, part))
+        for part, least, sure in ((now, 1.05, 1.0), (now[-3:], 1.15, 1.5))
+    )
 
 
-def _error(then: list[float], now: list[float]) -> float:
+def _error(finder: Finder, then: list[float], now: list[float]) -> float:
     """Standard error of the logarithm of the ratio of their medians."""
-    return math.hypot(spread(then).error(len(then)), spread(now).error(len(now)))
+    course = course_of(finder)
+    known = course.spread if course is not None else spread([*then, *now])
+    return math.hypot(known.error(len(then)), known.error(len(now)))
 
 
 def _less_accurate(finder: Finder, best_step: float, last_step: float) -> bool:
@@ -164,7 +169,7 @@ def gap_widening(finder: Finder) -> None:
     if before <= 0 or (before - last) / before > STUCK or len(then) < 6 or len(now) < 6:
         return
     fall = math.log(median(then) / median(now))
-    if fall - 2 * _error(then, now) > GAIN:
+    if fall - 2 * _error(finder, then, now) > GAIN:
         finder.add(
             "gap_widening", "info",
             {"before": rounded(before), "last": rounded(last), "train_then": rounded(median(then)),

@@ -14,7 +14,7 @@ from lora_tui.insight.stats import Spread, certainty, finite_before, median, rou
 from lora_tui.insight.trail import Fold, SeriesCourse, followed
 from lora_tui.series import Series
 
-JUMP, LARGE, NOISES = 10.0, 10.0, 6.0
+JUMP, LARGE, NOISES = 10.0, 10.0, 4.0
 """A norm is a jump where it is so many times the median before, more than LARGE, and beyond so many noises."""
 RECENT, MANY = 20, 3
 LIFTED = Rise(9.0, 9.0, 3.0)
@@ -88,7 +88,7 @@ class GradCourse(SeriesCourse):
 
 
 def grad_explosion(finder: Finder) -> None:
-    """At least 3 of the last 20 norms are above 10, ten times the median of the 100 before and six times their noise (a
+    """At least 3 of the last 20 norms are above 10, ten times the median of the 100 before and four times their noise (a
     NaN counts), or the level of a window has risen tenfold; not in the first 5 % of the steps nor the first 10 rows.
     Closed when at two checks fewer than 2 are and the level is back."""
     norms = finder.run.series.get("grad_norm")

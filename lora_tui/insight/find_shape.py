@@ -18,7 +18,7 @@ from lora_tui.series import Series
 HARDLY = 0.02
 SLOW_LR = 3.0
 """A learning rate so many times below the usual range explains a flat loss, which needs less proof then."""
-LEVEL_SURELY = 0.06
+LEVEL_SURELY = 0.09
 FALLS = 0.03
 STAIR = -math.log(1 - 0.08)
 
@@ -27,7 +27,7 @@ def flat_loss(finder: Finder) -> None:
     """no_learning: the last third of the rows is not clearly below the first ones (3, 5, 10, 20 or a third of them),
     and what it fell is under 2 % and at two checks surely under 2.5 %, after half of the steps; or under 15 %, after
     30 % of them, where the learning rate is three times below the usual range. 30 rows, first loss at least 0.3.
-    plateau (info): it has learned, but the last 40 % of the rows are surely level within 6 %, while the learning rate
+    plateau (info): it has learned, but the last 40 % of the rows are surely level within 9 %, while the learning rate
     is above 30 % of its peak; 40 rows."""
     course, loss = course_of(finder), finder.loss
     if course is None or loss is None or finder.stage not in LANGUAGE_STAGES:
@@ -40,7 +40,12 @@ def flat_loss(finder: Finder) -> None:
     bound, since, sure = (0.15, 0.3, 1.5) if slow else (0.025, 0.5, 2.0)
     done = finder.progress.fraction or (1.0 if facts.final(finder.status) else 0.0)
     whole = stretches.whole
-    if whole is not None and first >= 0.3 and done >= since and _flat(whole, stretches.whole_before, bound, sure):
+    if (
+        whole is not None
+        and first >= 0.3
+        and done >= since
+        and _flat(whole, stretches.whole_before, bound, sure, sure / 2)
+    ):
         evidence: dict[str, Param | None] = {
             "first": rounded(first), "now": rounded(whole.level), "change": round((math.exp(-whole.fall) - 1) * 100, 1),
             "lr": peak, "usual": low if slow else None,
@@ -50,14 +55,14 @@ def flat_loss(finder: Finder) -> None:
     lr, late = finder.run.series.get("lr"), stretches.late
     if late is None or loss.finite < 40 or lr is None or not lr.finite or peak is None or lr.tail(1)[0] < 0.3 * peak:
         return
-    if _flat(late, stretches.late_before, LEVEL_SURELY, 1.5) and _has_fallen(finder, late.level):
+    if _flat(late, stretches.late_before, LEVEL_SURELY, 1.5, 1.0) and _has_fallen(finder, late.level):
         finder.add("plateau", "info", {"level": rounded(late.level), "lr": lr.tail(1)[0]}, step=late.step)
 
 
-def _flat(now: Flat, before: Flat | None, bound: float, sure: float) -> bool:
-    """Both have hardly moved, and by less than ``bound`` within ``sure`` standard errors."""
+def _flat(now: Flat, before: Flat | None, bound: float, sure: float, chance: float) -> bool:
+    """Both have hardly moved but for ``chance`` standard errors, and by less than ``bound`` within ``sure`` of them."""
     return before is not None and all(
-        abs(one.fall) < HARDLY + 0.5 * sure * one.error and abs(one.fall) + sure * one.error < bound
+        abs(one.fall) < HARDLY + chance * one.error and abs(one.fall) + sure * one.error < bound
         for one in (now, before)
     )
 

@@ -34,6 +34,10 @@ LOW, LOWISH = 0.05, 0.2
 """Losses of data that is known by heart, and of data that may be (Unsloth's guide: below 0.2 probably overfitting)."""
 
 
+Pairs = list[tuple[int, Level | None]]
+"""Sizes of windows, each with the level that its rows are compared with."""
+
+
 @dataclass(frozen=True)
 class Terms:
     """What a course needs beside the loss itself."""
@@ -97,7 +101,8 @@ class LossCourse(SeriesCourse):
         self._segment = _Segment()
         self._crossed = 0
         self._start: Level | None = None
-        self._spread = Spread(math.inf, math.inf)
+        self.spread = Spread(math.inf, math.inf)
+        """The noise of the last rows."""
         self._sure = math.inf
         self._level: float | None = None
 
@@ -111,11 +116,11 @@ class LossCourse(SeriesCourse):
             rows = [value for value in rows if value > 0]
         if self._level is not None:
             known = segment.settled is not None and end - segment.begin >= HISTORY
-            self.spikes.look(series, range(self.done, end), self._level, self._spread.one, known=known)
+            self.spikes.look(series, range(self.done, end), self._level, self.spread.one, known=known)
         size = window(end - segment.begin)
         if len(rows) < max(size, 6):
             return
-        self._spread = segment.scatter.look(rows, end - segment.begin)
+        self.spread = segment.scatter.look(rows, end - segment.begin)
         self._sure = certainty(end)
         self._check_low(series, median(rows[-low_rows(len(rows)) :]), end)
         self._level = median(rows[-max(size, 10) :])
@@ -125,13 +130,13 @@ class LossCourse(SeriesCourse):
         sizes = self._sizes(rows, end, size)
         whole = min(len(rows), end - segment.begin, WINDOW_CAP)
         windows = [*sizes, whole] if whole > sizes[-1] else sizes
-        segment.lowest.note(rows, end, windows, self._spread, self._sure, segment.settled - LEAST_ROWS)
+        segment.lowest.note(rows, end, windows, self.spread, self._sure, segment.settled - LEAST_ROWS)
         if end - segment.begin >= LEAVES_ROWS:
             self._check_diverging(series, rows, end, sizes)
         if end >= WORSE_ROWS:
             self._check_worse(series, rows, end, sizes)
-        self.spikes.watch(median(rows[-size:]), end, size, self._spread)
-        self.stretches.compare(series, segment.begin, end, self._spread)
+        self.spikes.watch(median(rows[-size:]), end, size, self.spread)
+        self.stretches.compare(series, segment.begin, end, self.spread)
 
     # -- where the run is ----------------------------------------------------------------------------------------
 
@@ -174,7 +179,7 @@ class LossCourse(SeriesCourse):
 
     def _check_diverging(self, series: Series, rows: list[float], end: int, sizes: list[int]) -> None:
         lowest, calm = self._segment.lowest, self._calm(end)
-        pairs = [(size, lowest.before(end - size, settled=not calm)) for size in sizes]
+        pairs: Pairs = [(size, lowest.before(end - size, settled=not calm)) for size in sizes]
         self._feed(self.diverging, LEAVES, pairs, series, rows, end, "best")
 
     def _check_worse(self, series: Series, rows: list[float], end: int, sizes: list[int]) -> None:
@@ -184,7 +189,7 @@ class LossCourse(SeriesCourse):
         if self._terms.start is not None:
             rise = WORSE_THAN_REFERENCE
         most = min(len(rows), max(end - self._segment.begin, end) // 2)
-        pairs = [(min(most, 2 * size), self._start) for size in sizes]
+        pairs: Pairs = [(min(most, 2 * size), self._start) for size in sizes]
         self._feed(self.worse, rise, pairs, series, rows, end, "first")
 
     def _check_low(self, series: Series, now: float, end: int) -> None:
@@ -193,15 +198,14 @@ class LossCourse(SeriesCourse):
             fold.feed(step, fires=now < bound, holds=now < bound * (2 - WIDER), begin=step, evidence={})
 
     def _feed(
-        self, fold: Fold, rise: Rise, pairs: list[tuple[int, Level | None]], series: Series, rows: list[float], end: int,
-        name: str,
-    ) -> None:  # fmt: skip
-        """``pairs``: sizes of windows, each with the level that its rows are compared with."""
+        self, fold: Fold, rise: Rise, pairs: Pairs, series: Series, rows: list[float], end: int, name: str
+    ) -> None:
+        """One check of a fold: whether the rows of any of the windows lie above the level that goes with it."""
         known = [(rows[-size:], level) for size, level in pairs if level is not None]
-        above = [level for part, level in known if rise.above(part, level, self._spread, self._sure)]
+        above = [level for part, level in known if rise.above(part, level, self.spread, self._sure)]
         fires = bool(above)
         if not fires:
-            above = [level for part, level in known if rise.above(part, level, self._spread, self._sure, WIDER)]
+            above = [level for part, level in known if rise.above(part, level, self.spread, self._sure, WIDER)]
         if not above and fold.now is None:
             fold.miss()
             return
@@ -226,7 +230,7 @@ class LossCourse(SeriesCourse):
         found: Level | None = None
         for part in (rows[:1], rows[:3], rows):
             if part:
-                bound = math.log(median(part)) + self._sure * self._spread.error(len(part))
+                bound = math.log(median(part)) + self._sure * self.spread.error(len(part))
                 level = Level(len(part), median(part), len(part), bound)
                 found = level if found is None or level.upper < found.upper else found
         return found

@@ -72,17 +72,19 @@ def batch_size(run: Run) -> float | None:
 
 
 def eval_samples(run: Run) -> int | None:
-    """Size of the evaluation set: said by the console, or runtime x samples/s of the last evaluation."""
-    known = facts.number(run, "eval_examples")
-    if known is not None:
-        return int(known)
-    results = run.results().get("eval")
-    if results is not None:
-        return facts.samples(results, "eval", run)
+    """Size of the evaluation set: runtime x samples/s of the last evaluation, else what a console says.
+
+    A console comes last because a later job that predicts into the same directory counts other samples.
+    """
     runtime, rate = run.series.get("eval_runtime"), run.series.get("eval_samples_per_second")
-    if runtime is None or rate is None or not runtime.finite or not rate.finite:
-        return None
-    return max(1, round(runtime.tail(1)[0] * rate.tail(1)[0]))
+    if runtime is not None and rate is not None and runtime.finite and rate.finite:
+        return max(1, round(runtime.tail(1)[0] * rate.tail(1)[0]))
+    results = run.results().get("eval")
+    counted = facts.samples(results, "eval", run) if results is not None else None
+    if counted is not None:
+        return counted
+    known = facts.number(run, "eval_examples")
+    return None if known is None else int(known)
 
 
 def slope(values: Sequence[float]) -> tuple[float, float]:

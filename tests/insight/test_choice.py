@@ -191,6 +191,12 @@ class TestSaves:
         run, now = run_with(rows(300, 900), [100, 200, saved(300, whole=False)], save_steps=100)
         assert choose(run, now).next_save == 300
 
+    def test_the_last_one_while_it_is_being_written(self):
+        config = {"save_total_limit": 2, "save_steps": 100}
+        run, now = run_with(rows(350, 350, EVALS), [200, 300, saved(350, whole=False)], config=config)
+        choice = choose(run, now)
+        assert (choice.next_save, choice.deleted_by, choice.saves_left) == (350, 350, 1)
+
     def test_not_known(self):
         choice = choose(*run_with(rows(310, 900)))
         assert (choice.next_save, choice.saves_left) == (None, None)

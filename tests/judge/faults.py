@@ -111,7 +111,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "overfitting": Fault(
         NOISE_EFFECTS, 2.0, f"{_EVALS}, reached at the end; at least 1.5 % and 0.015 nats",
-        right=_of("overfitting"), welcome=_of("memorised"),
+        right=_of("overfitting"), welcome=_of("memorised") | _DOOMED,
         prepare=loss.overfitting_plan, bend=loss.overfitting,
     ),
     "best_checkpoint_at_risk": Fault(
@@ -127,7 +127,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "memorised": Fault(
         (0.5, 1.0, 2.0, 3.0), 2.0, "a power of ten that the final loss lies below 1",
-        right=_of("memorised"), welcome=_of("overfitting", "staircase"),
+        right=_of("memorised"), welcome=_of("overfitting", "staircase") | _DOOMED,
         prepare=loss.memorised_plan, bend=loss.memorised,
     ),
     "staircase": Fault(

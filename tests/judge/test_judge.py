@@ -16,7 +16,7 @@ from tests.judge.looks import Job, Tally, at_least, at_most, jobs, look_at, tall
 from tests.judge.measure import ALL_RULES, FIXED, ONE_RULE, RECALL, outcomes
 from tests.judge.simulator import Life, Replay, moments, simulate, write
 
-SOME = range(50_000, 50_200)
+SOME = range(50_000, 50_120)
 
 
 @pytest.fixture(scope="module")
@@ -216,8 +216,9 @@ def test_every_fault_has_a_rule():
 
 
 def test_findings_are_right_on_a_few_runs():
-    work = [job for job in jobs(FIXED, 60, 1) if not job.fault or (job.effect or 0.0) >= FAULTS[job.fault].clear]
-    assert goals(tally(map(look_at, work)), chance=True) == []
+    work = jobs(FIXED, 60, 1)
+    clearest = [job for job in work if not job.fault or job.effect == FAULTS[job.fault].effects[-1]]
+    assert goals(tally(map(look_at, clearest)), chance=True) == []
 
 
 @pytest.mark.slow
