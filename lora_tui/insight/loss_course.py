@@ -173,7 +173,7 @@ class LossCourse(SeriesCourse):
     def _sizes(self, rows: Sequence[float], end: int, size: int) -> list[int]:
         """Rows of windows: a short one sees a large change early, a long one a small change surely."""
         count, most = end - self._segment.begin, min(len(rows), WINDOW_CAP)
-        return sorted({min(most, max(size, wanted)) for wanted in (size, count // 5, count // 3, count // 2)})
+        return sorted({min(most, max(size, wanted)) for wanted in (count // 10, count // 5, count // 3, count // 2)})
 
     # -- levels --------------------------------------------------------------------------------------------------
 
