@@ -13,7 +13,8 @@ from lora_tui.insight.trail import Fold, SeriesCourse
 from lora_tui.series import Series
 
 RISE, RISE_NATS, RISE_NOISES = 0.02, 0.005, 3.0
-"""An evaluation is worse than the best by more than this share, so many nats, and so many times its noise."""
+"""An evaluation is worse than the best by more than this share, so many nats, and so many times its noise (of 5: the
+best of e times as many is luckier by about half a noise)."""
 USUAL_NOISE, PRIOR = 0.01, 3
 """Evaluations are of the same samples each time: in real runs 0.1 to 1.5 % of their value wiggles."""
 OTHER_SET = 0.1
@@ -60,7 +61,8 @@ class EvalCourse(SeriesCourse):
         if len(values) < 3 or best <= 0:
             return
         rise = values[-1] - best
-        bound = max(RISE * best, RISE_NATS, RISE_NOISES * eval_noise(values))
+        noises = RISE_NOISES + 0.5 * math.log(max(1.0, len(values) / 5))
+        bound = max(RISE * best, RISE_NATS, noises * eval_noise(values))
         behind = self.best_row < end - 2
         fires = behind and rise > bound and min(values[-2], best + self._above_beside(column, end)) > best + bound / 2
         holds = behind and rise > WIDER * bound

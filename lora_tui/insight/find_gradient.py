@@ -88,8 +88,8 @@ class GradCourse(SeriesCourse):
 
 
 def grad_explosion(finder: Finder) -> None:
-    """At least 3 of the last 20 norms are above 10, ten times the median of the 100 before and four times their noise (a
-    NaN counts), or the level of a window has risen tenfold; not in the first 5 % of the steps nor the first 10 rows.
+    """At least 3 of the last 20 norms are above 10, ten times the median of the 100 before and four times their noise
+    (a NaN counts), or the level of a window has risen tenfold; not in the first 5 % of the steps nor the first 10 rows.
     Closed when at two checks fewer than 2 are and the level is back."""
     norms = finder.run.series.get("grad_norm")
     if norms is None or finder.has("dead_run", "nan_loss", "diverging", "worse_than_start"):

@@ -17,7 +17,7 @@ WIDER = 0.8
 
 
 BLOCK, BLOCKS = 10, 15
-"""Rows of the blocks whose medians are compared, and how many such pairs say something."""
+"""Rows of the blocks whose medians are compared, and how many such comparisons say something."""
 REFRESH = 20
 """Noise is worked out anew when a twentieth more rows are there."""
 
@@ -29,17 +29,21 @@ class Scatter:
     def __init__(self) -> None:
         self.now = Spread(math.inf, math.inf)
         self._due = 0
-        self._apart: deque[float] = deque(maxlen=40)
+        self._steps: deque[float] = deque(maxlen=2 * BLOCKS)
+        self._bends: deque[float] = deque(maxlen=2 * BLOCKS)
+        """First and second differences of the logarithms of three blocks, over sqrt(2) and sqrt(6)."""
 
     def look(self, rows: list[float], count: int) -> Spread:
         """The last rows (positive) of ``count``."""
-        if len(rows) >= 2 * BLOCK:
-            self._apart.append(abs(math.log(median(rows[-BLOCK:]) / median(rows[-2 * BLOCK : -BLOCK]))))
+        if len(rows) >= 3 * BLOCK:
+            a, b, c = (math.log(median(rows[-k * BLOCK : len(rows) - (k - 1) * BLOCK])) for k in (3, 2, 1))
+            self._steps.append(abs(c - b) / math.sqrt(2))
+            self._bends.append(abs(a - 2 * b + c) / math.sqrt(6))
         if count >= self._due:
             self._due = count + max(1, count // REFRESH)
             self.now = spread(rows)
-            if len(self._apart) >= BLOCKS:
-                wander = 1.4826 * median(self._apart) / math.sqrt(2) * math.sqrt(BLOCK)
+            if len(self._steps) >= BLOCKS:
+                wander = 1.4826 * min(median(self._steps), median(self._bends)) * math.sqrt(BLOCK)
                 self.now = Spread(self.now.one, max(self.now.unit, wander))
         return self.now
 

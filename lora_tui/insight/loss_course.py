@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from lora_tui.insight.levels import WIDER, Level, Lowest, Rise, Scatter
 from lora_tui.insight.model import Param
-from lora_tui.insight.spikes import HISTORY, Spikes
+from lora_tui.insight.spikes import HISTORY, LEVEL_ROWS, Spikes
 from lora_tui.insight.stats import WINDOW_CAP, Spread, certainty, finite_before, median, rounded, window
 from lora_tui.insight.stretches import Stretches
 from lora_tui.insight.trail import Fold, SeriesCourse
@@ -123,7 +123,7 @@ class LossCourse(SeriesCourse):
         self.spread = segment.scatter.look(rows, end - segment.begin)
         self._sure = certainty(end)
         self._check_low(series, median(rows[-low_rows(len(rows)) :]), end)
-        self._level = median(rows[-max(size, 10) :])
+        self._level = median(rows[-max(size, LEVEL_ROWS) :])
         self._settle(series, end)
         if segment.settled is None:
             return
@@ -135,7 +135,7 @@ class LossCourse(SeriesCourse):
             self._check_diverging(series, rows, end, sizes)
         if end >= WORSE_ROWS:
             self._check_worse(series, rows, end, sizes)
-        self.spikes.watch(median(rows[-size:]), end, size, self.spread)
+        self.spikes.watch(median(rows[-2 * size :]), end, size, self.spread)
         self.stretches.compare(series, segment.begin, end, self.spread)
 
     # -- where the run is ----------------------------------------------------------------------------------------

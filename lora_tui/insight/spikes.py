@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lora_tui.insight.levels import WIDER
-from lora_tui.insight.stats import Spread, certainty
+from lora_tui.insight.stats import Spread
 from lora_tui.series import Series
 
 RATIO, NATS = 1.3, 0.25
@@ -18,6 +18,10 @@ NOISES = 5.0
 RECORD = 2.0
 """and this many times every residual of the run before it, of which there are at least"""
 HISTORY = 20
+LEVEL_ROWS = 10
+"""Rows, at least, whose median is the level before it."""
+SURE = 3.0
+"""Standard errors by which a level after it is higher."""
 CHANCE, TAIL = 1e-3, 3.0
 """When several rows far from all others are no chance: see :func:`repeated`."""
 TOP = 12
@@ -106,8 +110,8 @@ class Spikes:
         del self.highest[TOP:]
 
     def watch(self, level: float, end: int, size: int, spread: Spread) -> None:
-        """Whether the loss has come back two windows after the last spike, and later on. ``level``: median of the
-        ``size`` rows before ``end``."""
+        """Whether the loss has come back two windows after the last spike, and later on. ``level``: median of the two
+        windows of ``size`` rows before row ``end``."""
         if not self.found:
             return
         spike = self.found[-1]
@@ -115,7 +119,8 @@ class Spikes:
             return
         gone = math.log(level / spike.level)
         if spike.lasting is None:
-            if end <= spike.row + 5 * size and gone > max(STAYED, certainty(end) * 2 * spread.error(size)):
+            chance = SURE * math.hypot(spread.error(2 * size), spread.error(LEVEL_ROWS))
+            if end <= spike.row + 5 * size and gone > max(STAYED, chance):
                 spike.lasting = level
         elif gone < STAYED * WIDER:
             spike.lasting = None

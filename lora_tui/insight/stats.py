@@ -9,6 +9,8 @@ from itertools import pairwise
 
 WINDOW_CAP = 50
 """A window of n / 20 rows needs no more than this to be steady, and it bounds the cost."""
+CURVES = 10.0
+"""See :func:`certainty`."""
 USUALLY_ALIKE = 0.1
 """Correlation of neighbouring rows."""
 MEDIAN_ERROR = 1.25
@@ -94,24 +96,18 @@ def finite_before(values: Sequence[float], end: int, count: int, begin: int = 0)
         span *= 4
 
 
-def evenly(values: Sequence[float], begin: int, end: int, count: int) -> list[float]:
-    """At most ``count`` finite values of ``values[begin:end]``, spread evenly."""
-    stride = max(1, -(-(end - begin) // count))
-    return [value for value in values[begin:end:stride] if math.isfinite(value)]
-
-
 def certainty(count: int) -> float:
-    """How many standard errors each of two levels must be apart from a common bound, so that in noise alone a rule that
-    compares the windows of a curve of ``count`` rows again and again is wrong about once in 10 curves. Rules ask for more
-    than that: a size that matters, and twice.
+    """How many standard errors each of two levels must be apart from a common bound for a rule that compares the
+    windows of a curve of ``count`` rows again and again: so many that noise alone exceeds them in one of CURVES curves.
+    Rules ask for more, a difference of a size that matters, at two checks.
 
-    Windows of five rows that overlap by half are two for each five rows up to 100; beyond, windows grow with the rows up
-    to 50, and there are about 15 more for each doubling, then 20 for each thousand. Each is compared with all before it.
-    Two levels of equal error that are each z away from a bound are sqrt(2) z apart.
+    Windows of five rows that overlap by half are two for each five rows up to 100; beyond, windows grow with the rows
+    up to 50, and there are about 15 more for each doubling, then 20 for each thousand. Each is compared with all before
+    it. Two levels of equal error that are each z away from a bound are sqrt(2) z apart.
     """
     looks = min(max(count, 20), 100) / 2.5 + 15 * math.log2(max(count, 100) / 100) + max(0, count - 1000) / 50
-    # The normal quantile of 1 - 1 / (10 pairs), Abramowitz and Stegun 26.2.23.
-    t = math.sqrt(2 * math.log(5 * looks * looks))
+    # The normal quantile of 1 - 1 / (CURVES x pairs), Abramowitz and Stegun 26.2.23.
+    t = math.sqrt(2 * math.log(CURVES * looks * looks / 2))
     z = t - (2.515517 + 0.802853 * t + 0.010328 * t**2) / (1 + 1.432788 * t + 0.189269 * t**2 + 0.001308 * t**3)
     return z / math.sqrt(2)
 
@@ -120,42 +116,6 @@ def evenly(values: Sequence[float], begin: int, end: int, count: int) -> list[fl
     """At most ``count`` finite values of ``values[begin:end]``, spread evenly."""
     stride = max(1, -(-(end - begin) // count))
     return [value for value in values[begin:end:stride] if math.isfinite(value)]
-
-
-def certainty(count: int) -> float:
-    """How many standard errors each of two levels must be apart from a common bound, so that in noise alone a rule that
-    compares the windows of a curve of ``count`` rows again and again is wrong about once in 20 curves. Rules ask for more
-    than that: a size that matters, and twice.
-
-    Windows overlap by half and grow, so there are about 4 for each doubling of the rows up to 1000, then 20 for each
-    thousand; each is compared with all before it. Two levels of equal error that are each z away from a bound are
-    sqrt(2) z apart.
-    """
-    looks = 4 * math.log2(max(count, 20) / 5) + max(0, count - 1000) / 50
-    # The normal quantile of 1 - 1 / (20 pairs), Abramowitz and Stegun 26.2.23.
-    t = math.sqrt(2 * math.log(20 * looks * looks / 2))
-    z = t - (2.515517 + 0.802853 * t + 0.010328 * t**2) / (1 + 1.432788 * t + 0.189269 * t**2 + 0.001308 * t**3)
-    return z / math.sqrt(2)
-
-
-def evenly(values: Sequence[float], begin: int, end: int, count: int) -> list[float]:
-    """At most ``count`` finite values of ``values[begin:end]``, spread evenly."""
-    stride = max(1, -(-(end - begin) // count))
-    return [value for value in values[begin:end:stride] if math.isfinite(value)]
-
-
-def certainty(count: int) -> float:
-    """How many standard errors each of two levels must be apart from a common bound, so that in noise alone a rule that
-    looks at a curve of ``count`` rows again and again is wrong about once in 100 curves.
-
-    Looks at windows that overlap by half and grow: about 4 for each doubling of the rows up to 1000, then 20 for each
-    thousand. Two levels of equal error that are each z away from a bound are sqrt(2) z apart.
-    """
-    looks = 4 * math.log2(max(count, 20) / 5) + max(0, count - 1000) / 50
-    # The normal quantile of 1 - 1 / (100 looks), Abramowitz and Stegun 26.2.23.
-    t = math.sqrt(2 * math.log(100 * looks))
-    z = t - (2.515517 + 0.802853 * t + 0.010328 * t**2) / (1 + 1.432788 * t + 0.189269 * t**2 + 0.001308 * t**3)
-    return z / math.sqrt(2)
 
 
 def rounded(value: float, digits: int = 4) -> float:

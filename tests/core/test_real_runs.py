@@ -249,7 +249,7 @@ def test_smoothed_is_a_debiased_moving_average(runs: dict[str, Run]) -> None:
     [
         ("lora/diverged", {"dead_run"}),
         ("lora/diverged-nan-nofilter", {"nan_loss"}),
-        ("lora/overfit", {"memorised"}),
+        ("lora/overfit", {"memorised", "overfitting"}),
         ("lora/crashed", {"failed"}),
         ("lora/crashed-early", {"failed"}),
         ("lora/killed", {"interrupted"}),
