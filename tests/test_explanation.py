@@ -118,7 +118,7 @@ class TestScale:
     def test_a_value_stands_in_the_zone_of_its_level(self, rule, value):
         bands = rule.bands
         assert bands is not None
-        shown = value * 100 if rule.code in ("speed_self", "speed_sibling") else value
+        shown = value * 100 if rule.code == "speed_self" else value
         rating = Rating(
             "m", value, bands.level(value), "rule", "firm", rule.code, "", {"share": shown, "seconds": value}
         )

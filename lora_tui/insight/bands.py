@@ -218,8 +218,7 @@ RULES: tuple[Rule, ...] = (
     # Against other runs of the same model, data and stage; asked for by their codes.
     Rule(
         "speed_sibling", ("throughput", "steps_per_s", "samples_per_s"), ("convention",), "sibling",
-        bands=Bands(None, 0.9, 0.7), limits={"min_rows": 10},
-        words={"good": "speed_as_sibling", "fair": "speed_below_sibling", "poor": "speed_below_sibling"},
+        limits={"min_rows": 10, "good": 0.9}, words={"good": "speed_as_sibling", "fair": "speed_below_sibling"},
     ),
     Rule(
         "eval_sibling", ("eval_loss", "perplexity"), ("convention",), "sibling", stages=LANGUAGE_STAGES,

@@ -12,7 +12,7 @@ from lora_tui.insight.stats import finite_before, rounded
 from lora_tui.insight.trail import Fold, SeriesCourse
 from lora_tui.series import Series
 
-RISE, RISE_NATS, RISE_NOISES = 0.02, 0.005, 3.0
+RISE, RISE_NATS, RISE_NOISES = 0.02, 0.005, 2.5
 """An evaluation is worse than the best by more than this share, so many nats, and so many times its noise (of 5: the
 best of e times as many is luckier by about half a noise)."""
 USUAL_NOISE, PRIOR = 0.01, 3

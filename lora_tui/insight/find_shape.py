@@ -112,7 +112,7 @@ def staircase(finder: Finder) -> None:
     done = int(epochs.values[-1])
     if done < 2 or finder.has("dead_run", "nan_loss", "diverging", "worse_than_start", "memorised"):
         return
-    rows = min(10, int(len(loss) / epochs.values[-1]) // 3)
+    rows = min(10, int(len(loss) / epochs.values[-1]) // 2 - 1)
     if rows < 3:
         return
     error = spread([value for value in loss.tail(100) if value > 0]).error(rows) * math.sqrt(2)
@@ -125,7 +125,7 @@ def staircase(finder: Finder) -> None:
         return
     mean = sum(fall for fall, _, _ in falls) / len(falls)
     usual = sum(middle for _, middle, _ in falls) / len(falls)
-    if mean > max(2 * usual, 3 * error / math.sqrt(len(falls))):
+    if mean > max(2 * usual, 2.5 * error / math.sqrt(len(falls))):
         at = loss.steps[min(len(loss) - 1, bisect_left(epochs.values, falls[0][2]))]
         finder.add(
             "staircase", "info", {"count": len(falls), "fall": rounded((1 - math.exp(-mean)) * 100, 2)}, step=at,

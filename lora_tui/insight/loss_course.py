@@ -26,6 +26,7 @@ LEAST_ROWS = 10
 """A warm-up lasts at least so many rows,"""
 WARM_SHARE = 0.05
 """and this share of the planned steps."""
+FELL = 0.7
 SETTLED = 2.5
 """A bump of the warm-up is over after so many warm-ups: only then do levels from before its end count."""
 FAR_BACK = 2000
@@ -51,23 +52,26 @@ class Terms:
 
 
 class Warmup:
-    """Follows the learning rate."""
+    """Follows the learning rate to its first peak."""
 
     def __init__(self, lr: Series | None) -> None:
         self._lr = lr
         self._rows = 0
-        self._peak, self._step = -math.inf, -math.inf
+        self._peak, self._step, self._low = -math.inf, -math.inf, math.inf
 
     def peak_step(self, step: float) -> float:
         """Where it was highest first, of all up to ``step``: that is ``step`` itself while it rises. Minus infinity
-        where it is not known."""
+        where it is not known. What comes after a fall by FELL is a restart, no warm-up."""
         lr = self._lr
-        if lr is None or not len(lr):
-            return -math.inf
+        if lr is None or not len(lr) or self._low < FELL * self._peak:
+            return self._step
         upto = bisect_right(lr.steps, step, self._rows)
-        fresh = [-math.inf if math.isnan(value) else value for value in lr.values[self._rows : upto]]
-        if fresh and (top := max(fresh)) > self._peak * 1.0001:
-            self._peak, self._step = top, lr.steps[self._rows + fresh.index(top)]
+        fresh = [0.0 if math.isnan(value) else value for value in lr.values[self._rows : upto]]
+        at = fresh.index(max(fresh)) if fresh else 0
+        self._low = min([self._low, *fresh[:at]])
+        if fresh and fresh[at] > self._peak * 1.0001 and not self._low < FELL * self._peak:
+            self._peak, self._step, self._low = fresh[at], lr.steps[self._rows + at], math.inf
+        self._low = min([self._low, *fresh[at:]])
         self._rows = upto
         return self._step
 
@@ -121,16 +125,16 @@ class LossCourse(SeriesCourse):
         if len(rows) < max(size, 6):
             return
         self.spread = segment.scatter.look(rows, end - segment.begin)
-        self._sure = certainty(end)
+        self._sure = certainty(self._planned(series, end))
         self._check_low(series, median(rows[-low_rows(len(rows)) :]), end)
         self._level = median(rows[-max(size, LEVEL_ROWS) :])
         self._settle(series, end)
-        if segment.settled is None:
-            return
         sizes = self._sizes(rows, end, size)
         whole = min(len(rows), end - segment.begin, WINDOW_CAP)
         windows = [*sizes, whole] if whole > sizes[-1] else sizes
-        segment.lowest.note(rows, end, windows, self.spread, self._sure, segment.settled - LEAST_ROWS)
+        segment.lowest.note(rows, end, windows, self.spread, self._sure, segment.risen)
+        if segment.settled is None:
+            return
         if end - segment.begin >= LEAVES_ROWS:
             self._check_diverging(series, rows, end, sizes)
         if end >= WORSE_ROWS:
@@ -164,6 +168,11 @@ class LossCourse(SeriesCourse):
             return
         if segment.begin or total is None or step >= WARM_SHARE * total:
             segment.settled = end
+
+    def _planned(self, series: Series, end: int) -> int:
+        """Rows that the whole run will have, if it is known: a long run is looked at more often, and can wait."""
+        total, step = self._terms.total, series.steps[end - 1]
+        return max(end, int(end * total / step)) if total is not None and step > 0 else end
 
     def _calm(self, end: int) -> bool:
         """A bump of the warm-up is over."""

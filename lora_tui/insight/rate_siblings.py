@@ -18,7 +18,7 @@ from lora_tui.insight import facts
 from lora_tui.insight.bands import Rule
 from lora_tui.insight.compare_measures import Value, eval_last, least_difference, pace, score, side_of, spec_of
 from lora_tui.insight.kinship import Names, Setup, name_beside, pairwise_false, prediction_set, same, same_eval_set
-from lora_tui.insight.model import Confidence, Param
+from lora_tui.insight.model import Confidence, Level, Param
 from lora_tui.insight.rater import Rater
 from lora_tui.run import Run
 from lora_tui.text import clean
@@ -90,7 +90,7 @@ def _speed(rater: Rater) -> None:
         if (rating := rater.out.get(name)) is not None and (rating.level is None or rating.basis == "orientation")
     }  # fmt: skip
     rule = rater.rule("steps_per_s", "speed_sibling")
-    if not rated or rule is None or rule.bands is None or len(rater.run.rows) < rule.limits["min_rows"]:
+    if not rated or rule is None or len(rater.run.rows) < rule.limits["min_rows"]:
         return
     own, others = _known(rater.run, rater.now), list(_others(rater))
     for name, rating in rated.items():
@@ -104,7 +104,8 @@ def _speed(rater: Rater) -> None:
         if speed is None or best is None:
             continue
         share = speed / best[0]
-        level = rule.bands.level(share)
+        # No file names the machine or what else ran on it, so slower than another run is never poor.
+        level: Level = "good" if share >= rule.limits["good"] else "fair"
         params: dict[str, Param] = {
             "share": share * 100, "slower": max(0.0, 100 - share * 100), "sibling": _name(rater, best[1])
         }  # fmt: skip

@@ -49,7 +49,7 @@ def scale_of(rule: Rule, metric: str, rating: Rating | None = None) -> Scale | N
 
 
 _UNITS: Mapping[str, str] = {
-    "speed_self": "share", "speed_sibling": "share", "predict_speed": "seconds", "throughput": "device",
+    "speed_self": "share", "predict_speed": "seconds", "throughput": "device",
     "gap": "percent", "epochs": "epochs", "zero_std": "groups",
 }  # fmt: skip
 
@@ -79,7 +79,7 @@ def _compared(rule: Rule, rating: Rating) -> float | None:
     """The number that the rule looks at, which is not always the metric itself."""
     params = rating.params
     name = {"grad_norm": "median", "loss_preference": "now", "predict_speed": "seconds"}.get(rule.code)
-    if rule.code in ("speed_self", "speed_sibling"):
+    if rule.code == "speed_self":
         return float(params["share"]) / 100 if "share" in params else None
     if rule.code == "throughput":
         return rating.value / float(params.get("devices", 1))

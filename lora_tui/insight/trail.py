@@ -24,6 +24,10 @@ LONG = 100
 """A long column is checked every 1 / LONG of its length: a hundredth more rows cannot tell much more."""
 
 
+KEPT_PAST = 3
+"""Of what is over the last ones are told."""
+
+
 @dataclass
 class Episode:
     """Something that held from one step to another; ``end`` is ``None`` while it does."""
@@ -67,7 +71,7 @@ class Fold:
         """Whatever held is over at ``step``."""
         if self.now is not None:
             self.now.end = step
-            self.past.append(self.now)
+            self.past = [*self.past[1 - KEPT_PAST :], self.now]
         self.now = None
         self._hits, self._misses = [], []
 

@@ -3,7 +3,6 @@ import random
 
 import pytest
 
-from lora_tui.formats.records import LogRow
 from lora_tui.insight.spikes import Peak, repeated
 from tests.insight.build import run_of, train
 from tests.insight.curves import LATER, SFT, SOON, accused, falling, found, noisy, rows_of, sft, the
@@ -177,7 +176,7 @@ class TestNothing:
     def test_a_table_by_500_steps(self):
         rows = [train(500 * (i + 1), loss, 6250, epochs=1.0, lr=2e-4 - i * 1e-5) for i, loss in enumerate(TABLE)]
         for count in range(1, len(rows) + 1):
-            assert set(accused(sft(rows[:count]))) <= {"work_at_risk"}
+            assert accused(sft(rows[:count])) == []
 
     @pytest.mark.parametrize("noise", [0.03, 0.3])
     @pytest.mark.parametrize("count", [20, 40, 300])
@@ -188,14 +187,12 @@ class TestNothing:
                 assert accused(sft(rows[:upto])) == [], (seed, upto)
 
     def test_what_is_hardly_a_curve(self):
-        empty: list[list[LogRow]] = [
-            [], rows_of([1.0]), rows_of([math.nan] * 3), rows_of([0.0] * 30), rows_of([1.0] * 30),
-            rows_of([-0.1, 0.2, -0.3] * 20), rows_of([1.0, math.inf] * 20), rows_of([1e-300] * 30), rows_of([1e300] * 30),
+        losses = [
+            [], [1.0], [math.nan] * 3, [0.0] * 30, [1.0] * 30, [-0.1, 0.2, -0.3] * 20, [1.0, math.inf] * 20,
+            [1e-300] * 30, [1e300] * 30,
         ]  # fmt: skip
-        for rows in empty:
+        said = {"nan_loss", "broken_base", "no_learning", "dpo_wrong_start", "interrupted", "worse_than_start"}
+        for values in losses:
             for stage in ("sft", "dpo", "ppo"):
-                run = run_of(rows, config={"stage": stage})
-                assert set(accused(run, SOON)) <= {"nan_loss", "broken_base", "no_learning", "dpo_wrong_start"}
-                assert set(accused(run, LATER)) <= {
-                    "nan_loss", "broken_base", "no_learning", "dpo_wrong_start", "interrupted", "worse_than_start",
-                }  # fmt: skip
+                run = run_of(rows_of(values), config={"stage": stage})
+                assert set(accused(run, SOON)) | set(accused(run, LATER)) <= said

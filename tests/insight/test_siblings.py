@@ -196,7 +196,7 @@ class TestRatings:
     def test_speed_of_a_run_too_short_to_tell_itself(self):
         space = workspace(updates("a", 1.0, 0, every_s=0.1), updates("b", 1.0, 100, every_s=0.2))
         slow, fast = rated(space, "b")["steps_per_s"], rated(space, "a")["steps_per_s"]
-        assert (slow.level, slow.basis, slow.confidence) == ("poor", "sibling", "firm")
+        assert (slow.level, slow.basis, slow.confidence) == ("fair", "sibling", "firm")
         assert slow.params["slower"] == pytest.approx(50, abs=3)
         assert fast.level == "good"
 

@@ -129,7 +129,9 @@ class TestStats:
 
 
 def key(findings):
-    return [(one.code, one.severity, one.step, one.end_step, one.variant, one.over, dict(one.evidence)) for one in findings]
+    return [
+        (one.code, one.severity, one.step, one.end_step, one.variant, one.over, dict(one.evidence)) for one in findings
+    ]
 
 
 @pytest.mark.parametrize("seed", range(4))
