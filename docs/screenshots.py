@@ -26,7 +26,7 @@ from lora_tui.workspace import Workspace
 HERE = Path(__file__).resolve().parent
 SIZE = (120, 36)
 LIVE = "lora/sft-long"
-PICTURES = {"watch": (LIVE, ""), "results": ("lora/sft", "3")}
+PICTURES = {"watch": (LIVE, ""), "results": ("lora/sft", "3"), "report": ("lora/sft", "R")}
 """Name of the picture: the run that is selected, and the key pressed."""
 STOP = 3120
 """The step that the long run has reached."""
