@@ -47,9 +47,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
-def _follow(
-    follower: Follower, workspace: Workspace, run: Run, as_json: bool, words: Words, settings: Settings
-) -> int:
+def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, words: Words, settings: Settings) -> int:
     gc.enable()
     left: list[int] = []
     # As an exception it could strike inside the watching library, whose locks would then never be released.

@@ -34,7 +34,7 @@ def lost_levels(finder: Finder) -> None:
     told: diverging where the run had learned before it left its level.
     """
     course = course_of(finder)
-    if course is None or finder.has("dead_run"):
+    if course is None or any(one.code in ("dead_run", "nan_loss") and one.severity == "critical" for one in finder.out):
         return
     left = Fold() if finder.stage in KNOWN_START else course.diverging
     first = ("worse_than_start", course.worse), ("diverging", left)
@@ -45,7 +45,7 @@ def lost_levels(finder: Finder) -> None:
     for code, episode in episodes:
         if episode is not None and not any(_overlap(episode, other) for other in shown):
             shown.append(episode)
-            _add_lost(finder, code, episode)
+            _add_lost(finder, code, episode, against_chance=course.terms.start is not None)
 
 
 def _learned(left: Episode, worse: Episode) -> bool:
@@ -56,13 +56,13 @@ def _overlap(a: Episode, b: Episode) -> bool:
     return a.begin <= (math.inf if b.end is None else b.end) and b.begin <= (math.inf if a.end is None else a.end)
 
 
-def _add_lost(finder: Finder, code: str, episode: Episode) -> None:
+def _add_lost(finder: Finder, code: str, episode: Episode, *, against_chance: bool) -> None:
     evidence: dict[str, Param | None] = dict(episode.evidence)
     if episode.end is not None:
         finder.add(code, "critical", evidence, step=episode.begin, end_step=int(episode.end), variant="over", over=True)
         return
     evidence["lr"] = lower = lower_lr(finder)
-    variant = "reference" if code == "worse_than_start" and finder.stage in KNOWN_START else ""
+    variant = "reference" if code == "worse_than_start" and against_chance else ""
     if code == "diverging":
         point = facts.resume_point(finder.run, int(episode.begin) - 1)
         evidence["checkpoint"] = point[1] if point else None

@@ -15,9 +15,9 @@ from lora_tui.run import Run
 CODES: tuple[str, ...] = (
     "nan_loss", "dead_run", "diverging", "worse_than_start", "out_of_memory", "failed", "stalled", "interrupted",
     "overfitting", "memorised", "no_learning", "grad_explosion", "loss_spike", "throughput_drop", "dpo_wrong_start",
-    "reward_falling", "kl_off", "no_signal", "broken_base", "two_writers", "disk_full_soon", "work_at_risk", "best_checkpoint_lost",
-    "best_checkpoint_at_risk", "schedule_mismatch", "evaluated_on_training_data", "degenerate_predictions",
-    "scores_inconsistent", "healthy_fit", "stopped", "stale_results",
+    "reward_falling", "kl_off", "no_signal", "broken_base", "two_writers", "disk_full_soon", "work_at_risk",
+    "best_checkpoint_lost", "best_checkpoint_at_risk", "schedule_mismatch", "evaluated_on_training_data",
+    "degenerate_predictions", "scores_inconsistent", "healthy_fit", "stopped", "stale_results",
     "best_checkpoint", "better_checkpoint", "underfitted", "plateau", "gap_widening", "staircase", "saturated",
     "loss_scale_bug", "resumed", "rerun", "incomplete_checkpoint", "few_eval_samples", "few_trainable_parameters",
     "lr_unusual", "padding_waste", "no_eval", "not_logged",

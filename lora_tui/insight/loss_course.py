@@ -27,14 +27,13 @@ LEAST_ROWS = 10
 WARM_SHARE = 0.05
 """and this share of the planned steps."""
 FELL = 0.7
+"""A learning rate that has fallen below this share of its peak is past its warm-up."""
 SETTLED = 2.5
 """A bump of the warm-up is over after so many warm-ups: only then do levels from before its end count."""
 FAR_BACK = 2000
 """Rows in which the beginning of a rise is looked for."""
 LOW, LOWISH = 0.05, 0.2
 """Losses of data that is known by heart, and of data that may be (Unsloth's guide: below 0.2 probably overfitting)."""
-
-
 Pairs = list[tuple[int, Level | None]]
 """Sizes of windows, each with the level that its rows are compared with."""
 
@@ -100,7 +99,7 @@ class LossCourse(SeriesCourse):
         """The median of the last rows is below LOW, or LOWISH."""
         self.spikes = Spikes()
         self.stretches = Stretches()
-        self._terms = terms
+        self.terms = terms
         self._warmup = Warmup(lr)
         self._segment = _Segment()
         self._crossed = 0
@@ -146,11 +145,11 @@ class LossCourse(SeriesCourse):
 
     def _cross(self, series: Series, end: int) -> None:
         """A resume starts a new window."""
-        reached = bisect_right(self._terms.starts, series.steps[end - 1])
+        reached = bisect_right(self.terms.starts, series.steps[end - 1])
         if reached == self._crossed:
             return
         self._crossed = reached
-        start = self._terms.starts[reached - 1]
+        start = self.terms.starts[reached - 1]
         self.diverging.cut(start)
         self.worse.cut(start)
         self._segment = _Segment(bisect_left(series.steps, start))
@@ -159,7 +158,7 @@ class LossCourse(SeriesCourse):
 
     def _settle(self, series: Series, end: int) -> None:
         """The warm-up is over: enough rows and steps, and the learning rate rises no more."""
-        segment, total, step = self._segment, self._terms.total, series.steps[end - 1]
+        segment, total, step = self._segment, self.terms.total, series.steps[end - 1]
         peak = self._warmup.peak_step(step)
         if segment.settled is not None:
             return
@@ -171,7 +170,7 @@ class LossCourse(SeriesCourse):
 
     def _planned(self, series: Series, end: int) -> int:
         """Rows that the whole run will have, if it is known: a long run is looked at more often, and can wait."""
-        total, step = self._terms.total, series.steps[end - 1]
+        total, step = self.terms.total, series.steps[end - 1]
         return max(end, int(end * total / step)) if total is not None and step > 0 else end
 
     def _calm(self, end: int) -> bool:
@@ -195,7 +194,7 @@ class LossCourse(SeriesCourse):
         if self._start is None:
             self._start = self._first_level(series)
         rise = WORSE if self._calm(end) else WORSE_EARLY
-        if self._terms.start is not None:
+        if self.terms.start is not None:
             rise = WORSE_THAN_REFERENCE
         most = min(len(rows), max(end - self._segment.begin, end) // 2)
         pairs: Pairs = [(min(most, 2 * size), self._start) for size in sizes]
@@ -233,8 +232,8 @@ class LossCourse(SeriesCourse):
     def _first_level(self, series: Series) -> Level | None:
         """The untouched model's loss: as theory says, else the first row or the first few, whichever is known to be
         lower; these may be of a model that is leaving already."""
-        if self._terms.start is not None:
-            return Level(0, self._terms.start, 0, math.log(self._terms.start))
+        if self.terms.start is not None:
+            return Level(0, self.terms.start, 0, math.log(self.terms.start))
         rows = [value for value in finite_before(series.values, 5, 5) if value > 0]
         found: Level | None = None
         for part in (rows[:1], rows[:3], rows):

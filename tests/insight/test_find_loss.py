@@ -43,6 +43,12 @@ class TestDiverging:
         assert 590 <= finding.step <= 640
         assert 790 <= finding.end_step <= 860
 
+    def test_a_loss_that_became_nan_has_one_cause(self):
+        rows = rows_of([*diverges(), *([math.nan] * 8)])
+        assert accused(sft(rows)) == ["nan_loss"]
+        rows = rows_of([*diverges()[:20], math.nan, *diverges()[20:]])
+        assert accused(sft(rows)) == ["diverging", "nan_loss"]
+
     def test_silences_spikes(self):
         losses = diverges()
         losses[40] *= 4
@@ -87,7 +93,9 @@ class TestWorseThanStart:
         losses = noisy(lambda share: 0.693 if share < 0.05 else 1.4, 60, 0.03)
         finding = the(run_of(rows_of(losses), config={"stage": "dpo"}), "worse_than_start")
         assert (finding.variant, finding.evidence["first"]) == ("reference", 0.6931)
-        assert found(run_of(rows_of(losses), config={"stage": "dpo", "pref_loss": "orpo"}), "dpo_wrong_start") is None
+        wrong = noisy(lambda share: 1.2 if share < 0.05 else 3.0, 60, 0.03)
+        finding = the(run_of(rows_of(wrong), config={"stage": "dpo"}), "worse_than_start")
+        assert (finding.variant, finding.evidence["first"]) == ("", pytest.approx(1.2, rel=0.1))
 
     def test_other_preference_losses_have_no_known_start(self):
         losses = noisy(lambda share: 0.8 + share, 60, 0.02)

@@ -31,7 +31,7 @@ from tests.judge.faults import FAULTS
 from tests.judge.looks import Job, Outcome, Tally, at_least, at_most, jobs, look_at, tally
 
 FIXED = 1_000_000
-HEALTHY, EACH = 300, 6
+HEALTHY, EACH = 300, 12
 ONE_RULE, ALL_RULES, RECALL = 0.01, 0.03, 0.9
 LONG_AFTER_S = 100_000
 ABOUT = """
