@@ -21,6 +21,8 @@ BEFORE, AFTER = 100, 20
 LEAST_PIECES = 6
 PHASE = 0.1
 """Data that is sorted by length slows down at the same place of each epoch: within this share of one."""
+EPOCHS = 20
+"""Epochs that are looked back on for that."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class SpeedCourse(Course[Timeline]):
         excess = math.log(now / (self._usual or usual))
         lost = -math.log(1 - DROP)
         fires = excess > lost and excess > _chance(slow, after, end)
-        fires = fires and (counted or not self._as_in_last_epoch(after, now))
+        fires = fires and (counted or not self._as_in_other_epochs(after, now))
         holds = excess > WIDER * lost
         if not holds and self.slower.now is None:
             self.slower.miss()
@@ -134,15 +136,21 @@ class SpeedCourse(Course[Timeline]):
                 return self._pieces[index + 1 - len(slow)].step if index + 1 < len(slow) else self._pieces[-1].step
         return self._pieces[-after].step
 
-    def _as_in_last_epoch(self, after: int, now: float) -> bool:
-        """The same part of the epoch before was about as slow."""
+    def _as_in_other_epochs(self, after: int, now: float) -> bool:
+        """The same part of the epochs before was about as slow in half of them: in the last one alone it may be since
+        the drop lasts for longer than an epoch."""
         recent = self._pieces[-after:]
         first, last = recent[0].epoch, recent[-1].epoch
         if first is None or last is None:
             return False
-        low, high = first - 1 - PHASE, last - 1 + PHASE
-        same = [piece.slow for piece in self._pieces if piece.epoch is not None and low <= piece.epoch <= high]
-        return len(same) >= 3 and now < median(same) / (1 - DROP)
+        slow = seen = 0
+        for back in range(1, min(int(first) + 2, EPOCHS)):
+            low, high = first - back - PHASE, last - back + PHASE
+            same = [piece.slow for piece in self._pieces if piece.epoch is not None and low <= piece.epoch <= high]
+            if len(same) >= 3:
+                seen += 1
+                slow += now < median(same) / (1 - DROP)
+        return seen > 0 and 2 * slow >= seen
 
 
 def _chance(slow: list[float], after: int, rows: int) -> float:
@@ -158,7 +166,7 @@ def _slow(piece: Piece, counted: bool) -> float:
 def throughput_drop(finder: Finder) -> None:
     """At two checks the last 20 pieces of the run (10 s or longer each, none with an evaluation) took more than 1 / 0.7
     of the time of the 100 before, surely so, by tokens where they are counted; without tokens not where the same part
-    of the epoch before was as slow (data sorted by length). 30 rows of one segment. Closed when 76 % of the speed is
+    of the epochs before was as slow (data sorted by length). 30 rows of one segment. Closed when 76 % of the speed is
     back."""
     course = followed(finder.run.timeline, SpeedCourse, None, SpeedCourse)
     if finder.has("dead_run"):
