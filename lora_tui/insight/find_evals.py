@@ -8,6 +8,7 @@ from bisect import bisect_right
 from lora_tui.insight import facts
 from lora_tui.insight.bands import LANGUAGE_STAGES
 from lora_tui.insight.curves import course_of
+from lora_tui.insight.datasets import overlap
 from lora_tui.insight.eval_course import EvalCourse, eval_noise
 from lora_tui.insight.finder import Finder
 from lora_tui.insight.loss_course import LOW, LOWISH, low_rows
@@ -181,7 +182,7 @@ def gap_widening(finder: Finder) -> None:
 def healthy_fit(finder: Finder) -> None:
     """Ended, sft or pt, at least 3 evaluations, on 50 samples or more, the best among the last 2, gap at most
     8 % (and not below -15 %: then the two do not measure the same), and a train loss that has fallen by 5 % and is
-    not rising again."""
+    not rising again. Not where the evaluation is proven to have used training data."""
     evals = finder.run.series.get("eval_loss")
     if not facts.final(finder.status) or finder.stage not in LANGUAGE_STAGES or evals is None or finder.loss is None:
         return
@@ -201,6 +202,9 @@ def healthy_fit(finder: Finder) -> None:
     results = finder.run.results().get("eval")
     count = facts.samples(results, "eval", finder.run) if results is not None else None
     if count is not None and count < facts.FEW_SAMPLES:
+        return
+    if overlap(finder.run, finder.run):
+        # On data that was trained on, the two losses agree whatever was learned.
         return
     size = facts.window(finder.loss.finite)
     if facts.median(finder.loss.tail(size)) > 0.95 * facts.median(facts.head(finder.loss, size)):

@@ -178,6 +178,13 @@ class TestTrainingData:
         run = run_of([*ROWS[:10], evaluation(100, 1.2, 300)], config=config)
         assert "evaluated_on_training_data" not in codes(run, START + 3)
 
+    def test_train_and_eval_agree_there_whatever_was_learned(self):
+        rows = [*ROWS, *(evaluation(at, 1.9 - at / 300, 300) for at in (100, 200, 300))]
+        rows.sort(key=lambda row: row.step)
+        other = {"dataset": "a", "eval_dataset": "c"}
+        fits = [run_of(rows, ended=True, config=config) for config in (other, {**other, "eval_dataset": "a"})]
+        assert ["healthy_fit" in codes(run, NOW) for run in fits] == [True, False]
+
     def test_a_plan_without_evaluations_is_none(self):
         run = run_of(ROWS[:10], config={"dataset": "a", "eval_dataset": "a", "eval_strategy": "no"})
         assert "evaluated_on_training_data" not in codes(run, START + 3)
