@@ -95,6 +95,9 @@ def _show(args: argparse.Namespace, settings: Settings, follower: Follower, titl
     app = LoraTuiApp(workspace, follower, options)
     try:
         if args.screenshot is None:
+            from lora_tui.tui.lasting import outlast
+
+            outlast(app)
             _end_with_terminal()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 # Until the app listens itself: the default action would leave the screen as it is half taken over.
