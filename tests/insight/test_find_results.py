@@ -180,7 +180,7 @@ class TestTrainingData:
 
     def test_train_and_eval_agree_there_whatever_was_learned(self):
         rows = [*ROWS, *(evaluation(at, 1.9 - at / 300, 300) for at in (100, 200, 300))]
-        rows.sort(key=lambda row: row.step)
+        rows.sort(key=lambda row: row.step or 0)
         other = {"dataset": "a", "eval_dataset": "c"}
         fits = [run_of(rows, ended=True, config=config) for config in (other, {**other, "eval_dataset": "a"})]
         assert ["healthy_fit" in codes(run, NOW) for run in fits] == [True, False]
