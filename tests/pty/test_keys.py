@@ -24,7 +24,7 @@ IN_THE_LIST = {
     "j", "k", "down", "up", "G", "g", "end", "left_square_bracket", "right_square_bracket", "ctrl+d", "ctrl+u",
     "pagedown", "pageup", "tab", "enter", "escape", "shift+tab",
 }  # fmt: skip
-ANYWHERE = {"1", "3", "6", "7", "L", "T", "colon", "ctrl+p", "question_mark"}
+ANYWHERE = {"1", "3", "6", "7", "R", "L", "T", "colon", "ctrl+p", "question_mark"}
 LEAVING = {"q", "ctrl+c", "ctrl+q"}
 """Tried in test_terminal_restored."""
 
@@ -165,3 +165,13 @@ def test_the_mouse_selects_and_clicks(all_runs: Path, tmp_path: Path) -> None:
         footer = terminal.text.split("\n")[-1]
         click(footer.index("6 config") + 2, terminal.screen.rows - 1)
         terminal.wait_for("╭─ config", timeout=2)
+
+
+def test_the_report_lies_over_the_screen_and_goes_away(all_runs: Path, tmp_path: Path) -> None:
+    with watching(tmp_path, all_runs / "lora" / "sft") as terminal:
+        terminal.wait_for(r"[⠁-⣿]")
+        settle(terminal)
+        terminal.send("R")
+        terminal.wait_for("training summary", timeout=5)
+        terminal.send("\x1b")
+        terminal.wait_gone("training summary", timeout=5)
