@@ -1,6 +1,7 @@
 """``config``: what is in effect, where it comes from, and a file to start from."""
 
 import re
+import sys
 
 import pytest
 
@@ -106,7 +107,7 @@ def test_a_fault_is_one_line_and_nothing_else(home, all_runs, command):
 def test_watch_says_so_before_it_takes_the_screen(home, all_runs):
     (home / "config.toml").write_text("[ui]\nlang = 1\n")
     env = environment({"LORA_TUI_CONFIG_DIR": str(home)})
-    with Terminal(["python", "-m", "lora_tui", "watch", str(all_runs)], env=env) as terminal:
+    with Terminal([sys.executable, "-m", "lora_tui", "watch", str(all_runs)], env=env) as terminal:
         terminal.wait_for("config.toml:2: ui.lang")
         assert terminal.wait_exit() == 1
         assert b"\x1b[?1049h" not in bytes(terminal.raw)
@@ -116,7 +117,7 @@ def test_watch_says_so_before_it_takes_the_screen(home, all_runs):
 def test_watch_takes_the_looks_from_the_file(home, all_runs):
     (home / "config.toml").write_text('[ui]\nlang = "zh"\nglyphs = "ascii"\n')
     env = environment({"LORA_TUI_CONFIG_DIR": str(home)})
-    with Terminal(["python", "-m", "lora_tui", "watch", str(all_runs / "lora/sft")], env=env) as terminal:
+    with Terminal([sys.executable, "-m", "lora_tui", "watch", str(all_runs / "lora/sft")], env=env) as terminal:
         terminal.wait_for("已完成")
         assert "╭" not in "\n".join(terminal.screen.lines)
         terminal.send("q")
