@@ -13,6 +13,9 @@ import pytest
 from lora_tui.demo import restore_mtimes, sample_dir
 from lora_tui.run import Run
 
+# Programs under test hold back what they write as they do for a user: that hides, or shows, what fails at their exit.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 DATA = Path(__file__).parent / "data" / "runs"
 
 

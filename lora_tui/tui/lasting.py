@@ -6,6 +6,7 @@ holds 30 writes: the app, on its way out, then waited for ever to add one more, 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TextIO
 
 from textual.drivers.linux_driver import LinuxDriver
@@ -24,20 +25,26 @@ class LastingFile:
 
     def write(self, text: str) -> int:
         """Write, or drop what nobody can see."""
-        if self.lost is None:
-            try:
-                return self._file.write(text)
-            except OSError as error:
-                self.lost = error
+        try:
+            return self._file.write(text)
+        except OSError as error:
+            self._lose(error)
         return len(text)
 
     def flush(self) -> None:
         """As :meth:`write`."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        """From now on everything goes nowhere, what Python still holds too: at its exit that would fail once more."""
         if self.lost is None:
-            try:
-                self._file.flush()
-            except OSError as error:
-                self.lost = error
+            self.lost = error
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._file.fileno())
+            os.close(nowhere)
 
     def fileno(self) -> int:
         """The file's number."""

@@ -54,7 +54,7 @@ def test_it_ends_with_its_terminal(all_runs: Path, before) -> None:
             if select.select([master], [], [], 0.1)[0]:
                 seen += os.read(master, 1 << 16)
         os.close(master)
-        process.wait(10)
+        assert process.wait(10) == 0
     finally:
         process.kill()
         process.wait()

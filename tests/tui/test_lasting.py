@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pty
+import subprocess
+import sys
 
+import pytest
 from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 
 from lora_tui.tui.lasting import LastingFile
@@ -25,5 +28,18 @@ def test_the_writer_outlasts_its_terminal() -> None:
         writer.stop()
         assert not writer.is_alive()
         assert file.lost is not None
-        # What Python still holds for the file would raise once more when it is closed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), slave)
+    # What Python still held of it went nowhere when the file was closed, and raised nothing.
+
+
+@pytest.mark.parametrize("text", ["x", "x\n", "x" * 9000, "x" * 9000 + "\n"])
+def test_python_ends_well_after_it(text: str) -> None:
+    """Its exit code would be 120 if standard error could not be written to the end."""
+    code = (
+        "import os, pty, sys\n"
+        "from lora_tui.tui.lasting import LastingFile\n"
+        "master, slave = pty.openpty(); os.close(master); os.dup2(slave, 2)\n"
+        "file = LastingFile(sys.stderr); file.write(sys.argv[1]); file.flush()\n"
+        "assert file.lost is not None\n"
+    )
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    assert subprocess.run([sys.executable, "-c", code, text], env=env).returncode == 0
