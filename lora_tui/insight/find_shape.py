@@ -27,7 +27,7 @@ def flat_loss(finder: Finder) -> None:
     """no_learning: the last third of the rows is not clearly below the first ones (3, 5, 10, 20 or a third of them),
     and what it fell is under 2 % and at two checks surely under 2.5 %, after half of the steps; or under 15 %, after
     30 % of them, where the learning rate is three times below the usual range. 30 rows, first loss at least 0.3.
-    plateau (info): it has learned, but the last 40 % of the rows are surely level within 9 %, while the learning rate
+    plateau (info): it has learned, but the last 60 % or 40 % of the rows are surely level within 9 %, while the learning rate
     is above 30 % of its peak; 40 rows."""
     course, loss = course_of(finder), finder.loss
     if course is None or loss is None or finder.stage not in LANGUAGE_STAGES:
@@ -52,11 +52,13 @@ def flat_loss(finder: Finder) -> None:
         }  # fmt: skip
         finder.add("no_learning", "warning", evidence, step=whole.step, variant="slow" if slow else "")
         return
-    lr, late = finder.run.series.get("lr"), stretches.late
-    if late is None or loss.finite < 40 or lr is None or not lr.finite or peak is None or lr.tail(1)[0] < 0.3 * peak:
+    lr = finder.run.series.get("lr")
+    if loss.finite < 40 or lr is None or not lr.finite or peak is None or lr.tail(1)[0] < 0.3 * peak:
         return
-    if _flat(late, stretches.late_before, LEVEL_SURELY, 1.5, 1.0) and _has_fallen(finder, late.level):
-        finder.add("plateau", "info", {"level": rounded(late.level), "lr": lr.tail(1)[0]}, step=late.step)
+    for now, before in ((stretches.longer, stretches.longer_before), (stretches.late, stretches.late_before)):
+        if now is not None and _flat(now, before, LEVEL_SURELY, 1.5, 1.0) and _has_fallen(finder, now.level):
+            finder.add("plateau", "info", {"level": rounded(now.level), "lr": lr.tail(1)[0]}, step=now.step)
+            return
 
 
 def _flat(now: Flat, before: Flat | None, bound: float, sure: float, chance: float) -> bool:

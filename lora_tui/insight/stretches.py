@@ -41,6 +41,9 @@ class Stretches:
         self.late: Flat | None = None
         """The last fifth of a segment's rows against the fifth before."""
         self.late_before: Flat | None = None
+        self.longer: Flat | None = None
+        """The last three tenths of a segment's rows against the three before: less noise, where it is level for long."""
+        self.longer_before: Flat | None = None
         self._due = LEAST_ROWS
 
     def compare(self, series: Series, begin: int, end: int, spread: Spread) -> None:
@@ -48,13 +51,19 @@ class Stretches:
         if end - begin < LEAST_ROWS or end < self._due:
             return
         self._due = int(end * GROWTH) + 1
-        self.whole_before, self.late_before = self.whole, self.late
-        third, fifth = end // 3, (end - begin) // 5
+        self.whole_before, self.late_before, self.longer_before = self.whole, self.late, self.longer
+        third = end // 3
         heads = [finite_before(series.values, head, head) for head in HEADS if head < third]
         heads.append(evenly(series.values, 0, third, SAMPLE))
         self.whole = _steepest(heads, evenly(series.values, end - third, end, SAMPLE), series.steps[0], spread)
-        before, after = (evenly(series.values, end - k * fifth, end - (k - 1) * fifth, SAMPLE) for k in (2, 1))
-        self.late = _steepest([before], after, series.steps[end - 2 * fifth], spread)
+        self.late = _halves(series, end, (end - begin) // 5, spread)
+        self.longer = _halves(series, end, (end - begin) * 3 // 10, spread)
+
+
+def _halves(series: Series, end: int, rows: int, spread: Spread) -> Flat | None:
+    """The last ``rows`` before ``end`` against as many before them."""
+    before, after = (evenly(series.values, end - k * rows, end - (k - 1) * rows, SAMPLE) for k in (2, 1))
+    return _steepest([before], after, series.steps[end - 2 * rows], spread)
 
 
 def _steepest(heads: list[list[float]], ending: list[float], step: float, spread: Spread) -> Flat | None:
