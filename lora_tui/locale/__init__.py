@@ -257,13 +257,13 @@ class Words:
                 if abs(value) >= size * 0.99995:
                     return f"{value / size:.3g}{mark}" if abs(value) < 999.5 * size else f"{value / size:.0f}{mark}"
             return f"{value:.3g}" if value != int(value) else str(int(value))
-        if spec == "lr":
+        if spec == "lr" or abs(value) >= 1e7:
             if value == 0:
                 return "0"
             mantissa, _, exponent = f"{value:.2e}".partition("e")
             mantissa = mantissa.rstrip("0").rstrip(".")
             return f"{mantissa}e{int(exponent)}"
-        if value == int(value) and abs(value) < 1e7:
+        if value == int(value):
             return str(int(value))
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 

@@ -176,7 +176,9 @@ def draw(
     width, height = max(width, 0), max(height, 0)
     with_axes = height >= _LEAST_HEIGHT
     rows = height - 1 if with_axes else height
-    y_ticks = _Plane(view, 1, rows).y_ticks() if with_axes else ()
+    # The range of a curve of NaN alone is nobody's: numbers beside it would look like data.
+    seen = not curves or any(math.isfinite(value) for curve in curves for value in curve.ys)
+    y_ticks = _Plane(view, 1, rows).y_ticks() if with_axes and seen else ()
     gutter = max([view.gutter, 0, *(len(label) for _, label in y_ticks)])
     left = gutter + 1 if with_axes else 0
     if width - left < 3 or rows < 1:

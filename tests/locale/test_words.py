@@ -94,6 +94,7 @@ def test_numbers():
         "1954",
         "6250",
     ]
+    assert [EN.number(v) for v in (12345.6, 9999999.0, 2e27, -3.5e8)] == ["12346", "9999999", "2e27", "-3.5e8"]
     assert [EN.number(v) for v in (float("nan"), float("inf"), float("-inf"))] == ["NaN", "∞", "-∞"]
 
 

@@ -118,6 +118,12 @@ def test_a_nan_leaves_a_gap():
         assert not drawn & set(range(at(frame, 30) + 1, at(frame, 80)))
 
 
+def test_nan_alone_has_no_numbers_beside_it():
+    frame = draw([line([NAN, INF, NAN], [0, 50, 100])], [Mark(50, "nan")], UNIT, 60, 8)
+    assert not any(character.isdigit() for row in frame.to_plain()[:-1] for character in row)
+    assert "×" in frame.to_plain()[-2] + frame.to_plain()[-1]
+
+
 def test_a_point_between_two_gaps_is_seen():
     frame = draw([line([NAN, 0.5, NAN], [0, 50, 100])], [], UNIT, 60, 8)
     assert columns_with(frame, "smooth") == {at(frame, 50)}

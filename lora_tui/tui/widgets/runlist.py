@@ -94,7 +94,8 @@ def entry(desk: Desk, run: Run, width: int) -> list[Line]:
     main = run.series.get(main_metric(run))
     best = run.series.get("eval_loss")
     last = short(main.last if main is not None else None).rjust(LOSS)
-    least = short(best.min if best is not None and best.finite else None).rjust(EVAL)
+    # A best eval loss that is none: NaN at every evaluation.
+    least = short((best.min if best.finite else best.last) if best is not None else None).rjust(EVAL)
     name = clean(run.name)
     room = width - 3 - LOSS - EVAL
     if width_of([(name, "")]) > room:
