@@ -350,3 +350,12 @@ def progress_of(run: Run, now: float) -> Progress:
         segments=len(timeline.segments),
         steps_at_risk=steps_at_risk(run) if status.state not in ("finished", "stopped") else 0,
     )
+
+
+def whole_speed(run: Run, progress: Progress) -> tuple[float | None, float | None]:
+    """Steps and tokens in a second over the whole of a run that was not resumed, evaluations and saves included."""
+    if progress.unit != "steps" or not progress.elapsed_s or not progress.step or progress.segments != 1:
+        return None, None
+    tokens = run.series.get("total_tokens")
+    seen = tokens.tail(1)[0] / progress.elapsed_s if tokens is not None and tokens.finite else None
+    return progress.step / progress.elapsed_s, seen

@@ -182,7 +182,7 @@ def _trim(s: str) -> str:
 
 
 def number(x: float, digits: int = 4) -> str:
-    """``x`` with ``digits`` significant digits and no trailing zeros: ``1.057``, ``90.87``, ``1.18e-04``, ``0``.
+    """``x`` with ``digits`` significant digits and no trailing zeros: ``1.057``, ``90.87``, ``1.18e-4``, ``0``.
 
     Digits before the point are never dropped (``344093``); below 0.001 and from 1e7 on it is written with an exponent.
     ``NaN``, ``inf`` and ``-inf`` as such.
@@ -196,7 +196,7 @@ def number(x: float, digits: int = 4) -> str:
     exponent = int(power)
     if -4 < exponent < 7:
         return _trim(f"{x:.{max(digits - 1 - exponent, 0)}f}")
-    return f"{_trim(mantissa)}e{power}"
+    return f"{_trim(mantissa)}e{exponent}"
 
 
 def fixed4(x: float) -> str:

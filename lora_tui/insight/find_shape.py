@@ -27,8 +27,8 @@ def flat_loss(finder: Finder) -> None:
     """no_learning: the last third of the rows is not clearly below the first ones (3, 5, 10, 20 or a third of them),
     and what it fell is under 2 % and at two checks surely under 2.5 %, after half of the steps; or under 15 %, after
     30 % of them, where the learning rate is three times below the usual range. 30 rows, first loss at least 0.3.
-    plateau (info): it has learned, but the last 60 % or 40 % of the rows are surely level within 9 %, while the learning rate
-    is above 30 % of its peak; 40 rows."""
+    plateau (info): it has learned, but the last 60 % or 40 % of the rows are surely level within 9 %, while the
+    learning rate is above 30 % of its peak; 40 rows."""
     course, loss = course_of(finder), finder.loss
     if course is None or loss is None or finder.stage not in LANGUAGE_STAGES:
         return

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lora_tui.checkpoints import own_state
 from lora_tui.insight import facts
+from lora_tui.rhythm import in_steps
 from lora_tui.run import Checkpoint, Run, Status
 
 MISSING = 2
@@ -111,15 +112,16 @@ def _segment_start(run: Run) -> float | None:
 
 def _every(run: Run, strategy: str | None, saved: float | None, own: Sequence[int]) -> int | None:
     """Steps between two saves. The option stands in the trainer's state even where it is not used (saves by epoch), so
-    what lies on disk has the last word."""
+    what lies on disk has the last word; ``None`` where that is irregular, though the time left is told with a guess
+    (:func:`lora_tui.rhythm.save_rhythm`): nobody may wait for a save, or fear one, that does not come."""
     if strategy in ("no", "best"):
         return None
     total = run.total_steps
     regular = [step for step in own if step != total]
     planned = facts.number(run, "save_steps")
     every = saved if saved else planned
-    if every is not None and 0 < every < 1 and total:
-        every = math.ceil(every * total)
+    if every is not None and total:
+        every = in_steps(every, total)
     if strategy == "epoch":
         return _epoch_steps(run) or _spacing(regular)
     if every is not None and every >= 1 and all(step % int(every) == 0 for step in regular):

@@ -42,7 +42,7 @@ class Stretches:
         """The last fifth of a segment's rows against the fifth before."""
         self.late_before: Flat | None = None
         self.longer: Flat | None = None
-        """The last three tenths of a segment's rows against the three before: less noise, where it is level for long."""
+        """The last three tenths of a segment's rows against the three before: less noise where it is long level."""
         self.longer_before: Flat | None = None
         self._due = LEAST_ROWS
 

@@ -14,6 +14,7 @@ from lora_tui.report.model import Section
 from lora_tui.report.teller import Teller, last_rows, moment
 from lora_tui.report.worded import percent, shown, with_unit
 from lora_tui.run import NO_PERPLEXITY, Run
+from lora_tui.status import whole_speed
 from lora_tui.text import fixed4
 
 
@@ -64,12 +65,9 @@ def _speed(t: Teller) -> None:
     words, progress = t.words, t.progress
     if t.status.live:
         steps, tokens, how = progress.steps_per_s, progress.tokens_per_s, "report.note.speed_now"
-    elif progress.unit == "steps" and progress.elapsed_s and progress.step and progress.segments == 1:
-        seen = t.run.series.get("total_tokens")
-        steps, how = progress.step / progress.elapsed_s, "report.note.speed"
-        tokens = seen.tail(1)[0] / progress.elapsed_s if seen is not None and seen.finite else None
     else:
-        return
+        steps, tokens = whole_speed(t.run, progress)
+        how = "report.note.speed"
     speed = [with_unit(words, name, value) for name, value in (("steps_per_s", steps), ("throughput", tokens)) if value]
     if speed:
         t.add("speed", words.t("list.separator").join(speed), derived=True, note=words.t(how))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lora_tui.locale.spans import ends_text, left_text
 from lora_tui.run import Checkpoint
-from lora_tui.status import time_left
+from lora_tui.status import time_left, whole_speed
 from lora_tui.text import clean, number
 from lora_tui.tui.desk import Desk, RunView
 from lora_tui.tui.lines import Line, box, joined, spread, width_of
@@ -109,15 +109,18 @@ def _times(desk: Desk, view: RunView) -> Parts:
 
 
 def speed(desk: Desk, view: RunView) -> Parts:
-    """Steps and tokens in a second; slow steps the other way round."""
+    """Steps and tokens in a second, of the last rows while it runs, then of the whole; slow steps as seconds a step."""
     progress = view.progress
+    steps, tokens = progress.steps_per_s, progress.tokens_per_s
+    if not view.status.live:
+        steps, tokens = whole_speed(view.run, progress)
     out: Parts = []
-    if progress.steps_per_s:
-        slow = progress.steps_per_s < 0.1
-        value = 1 / progress.steps_per_s if slow else progress.steps_per_s
+    if steps:
+        slow = steps < 0.1
+        value = 1 / steps if slow else steps
         out.append(desk.phrase("head.s_per_step" if slow else "head.steps_per_s", n=number(value, 3)))
-    if progress.tokens_per_s:
-        out.append(desk.phrase("head.tokens_per_s", n=number(progress.tokens_per_s, 3)))
+    if tokens:
+        out.append(desk.phrase("head.tokens_per_s", n=number(tokens, 3)))
     return out
 
 
