@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lora_tui.discovery import LogBook, Tree
+from lora_tui.discovery import Tree
 from lora_tui.formats.updates import Batch, RunUpdates
+from lora_tui.log_book import LogBook
 from lora_tui.reading import STAGES, RunReader
 from lora_tui.sources.base import Source
 from lora_tui.sources.disk import LocalDisk

@@ -76,6 +76,11 @@ def number(run: Run, key: str) -> float | None:
     return float(value) if 1e-9 < value < 1e12 else None
 
 
+def in_steps(every: float, total: int) -> float:
+    """``save_steps`` and the like in steps: below 1 it is a share of all of them."""
+    return math.ceil(every * total) if every < 1 else every
+
+
 def _planned(run: Run, what: Literal["eval", "save"], total: int) -> Rhythm | None:
     strategy = run.config.get(f"{what}_strategy")
     if strategy is not None and strategy.value == "epoch":
@@ -84,7 +89,7 @@ def _planned(run: Run, what: Literal["eval", "save"], total: int) -> Rhythm | No
     every = number(run, f"{what}_steps")
     if every is None or (strategy is not None and strategy.value == "no"):
         return None
-    return Rhythm(0.0, math.ceil(every * total) if every < 1 else every)
+    return Rhythm(0.0, in_steps(every, total))
 
 
 def _step(run: Run) -> int:

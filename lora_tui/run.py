@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lora_tui.checkpoints import Checkpoint, list_checkpoints
@@ -27,25 +26,16 @@ from lora_tui.formats.updates import (
 )
 from lora_tui.jobs import JobRows
 from lora_tui.merge import RANK, Merged, SourceKind
+from lora_tui.outcome import ResultSet, is_closed, left_model, results_of
 from lora_tui.series import Series
 from lora_tui.settings_merge import Setting, merge_settings, stage_of
 from lora_tui.status import Progress, StateName, Status, progress_of, status_of
-from lora_tui.timeline import SLACK_S, Timeline, is_training
+from lora_tui.timeline import Timeline, is_training
 
 __all__ = ["Checkpoint", "Eta", "FileNote", "Progress", "ResultSet", "Run", "Setting", "StateName", "Status"]
 
 NO_PERPLEXITY = frozenset({"dpo", "orpo", "simpo", "kto", "rm", "ppo", "grpo"})
 """Stages whose eval_loss is no cross-entropy per token, so that its exponential means nothing."""
-
-
-@dataclass(frozen=True)
-class ResultSet:
-    """One ``<split>_results.json``. ``stale``: it belongs to an earlier attempt in the same directory."""
-
-    values: Mapping[str, float]
-    stale: bool
-    mtime: float
-    file: str
 
 
 class Run:
@@ -340,51 +330,18 @@ class Run:
     def results(self) -> Mapping[str, ResultSet]:
         """Results by split (train, eval, predict), each with whether it is of an earlier attempt."""
         if self._results is None:
-            self._results = {}
-            found = self.files.results
-            for split in ("train", "eval", "predict"):
-                doc, file = found.get(split) or found.get("all") or (None, None)
-                if doc is None or file is None:
-                    continue
-                # all_results.json is the union of the others: it stands in where one of them was deleted.
-                values = {k: v for k, v in doc.values.items() if doc.split == split or k.startswith(f"{split}_")}
-                if values:
-                    self._results[split] = ResultSet(values, self._is_stale(file.mtime), file.mtime, file.file)
+            self._results = results_of(self)
         return self._results
-
-    def _is_stale(self, mtime: float) -> bool:
-        """A training row came after it, or the root state's step is not the last training step."""
-        if self.log_deleted or not self.timeline.rows:
-            return self.log_deleted
-        seen = self.last_row_time
-        return (seen is not None and seen > mtime + SLACK_S) or self._root_step_differs()
-
-    def _root_step_differs(self) -> bool:
-        root, last = self.files.root_state, self.timeline.last
-        # LLaMA-Factory's PPO loop counts its steps otherwise in the state than in the log.
-        if self.stage == "ppo" or root is None or root[0].global_step is None or last is None or last.step is None:
-            return False
-        return root[0].global_step != last.step
 
     @property
     def closed(self) -> bool:
         """Results or the root state, which are written only after training, are not older than its last row."""
-        if self.log_deleted:
-            return False
-        if any(not result.stale for result in self.results().values()):
-            return True
-        seen, root = self.last_row_time, self.files.root_state
-        return root is not None and not self._root_step_differs() and (seen is None or root[1] >= seen - SLACK_S)
+        return is_closed(self)
 
     @property
     def left_model(self) -> bool:
-        """The final model is in the root, or the console says that training is over: what is left where the results
-        were deleted since. While a job goes on, its results follow within moments."""
-        seen, console = self.last_row_time, self.console
-        if seen is None or self.log_deleted:
-            return False
-        told = console is not None and console.completed and self.console_time >= seen - SLACK_S
-        return told or self.files.model_since(seen - SLACK_S)
+        """The final model is in the root, or the console says that training is over."""
+        return left_model(self)
 
     # -- answers -------------------------------------------------------------------------------------------------
 

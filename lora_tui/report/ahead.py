@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from lora_tui.insight import Band, facts
@@ -89,16 +88,8 @@ def checkpoint(t: Teller) -> None:
         t.add("at_risk", words.n("report.steps", choice.steps_at_risk),
               note=words.duration(seconds) if seconds is not None else None)  # fmt: skip
     if choice.free_bytes is not None and choice.needed_bytes is not None and t.status.live:
-        t.add("disk", words.t("report.disk", free=file_size(choice.free_bytes), needed=file_size(choice.needed_bytes)))
+        t.add("disk", words.t("report.disk", free=choice.free_bytes, needed=choice.needed_bytes))
     if choice.take_path is None and choice.last_path is None:
         newest = max((item for item in run.checkpoints() if item.complete), key=lambda item: item.step, default=None)
         if newest is not None:
             t.add("last", clean(newest.path), note=valued(newest.eval_loss))
-
-
-def file_size(size: int) -> str:
-    """A size of files in binary units."""
-    for unit, digits, each in (("GiB", 1, 2**30), ("MiB", 0, 2**20)):
-        if size >= each:
-            return f"{size / each:.{digits}f} {unit}"
-    return f"{math.ceil(size / 1024)} KiB"

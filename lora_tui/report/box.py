@@ -152,6 +152,9 @@ def _remark(remark: Remark, words: Words, frame: _Frame) -> _Line:
 def _steps(table: StepTable, words: Words) -> Iterable[_Line]:
     digits = max(len(str(cell.step)) for cell in table.cells)
     yield _Line("", pieces=tuple(f"{table.step_label} {cell.step:>{digits}}: {cell.shown}" for cell in table.cells))
+    if table.interval:
+        # The last of these is not the last loss: the reader of the line above would wonder.
+        yield _Line(words.t("report.table.mean_short", n=table.interval), prose=True)
     evals = [cell for cell in table.cells if cell.eval_shown is not None]
     if table.eval_label and len(evals) > 1:
         yield _Line("")

@@ -15,11 +15,9 @@ from lora_tui.insight.compare_measures import EVAL_AT, LOSS_AT, Side, Value
 from lora_tui.insight.comparison import Claim, Comparison, Measure
 from lora_tui.insight.model import Finding
 from lora_tui.locale import Words
-from lora_tui.report.snapshot import Number, Part, Plain, number
-from lora_tui.report.worded import shown
+from lora_tui.report.snapshot import Document, Number, Part, Plain, number
+from lora_tui.report.worded import joined, shown
 from lora_tui.text import clean
-
-_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 class RunEntry(Part):
@@ -105,10 +103,9 @@ class NoteEntry(Part):
     text: str
 
 
-class ComparisonReport(Part):
+class ComparisonReport(Document):
     """Runs side by side."""
 
-    schema_: Literal[1] = 1
     language: str
     runs: list[RunEntry]
     order: list[str]
@@ -121,11 +118,6 @@ class ComparisonReport(Part):
     partly_known: list[str]
     """Options that matter and are known of some runs only."""
     caution: str
-
-    def to_json(self) -> dict[str, object]:
-        """Plain data for ``json.dumps(…, allow_nan=False)``."""
-        data = self.model_dump(exclude_none=True)
-        return {"schema": data.pop("schema_"), **data}
 
 
 def comparison_report(found: Comparison, words: Words) -> ComparisonReport:
@@ -245,8 +237,7 @@ class _Teller:
         if measure.code == "tokens_per_s":
             return f"{value:.0f}" if value >= 100 else words.number(value)
         if measure.code == "checkpoint":
-            size, unit = next(((size, unit) for size, unit in _BYTES if value >= size), (1.0, "B"))
-            return f"{words.number(value / size if size > 1 else value, 'count')} {unit}"
+            return words.size(value)
         if measure.code in ("eval_accuracies", "eval_accuracy", "accuracies", "accuracy"):
             return f"{value:.3f}"
         return shown(words, measure.metric, value)
@@ -330,9 +321,7 @@ class _Teller:
         return words.t(key, **params)
 
     def _told(self, measure: Measure, value: float) -> str:
-        unit = self._unit(measure)
-        text = self.shown(measure, value)
-        return text if unit is None else f"{text}{'' if unit == '%' and self.words.lang == 'zh' else ' '}{unit}"
+        return joined(self.words, self.shown(measure, value), self._unit(measure))
 
 
 def _plain(value: object) -> Plain:

@@ -12,7 +12,7 @@ from lora_tui.insight import facts
 from lora_tui.locale import Words
 from lora_tui.report.model import Chart, ChartMark, Line, StepTable, TableCell
 from lora_tui.report.snapshot import number
-from lora_tui.report.worded import capital, shown, unit
+from lora_tui.report.worded import capital, follow, shown, unit
 from lora_tui.run import Run
 from lora_tui.series import Series
 from lora_tui.text import clean
@@ -177,7 +177,8 @@ def step_table(run: Run, words: Words) -> StepTable | None:
     interval = _interval(series)
     cells = list(_cells(words, name, series, evals, interval))
     bad = any(not isinstance(cell.value, (int, float)) for cell in cells)
-    note = words.t("report.table.mean", n=interval) if interval else None
+    mean = words.t("report.table.mean", n=interval) if interval else None
+    left_out = words.t("report.table.nan") if bad else None
     return StepTable(
         metric=name,
         title=capital(words, words.t("report.section.steps", metric=words.metric(name))),
@@ -185,7 +186,7 @@ def step_table(run: Run, words: Words) -> StepTable | None:
         eval_label=words.metric("eval_loss") if any(cell.eval_shown for cell in cells) else None,
         step_label=step_word(run, words),
         interval=interval,
-        note=note if not bad else (note or "") + words.t("report.table.nan"),
+        note=follow(words, mean, left_out) if mean else left_out,
         cells=cells,
     )
 

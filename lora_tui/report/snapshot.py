@@ -25,7 +25,7 @@ from lora_tui.report.snapshot_ahead import (
 from lora_tui.run import Run
 from lora_tui.series import Series
 
-__all__ = ["Number", "Part", "Plain", "Snapshot", "iso_time", "number", "snapshot"]
+__all__ = ["Document", "Number", "Part", "Plain", "Snapshot", "iso_time", "number", "snapshot"]
 
 Number = int | float | str
 """A finite number, or the name of one that is not."""
@@ -120,10 +120,20 @@ class ProblemPart(Part):
     reason: str
 
 
-class Snapshot(Part):
-    """One run at one moment."""
+class Document(Part):
+    """What is printed as JSON, with the number of its schema."""
 
     schema_: Literal[1] = 1
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data for ``json.dumps(…, allow_nan=False)``."""
+        data = self.model_dump(exclude_none=True)
+        return {"schema": data.pop("schema_"), **data}
+
+
+class Snapshot(Document):
+    """One run at one moment."""
+
     run: RunPart
     state: str
     phase: str | None = None
@@ -140,11 +150,6 @@ class Snapshot(Part):
     """While the run goes on."""
     checkpoint_choice: ChoicePart | None = None
     problems: list[ProblemPart]
-
-    def to_json(self) -> dict[str, object]:
-        """Plain data for ``json.dumps(…, allow_nan=False)``."""
-        data = self.model_dump(exclude_none=True)
-        return {"schema": data.pop("schema_"), **data}
 
 
 def number(value: float) -> Number:

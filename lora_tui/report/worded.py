@@ -54,11 +54,14 @@ def unit(words: Words, name: str) -> str | None:
 
 def with_unit(words: Words, name: str, value: float) -> str:
     """The value with its unit, as a sentence has it."""
-    text, of = shown(words, name, value), unit(words, name)
+    return joined(words, shown(words, name, value), unit(words, name))
+
+
+def joined(words: Words, text: str, of: str | None) -> str:
+    """A number and its unit in the habit of the language."""
     if of is None:
         return text
-    tight = of == "%" and words.lang == "zh"
-    return f"{text}{of}" if tight else f"{text} {of}"
+    return f"{text}{of}" if of == "%" and words.lang == "zh" else f"{text} {of}"
 
 
 def percent(words: Words, share: float, digits: int = 0) -> str:

@@ -18,6 +18,11 @@ class Entry(NamedTuple):
     key: tuple[int, int]
     """Device and inode: the identity of the file, whatever its name."""
 
+    @property
+    def version(self) -> tuple[float, int, tuple[int, int]]:
+        """Another one means that the content may be another."""
+        return self.mtime, self.size, self.key
+
 
 class Space(NamedTuple):
     """Room on a file system, bytes. ``free`` is what an ordinary user may still write; a quota may leave less."""

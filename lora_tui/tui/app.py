@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import os
 import signal
 import time
@@ -25,7 +24,7 @@ from lora_tui.tui.messages import BatchRead, CommandFailed, ReadingFailed
 from lora_tui.tui.narrow import MainScreen, PlainCrash
 from lora_tui.tui.navigate import Navigator
 from lora_tui.tui.options import AppOptions
-from lora_tui.tui.pace import Pace
+from lora_tui.tui.painter import Painter
 
 if TYPE_CHECKING:
     from lora_tui.follow import Follower
@@ -75,13 +74,8 @@ class LoraTuiApp(PlainCrash):
             self.register_theme(each)
         self.theme = "ansi" if self.no_color else options.theme
         self._cockpit = Cockpit(self.desk)
-        self._navigator = Navigator(self.desk, self._cockpit, self._renew)
-        self._numbers = Pace(0.3, 0.25)
-        self._charts = Pace(2.0, 0.25)
-        self._number_timer: Timer | None = None
-        self._chart_timer: Timer | None = None
-        self._clock_timer: Timer | None = None
-        self._renewed_at = float("-inf")
+        self._painter = Painter(self, self.desk, self._cockpit)
+        self._navigator = Navigator(self.desk, self._cockpit, self._painter.paint)
         self._g_at = float("-inf")
         self._complete = False
         self._whole = False
@@ -115,9 +109,8 @@ class LoraTuiApp(PlainCrash):
         gc.freeze()
         gc.enable()
         self.desk.judging = True
-        self._renew(charts=False)
-        self._clock_timer = self.set_interval(1.0, self._tick, pause=True)
-        self._wind_clock()
+        self._painter.paint(charts=False)
+        self._painter.start_clock(self._notice)
         if self.follower is not None:
             self.run_worker(self._read_forever, name="reader", group="reader", thread=True)
 
@@ -178,7 +171,7 @@ class LoraTuiApp(PlainCrash):
             desk.trouble = ""
             before = desk.selected
             desk.settle()
-            self._paint_soon(charts=desk.selected in changed or before is not desk.selected)
+            self._painter.paint_soon(charts=desk.selected in changed or before is not desk.selected)
         self._whole = batch.complete
         self._notice()
         if batch.complete and not self._complete:
@@ -186,24 +179,9 @@ class LoraTuiApp(PlainCrash):
             if self.options.screenshot is not None:
                 self.call_after_refresh(self.save_picture)
 
-    def _paint_soon(self, charts: bool) -> None:
-        """Paint what came at once after quiet, gathered under load: numbers first, curves seldom."""
-        now = time.monotonic()
-        number_wait = self._numbers.came(now)
-        chart_wait = self._charts.came(now) if charts else math.inf
-        if chart_wait <= 0:
-            self._renew(charts=True)
-            return
-        if charts and self._chart_timer is None:
-            self._chart_timer = self.set_timer(chart_wait, self._chart_due)
-        if number_wait <= 0:
-            self._renew(charts=False)
-        elif self._number_timer is None:
-            self._number_timer = self.set_timer(number_wait, self._number_due)
-
     def on_reading_failed(self, message: ReadingFailed) -> None:
         self.desk.trouble = message.error
-        self._renew(charts=False)
+        self._painter.paint(charts=False)
 
     def save_picture(self) -> None:
         """Write the screen as SVG where the options say, and leave."""
@@ -213,49 +191,6 @@ class LoraTuiApp(PlainCrash):
 
             path.write_text(widen(self.export_screenshot(title="lora-tui")), encoding="utf-8")
         self.exit(0)
-
-    # -- painting ------------------------------------------------------------------------------------------------
-
-    def _renew(self, charts: bool) -> None:
-        self.desk.tick()
-        now = self._renewed_at = time.monotonic()
-        self._numbers.painted(now)
-        self._stop(self._number_timer)
-        self._number_timer = None
-        if charts:
-            self._charts.painted(now)
-            self._stop(self._chart_timer)
-            self._chart_timer = None
-        self._cockpit.renew(charts)
-        self._wind_clock()
-
-    @staticmethod
-    def _stop(timer: Timer | None) -> None:
-        if timer is not None:
-            timer.stop()
-
-    def _number_due(self) -> None:
-        self._number_timer = None
-        self._renew(charts=False)
-
-    def _chart_due(self) -> None:
-        self._chart_timer = None
-        self._renew(charts=True)
-
-    def _wind_clock(self) -> None:
-        """The clock runs only while a run may go on: a finished run left open costs nothing."""
-        if self._clock_timer is None:
-            return
-        notices = self.options.notices
-        if self.desk.any_live() or (notices is not None and notices.pending):
-            self._clock_timer.resume()
-        else:
-            self._clock_timer.pause()
-
-    def _tick(self) -> None:
-        if time.monotonic() - self._renewed_at > 0.9:
-            self._renew(charts=False)
-        self._notice()
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -280,9 +215,10 @@ class LoraTuiApp(PlainCrash):
     def _note(self, text: str) -> None:
         """Say something in the footer for some seconds."""
         self.desk.note = text
-        self._stop(self._note_timer)
+        if self._note_timer is not None:
+            self._note_timer.stop()
         self._note_timer = self.set_timer(NOTE_S, lambda: self._note("")) if text else None
-        self._renew(charts=False)
+        self._painter.paint(charts=False)
 
     def _restyle(self) -> None:
         self.desk.palette = theme.Palette(self.theme_variables, self.current_theme.ansi)
@@ -290,10 +226,7 @@ class LoraTuiApp(PlainCrash):
 
     def _on_theme(self) -> None:
         self._restyle()
-        self._repaint()
-
-    def _repaint(self) -> None:
-        self._renew(charts=True)
+        self._painter.paint(charts=True)
 
     # -- actions -------------------------------------------------------------------------------------------------
 
@@ -357,7 +290,7 @@ class LoraTuiApp(PlainCrash):
         desk.lang = "zh" if desk.lang == "en" else "en"
         desk.words = Words(desk.lang)
         self.options.keep("lang", desk.lang)
-        self._repaint()
+        self._painter.paint(charts=True)
 
     def action_theme(self) -> None:
         """The next theme, kept for the next time."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-WRITER = Path(__file__).parent.parent / "core" / "writer.py"
+from tests.core.writer import Writer
+
 TRACEBACK = """\
 Traceback (most recent call last):
   File "/opt/LLaMA-Factory/src/train.py", line 28, in <module>
@@ -18,22 +16,12 @@ Traceback (most recent call last):
 """
 
 
-class Job:
+class Job(Writer):
     """Appends rows, one step in ten, of 400."""
 
     def __init__(self, run: Path) -> None:
-        self.run, self.step = run, 0
-        self.process = subprocess.Popen(
-            [sys.executable, str(WRITER), str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-        )
-
-    def do(self, command: str) -> None:
-        """A command of the writer; returns once it is on disk."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "done\n"
+        super().__init__(run)
+        self.step = 0
 
     def row(self, loss: float | None, **more: float) -> None:
         """The next training row; ``None``: the summary row at the end."""
@@ -43,15 +31,15 @@ class Job:
             row |= {"loss": loss, "lr": 1e-4}
         row |= {"epoch": self.step / 100, **more, "percentage": self.step / 4}
         row |= {"elapsed_time": f"0:00:{self.step // 10:02}", "remaining_time": "0:10:00"}
-        self.do("row " + json.dumps(row))
+        self("row", row)
 
     def finish(self) -> None:
         """The last step, the summary, the results and, last of all, the model card."""
         self.step = 390
         self.row(0.75)
         self.row(None)
-        self.do('json train_results.json {"train_loss": 0.75}')
-        self.do("torn README.md # card")
+        self("json", "train_results.json", {"train_loss": 0.75})
+        self("torn", "README.md", "# card")
 
     def fail(self, message: str = "RuntimeError: boom") -> None:
         """A traceback in the console log."""
@@ -62,7 +50,3 @@ class Job:
         then = time.time() - seconds
         for path in self.run.iterdir():
             os.utime(path, (then, then))
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()

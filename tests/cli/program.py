@@ -15,9 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.terminal import repository_root
 
 COMMAND = [sys.executable, "-m", "lora_tui"]
+SOON_S = 20.0
+"""Far more than it takes; a machine may be busy."""
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
 
 
@@ -129,3 +133,36 @@ class Following(Running):
 
     def __init__(self, *args: str | Path, cwd: Path | None = None) -> None:
         super().__init__("status", "--follow", *args, cwd=cwd)
+
+
+class Waiting(Running):
+    """``wait`` while it runs."""
+
+    def __init__(self, *args: str | Path, cwd: Path | None = None) -> None:
+        super().__init__("wait", *args, cwd=cwd)
+        end, spent = time.monotonic() + SOON_S, -1.0
+        while self.process.poll() is None and time.monotonic() < end:
+            # It has begun to wait once it stops working.
+            try:
+                now = sum(psutil.Process(self.process.pid).cpu_times()[:2])
+            except psutil.NoSuchProcess:
+                break
+            if now == spent > 0.1:
+                break
+            spent = now
+            time.sleep(0.3)
+
+    def waits(self, seconds: float = 0.5) -> bool:
+        """It says nothing and goes on."""
+        return self.silent(seconds) and self.process.poll() is None
+
+    def end(self) -> tuple[int, list[str], str]:
+        """Exit code, lines and stderr once it has ended."""
+        try:
+            self.process.wait(SOON_S)
+        finally:
+            code, said = self.close()
+        lines = []
+        while not self._lines.empty():
+            lines.append(self._lines.get())
+        return code, lines, said

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,13 @@ import pytest
 from lora_tui.events import AT_ONCE, Hook
 from lora_tui.locale import Words
 from tests.cli.job import Job
-from tests.cli.program import lora_tui, strict
-from tests.cli.test_wait import Waiting
+from tests.cli.program import SOON_S, Waiting, lora_tui, strict
 from tests.pty.cockpit import descendants, start, watching
 from tests.terminal import Terminal, repository_root
 
-WITHIN_S = 20.0
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
-    job = Job(tmp_path / "saves" / "live")
-    job.row(2.5)
-    job.row(2.0)
-    yield job
-    job.close()
-
 
 def until(true: Callable[[], object], what: str = "") -> None:
-    end = time.monotonic() + WITHIN_S
+    end = time.monotonic() + SOON_S
     while not true():
         assert time.monotonic() < end, what or "did not happen in time"
         time.sleep(0.05)
@@ -162,7 +150,7 @@ def test_many_events_wait_for_their_turn_and_none_is_lost(tmp_path: Path) -> Non
     for number in range(3 * AT_ONCE):
         hook.put(f"{number}\n", {})
     assert time.monotonic() - begin < 0.5, "nobody waits for a command"
-    assert hook.close(WITHIN_S) == 0
+    assert hook.close(SOON_S) == 0
     marks = (tmp_path / "out").read_text().split()
     assert marks.count("+") == marks.count("-") == 3 * AT_ONCE
     running = [marks[:end].count("+") - marks[:end].count("-") for end in range(len(marks) + 1)]
@@ -175,7 +163,7 @@ def test_the_last_word_of_a_command_is_told_without_its_escapes() -> None:
     lines: list[str] = []
     hook = Hook("cat >/dev/null; printf 'a\\n\\033[31mno mail for you\\n' >&2; false", Words("zh"), lines.append)
     hook.put("x" * 1_000_000, {})
-    hook.close(WITHIN_S)
+    hook.close(SOON_S)
     assert lines == ["事件命令的退出码为 1：no mail for you"]
 
 
@@ -184,7 +172,7 @@ def test_the_shell_is_the_users_or_sh(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SHELL", shell)
     hook = Hook(f"cat > {tmp_path}/out", Words("en"), lambda line: pytest.fail(line))
     hook.put("训练\n", {"LORA_TUI_EVENT": "x"})
-    assert hook.close(WITHIN_S) == 0
+    assert hook.close(SOON_S) == 0
     assert (tmp_path / "out").read_text(encoding="utf-8") == "训练\n"
 
 

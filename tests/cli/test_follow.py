@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.job import Job
 from tests.cli.program import COMMAND, Following, environment, strict
 from tests.cli.test_status import check_schema
-
-
-class Job:
-    """A second process that appends as the trainer does."""
-
-    def __init__(self, run: Path) -> None:
-        self.run, self.step = run, 0
-        script = Path(__file__).parent.parent / "core" / "writer.py"
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-        )
-
-    def do(self, command: str) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "done\n"
-
-    def row(self, loss: float) -> None:
-        self.step += 10
-        row: dict[str, float | str] = {"current_steps": self.step, "total_steps": 400, "loss": loss, "lr": 1e-4}
-        row["epoch"] = self.step / 100
-        row |= {"percentage": self.step / 4, "elapsed_time": f"0:00:{self.step // 10:02}", "remaining_time": "0:10:00"}
-        self.do("row " + json.dumps(row))
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 @pytest.fixture
@@ -72,7 +42,7 @@ def test_a_line_per_change(job: Job, follow: Following) -> None:
 
 def test_it_goes_on_when_the_run_starts_over(job: Job, follow: Following) -> None:
     follow.line_with("2.5000")
-    job.do("remove")
+    job("remove")
     job.step = 0
     job.row(3.5)
     assert "10/400" in follow.line_with("3.5000")
@@ -82,7 +52,7 @@ def test_it_goes_on_when_the_run_starts_over(job: Job, follow: Following) -> Non
 
 def test_results_are_a_change(job: Job, follow: Following) -> None:
     follow.line_with("2.5000")
-    job.do('json predict_results.json {"predict_bleu-4": 41.75, "predict_rouge-l": 52.5}')
+    job("json", "predict_results.json", {"predict_bleu-4": 41.75, "predict_rouge-l": 52.5})
     assert "41.7500" in follow.line_with("BLEU")
 
 

@@ -13,19 +13,7 @@ import psutil
 import pytest
 
 from tests.cli.job import TRACEBACK, Job
-from tests.cli.program import Running, lora_tui
-
-SOON_S = 20.0
-"""Far more than it takes; a machine may be busy."""
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
-    job = Job(tmp_path / "saves" / "live")
-    job.row(2.5)
-    job.row(2.0)
-    yield job
-    job.close()
+from tests.cli.program import Waiting, lora_tui
 
 
 @pytest.fixture
@@ -34,39 +22,6 @@ def other(tmp_path: Path) -> Iterator[Job]:
     job.row(3.5)
     yield job
     job.close()
-
-
-class Waiting(Running):
-    """``wait`` while it runs."""
-
-    def __init__(self, *args: str | Path, cwd: Path | None = None) -> None:
-        super().__init__("wait", *args, cwd=cwd)
-        end, spent = time.monotonic() + SOON_S, -1.0
-        while self.process.poll() is None and time.monotonic() < end:
-            # It has begun to wait once it stops working.
-            try:
-                now = sum(psutil.Process(self.process.pid).cpu_times()[:2])
-            except psutil.NoSuchProcess:
-                break
-            if now == spent > 0.1:
-                break
-            spent = now
-            time.sleep(0.3)
-
-    def waits(self, seconds: float = 0.5) -> bool:
-        """It says nothing and goes on."""
-        return self.silent(seconds) and self.process.poll() is None
-
-    def end(self) -> tuple[int, list[str], str]:
-        """Exit code, lines and stderr once it has ended."""
-        try:
-            self.process.wait(SOON_S)
-        finally:
-            code, said = self.close()
-        lines = []
-        while not self._lines.empty():
-            lines.append(self._lines.get())
-        return code, lines, said
 
 
 Start = Callable[..., Waiting]

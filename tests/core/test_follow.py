@@ -18,32 +18,10 @@ from lora_tui.demo import sample_dir
 from lora_tui.follow import Follower
 from lora_tui.run import Run
 from lora_tui.workspace import Workspace
+from tests.core.writer import Writer
 
-WRITER = Path(__file__).with_name("writer.py")
 WITHIN_S = 5.0
 CopyRun = Callable[..., Path]
-
-
-class Writer:
-    def __init__(self, run: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(WRITER), str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __call__(self, command: str, *rest: object) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        text = " ".join(part if isinstance(part, str) else json.dumps(part) for part in rest)
-        self.process.stdin.write(f"{command} {text}\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "done\n"
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
 
 
 class Watched:

@@ -1,14 +1,46 @@
-"""A second process that writes as a training job does: ``python writer.py DIR COMMAND``; one command a line on stdin.
+"""A second process that writes as a training job does, and :class:`Writer`, which tells it what to write.
 
-Standard library only. Each command is answered with ``done`` once it is on disk.
+``python writer.py DIR`` takes one command a line on stdin and answers ``done`` once it is on disk.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
+
+
+class Writer:
+    """``writer("row", {...})`` returns once that is on disk."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", __file__, str(run)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    def __call__(self, command: str, *rest: object) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        text = " ".join(part if isinstance(part, str) else json.dumps(part) for part in rest)
+        self.process.stdin.write(f"{command} {text}\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """No more commands: it ends."""
+        self.process.communicate(timeout=10)
 
 
 def main() -> None:

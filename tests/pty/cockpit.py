@@ -17,7 +17,6 @@ import psutil
 
 from tests.terminal import Terminal, cell_width, repository_root
 
-WRITER = repository_root() / "tests" / "core" / "writer.py"
 PYTHON = {"PYTHONPATH": str(repository_root())}
 DOTS = re.compile("[\u2801-\u28ff]")
 DOT_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -62,30 +61,6 @@ def cli(directory: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
     environment = {**os.environ, **PYTHON, "PYTHONIOENCODING": "utf-8:strict"}
     command = [sys.executable, "-m", "lora_tui", *arguments]
     return subprocess.run(command, capture_output=True, cwd=directory, env=environment, stdin=subprocess.DEVNULL)
-
-
-class Job:
-    """A training job: ``job("row", {...})`` returns once that is on disk. The commands are those of the writer."""
-
-    def __init__(self, run: Path) -> None:
-        self.run = run
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", str(WRITER), str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __call__(self, command: str, *rest: object) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        text = " ".join(part if isinstance(part, str) else json.dumps(part) for part in rest)
-        self.process.stdin.write(f"{command} {text}\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "done\n"
-
-    def __enter__(self) -> Job:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.communicate(timeout=10)
 
 
 def clock(seconds: int) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pty.cockpit import DOTS, Chart, Job, eval_row, loss_chart, predict_row, row, watching, write_run
+from tests.core.writer import Writer
+from tests.pty.cockpit import DOTS, Chart, eval_row, loss_chart, predict_row, row, watching, write_run
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.pty
@@ -75,7 +76,7 @@ def overload() -> float:
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_a_run_from_before_it_exists_to_its_results(tmp_path: Path, size: tuple[int, int]) -> None:
     wide = size[0] >= 100
-    with watching(tmp_path, "saves", size=size) as terminal, Job(tmp_path / "saves/a") as job:
+    with watching(tmp_path, "saves", size=size) as terminal, Writer(tmp_path / "saves/a") as job:
         terminal.wait_for("no runs|does not exist yet")
 
         # The first rows.
@@ -114,7 +115,7 @@ def test_a_run_from_before_it_exists_to_its_results(tmp_path: Path, size: tuple[
         soon(terminal, "row", lambda: job("row", row(2, 1.4242, 50)), r"loss 1\.4242", "2/50")
 
         # A second run beside it.
-        with Job(tmp_path / "saves/deep/second") as other:
+        with Writer(tmp_path / "saves/deep/second") as other:
             terminal.drain(0.3)
             sight = (r"╭─ Runs", r"second +0\.77") if wide else (r"2/2",)
             soon(terminal, "second run", lambda: other("row", row(1, 0.7654)), *sight)
@@ -161,7 +162,7 @@ def test_a_run_from_before_it_exists_to_its_results(tmp_path: Path, size: tuple[
 
 
 def test_rows_that_come_ten_a_second_and_a_restart_among_them(tmp_path: Path) -> None:
-    with watching(tmp_path, "saves") as terminal, Job(tmp_path / "saves/a") as job:
+    with watching(tmp_path, "saves") as terminal, Writer(tmp_path / "saves/a") as job:
         for step in range(1, 13):
             begin = time.perf_counter()
             loss = 3 - step / 100
@@ -231,7 +232,7 @@ def check_curve(terminal: Terminal, losses: list[float]) -> None:
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_a_restart_leaves_no_number_of_the_old_attempt_anywhere(tmp_path: Path, size: tuple[int, int]) -> None:
     write_run(tmp_path / "saves/a", [2.75, 2.6875, 2.625], 100)
-    with watching(tmp_path, "saves", size=size) as terminal, Job(tmp_path / "saves/a") as job:
+    with watching(tmp_path, "saves", size=size) as terminal, Writer(tmp_path / "saves/a") as job:
         terminal.wait_for(r"loss 2\.6250", r"╭─ loss ─.*\n│ 2\.6250")
         job("row", eval_row(3, 2.5625))
         terminal.wait_for(r"╭─ eval loss ─.*│ 2\.5625")
@@ -248,7 +249,7 @@ def test_a_restart_leaves_no_number_of_the_old_attempt_anywhere(tmp_path: Path, 
 def test_the_curve_on_the_screen_is_the_curve_in_the_file(tmp_path: Path, size: tuple[int, int]) -> None:
     losses = wave(40)
     with (
-        Job(write_run(tmp_path / "saves/a", losses[:30], 40)) as job,
+        Writer(write_run(tmp_path / "saves/a", losses[:30], 40)) as job,
         watching(tmp_path, "saves/a", size=size) as terminal,
     ):
         terminal.wait_for(f"loss {losses[29]:.4f}", DOTS.pattern)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lora_tui.text import cell_width
-from tests.pty.cockpit import DOTS, Job, loss_chart, row, watching, write_run
+from tests.core.writer import Writer
+from tests.pty.cockpit import DOTS, loss_chart, row, watching, write_run
 from tests.terminal import Terminal
 
 pytestmark = [pytest.mark.pty, pytest.mark.slow]
@@ -68,7 +69,7 @@ def test_below_60_by_18_there_is_one_line(tmp_path: Path, size: tuple[int, int])
 def test_a_storm_of_sizes_while_rows_come_in(tmp_path: Path) -> None:
     write_run(tmp_path / "saves/a", [3.0], 500)
     random.seed(4)
-    with watching(tmp_path, "saves") as terminal, Job(tmp_path / "saves/a") as job:
+    with watching(tmp_path, "saves") as terminal, Writer(tmp_path / "saves/a") as job:
         for step in range(2, 42):
             job("row", row(step, 3 - step / 50, 500))
             terminal.resize(

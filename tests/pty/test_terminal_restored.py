@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.pty.cockpit import PYTHON, Job, descendants, row, start, write_run
+from tests.core.writer import Writer
+from tests.pty.cockpit import PYTHON, descendants, row, start, write_run
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.pty
@@ -80,7 +81,7 @@ def test_signals_that_leave(tmp_path: Path, sign: signal.Signals) -> None:
 
 
 def test_leaving_while_rows_come_in(tmp_path: Path) -> None:
-    with up(tmp_path) as terminal, Job(tmp_path / "saves/a") as job:
+    with up(tmp_path) as terminal, Writer(tmp_path / "saves/a") as job:
         for step in range(4, 104):
             job("row", row(step, 2.0))
             if step == 80:
@@ -144,7 +145,7 @@ def test_an_exception_is_told_whole_on_a_restored_terminal(tmp_path: Path, place
     write_run(tmp_path / "saves/a", [3.0, 2.5, 2.25], 10)
     with Terminal([sys.executable, "-c", RAISE, place], 120, 40, PYTHON, tmp_path) as terminal:
         terminal.wait_until(lambda _: b"2.2500" in terminal.raw, "the app up", 10)
-        with Job(tmp_path / "saves/a") as job:
+        with Writer(tmp_path / "saves/a") as job:
             job("row", row(4, 2.0, 10))
         assert terminal.wait_exit(5) == 1
         check_restored(terminal)

@@ -11,7 +11,9 @@ import pytest
 
 import lora_tui
 from lora_tui.demo import sample_dir
+from lora_tui.insight import judge
 from lora_tui.locale import LANGUAGES, Words
+from lora_tui.locale.advice import checkpoint_advice
 from lora_tui.report import box, html, markdown
 from lora_tui.report.build import build
 from lora_tui.report.curves import POINTS, thin
@@ -19,6 +21,7 @@ from lora_tui.text import cell_width
 from tests.cli.program import strict
 from tests.conftest import DATA, last_write
 from tests.insight.build import START, evaluation, run_of, summary, train
+from tests.insight.saving import rows, run_with, saved
 
 NAMES = sorted({
     str(path.parent.relative_to(base))
@@ -160,6 +163,19 @@ def test_a_run_without_an_evaluation_says_so():
     report = build(without_eval(), START + 7200, Words("zh"))
     assert "no_eval" in {finding.code for finding in report.findings_explained}
     assert "eval_loss" not in {entry.name for entry in report.metrics_explained}
+
+
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [("en", "50.0 GB free, a checkpoint takes 2.0 GB"), ("zh", "剩余 50.0 GB，一个检查点需 2.0 GB")],
+)
+def test_the_room_on_the_disk_is_said_as_elsewhere(lang, said):
+    run, now = run_with(rows(420, 1000), [saved(400, size=2 * 10**9)], config={"save_steps": 100}, free=50 * 10**9)
+    words, judgement = Words(lang), judge(run, now)
+    section = build(run, now, words, judgement=judgement).section("checkpoint")
+    assert section is not None
+    assert [fact.value for fact in section.facts if fact.code == "disk"] == [said]
+    assert any(advice.text.startswith(said) for advice in checkpoint_advice(words, judgement.choice, live=True))
 
 
 def test_nothing_says_that_there_is_nothing():

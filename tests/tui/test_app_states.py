@@ -72,19 +72,17 @@ async def test_the_clock_moves_a_run_from_running_to_silent_to_cut_off(tmp_path:
         await pilot.pause(0.1)
         assert "● training" in pane(app, "head")
         now[0] = START + 400
-        app._renew(charts=False)
-        app._wind_clock()
+        app._painter.paint(charts=False)
         await pilot.pause(0.1)
         assert "◌ silent" in pane(app, "head")
         assert "silent for" in pane(app, "head")
         now[0] = START + 3600
-        app._renew(charts=False)
-        app._wind_clock()
+        app._painter.paint(charts=False)
         await pilot.pause(0.1)
         assert "◇ cut off" in pane(app, "head")
         assert "cut off at 400/1000" in pane(app, "head")
-        assert app._clock_timer is not None
-        assert not app._clock_timer._active.is_set(), "the clock stands still when no run is live"
+        assert app._painter._clock is not None
+        assert not app._painter._clock._active.is_set(), "the clock stands still when no run is live"
 
 
 async def test_waiting_tells_the_phase_that_the_console_tells(tmp_path: Path, all_runs: Path) -> None:
@@ -181,8 +179,8 @@ async def test_a_finished_run_left_open_draws_nothing(all_runs: Path, monkeypatc
         drawn: list[str] = []
         for child in app.query_one("#cockpit").children:
             monkeypatch.setattr(child, "refresh", lambda *_, name=child.id, **__: drawn.append(name))
-        app._renew(charts=False)
-        app._renew(charts=True)
+        app._painter.paint(charts=False)
+        app._painter.paint(charts=True)
         await pilot.pause(1.3)
         assert drawn == []
 

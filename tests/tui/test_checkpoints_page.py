@@ -42,7 +42,7 @@ def test_what_to_take_and_what_is_at_stake() -> None:
     ]
     # The whole command is there, however narrow the page.
     assert "cp -r '/runs/made here/checkpoint-200' '/runs/made here/best-200'" in " ".join(text)
-    assert "50.0 GB free; a checkpoint takes 2.0 GB." in text
+    assert "50.0 GB free, a checkpoint takes 2.0 GB." in text
     assert any(line.startswith("★ checkpoint-200") for line in text)
     assert any("checkpoint-50 " in line and line.endswith("of another attempt") for line in text)
 

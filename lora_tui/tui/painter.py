@@ -1,0 +1,117 @@
+"""When to repaint: at once after quiet, seldom under load, and by the clock while a run may go on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lora_tui.tui.cockpit import Cockpit
+from lora_tui.tui.desk import Desk
+
+if TYPE_CHECKING:
+    from textual.app import App
+    from textual.timer import Timer
+
+
+class _Pace:
+    """At most one repaint every ``every_s`` seconds, but at once where nothing came for ``quiet_s`` seconds."""
+
+    def __init__(self, every_s: float, quiet_s: float) -> None:
+        self.every_s = every_s
+        self.quiet_s = quiet_s
+        self._painted = float("-inf")
+        self._came = float("-inf")
+
+    def came(self, now: float) -> float:
+        """Something changed: seconds to wait before painting it."""
+        quiet = now - self._came >= self.quiet_s
+        self._came = now
+        if quiet:
+            return 0.0
+        return max(0.0, self._painted + self.every_s - now)
+
+    def painted(self, now: float) -> None:
+        """It was painted."""
+        self._painted = now
+
+
+class Painter:
+    """Brings the panes up to date: numbers alone, or the curves as well, which cost more."""
+
+    def __init__(self, app: App[int], desk: Desk, cockpit: Cockpit) -> None:
+        self._app = app
+        self._desk = desk
+        self._cockpit = cockpit
+        self._numbers = _Pace(0.3, 0.25)
+        self._charts = _Pace(2.0, 0.25)
+        self._number_timer: Timer | None = None
+        self._chart_timer: Timer | None = None
+        self._clock: Timer | None = None
+        self._painted_at = float("-inf")
+
+    def paint(self, charts: bool) -> None:
+        """Paint now, and wind the clock for what is there."""
+        self._desk.tick()
+        now = self._painted_at = time.monotonic()
+        self._numbers.painted(now)
+        _stop(self._number_timer)
+        self._number_timer = None
+        if charts:
+            self._charts.painted(now)
+            _stop(self._chart_timer)
+            self._chart_timer = None
+        self._cockpit.renew(charts)
+        self._wind_clock()
+
+    def paint_soon(self, charts: bool) -> None:
+        """Paint what came at once after quiet, gathered under load: numbers first, curves seldom."""
+        now = time.monotonic()
+        number_wait = self._numbers.came(now)
+        chart_wait = self._charts.came(now) if charts else math.inf
+        if chart_wait <= 0:
+            self.paint(charts=True)
+            return
+        if charts and self._chart_timer is None:
+            self._chart_timer = self._app.set_timer(chart_wait, self._chart_due)
+        if number_wait <= 0:
+            self.paint(charts=False)
+        elif self._number_timer is None:
+            self._number_timer = self._app.set_timer(number_wait, self._number_due)
+
+    def _number_due(self) -> None:
+        self._number_timer = None
+        self.paint(charts=False)
+
+    def _chart_due(self) -> None:
+        self._chart_timer = None
+        self.paint(charts=True)
+
+    # -- the clock -----------------------------------------------------------------------------------------------
+
+    def start_clock(self, look: Callable[[], None]) -> None:
+        """From now on paint and ``look`` once a second while there is something to wait for."""
+
+        def tick() -> None:
+            if time.monotonic() - self._painted_at > 0.9:
+                self.paint(charts=False)
+            look()
+
+        self._clock = self._app.set_interval(1.0, tick, pause=True)
+        self._wind_clock()
+
+    def _wind_clock(self) -> None:
+        """The clock runs only while a run may go on: a finished run left open costs nothing."""
+        if self._clock is None:
+            return
+        notices = self._desk.options.notices
+        if self._desk.any_live() or (notices is not None and notices.pending):
+            self._clock.resume()
+        else:
+            self._clock.pause()
+
+
+def _stop(timer: Timer | None) -> None:
+    if timer is not None:
+        timer.stop()
