@@ -101,10 +101,10 @@ def reached_end(run: Run) -> bool:
         return False
     saved = max((item.mtime for item in run.files.checkpoints), default=None)
     timeline = run.timeline
-    rows = [(r, t) for r, t in zip(timeline.rows, timeline.times, strict=True) if r.kind == "train"]
-    if not rows or saved is None:
+    last = next((at for at in reversed(range(len(timeline.rows))) if timeline.rows.kind(at) == "train"), None)
+    if last is None or saved is None:
         return True
-    row, time = rows[-1]
+    row, time = timeline.rows[last], timeline.times[last]
     began_anew = row.step is not None and row.step < state.global_step and time is not None and time > saved
     return not began_anew
 

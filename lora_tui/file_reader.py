@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lora_tui.checkpoint_dirs import STATE
 from lora_tui.discovery import RESULTS
 from lora_tui.formats.records import LogRow, StreamParser, TornError
 from lora_tui.formats.results import parse_results
+from lora_tui.formats.rows import Rows
 from lora_tui.formats.trainer_log import TrainerLogParser
 from lora_tui.formats.trainer_state import parse_trainer_state
 from lora_tui.formats.updates import FileDoc, FileProblem, FileRows, FileSeen, RowSource, Update
@@ -53,10 +54,16 @@ class Tail:
             raise SourceError("not a regular file")
         known = self._key is not None
         self._check_replaced(disk)
-        rows: list[LogRow] = []
+        rows = Rows()
         all_read = False
         while not all_read:
-            data = disk.read(self.entry.path, self._offset, CHUNK)
+            try:
+                data = disk.read(self.entry.path, self._offset, CHUNK)
+            except SourceError:
+                if not rows:
+                    raise
+                # What was parsed is told first; if the error lasts, the next reading meets it again.
+                break
             self._offset += len(data)
             rows.extend(self._parser.feed(data))
             if len(data) < CHUNK:
@@ -65,12 +72,15 @@ class Tail:
                 rows.extend(self._settle(now, live))
             elif time.monotonic() >= end:
                 break
-        return self._told(tuple(rows), now if live and known else None), all_read
+        return self._told(rows, now if live and known else None), all_read
 
     def _check_replaced(self, disk: Source) -> None:
         """Start over if the file is another one now, or shorter, or begins otherwise than it did."""
         entry = self.entry
         head = disk.read(entry.path, 0, HEAD)
+        if entry.size < self._offset:
+            # It may have been appended to while it was read.
+            entry = self.entry = disk.stat(entry.path) or entry
         same = self._key in (None, entry.key) and entry.size >= self._offset and head.startswith(self._head)
         if not same:
             self._parser = _stream_parser(self._source)
@@ -80,14 +90,14 @@ class Tail:
         self._key = entry.key
         self._head = head
 
-    def _settle(self, now: float, live: bool) -> list[LogRow]:
+    def _settle(self, now: float, live: bool) -> Sequence[LogRow]:
         """The row of a console log that waited for its progress bar, at the first look or once the log is quiet."""
         if self.settled or (live and now - self.entry.mtime < SETTLE_S):
             return []
         self.settled = True
         return self._parser.feed(b"")
 
-    def _told(self, rows: tuple[LogRow, ...], arrived: float | None) -> list[Update]:
+    def _told(self, rows: Sequence[LogRow], arrived: float | None) -> list[Update]:
         out: list[Update] = []
         name, mtime, source = self.name, self.entry.mtime, self._source
         if self._restarted:
@@ -123,15 +133,17 @@ class Whole:
         return self._done != self.entry.version
 
     def read(self, disk: Source, now: float) -> FileDoc | None:
-        """The document, ``None`` while it is being written. Raises FormatError and SourceError, once per version."""
+        """The document, ``None`` while it is being written. Raises FormatError, once per version, and SourceError."""
         entry = self.entry
-        self._done = entry.version
         if not entry.is_file:
             raise SourceError("not a regular file")
         if entry.size > MAX_DOC:
             raise SourceError(f"larger than {MAX_DOC >> 20} MiB, not read")
+        # A permission that comes back makes no new version: what could not be read is read again at the next look.
+        data = disk.read(entry.path, 0, MAX_DOC)
+        self._done = entry.version
         try:
-            return FileDoc(self.name, self._parse(disk.read(entry.path, 0, MAX_DOC)), entry.mtime)
+            return FileDoc(self.name, self._parse(data), entry.mtime)
         except TornError:
             if now - entry.mtime >= TORN_S:
                 raise

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lora_tui.formats.records import ConfigDoc, ConsoleFacts, Predictions, Results, TrainerState
+from lora_tui.formats.rows import Rows
 from lora_tui.formats.updates import (
     CheckpointDir,
     CheckpointsSeen,
@@ -19,6 +20,7 @@ from lora_tui.formats.updates import (
 )
 from lora_tui.merge import SourceKind, Table
 from lora_tui.timeline import SLACK_S
+from lora_tui.times import Times
 
 LOG = "trainer_log.jsonl"
 ROOT_STATE = "trainer_state.json"
@@ -57,7 +59,7 @@ class Files:
 
     # -- changing ------------------------------------------------------------------------------------------------
 
-    def add_rows(self, update: FileRows) -> tuple[Table, list[float | None], bool]:
+    def add_rows(self, update: FileRows) -> tuple[Table, Times, bool]:
         """Keep rows; returns their table, their times, and whether everything told from the file before is void."""
         self.times[update.file] = update.mtime
         table = self.tables.get(update.file)
@@ -66,13 +68,14 @@ class Files:
             table = self.tables[update.file] = Table(update.source, update.file)
         elif update.restarted:
             table.rows.clear()
-            table.times.clear()
+            table.times.cut(0)
         table.mtime = update.mtime
-        times = [row.time for row in update.rows]
+        rows = update.rows if isinstance(update.rows, Rows) else Rows(update.rows)
+        times = Times(rows.known_times())
         if times and times[-1] is None and update.arrived is not None:
             # Of several rows that came since the last look, only the last one is as old as the file.
             times[-1] = update.mtime
-        table.rows.extend(update.rows)
+        table.rows.extend(rows)
         table.times.extend(times)
         return table, times, fresh
 
@@ -182,9 +185,15 @@ class Files:
         """The rows of one kind of source, the oldest file first."""
         if kind == "state":
             found = sorted(self.of(TrainerState), key=lambda item: item[1].mtime)
-            return [Table("state", f.file, list(d.rows), [None] * len(d.rows), f.mtime) for d, f in found]
+            return [Table("state", f.file, Rows(d.rows), Times([None] * len(d.rows)), f.mtime) for d, f in found]
         tables = [table for table in self.tables.values() if table.kind == kind]
-        return sorted(tables, key=lambda t: (min((x for x in t.times if x is not None), default=t.mtime), t.file))
+        return sorted(tables, key=lambda t: (t.mtime if t.times.least is None else t.times.least, t.file))
+
+    def count_of(self, kind: SourceKind) -> int:
+        """How many files of that kind there are."""
+        return (
+            sum(table.kind == kind for table in self.tables.values()) if kind != "state" else len(self.of(TrainerState))
+        )
 
     def log_mtime(self) -> float | None:
         """When trainer_log.jsonl was last written."""

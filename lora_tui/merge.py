@@ -8,14 +8,19 @@ precise one. A row of another attempt in the same directory is told by its loss 
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import and_, lt
 from typing import Literal
 
 from lora_tui.formats.records import LogRow
+from lora_tui.formats.rows import Block, Rows
 from lora_tui.series import Series
 from lora_tui.timeline import Timeline
+from lora_tui.times import Times
 
 SourceKind = Literal["log", "state", "events", "console"]
 RANK: Mapping[str, int] = {"log": 4, "state": 3, "events": 2, "console": 1}
@@ -33,8 +38,8 @@ class Table:
 
     kind: SourceKind
     file: str
-    rows: list[LogRow] = field(default_factory=list)
-    times: list[float | None] = field(default_factory=list)
+    rows: Rows = field(default_factory=Rows)
+    times: Times = field(default_factory=Times)
     mtime: float = 0.0
 
 
@@ -76,34 +81,41 @@ class Merged:
     # -- building ------------------------------------------------------------------------------------------------
 
     @classmethod
-    def build(cls, primary: Iterable[tuple[LogRow, float | None]], rank: int, others: Iterable[Table]) -> Merged:
-        """Merge from scratch: ``primary`` in order, enriched by ``others`` at the steps that remain."""
-        first = Timeline()
-        for row, time in primary:
-            first.add(row, time)
+    def build(cls, timeline: Timeline, rank: int, others: Sequence[Table]) -> Merged:
+        """Merge from scratch: the primary source's ``timeline``, enriched by ``others`` at the steps that it has."""
         merged = cls()
         merged._rank = rank
-        index = {(row.step, group(row)): row for row in first.rows if row.step is not None}
+        index = _index(
+            timeline.rows, {row.step + n for table in others for row in table.rows if row.step for n in (0, 1)}
+        )
+        reached = next((row.step for row in reversed(timeline.rows) if row.step is not None), 0)
         for table in others:
-            merged._enrich(table, index)
-        merged._adopt(first)
+            merged._enrich(table, index, reached)
+        merged._adopt(timeline)
         return merged
 
     def _adopt(self, timeline: Timeline) -> None:
         self.timeline = timeline
-        for position, row in enumerate(timeline.rows):
-            if timeline.times[position] is None and row.step is not None:
-                timeline.times[position] = self._extra_times.get((row.step, row.kind))
-            self._extend(row)
+        if self._extras or self._extra_times:
+            for position, row in enumerate(timeline.rows):
+                if timeline.times[position] is None and row.step is not None:
+                    timeline.times[position] = self._extra_times.get((row.step, row.kind))
+                self._extend(row)
+        else:
+            for part in timeline.rows.parts():
+                if isinstance(part, Block):
+                    self._extend_block(part)
+                else:
+                    for row in part:
+                        self._extend(row)
         for segment, start in zip(timeline.segments, timeline.starts, strict=True):
             if segment.first_time is None and start < len(timeline.times):
                 segment.first_time = timeline.times[start]
         if timeline.segments and timeline.segments[-1].last_time is None:
             timeline.segments[-1].last_time = timeline.last_time
 
-    def _enrich(self, table: Table, index: Mapping[Key, LogRow]) -> None:
+    def _enrich(self, table: Table, index: Mapping[Key, LogRow], reached: int) -> None:
         offset = _step_offset(table, index)
-        reached = max((step for step, _ in index), default=0)
         verdicts: list[tuple[LogRow, int, float | None, bool | None]] = []
         for position, row in enumerate(table.rows):
             if row.step is None:
@@ -145,6 +157,13 @@ class Merged:
         if not self.timeline.add(row, time):
             return False
         self._extend(row)
+        return True
+
+    def append_block(self, block: Block) -> bool:
+        """Add the next rows of the primary source, whose times are not known. False as of :meth:`append`."""
+        if self._early or self._extras or self._extra_times or not self.timeline.add_block(block):
+            return all(self.append(block.row(at), None) for at in range(block.count))
+        self._extend_block(block)
         return True
 
     def enrich_tail(self, kind: SourceKind, rows: Iterable[tuple[LogRow, float | None]]) -> bool:
@@ -212,6 +231,36 @@ class Merged:
                 series = self.series["epoch"] = Series("epoch")
             self._put(series, x, row.epoch)
 
+    def _extend_block(self, block: Block) -> None:
+        marks = block.mask("mark")
+        if self.ordinal or 1 in marks:
+            for at in range(block.count):
+                self._extend(block.row(at))
+            return
+        steps = array("d", block.steps)
+        for column in block.columns:
+            self._put_all(column.name, steps, column.values, column.seen)
+        if block.epochs is not None:
+            known = (epoch == epoch for epoch in block.epochs)
+            seen = bytes(map(and_, block.mask("train"), known))
+            self._put_all("epoch", steps, block.epochs, seen if 0 in seen else None)
+
+    def _put_all(self, name: str, steps: array[float], values: array[float], seen: bytes | None) -> None:
+        if seen is not None:
+            steps, values = array("d", compress(steps, seen)), array("d", compress(values, seen))
+        if not steps:
+            return
+        series = self.series.get(name)
+        if series is None:
+            series = self.series[name] = Series(name)
+        last = series.last_step
+        rising = (last is None or last < steps[0]) and all(map(lt, steps, steps[1:]))
+        if rising and name != "eval_loss":
+            series.extend(steps, values)
+            return
+        for step, value in zip(steps, values, strict=True):
+            self._put(series, step, value)
+
     def _put(self, series: Series, x: float, value: float) -> None:
         if series.last_step == x:
             # The same event twice (a summary after an evaluation, two partial rows, two writers): the last one wins.
@@ -223,6 +272,20 @@ class Merged:
             if derived is None:
                 derived = self.series["perplexity"] = Series("perplexity")
             self._put(derived, x, perplexity(value))
+
+
+def _index(rows: Rows, wanted: Set[int]) -> dict[Key, LogRow]:
+    """The rows at the steps that are wanted; of several of one group the last."""
+    found: dict[Key, LogRow] = {}
+    if not wanted:
+        return found
+    for part in rows.parts():
+        if isinstance(part, Block):
+            picked = [part.row(at) for at, step in enumerate(part.steps) if step in wanted]
+        else:
+            picked = [row for row in part if row.step in wanted]
+        found.update(((row.step, group(row)), row) for row in picked if row.step is not None)
+    return found
 
 
 def perplexity(eval_loss: float) -> float:

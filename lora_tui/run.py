@@ -14,6 +14,7 @@ from lora_tui.checkpoints import Checkpoint, list_checkpoints
 from lora_tui.eta import Eta, eta_of
 from lora_tui.files import LOG, FileNote, Files
 from lora_tui.formats.records import ConsoleFacts, LogRow, Predictions, TrainerState
+from lora_tui.formats.rows import Block
 from lora_tui.formats.updates import (
     CheckpointsSeen,
     FileDoc,
@@ -30,7 +31,7 @@ from lora_tui.outcome import ResultSet, is_closed, left_model, results_of
 from lora_tui.series import Series
 from lora_tui.settings_merge import Setting, merge_settings, stage_of
 from lora_tui.status import Progress, StateName, Status, progress_of, status_of
-from lora_tui.timeline import Timeline, is_training
+from lora_tui.timeline import Timeline, is_training, pieces
 
 __all__ = ["Checkpoint", "Eta", "FileNote", "Progress", "ResultSet", "Run", "Setting", "StateName", "Status"]
 
@@ -102,15 +103,18 @@ class Run:
             self.log_deleted = self.log_deleted and not update.rows
         if rebuild or fresh:
             return True
-        rows = list(zip(update.rows, times, strict=True))
         if table.kind != self._primary:
+            rows = zip(update.rows, times, strict=True)
             return self._choose_primary() != self._primary or not self._merged.enrich_tail(table.kind, rows)
-        if len(self.files.tables_of(table.kind)) > 1:
+        if self.files.count_of(table.kind) > 1:
             # Several event files or console logs: one may end later than another begins.
             return True
-        return not all(self._follow(row, time) for row, time in rows)
+        return not all(self._follow(piece, time) for piece, time in pieces(update.rows, times))
 
-    def _follow(self, row: LogRow, time: float | None) -> bool:
+    def _follow(self, row: LogRow | Block, time: float | None) -> bool:
+        if isinstance(row, Block):
+            self.job.is_last = False
+            return self._merged.append_block(row)
         if not is_training(row):
             self.job.add(row, time)
             return True
@@ -136,7 +140,7 @@ class Run:
             # The producer deletes its log to start over; what the other files tell is of the attempt before.
             self.log_deleted = True
             table.rows.clear()
-            table.times.clear()
+            table.times.cut(0)
         else:
             del self.files.tables[update.file]
         return True
@@ -156,19 +160,19 @@ class Run:
     def _rebuild(self) -> None:
         self._primary = primary = self._choose_primary()
         self.job = JobRows()
-        training: list[tuple[LogRow, float | None]] = []
+        timeline = Timeline()
         # Each checkpoint's state holds the whole history: the newest is enough.
         for table in self.files.tables_of(primary)[-1 if primary == "state" else 0 :]:
-            for row, time in zip(table.rows, table.times, strict=True):
-                if is_training(row):
-                    training.append((row, time))
+            for row, time in pieces(table.rows, table.times):
+                if isinstance(row, Block) or is_training(row):
                     self.job.is_last = False
+                    timeline.add_piece(row, time)
                 else:
                     self.job.add(row, time)
         sources: tuple[SourceKind, ...] = ("console", "events", "state")
         others = [table for kind in sources if kind != primary for table in self.files.tables_of(kind)]
-        self._merged = Merged.build(training, RANK[primary], others)
-        if not training and primary == "log":
+        self._merged = Merged.build(timeline, RANK[primary], others)
+        if not timeline.rows and primary == "log":
             # An eval-only job: its score is a point, its batches are no steps.
             for row in self.job.rows:
                 if row.kind == "eval":

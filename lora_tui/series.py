@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
+from math import isfinite, nan
 
 SMOOTHING = 0.9
 """Weight of the past in the moving average, per row."""
@@ -20,16 +22,18 @@ class Series:
         self.name = name
         self.steps: array[float] = array("d")
         self.values: array[float] = array("d")
-        self.smooth: array[float] = array("d")
-        """Debiased exponential moving average (weight 0.9) up to each entry; ``nan`` before the first finite value."""
         self.nonfinite = 0
         self.min = math.nan
         self.min_step = math.nan
         self.max = math.nan
         self.max_step = math.nan
-        self._ema = 0.0
-        self._weight = 0.0
-        self._before: tuple[float, float, float, float, int, float, float] | None = None
+        self._before: tuple[float, float, float, float, int] | None = None
+        """The bounds and counts without the last value."""
+        self._smooth: array[float] = array("d")
+        self._average = (0.0, 0.0)
+        """The weighted sum and the weights up to the end of ``_smooth``."""
+        self._average_before = (0.0, 0.0)
+        """The same without the last value."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -50,9 +54,26 @@ class Series:
         return self.steps[-1] if self.steps else None
 
     @property
+    def smooth(self) -> array[float]:
+        """Debiased exponential moving average (weight 0.9) up to each entry; ``nan`` before the first finite value.
+        Worked out when it is asked for: few metrics are drawn smoothed."""
+        done = len(self._smooth)
+        if done < len(self.values):
+            average, weight = self._average
+            for value in self.values[done:]:
+                self._average_before = average, weight
+                if isfinite(value):
+                    average = SMOOTHING * average + (1 - SMOOTHING) * value
+                    weight = SMOOTHING * weight + (1 - SMOOTHING)
+                self._smooth.append(average / weight if weight else nan)
+            self._average = average, weight
+        return self._smooth
+
+    @property
     def smoothed(self) -> float | None:
         """The moving average after the last entry, ``None`` while no finite value was seen."""
-        return self.smooth[-1] if self.smooth and not math.isnan(self.smooth[-1]) else None
+        smooth = self.smooth
+        return smooth[-1] if smooth and not math.isnan(smooth[-1]) else None
 
     @property
     def finite(self) -> int:
@@ -61,7 +82,7 @@ class Series:
 
     def append(self, step: float, value: float) -> None:
         """Add a value behind the last one. ``step`` must not be below the last step."""
-        self._before = (self.min, self.min_step, self.max, self.max_step, self.nonfinite, self._ema, self._weight)
+        self._before = (self.min, self.min_step, self.max, self.max_step, self.nonfinite)
         self.steps.append(step)
         self.values.append(value)
         if math.isfinite(value):
@@ -70,20 +91,35 @@ class Series:
                 self.min, self.min_step = value, step
             if not value <= self.max:
                 self.max, self.max_step = value, step
-            self._ema = SMOOTHING * self._ema + (1 - SMOOTHING) * value
-            self._weight = SMOOTHING * self._weight + (1 - SMOOTHING)
         else:
             self.nonfinite += 1
-        self.smooth.append(self._ema / self._weight if self._weight else math.nan)
+
+    def extend(self, steps: Sequence[float], values: Sequence[float]) -> None:
+        """Add many values behind the last one; ``steps`` ascend. The same as appending them one by one."""
+        if len(values) < 2 or not math.isfinite(sum(values)):
+            for step, value in zip(steps, values, strict=True):
+                self.append(step, value)
+            return
+        but_last = values[:-1]
+        low, high = min(but_last), max(but_last)
+        if not low >= self.min:
+            self.min, self.min_step = low, steps[but_last.index(low)]
+        if not high <= self.max:
+            self.max, self.max_step = high, steps[but_last.index(high)]
+        self.steps.extend(steps[:-1])
+        self.values.extend(but_last)
+        self.append(steps[-1], values[-1])
 
     def replace_last(self, value: float) -> None:
         """Give the last entry another value."""
         if self._before is None:
             raise IndexError("an empty series has no last value")
-        self.min, self.min_step, self.max, self.max_step, self.nonfinite, self._ema, self._weight = self._before
+        self.min, self.min_step, self.max, self.max_step, self.nonfinite = self._before
         step = self.steps.pop()
+        if len(self._smooth) == len(self.values):
+            self._smooth.pop()
+            self._average = self._average_before
         self.values.pop()
-        self.smooth.pop()
         self.append(step, value)
 
     def at(self, step: float) -> float | None:

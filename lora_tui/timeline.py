@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import sub
 from typing import NamedTuple
 
 from lora_tui.formats.records import LogRow
+from lora_tui.formats.rows import Block, Rows
+from lora_tui.times import Times
 from lora_tui.writers import Writers
 
 SLACK_S = 2.0
@@ -61,8 +64,8 @@ class Timeline:
     that follows along must start over."""
 
     def __init__(self) -> None:
-        self.rows: list[LogRow] = []
-        self.times: list[float | None] = []
+        self.rows = Rows()
+        self.times = Times()
         """Unix time of each row where it is known."""
         self.segments: list[Segment] = []
         self.starts: list[int] = []
@@ -122,6 +125,58 @@ class Timeline:
         self.times.append(time)
         return kept
 
+    def add_block(self, block: Block) -> bool:
+        """Append rows whose times are not known. False: they do not go on where the last one was as rows of one process
+        do; nothing was added, and ``add`` takes them one by one."""
+        before, segment = self.last, self.segments[-1] if self.segments else None
+        if before is None or before.step is None or segment is None or self.writers is not None or block.times:
+            return False
+        earlier = [before.step, *block.steps[:-1]]
+        for at, (a, b) in enumerate(zip(earlier, block.steps, strict=True)):
+            if b <= a and (b < a or block.kind(at) == "train"):
+                return False
+        gaps: list[float] = []
+        if block.clocks is not None:
+            if segment.last_elapsed is None or not math.isfinite(sum(block.clocks)):
+                return False
+            gaps = list(map(sub, block.clocks, [segment.last_elapsed, *block.clocks[:-1]]))
+            if min(gaps) < 0:
+                return False
+            segment.last_elapsed = block.clocks[-1]
+            self.longest_gap = max(self.longest_gap, *gaps)
+            self._gaps.extend(gaps[-RECENT:])
+        if block.kinds == "train" and before.kind == "train":
+            self._train_gaps.extend(gaps[-RECENT:])
+        else:
+            self._note_kinds(block, before, earlier, gaps)
+        self.rows.add(block)
+        self.times.add_unknown(block.count)
+        return True
+
+    def add_piece(self, piece: LogRow | Block, time: float | None) -> None:
+        """Append one row or all of a block, whatever that drops."""
+        if not isinstance(piece, Block):
+            self.add(piece, time)
+        elif not self.add_block(piece):
+            for at in range(piece.count):
+                self.add(piece.row(at), time)
+
+    def _note_kinds(self, block: Block, before: LogRow, earlier: Sequence[int], gaps: Sequence[float]) -> None:
+        """What a block that is not of training rows alone says of evaluations and of the time between rows."""
+        last = before.kind
+        for at, step in enumerate(block.steps):
+            kind, index = block.kind(at), len(self.rows) + at
+            closes = kind in ("eval", "mark")
+            if gaps and step == earlier[at]:
+                self.eval_s = gaps[at] if closes else self.eval_s
+            elif gaps and kind == "train" and last == "train":
+                self._train_gaps.append(gaps[at])
+            if closes:
+                if self.evals and self.evals[-1] == index - 1 and step == earlier[at]:
+                    self.evals.pop()
+                self.evals.append(index)
+            last = kind
+
     def _goes_back(self, before: LogRow, segment: Segment, row: LogRow) -> bool:
         if row.step is not None and before.step is not None and row.step < before.step:
             return True
@@ -134,7 +189,8 @@ class Timeline:
             keep -= 1
         if keep == len(self.rows):
             return True
-        del self.rows[keep:], self.times[keep:]
+        self.rows.cut(keep)
+        self.times.cut(keep)
         self.starts = [min(start, keep) for start in self.starts]
         while self.evals and self.evals[-1] >= keep:
             self.evals.pop()
@@ -200,6 +256,27 @@ class Timeline:
 def is_training(row: LogRow) -> bool:
     """No progress row of an eval-only or predict job, and a step above 0 (or none at all)."""
     return row.kind != "progress" and (row.step is None or row.step > 0)
+
+
+def all_training(block: Block) -> bool:
+    """The same of every row of a block."""
+    return min(block.steps) > 0 and 1 not in block.mask("progress")
+
+
+def pieces(rows: Sequence[LogRow], times: Times) -> Iterator[tuple[LogRow | Block, float | None]]:
+    """Rows with their times, one by one; in blocks where all is training and no time is known."""
+    parts = rows.parts() if isinstance(rows, Rows) else iter([tuple(rows)])
+    at = 0
+    for part in parts:
+        if isinstance(part, Block):
+            if at + part.count <= times.unknown and all_training(part):
+                at += part.count
+                yield part, None
+                continue
+            part = tuple(map(part.row, range(part.count)))
+        for row in part:
+            yield row, times[at]
+            at += 1
 
 
 def build(rows: Iterable[tuple[LogRow, float | None]]) -> Timeline:

@@ -16,6 +16,9 @@ MAX_PROBLEMS = 20
 MAX_COUNT = 2**53
 """Counters from here on (steps, tokens) are taken for damage: a float cannot tell them apart any more."""
 
+MAX_METRICS = 1000
+"""Values of one row, metric block or results file; what has more was written by no trainer."""
+
 _BLANK = " \t\r\n\0"
 
 

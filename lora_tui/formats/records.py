@@ -7,7 +7,7 @@ times are Unix seconds (UTC). A value that is not known is absent (``None`` or n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
@@ -62,7 +62,7 @@ class TornError(FormatError):
 class StreamParser(Protocol):
     """Turns an appended file into records, chunk by chunk; a chunk may end anywhere, also inside a character."""
 
-    def feed(self, data: bytes) -> list[LogRow]:
+    def feed(self, data: bytes) -> Sequence[LogRow]:
         """Parse the next bytes. Never raises on content; what cannot be used becomes a problem."""
 
     def take_problems(self) -> list[Problem]:

@@ -10,76 +10,33 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from lora_tui.formats.lines import LineSplitter, Problems, as_count, as_number, as_text, load_json
-from lora_tui.formats.records import NOTHING, LogRow, Problem, RowKind
+from lora_tui.formats.lines import MAX_METRICS, LineSplitter, Problems, as_number, as_text, load_json
+from lora_tui.formats.log_shapes import (
+    METRIC_NAMES,
+    NOT_METRICS,
+    Shape,
+    block_of,
+    classify,
+    parse_elapsed,
+    position,
+    read_as,
+    shape_of,
+)
+from lora_tui.formats.records import NOTHING, LogRow, Problem
+from lora_tui.formats.rows import FEW, Block, Rows
 
-_BATCH = 256
+_BATCH = 512
 """Lines decoded in one call: one call for many lines costs half of one call for each."""
-
-_METRIC_NAMES = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}
-_NOT_METRICS = frozenset({
-    "current_steps", "step", "global_step/max_steps", "iteration", "total_steps", "max_steps", "epoch", "percentage",
-    "elapsed_time", "remaining_time",
-})  # fmt: skip
-_TRAIN_KEYS = frozenset({"loss", "lr", "reward"})
-_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-
-
-class _Shape(NamedTuple):
-    """How to read the rows that have one sequence of keys, none of them null."""
-
-    kind: RowKind
-    step: str
-    total: str | None
-    clocked: bool
-    epoch: bool
-    metrics: tuple[tuple[str, str], ...]
-    """Pairs of name in the row, name in the record."""
-    producer: str | None
-
-
-def classify(metrics: Iterable[str], has_epoch: bool) -> RowKind:
-    """Tell the kind of a row from the names of its metrics (as in :class:`LogRow`) and whether it has an epoch."""
-    names = set(metrics)
-    if not _TRAIN_KEYS.isdisjoint(names):
-        return "train"
-    # Before the epoch: transformers < 5.6 logs the final values of an eval-only job without one.
-    if any(name.startswith("eval_") for name in names):
-        return "eval"
-    return "mark" if has_epoch else "progress"
-
-
-def parse_elapsed(value: object) -> float | None:
-    """Convert a duration to seconds.
-
-    Reads ``str(timedelta)`` ("0:09:01", "1 day, 0:08:23", "3 days, 17:51:32"), ms-swift's "13h 35m 55s" and numbers;
-    ``None`` for anything else, and for what is negative or not finite.
-    """
-    seconds = _seconds(value) if isinstance(value, str) else as_number(value)
-    return seconds if seconds is not None and 0 <= seconds < math.inf else None
-
-
-def _seconds(text: str) -> float | None:
-    days, comma, clock = text.rpartition(",")
-    parts = clock.split(":")
-    try:
-        if len(parts) == 3:
-            seconds = int(parts[0]) * 3600 + int(parts[1]) * 60 + float(parts[2])
-            return seconds + 86400 * int(days.split()[0]) if comma else seconds
-        words = text.split()
-        return float(sum(int(word[:-1]) * _UNITS[word[-1]] for word in words)) if words else None
-    except (ValueError, LookupError, OverflowError):
-        return None
+_MOST_SHAPES = 256
 
 
 class TrainerLogParser:
     """Incremental parser of ``trainer_log.jsonl`` (a ``StreamParser``); whole memory is one unfinished line.
 
-    Problems: "not JSON", "not an object", "no step", and a line of more than 4 MiB; such a line is skipped. Blank lines
-    and the closing summary object of ms-swift are skipped in silence.
+    Problems: "not JSON", "not an object", "no step", more than 1000 values, and a line of more than 4 MiB; such a line
+    is skipped. Blank lines and the closing summary object of ms-swift are skipped in silence.
     """
 
     def __init__(self) -> None:
@@ -87,12 +44,12 @@ class TrainerLogParser:
         """"llamafactory", "llamafactory-v1" or "ms-swift", as the keys of the latest row say; ``None`` before one."""
         self._problems = Problems()
         self._lines = LineSplitter(self._problems)
-        self._shapes: dict[tuple[str, ...], _Shape | None] = {}
+        self._shapes: dict[tuple[str, ...], Shape | None] = {}
 
-    def feed(self, data: bytes) -> list[LogRow]:
+    def feed(self, data: bytes) -> Sequence[LogRow]:
         """Return the rows of the lines that ``data`` completes, in file order. Never raises on content."""
         lines = self._lines.feed(data)
-        rows: list[LogRow] = []
+        rows = Rows()
         for start in range(0, len(lines), _BATCH):
             batch = lines[start : start + _BATCH]
             objects = _decode_together(batch)
@@ -110,11 +67,50 @@ class TrainerLogParser:
         """Return ``None``: rows are all there is."""
         return None
 
-    def _read_all(self, batch: list[tuple[int, bytes]], objects: list[object], rows: list[LogRow]) -> None:
+    def _read_all(self, batch: list[tuple[int, bytes]], objects: list[object], rows: Rows) -> None:
+        block = self._block(objects) if len(objects) >= FEW else None
+        if block is not None:
+            rows.add(block)
+            return
         for (number, _), value in zip(batch, objects, strict=True):
             self._read(number, value, rows)
 
-    def _read_each(self, batch: list[tuple[int, bytes]], rows: list[LogRow]) -> None:
+    def _block(self, objects: list[object]) -> Block | None:
+        """All rows at once where each is plain, as those of a healthy log are."""
+        values = [value for value in objects if type(value) is dict]
+        if len(values) < len(objects):
+            return None
+        keys = list(map(tuple, values))
+        places: dict[tuple[str, ...], Sequence[int]] = {keys[0]: range(len(keys))}
+        if keys.count(keys[0]) < len(keys):
+            apart: dict[tuple[str, ...], list[int]] = {}
+            for place, key in enumerate(keys):
+                apart.setdefault(key, []).append(place)
+            places = dict(apart)
+        groups: dict[Shape, Sequence[int]] = {}
+        for key, group in places.items():
+            shape = self._shape(key, values[group[0]])
+            if shape is None or shape in groups:
+                return None
+            groups[shape] = group
+        block = block_of(values, groups)
+        last = self._shapes.get(keys[-1])
+        if block is not None and last is not None:
+            self.producer = last.producer
+        return block
+
+    def _shape(self, keys: tuple[str, ...], value: dict[str, object]) -> Shape | None:
+        if len(keys) > MAX_METRICS:
+            return None
+        try:
+            return self._shapes[keys]
+        except KeyError:
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            shape = self._shapes[keys] = shape_of(value)
+            return shape
+
+    def _read_each(self, batch: list[tuple[int, bytes]], rows: Rows) -> None:
         for number, line in batch:
             text = line.decode("utf-8", "replace")
             if number == 1:
@@ -128,29 +124,26 @@ class TrainerLogParser:
                 continue
             self._read(number, value, rows)
 
-    def _read(self, number: int, value: object, rows: list[LogRow]) -> None:
+    def _read(self, number: int, value: object, rows: Rows) -> None:
         if not isinstance(value, dict):
             self._problems.add(number, "not an object")
             return
-        keys = tuple(value)
-        try:
-            shape = self._shapes[keys]
-        except KeyError:
-            if len(self._shapes) >= 256:
-                self._shapes.clear()
-            shape = self._shapes[keys] = _shape_of(value)
-        row = _read_as(shape, value) if shape is not None else None
+        if len(value) > MAX_METRICS:
+            self._problems.add(number, f"more than {MAX_METRICS} values")
+            return
+        shape = self._shape(tuple(value), value)
+        row = read_as(shape, value) if shape is not None else None
         if row is not None and shape is not None:
             self.producer = shape.producer
             rows.append(row)
         else:
             self._read_slowly(number, value, rows)
 
-    def _read_slowly(self, number: int, value: dict[str, object], rows: list[LogRow]) -> None:
+    def _read_slowly(self, number: int, value: dict[str, object], rows: Rows) -> None:
         """Read a row of any version: nulls, strings for numbers, values that are no numbers at all."""
         if "log_history" in value or "last_model_checkpoint" in value:
             return
-        step, total, producer = _position(value)
+        step, total, producer = position(value)
         if step is None:
             self._problems.add(number, "no step")
             return
@@ -158,7 +151,7 @@ class TrainerLogParser:
         metrics: dict[str, float] = {}
         uncounted = False
         for key, item in value.items():
-            if key in _NOT_METRICS:
+            if key in NOT_METRICS:
                 continue
             metric = as_number(item)
             if metric is None:
@@ -167,7 +160,7 @@ class TrainerLogParser:
                 uncounted = True
                 continue
             name = as_text(key)
-            metrics[_METRIC_NAMES.get(name, name)] = metric
+            metrics[METRIC_NAMES.get(name, name)] = metric
         if uncounted and metrics.get("total_tokens") == 0:
             del metrics["total_tokens"]
         if "rewards/accuracies" in metrics:
@@ -182,92 +175,14 @@ class TrainerLogParser:
 
 
 def _decode_together(batch: list[tuple[int, bytes]]) -> list[object] | None:
-    """Decode lines as one JSON array; ``None`` if any of them is not exactly one value."""
+    """Decode lines as one JSON array; ``None`` if any of them is not exactly one flat object."""
+    text = b",\n".join([line for _, line in batch])
+    # No value goes on from line to line: not a string, which holds no line break, not an object, in which no "{" may
+    # follow a comma, and there are no arrays. So where there are as many values as lines, each line is one.
+    if b"[" in text or text[:1] != b"{" or text.count(b",\n{") != len(batch) - 1:
+        return None
     try:
-        text = b"[%b]" % b",".join([line for _, line in batch])
-        objects: list[object] = json.loads(text.decode("utf-8"))
+        objects: list[object] = json.loads((b"[%b]" % text).decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    # As many values as lines: two values in one line cannot pass, unless another line is the half of one.
     return objects if len(objects) == len(batch) else None
-
-
-def _position(value: dict[str, object]) -> tuple[int | None, int | None, str | None]:
-    """Return step, total steps and producer of a row by the aliases of all versions."""
-    if value.get("current_steps") is not None:
-        return as_count(value["current_steps"]), as_count(value.get("total_steps")), "llamafactory"
-    for key in ("global_step/max_steps", "iteration"):
-        text = value.get(key)
-        if isinstance(text, str):
-            done, _, total = text.partition("/")
-            return as_count(done), as_count(total), "ms-swift"
-    total_steps = value.get("total_steps")
-    if total_steps is None:
-        total_steps = value.get("max_steps")
-    producer = "llamafactory-v1" if "total_steps" in value else None
-    return as_count(value.get("step")), as_count(total_steps), producer
-
-
-def _shape_of(value: dict[str, object]) -> _Shape | None:
-    """Make the shape of a row whose keys hold plain numbers, ``None`` for a row that needs more care."""
-    if "max_steps" in value or "global_step/max_steps" in value or "iteration" in value:
-        return None
-    step = "current_steps" if "current_steps" in value else "step"
-    names = [key for key in value if key not in _NOT_METRICS]
-    plain = all(type(value[key]) in (int, float) for key in names) and type(value.get(step)) is int
-    if not plain or not all(map(str.isascii, value)):
-        return None
-    metrics = [(key, _METRIC_NAMES.get(key, key)) for key in names]
-    if "rewards/accuracies" in names and "accuracy" not in names:
-        metrics.append(("rewards/accuracies", "accuracy"))
-    has_epoch = value.get("epoch") is not None
-    return _Shape(
-        kind=classify([name for _, name in metrics], has_epoch),
-        step=step,
-        total="total_steps" if "total_steps" in value else None,
-        clocked="elapsed_time" in value,
-        epoch=has_epoch,
-        metrics=tuple(metrics),
-        producer=_position(value)[2],
-    )
-
-
-def _read_as(shape: _Shape, value: dict[str, object]) -> LogRow | None:
-    """Read a row by its shape; ``None`` if a value is not the plain number that the shape promises."""
-    kind, step_key, total_key, clocked, has_epoch, pairs, _ = shape
-    metrics: dict[str, float] = {}
-    for key, name in pairs:
-        item = value[key]
-        if type(item) is float:
-            metrics[name] = item
-        elif type(item) is int and -(2**53) < item < 2**53:
-            metrics[name] = float(item)
-        else:
-            return None
-    step = value[step_key]
-    if type(step) is not int or not 0 <= step < 2**53:
-        return None
-    total: int | None = None
-    if total_key is not None:
-        written = value[total_key]
-        if type(written) is not int or not 0 <= written < 2**53:
-            return None
-        total = written or None
-    epoch: float | None = None
-    if has_epoch:
-        at = value["epoch"]
-        if (type(at) is not float and type(at) is not int) or not -1e15 < at < 1e15:
-            return None
-        epoch = float(at)
-    elapsed: float | None = None
-    if clocked:
-        clock = value["elapsed_time"]
-        # "H:MM:SS", the usual one, without a call.
-        if type(clock) is str and len(clock) == 7 and clock[1] == ":" and clock.isascii():
-            try:
-                elapsed = int(clock[0]) * 3600.0 + int(clock[2:4]) * 60 + int(clock[5:])
-            except ValueError:
-                elapsed = None
-        else:
-            elapsed = parse_elapsed(clock)
-    return LogRow(kind, step, metrics if metrics else NOTHING, total, epoch, elapsed)

@@ -11,9 +11,9 @@ import math
 import re
 from types import MappingProxyType
 
-from lora_tui.formats.lines import as_count, as_number, as_text, load_json_object
+from lora_tui.formats.lines import MAX_METRICS, as_count, as_number, as_text, load_json_object
+from lora_tui.formats.log_shapes import classify
 from lora_tui.formats.records import NOTHING, FormatError, LogRow, TrainerState
-from lora_tui.formats.trainer_log import classify
 
 _METRIC_NAMES = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}
 _NOT_METRICS = frozenset({"step", "epoch"})
@@ -37,7 +37,7 @@ def parse_trainer_state(data: bytes) -> TrainerState:
     rows: list[LogRow] = []
     summary: dict[str, float] = {}
     for entry in history if isinstance(history, list) else ():
-        if not isinstance(entry, dict):
+        if not isinstance(entry, dict) or len(entry) > MAX_METRICS:
             continue
         # Not by train_runtime, which transformers since 4.49 logs in every train row when tokens are counted.
         if entry.get("train_loss") is not None or entry.get("total_flos") is not None:

@@ -6,6 +6,7 @@ They cross from the reading thread to the thread that owns the runs, so nothing 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,7 +21,8 @@ class FileRows(NamedTuple):
 
     file: str
     source: RowSource
-    rows: tuple[LogRow, ...]
+    rows: Sequence[LogRow]
+    """Not to be changed."""
     mtime: float
     restarted: bool = False
     """The file was truncated, replaced or deleted and recreated: everything known from it before is void."""

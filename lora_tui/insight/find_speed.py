@@ -81,7 +81,7 @@ class SpeedCourse(Course[Timeline]):
         """Up to five pieces of the rows since the last check; the time up to an evaluation's row went into it."""
         stride = max(1, (end - self.done) // 5)
         for row in range(max(self._begin + 1, self.done), end):
-            if column.rows[row].kind != "train":
+            if column.rows.kind(row) != "train":
                 self._begin = row
                 continue
             if (row - self._begin) % stride:

@@ -1,0 +1,274 @@
+"""Rows of a log in columns: a million of them take tens of megabytes, not a gigabyte.
+
+A :class:`Block` is a stretch of rows that never changes, so lists and threads share it. :class:`Rows` is a sequence of
+:class:`~lora_tui.formats.records.LogRow` that is appended to; it makes the records when it is asked for them.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias, overload
+
+from lora_tui.formats.records import NOTHING, LogRow, RowKind
+
+PACK = 512
+"""So many single rows become a block."""
+FEW = 64
+"""Fewer rows at once are added one by one: blocks of a few rows each would cost more than they save."""
+KINDS: Sequence[RowKind] = ("train", "eval", "mark", "progress")
+_CODE: Mapping[RowKind, int] = {kind: code for code, kind in enumerate(KINDS)}
+LIMIT = 2**53
+"""Whole numbers below this are exact as floats."""
+
+Numbers: TypeAlias = "array[float]"
+Whole: TypeAlias = "array[int]"
+
+
+class Column:
+    """The values of one metric in a block; ``seen`` has a 1 for each row that has it, ``None`` if all have."""
+
+    __slots__ = ("name", "seen", "values")
+
+    def __init__(self, name: str, values: Numbers, seen: bytes | None = None) -> None:
+        self.name, self.values, self.seen = name, values, seen
+
+
+class Block:
+    """Rows with a step each, in columns. ``nan`` in ``epochs``, ``clocks`` and ``times`` is a value that is not there,
+    -1 in ``totals`` too."""
+
+    __slots__ = ("clocks", "columns", "count", "epochs", "kinds", "steps", "times", "totals")
+
+    def __init__(
+        self, kinds: RowKind | bytes, steps: Whole, totals: int | Whole | None, epochs: Numbers | None,
+        clocks: Numbers | None, times: Numbers | None, columns: Sequence[Column],
+    ) -> None:  # fmt: skip
+        self.count = len(steps)
+        self.kinds = kinds
+        """The kind of all rows, or the place in KINDS of each."""
+        self.steps = steps
+        self.totals = totals
+        """``total_steps`` of all rows, or of each."""
+        self.epochs, self.clocks, self.times = epochs, clocks, times
+        self.columns = columns
+
+    def kind(self, index: int) -> RowKind:
+        """The kind of a row."""
+        return self.kinds if isinstance(self.kinds, str) else KINDS[self.kinds[index]]
+
+    def mask(self, kind: RowKind) -> bytes:
+        """A 1 for each row of that kind."""
+        if isinstance(self.kinds, str):
+            return (b"\1" if self.kinds == kind else b"\0") * self.count
+        code = _CODE[kind]
+        return bytes(one == code for one in self.kinds)
+
+    def row(self, index: int) -> LogRow:
+        """The record of a row."""
+        values = {c.name: c.values[index] for c in self.columns if c.seen is None or c.seen[index]}
+        totals = self.totals
+        total = totals if totals is None or isinstance(totals, int) else totals[index]
+        return LogRow(
+            self.kind(index), self.steps[index], values or NOTHING, None if total == -1 else total,
+            _known(self.epochs, index), _known(self.clocks, index), _known(self.times, index),
+        )  # fmt: skip
+
+    def head(self, count: int) -> Block:
+        """Its first rows."""
+        return Block(
+            self.kinds if isinstance(self.kinds, str) else self.kinds[:count],
+            self.steps[:count],
+            self.totals if self.totals is None or isinstance(self.totals, int) else self.totals[:count],
+            self.epochs[:count] if self.epochs is not None else None,
+            self.clocks[:count] if self.clocks is not None else None,
+            self.times[:count] if self.times is not None else None,
+            [Column(c.name, c.values[:count], c.seen[:count] if c.seen is not None else None) for c in self.columns],
+        )
+
+    @classmethod
+    def of(cls, rows: Sequence[LogRow]) -> Block | None:
+        """The same rows in columns; ``None`` where they do not fit into them (without a step, an epoch that is nan)."""
+        steps = [row.step for row in rows]
+        if not all(step is not None and 0 <= step < LIMIT for step in steps):
+            return None
+        optional: list[Numbers | None] = []
+        for part in ([row.epoch for row in rows], [row.elapsed_s for row in rows], [row.time for row in rows]):
+            if any(value is not None and value != value for value in part):
+                return None
+            known = any(value is not None for value in part)
+            optional.append(array("d", [math.nan if v is None else v for v in part]) if known else None)
+        totals = [-1 if row.total_steps is None else row.total_steps for row in rows]
+        if not all(-1 <= total < LIMIT for total in totals):
+            return None
+        same = totals.count(totals[0]) == len(totals)
+        epochs, clocks, times = optional
+        return cls(
+            _kinds([row.kind for row in rows]),
+            array("q", [step for step in steps if step is not None]),
+            (None if totals[0] == -1 else totals[0]) if same else array("q", totals),
+            epochs, clocks, times, _columns([row.values for row in rows]),
+        )  # fmt: skip
+
+
+def _known(numbers: Numbers | None, index: int) -> float | None:
+    if numbers is None:
+        return None
+    value = numbers[index]
+    return value if value == value else None
+
+
+def _kinds(kinds: Sequence[RowKind]) -> RowKind | bytes:
+    return kinds[0] if kinds.count(kinds[0]) == len(kinds) else bytes(_CODE[kind] for kind in kinds)
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> list[Column]:
+    names = dict.fromkeys(name for values in rows for name in values)
+    out = []
+    for name in names:
+        seen = bytes(name in values for values in rows)
+        values = array("d", [row.get(name, math.nan) for row in rows])
+        out.append(Column(name, values, None if all(seen) else seen))
+    return out
+
+
+Part: TypeAlias = "Block | tuple[LogRow, ...]"
+
+
+class Rows(Sequence[LogRow]):
+    """Records in the order in which they were appended. Equal to every sequence of equal records."""
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def __init__(self, rows: Iterable[LogRow] = ()) -> None:
+        self._parts: list[Part] = []
+        self._starts: list[int] = []
+        """Index of each part's first row."""
+        self._tail: list[LogRow] = []
+        self._base = 0
+        """Index of the tail's first row."""
+        self.extend(rows)
+
+    def __len__(self) -> int:
+        return self._base + len(self._tail)
+
+    @overload
+    def __getitem__(self, index: int) -> LogRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[LogRow]: ...
+
+    def __getitem__(self, index: int | slice) -> LogRow | list[LogRow]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        at = index + len(self) if index < 0 else index
+        if at >= self._base:
+            return self._tail[at - self._base]
+        if at < 0:
+            raise IndexError("row index out of range")
+        place = bisect_right(self._starts, at) - 1
+        part = self._parts[place]
+        return part.row(at - self._starts[place]) if isinstance(part, Block) else part[at - self._starts[place]]
+
+    def __iter__(self) -> Iterator[LogRow]:
+        for part in self._parts:
+            yield from map(part.row, range(part.count)) if isinstance(part, Block) else part
+        yield from self._tail
+
+    def __reversed__(self) -> Iterator[LogRow]:
+        yield from reversed(self._tail)
+        for part in reversed(self._parts):
+            yield from map(part.row, reversed(range(part.count))) if isinstance(part, Block) else reversed(part)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __repr__(self) -> str:
+        return f"Rows({list(self)!r})"
+
+    def kind(self, index: int) -> RowKind:
+        """The kind of a row, without making its record."""
+        if index >= self._base:
+            return self._tail[index - self._base].kind
+        place = bisect_right(self._starts, index) - 1
+        part = self._parts[place]
+        at = index - self._starts[place]
+        return part.kind(at) if isinstance(part, Block) else part[at].kind
+
+    def parts(self) -> Iterator[Part]:
+        """All rows in stretches: blocks, and tuples of records where they are not in columns."""
+        yield from self._parts
+        if self._tail:
+            yield tuple(self._tail)
+
+    def append(self, row: LogRow) -> None:
+        """Add one row."""
+        self._tail.append(row)
+        if len(self._tail) >= PACK:
+            self._pack()
+
+    def add(self, block: Block) -> None:
+        """Add the rows of a block, which is kept as it is where it has more than a few."""
+        if block.count < FEW:
+            for index in range(block.count):
+                self.append(block.row(index))
+            return
+        self._pack()
+        self._keep(block, block.count)
+
+    def extend(self, rows: Iterable[LogRow]) -> None:
+        """Add rows; the blocks of other Rows are shared."""
+        if isinstance(rows, Rows):
+            for part in rows.parts():
+                if isinstance(part, Block):
+                    self.add(part)
+                else:
+                    self.extend(part)
+            return
+        for row in rows:
+            self.append(row)
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.cut(0)
+
+    def cut(self, count: int) -> list[LogRow]:
+        """Keep the first ``count`` rows; returns what came after them."""
+        dropped = self[count:]
+        while self._parts and self._starts[-1] >= count:
+            self._base = self._starts.pop()
+            self._parts.pop()
+            self._tail.clear()
+        if self._parts and count < self._base:
+            part, keep = self._parts.pop(), count - self._starts[-1]
+            self._parts.append(part.head(keep) if isinstance(part, Block) else part[:keep])
+            self._base = count
+            self._tail.clear()
+        del self._tail[count - self._base :]
+        return dropped
+
+    def known_times(self) -> list[float | None]:
+        """``time`` of every row."""
+        out: list[float | None] = []
+        for part in self.parts():
+            if not isinstance(part, Block):
+                out += [row.time for row in part]
+            elif part.times is None:
+                out += [None] * part.count
+            else:
+                out += [None if time != time else time for time in part.times]
+        return out
+
+    def _pack(self) -> None:
+        if self._tail:
+            rows, self._tail = self._tail, []
+            self._keep((Block.of(rows) if len(rows) >= FEW else None) or tuple(rows), len(rows))
+
+    def _keep(self, part: Part, count: int) -> None:
+        self._parts.append(part)
+        self._starts.append(self._base)
+        self._base += count

@@ -1,0 +1,89 @@
+"""When rows were written: unknown for all that was there at the first look, which costs nothing to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+
+class Times(Sequence["float | None"]):
+    """Unix times in seconds, one for each row, ``None`` where it is not known."""
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def __init__(self, times: Iterable[float | None] = ()) -> None:
+        self._unknown = 0
+        """So many of the first are not known."""
+        self._rest: list[float | None] = []
+        self.extend(times)
+
+    def __len__(self) -> int:
+        return self._unknown + len(self._rest)
+
+    @overload
+    def __getitem__(self, index: int) -> float | None: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[float | None]: ...
+
+    def __getitem__(self, index: int | slice) -> float | list[float | None] | None:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = index + len(self) if index < 0 else index
+        if not 0 <= at < len(self):
+            raise IndexError("time index out of range")
+        return None if at < self._unknown else self._rest[at - self._unknown]
+
+    def __setitem__(self, index: int, time: float | None) -> None:
+        at = index + len(self) if index < 0 else index
+        if at < self._unknown and time is not None:
+            self._rest[:0] = [None] * (self._unknown - at)
+            self._unknown = at
+        if at >= self._unknown:
+            self._rest[at - self._unknown] = time
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __repr__(self) -> str:
+        return f"Times({list(self)!r})"
+
+    def append(self, time: float | None) -> None:
+        """Add the time of one more row."""
+        if time is None and not self._rest:
+            self._unknown += 1
+        else:
+            self._rest.append(time)
+
+    def extend(self, times: Iterable[float | None]) -> None:
+        """Add times."""
+        if isinstance(times, Times) and not self._rest:
+            self._unknown += times._unknown
+            self._rest += times._rest
+            return
+        for time in times:
+            self.append(time)
+
+    def add_unknown(self, count: int) -> None:
+        """Add rows whose times are not known."""
+        if self._rest:
+            self._rest += [None] * count
+        else:
+            self._unknown += count
+
+    def cut(self, count: int) -> None:
+        """Keep the first ``count``."""
+        del self._rest[max(0, count - self._unknown) :]
+        self._unknown = min(self._unknown, count)
+
+    @property
+    def unknown(self) -> int:
+        """So many of the first are surely not known."""
+        return self._unknown
+
+    @property
+    def least(self) -> float | None:
+        """The least known time, ``None`` if there is none."""
+        return min((time for time in self._rest if time is not None), default=None)
