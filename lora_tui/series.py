@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from math import isfinite, nan
 
+from lora_tui.extremes import Extremes
+
 SMOOTHING = 0.9
 """Weight of the past in the moving average, per row."""
 
@@ -34,6 +36,9 @@ class Series:
         """The weighted sum and the weights up to the end of ``_smooth``."""
         self._average_before = (0.0, 0.0)
         """The same without the last value."""
+
+        self._extremes: Extremes | None = None
+        self._smooth_extremes: Extremes | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -68,6 +73,21 @@ class Series:
                 self._smooth.append(average / weight if weight else nan)
             self._average = average, weight
         return self._smooth
+
+    @property
+    def extremes(self) -> Extremes:
+        """Finds the least and greatest of ``values``."""
+        if self._extremes is None:
+            self._extremes = Extremes(self.values)
+        return self._extremes
+
+    @property
+    def smooth_extremes(self) -> Extremes:
+        """Finds the least and greatest of ``smooth``."""
+        smooth = self.smooth
+        if self._smooth_extremes is None:
+            self._smooth_extremes = Extremes(smooth)
+        return self._smooth_extremes
 
     @property
     def smoothed(self) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from lora_tui.extremes import Extremes
 from lora_tui.tui.canvas import BLOCKS as BLOCK_CELLS
 from lora_tui.tui.canvas import BRAILLE, DOTS_X, ascii_cells
 
@@ -79,6 +80,8 @@ class Curve:
     style: Literal["line", "points"] = "line"
     mark: str = "◆"
     """The one-cell character of a point in the style ``points``."""
+    extremes: Extremes | None = None
+    """Finds the least and greatest of ``ys``; without it all of them are looked at."""
 
 
 @dataclass(frozen=True)

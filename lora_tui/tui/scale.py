@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
+from lora_tui.extremes import Extremes
 from lora_tui.text import clean
 from lora_tui.tui.figure import LEAST, Curve, Limits, View, columns_of, log10, power10, widened
 
@@ -128,13 +129,18 @@ def _core_of_all(wanted: Sequence[tuple[Curve, list[tuple[float, float]]]], star
 
 
 def decimate(
-    xs: Sequence[float], ys: Sequence[float], x_min: float, x_max: float, columns: int
+    xs: Sequence[float],
+    ys: Sequence[float],
+    x_min: float,
+    x_max: float,
+    columns: int,
+    extremes: Extremes | None = None,
 ) -> tuple[list[float], list[float]]:
     """What a line through ``columns`` cells needs of a curve: per column the first, least, greatest and last value.
 
     Their order is kept, and a nan stands wherever values that are not finite lay between, before or after them, so no
     spike and no gap is lost. The nearest point on each side of the view is kept too, for the line that enters it.
-    ``xs`` must be finite and never decrease. Sequences are sliced: give lists or arrays.
+    ``xs`` must be finite and never decrease; ``extremes``, those of ``ys``, save looking at every value. Sequences are sliced: give lists or arrays.
     """
     size = min(len(xs), len(ys))
     if columns <= 0 or not size:
@@ -154,9 +160,11 @@ def decimate(
         at = begin
         while at < end:
             stop = max(bisect_left(xs, column_of(xs[at]) + 1, at, end, key=column_of), at + 1)
-            for i in _telling(ys[at:stop]):
-                out_x.append(xs[at + i])
-                out_y.append(_gap(ys[at + i]))
+            found = extremes.of(at, stop) if extremes is not None else None
+            places = sorted({at, *found, stop - 1}) if found is not None else [at + i for i in _telling(ys[at:stop])]
+            for i in places:
+                out_x.append(xs[i])
+                out_y.append(_gap(ys[i]))
             at = stop
     if end < size:
         out_x.append(xs[end])

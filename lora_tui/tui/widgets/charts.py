@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from lora_tui.run import Run
@@ -64,7 +63,7 @@ class ChartPane(Pane):
         x_max = reach(view)
         curves = []
         for curve in self.curves(view):
-            xs, ys = chart.decimate(curve.xs, curve.ys, 0, x_max, max(1, width - 7))
+            xs, ys = chart.decimate(curve.xs, curve.ys, 0, x_max, max(1, width - 7), curve.extremes)
             curves.append(chart.Curve(curve.name, curve.role, xs, ys, curve.style, curve.mark))
         self.limits = chart.limits(curves)
         curves = [*self.ahead(view, x_max), *curves]
@@ -97,8 +96,8 @@ class LossPane(ChartPane):
         out = []
         series = run.series.get(main)
         if series is not None and len(series):
-            out.append(chart.Curve(main, "raw", series.steps, series.values))
-            out.append(chart.Curve(main, "smooth", series.steps, series.smooth))
+            out.append(chart.Curve(main, "raw", series.steps, series.values, extremes=series.extremes))
+            out.append(chart.Curve(main, "smooth", series.steps, series.smooth, extremes=series.smooth_extremes))
         other = run.series.get("eval_" + main)
         if other is not None and len(other):
             out.append(chart.Curve("eval", "eval", other.steps, other.values, "points"))
@@ -115,8 +114,7 @@ class LossPane(ChartPane):
                 )
         series = run.series.get(main_metric(run))
         if series is not None and series.nonfinite:
-            bad = (step for step, value in zip(series.steps, series.values, strict=True) if not math.isfinite(value))
-            out.extend(chart.Mark(step, "nan") for step, _ in zip(bad, range(MOST_NAN), strict=False))
+            out.extend(chart.Mark(series.steps[at], "nan") for at in series.extremes.not_finite(MOST_NAN))
         out.extend(chart.Mark(item.step, "checkpoint") for item in run.checkpoints() if item.complete)
         return out
 
@@ -179,7 +177,9 @@ class RatePane(ChartPane):
 
     def curves(self, view: RunView) -> list[chart.Curve]:
         series = view.run.series.get("lr")
-        return [chart.Curve("lr", "lr", series.steps, series.values)] if series is not None and len(series) else []
+        if series is None or not len(series):
+            return []
+        return [chart.Curve("lr", "lr", series.steps, series.values, extremes=series.extremes)]
 
     def title(self, view: RunView) -> tuple[Line, Line]:
         series = view.run.series["lr"]
@@ -199,7 +199,7 @@ class OwnPane(ChartPane):
         if name is None or series is None:
             return []
         role = "grad" if name == "grad_norm" else "series-4"
-        out = [chart.Curve(name, role, series.steps, series.values)]
+        out = [chart.Curve(name, role, series.steps, series.values, extremes=series.extremes)]
         other = view.run.series.get("eval_" + name)
         if other is not None and len(other):
             out.append(chart.Curve("eval", "eval", other.steps, other.values, "points"))
