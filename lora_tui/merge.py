@@ -28,6 +28,9 @@ RANK: Mapping[str, int] = {"log": 4, "state": 3, "events": 2, "console": 1}
 REL_TOLERANCE, ABS_TOLERANCE = 6e-4, 6e-5
 """A console log rounds to 4 significant digits, transformers 4 to 4 decimals."""
 
+MOST_SERIES = 1000
+"""Metrics of one run; a log with ever new names is damaged."""
+
 Key = tuple[int, str]
 """Step and "train" or "eval"."""
 
@@ -41,6 +44,8 @@ class Table:
     rows: Rows = field(default_factory=Rows)
     times: Times = field(default_factory=Times)
     mtime: float = 0.0
+    last: int | None = None
+    """Rows are missing between the others: only so many of the last ones follow each other."""
 
 
 def group(row: LogRow) -> str:
@@ -159,10 +164,15 @@ class Merged:
         self._extend(row)
         return True
 
-    def append_block(self, block: Block) -> bool:
-        """Add the next rows of the primary source, whose times are not known. False as of :meth:`append`."""
-        if self._early or self._extras or self._extra_times or not self.timeline.add_block(block):
-            return all(self.append(block.row(at), None) for at in range(block.count))
+    def append_block(self, block: Block, time: float | None = None) -> bool:
+        """Add the next rows of the primary source, of which at most the last one's ``time`` is known. False as of
+        :meth:`append`."""
+        if not self.timeline.rows:
+            self.append(block.row(0), None)
+            block = block.part(1, block.count)
+        if self._early or self._extras or self._extra_times or not self.timeline.add_block(block, time):
+            last = block.count - 1
+            return all(self.append(block.row(at), time if at == last else None) for at in range(block.count))
         self._extend_block(block)
         return True
 
@@ -184,9 +194,9 @@ class Merged:
                     if RANK[kind] > self._rank and mine != value:
                         return False
                     continue
-                series = self.series.get(name)
+                series = self._named(name)
                 if series is None:
-                    series = self.series[name] = Series(name)
+                    continue
                 if series.last_step is not None and series.last_step >= row.step:
                     if series.at(row.step) == value:
                         continue
@@ -205,6 +215,13 @@ class Merged:
 
     # -- series --------------------------------------------------------------------------------------------------
 
+    def _named(self, name: str) -> Series | None:
+        """The series of a metric, ``None`` where there are too many already for this one to begin."""
+        series = self.series.get(name)
+        if series is None and len(self.series) < MOST_SERIES:
+            series = self.series[name] = Series(name)
+        return series
+
     def _extend(self, row: LogRow) -> None:
         if row.step is None:
             self.ordinal = True
@@ -218,13 +235,10 @@ class Merged:
             merged.update({name: v for name, v in values.items() if name not in slot or slot[name][0] < self._rank})
             values = merged
         for name, value in values.items():
-            series = self.series.get(name)
-            if series is None:
-                series = self.series[name] = Series(name)
-            elif row.kind == "mark" and series.last_step == x:
-                # The summary row after an evaluation that has told its metrics itself.
-                continue
-            self._put(series, x, value)
+            series = self._named(name)
+            # The summary row after an evaluation that has told its metrics itself adds nothing.
+            if series is not None and not (row.kind == "mark" and series.last_step == x):
+                self._put(series, x, value)
         if row.epoch is not None and row.kind == "train":
             series = self.series.get("epoch")
             if series is None:
@@ -250,9 +264,9 @@ class Merged:
             steps, values = array("d", compress(steps, seen)), array("d", compress(values, seen))
         if not steps:
             return
-        series = self.series.get(name)
+        series = self._named(name)
         if series is None:
-            series = self.series[name] = Series(name)
+            return
         last = series.last_step
         rising = (last is None or last < steps[0]) and all(map(lt, steps, steps[1:]))
         if rising and name != "eval_loss":

@@ -37,6 +37,23 @@ def results_of(run: Run) -> dict[str, ResultSet]:
     return out
 
 
+def was_evaluated(run: Run) -> bool:
+    """Any sign of an evaluation in this attempt: a value, a result, or a row that marks one.
+
+    With ``predict_with_generate`` an evaluation has scores and no loss; LLaMA-Factory logs it as a row without a
+    metric, as it does the end of training.
+    """
+    if any(name.startswith("eval_") for name in run.series):
+        return True
+    result = run.results().get("eval")
+    if result is not None and not result.stale:
+        return True
+    rows, last = run.timeline.rows, run.timeline.last
+    step = last.step if last is not None else None
+    marks = (rows[index] for index in run.timeline.evals[-2:])
+    return any(row.kind == "eval" or (row.step or 0) < (step or 0) for row in marks)
+
+
 def _is_stale(run: Run, mtime: float) -> bool:
     """A training row came after it, or the root state's step is not the last training step."""
     if run.log_deleted or not run.timeline.rows:

@@ -51,6 +51,10 @@ class Run:
         """Grows with every change; equal revisions mean equal content."""
         self.linked: tuple[Run, ...] = ()
         """Eval and predict jobs that loaded this run's adapter; set by the workspace."""
+        self.partial = False
+        """Its log is still being read: the last row so far is not the last one."""
+        self.thinned = False
+        """Of its log only the ends and the evaluations are known."""
         self.log_deleted = False
         """trainer_log.jsonl vanished while it was watched: a new attempt has begun and not logged yet."""
         self.files = Files()
@@ -90,6 +94,9 @@ class Run:
                 settings = True
         if rebuild:
             self._rebuild()
+        log = self.files.tables.get(LOG)
+        if log is not None and log.last is not None:
+            self.timeline.trust_last(log.last)
         if settings:
             self.config = merge_settings(self.files.docs.values(), self.files.state)
         self._stage = stage_of(self.config, self._merged.series, self.files.results)
@@ -114,7 +121,7 @@ class Run:
     def _follow(self, row: LogRow | Block, time: float | None) -> bool:
         if isinstance(row, Block):
             self.job.is_last = False
-            return self._merged.append_block(row)
+            return self._merged.append_block(row, time)
         if not is_training(row):
             self.job.add(row, time)
             return True

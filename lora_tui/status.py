@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from lora_tui.checkpoints import is_complete, reached_end, steps_at_risk, usual_gap
 from lora_tui.eta import TimeLeft
-from lora_tui.formats.records import Failure
+from lora_tui.formats.records import ConsoleFacts, Failure
+from lora_tui.outcome import was_evaluated
 from lora_tui.settings_merge import job_kind
 from lora_tui.timeline import SLACK_S
 
@@ -103,7 +104,20 @@ def _ended_by_console(run: Run) -> Failure | None:
     if console is None or console.failure is None:
         return None
     latest = _latest(run)
-    return None if latest is not None and run.console_time < latest - SLACK_S else console.failure
+    if latest is None:
+        return console.failure
+    if run.console_time < latest - SLACK_S or (run.console_time <= latest + SLACK_S and _outlived(run, console)):
+        return None
+    return console.failure
+
+
+def _outlived(run: Run, console: ConsoleFacts) -> bool:
+    """The run has reached its last step and this log broke off before: it is that of an attempt before, which the file
+    times no longer tell where all files were copied at once."""
+    total, last = run.total_steps, run.timeline.rows[-1].step if run.timeline.rows else None
+    if total is None or last is None or console.step is None:
+        return False
+    return last >= total > console.step and "train" in run.results()
 
 
 def _latest(run: Run) -> float | None:
@@ -176,9 +190,17 @@ def _training(run: Run, base: Status) -> Status:
         if silent <= max(PHASE_S, PHASE_FACTOR * (console.usual_s or 0.0)):
             return console
     elif train is not None and not train.stale and silent <= AFTER_TRAINING_S and run.files.card_time <= train.mtime:
-        pending = run.timeline.eval_s is not None and "eval" not in _fresh_results(run)
-        return replace(base, state="evaluating", phase="evaluating" if pending else "predicting")
+        return replace(base, state="evaluating", phase=_after_training(run, silent))
     return outcome
+
+
+def _after_training(run: Run, silent: float) -> str:
+    """What is likely going on between the results of training and the model card, where no log tells. The plots take a
+    second or two; what takes longer writes results of its own."""
+    fresh = _fresh_results(run)
+    if "eval" not in fresh and was_evaluated(run):
+        return "evaluating"
+    return "predicting" if silent > SLACK_S or job_kind(run.config) == "predicting" else "saving"
 
 
 def _fresh_results(run: Run) -> set[str]:

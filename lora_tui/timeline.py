@@ -59,6 +59,12 @@ class Segment:
         return None
 
 
+def _ends_evaluation(kind: str, step: int | None, total: int | None) -> bool:
+    """The row was written after an evaluation. Without a metric it is at the last step the summary, which follows the
+    last save."""
+    return kind == "eval" or (kind == "mark" and (step is None or total is None or step < total))
+
+
 class Timeline:
     """Training rows of one source. ``add`` returns False where rows before were dropped, so that a reader of ``rows``
     that follows along must start over."""
@@ -125,9 +131,9 @@ class Timeline:
         self.times.append(time)
         return kept
 
-    def add_block(self, block: Block) -> bool:
-        """Append rows whose times are not known. False: they do not go on where the last one was as rows of one process
-        do; nothing was added, and ``add`` takes them one by one."""
+    def add_block(self, block: Block, time: float | None = None) -> bool:
+        """Append rows of which at most the last one's ``time`` is known. False: they do not go on where the last one was
+        as rows of one process do; nothing was added, and ``add`` takes them one by one."""
         before, segment = self.last, self.segments[-1] if self.segments else None
         if before is None or before.step is None or segment is None or self.writers is not None or block.times:
             return False
@@ -150,16 +156,23 @@ class Timeline:
         else:
             self._note_kinds(block, before, earlier, gaps)
         self.rows.add(block)
-        self.times.add_unknown(block.count)
+        self.times.add_unknown(block.count - 1)
+        self.times.append(time)
+        segment.last_time = time if time is not None else segment.last_time
         return True
 
     def add_piece(self, piece: LogRow | Block, time: float | None) -> None:
         """Append one row or all of a block, whatever that drops."""
         if not isinstance(piece, Block):
             self.add(piece, time)
-        elif not self.add_block(piece):
+            return
+        if not self.rows:
+            # The first row begins a segment; the others go on from it.
+            self.add(piece.row(0), None)
+            piece = piece.part(1, piece.count)
+        if piece.count and not self.add_block(piece, time):
             for at in range(piece.count):
-                self.add(piece.row(at), time)
+                self.add(piece.row(at), time if at == piece.count - 1 else None)
 
     def _note_kinds(self, block: Block, before: LogRow, earlier: Sequence[int], gaps: Sequence[float]) -> None:
         """What a block that is not of training rows alone says of evaluations and of the time between rows."""
@@ -168,7 +181,7 @@ class Timeline:
             kind, index = block.kind(at), len(self.rows) + at
             closes = kind in ("eval", "mark")
             if gaps and step == earlier[at]:
-                self.eval_s = gaps[at] if closes else self.eval_s
+                self.eval_s = gaps[at] if _ends_evaluation(kind, step, block.total(at)) else self.eval_s
             elif gaps and kind == "train" and last == "train":
                 self._train_gaps.append(gaps[at])
             if closes:
@@ -202,15 +215,27 @@ class Timeline:
             gap = time - segment.last_time
         elif row.elapsed_s is not None and segment.last_elapsed is not None:
             gap = row.elapsed_s - segment.last_elapsed
-        if gap is None or gap < 0:
-            return
+        if gap is not None and gap >= 0:
+            self._count_gap(before, row, gap)
+
+    def _count_gap(self, before: LogRow, row: LogRow, gap: float) -> None:
         self.longest_gap = max(self.longest_gap, gap)
         self._gaps.append(gap)
         if row.step == before.step:
-            if row.kind == "eval" or row.kind == "mark":
+            if _ends_evaluation(row.kind, row.step, row.total_steps):
                 self.eval_s = gap
         elif row.kind == "train" and before.kind == "train":
             self._train_gaps.append(gap)
+
+    def trust_last(self, count: int) -> None:
+        """Take the time between rows from the last ones alone: others are missing between those before."""
+        self.longest_gap, self.eval_s = 0.0, None
+        self._gaps.clear()
+        self._train_gaps.clear()
+        for at in range(max(self.starts[-1] if self.starts else 0, len(self.rows) - count) + 1, len(self.rows)):
+            span = self.span(at - 1, at)
+            if span is not None and span.seconds >= 0:
+                self._count_gap(self.rows[at - 1], self.rows[at], span.seconds)
 
     def median_gap(self) -> float | None:
         """Median seconds between two rows of the present segment, evaluations left out where possible."""
@@ -264,14 +289,15 @@ def all_training(block: Block) -> bool:
 
 
 def pieces(rows: Sequence[LogRow], times: Times) -> Iterator[tuple[LogRow | Block, float | None]]:
-    """Rows with their times, one by one; in blocks where all is training and no time is known."""
+    """Rows with their times, one by one; in blocks, with the last one's time, where all is training and no other time is
+    known."""
     parts = rows.parts() if isinstance(rows, Rows) else iter([tuple(rows)])
     at = 0
     for part in parts:
         if isinstance(part, Block):
-            if at + part.count <= times.unknown and all_training(part):
+            if all_training(part) and not times.known_in(at, at + part.count - 1):
                 at += part.count
-                yield part, None
+                yield part, times[at - 1]
                 continue
             part = tuple(map(part.row, range(part.count)))
         for row in part:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import overload
 
@@ -14,7 +16,8 @@ class Times(Sequence["float | None"]):
     def __init__(self, times: Iterable[float | None] = ()) -> None:
         self._unknown = 0
         """So many of the first are not known."""
-        self._rest: list[float | None] = []
+        self._rest: array[float] = array("d")
+        """The others, ``nan`` where they are not known."""
         self.extend(times)
 
     def __len__(self) -> int:
@@ -32,15 +35,15 @@ class Times(Sequence["float | None"]):
         at = index + len(self) if index < 0 else index
         if not 0 <= at < len(self):
             raise IndexError("time index out of range")
-        return None if at < self._unknown else self._rest[at - self._unknown]
+        return None if at < self._unknown else _told(self._rest[at - self._unknown])
 
     def __setitem__(self, index: int, time: float | None) -> None:
         at = index + len(self) if index < 0 else index
         if at < self._unknown and time is not None:
-            self._rest[:0] = [None] * (self._unknown - at)
+            self._rest[:0] = array("d", [math.nan]) * (self._unknown - at)
             self._unknown = at
         if at >= self._unknown:
-            self._rest[at - self._unknown] = time
+            self._rest[at - self._unknown] = math.nan if time is None else time
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -55,13 +58,13 @@ class Times(Sequence["float | None"]):
         if time is None and not self._rest:
             self._unknown += 1
         else:
-            self._rest.append(time)
+            self._rest.append(math.nan if time is None else time)
 
     def extend(self, times: Iterable[float | None]) -> None:
         """Add times."""
-        if isinstance(times, Times) and not self._rest:
-            self._unknown += times._unknown
-            self._rest += times._rest
+        if isinstance(times, Times):
+            self.add_unknown(times._unknown)
+            self._rest.extend(times._rest)
             return
         for time in times:
             self.append(time)
@@ -69,7 +72,7 @@ class Times(Sequence["float | None"]):
     def add_unknown(self, count: int) -> None:
         """Add rows whose times are not known."""
         if self._rest:
-            self._rest += [None] * count
+            self._rest.extend(array("d", [math.nan]) * count)
         else:
             self._unknown += count
 
@@ -78,12 +81,16 @@ class Times(Sequence["float | None"]):
         del self._rest[max(0, count - self._unknown) :]
         self._unknown = min(self._unknown, count)
 
-    @property
-    def unknown(self) -> int:
-        """So many of the first are surely not known."""
-        return self._unknown
+    def known_in(self, begin: int, end: int) -> bool:
+        """One of the times from ``begin`` to before ``end`` is known."""
+        part = self._rest[max(0, begin - self._unknown) : max(0, end - self._unknown)]
+        return any(time == time for time in part)
 
     @property
     def least(self) -> float | None:
         """The least known time, ``None`` if there is none."""
-        return min((time for time in self._rest if time is not None), default=None)
+        return min((time for time in self._rest if time == time), default=None)
+
+
+def _told(time: float) -> float | None:
+    return time if time == time else None

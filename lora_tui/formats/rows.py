@@ -22,6 +22,8 @@ KINDS: Sequence[RowKind] = ("train", "eval", "mark", "progress")
 _CODE: Mapping[RowKind, int] = {kind: code for code, kind in enumerate(KINDS)}
 LIMIT = 2**53
 """Whole numbers below this are exact as floats."""
+SPARSE = 8
+"""Rows of which columns would hold so many times more places than values stay records."""
 
 Numbers: TypeAlias = "array[float]"
 Whole: TypeAlias = "array[int]"
@@ -59,6 +61,12 @@ class Block:
         """The kind of a row."""
         return self.kinds if isinstance(self.kinds, str) else KINDS[self.kinds[index]]
 
+    def total(self, index: int) -> int | None:
+        """``total_steps`` of a row."""
+        totals = self.totals
+        total = totals if totals is None or isinstance(totals, int) else totals[index]
+        return None if total == -1 else total
+
     def mask(self, kind: RowKind) -> bytes:
         """A 1 for each row of that kind."""
         if isinstance(self.kinds, str):
@@ -69,23 +77,22 @@ class Block:
     def row(self, index: int) -> LogRow:
         """The record of a row."""
         values = {c.name: c.values[index] for c in self.columns if c.seen is None or c.seen[index]}
-        totals = self.totals
-        total = totals if totals is None or isinstance(totals, int) else totals[index]
         return LogRow(
-            self.kind(index), self.steps[index], values or NOTHING, None if total == -1 else total,
+            self.kind(index), self.steps[index], values or NOTHING, self.total(index),
             _known(self.epochs, index), _known(self.clocks, index), _known(self.times, index),
         )  # fmt: skip
 
-    def head(self, count: int) -> Block:
-        """Its first rows."""
+    def part(self, begin: int, end: int) -> Block:
+        """Its rows from ``begin`` to before ``end``."""
+        cut = slice(begin, end)
         return Block(
-            self.kinds if isinstance(self.kinds, str) else self.kinds[:count],
-            self.steps[:count],
-            self.totals if self.totals is None or isinstance(self.totals, int) else self.totals[:count],
-            self.epochs[:count] if self.epochs is not None else None,
-            self.clocks[:count] if self.clocks is not None else None,
-            self.times[:count] if self.times is not None else None,
-            [Column(c.name, c.values[:count], c.seen[:count] if c.seen is not None else None) for c in self.columns],
+            self.kinds if isinstance(self.kinds, str) else self.kinds[cut],
+            self.steps[cut],
+            self.totals if self.totals is None or isinstance(self.totals, int) else self.totals[cut],
+            self.epochs[cut] if self.epochs is not None else None,
+            self.clocks[cut] if self.clocks is not None else None,
+            self.times[cut] if self.times is not None else None,
+            [Column(c.name, c.values[cut], c.seen[cut] if c.seen is not None else None) for c in self.columns],
         )
 
     @classmethod
@@ -93,6 +100,9 @@ class Block:
         """The same rows in columns; ``None`` where they do not fit into them (without a step, an epoch that is nan)."""
         steps = [row.step for row in rows]
         if not all(step is not None and 0 <= step < LIMIT for step in steps):
+            return None
+        names = {name for row in rows for name in row.values}
+        if not is_dense(len(names), len(rows), sum(len(row.values) for row in rows)):
             return None
         optional: list[Numbers | None] = []
         for part in ([row.epoch for row in rows], [row.elapsed_s for row in rows], [row.time for row in rows]):
@@ -111,6 +121,11 @@ class Block:
             (None if totals[0] == -1 else totals[0]) if same else array("q", totals),
             epochs, clocks, times, _columns([row.values for row in rows]),
         )  # fmt: skip
+
+
+def is_dense(names: int, rows: int, values: int) -> bool:
+    """Whether so many values are worth columns: rows with ever new names would take the square of their number."""
+    return names * rows <= SPARSE * values or names < SPARSE
 
 
 def _known(numbers: Numbers | None, index: int) -> float | None:
@@ -245,7 +260,7 @@ class Rows(Sequence[LogRow]):
             self._tail.clear()
         if self._parts and count < self._base:
             part, keep = self._parts.pop(), count - self._starts[-1]
-            self._parts.append(part.head(keep) if isinstance(part, Block) else part[:keep])
+            self._parts.append(part.part(0, keep) if isinstance(part, Block) else part[:keep])
             self._base = count
             self._tail.clear()
         del self._tail[count - self._base :]

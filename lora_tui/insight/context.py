@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from lora_tui.insight.bands import LR_RANGES, RULES, Rule
 from lora_tui.run import Run
 
+SIBLINGS = 50
+"""Siblings that are looked at, the newest: it bounds the cost."""
+
 
 @dataclass(frozen=True)
 class Context:

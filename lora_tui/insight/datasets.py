@@ -13,6 +13,7 @@ from pathlib import PurePath
 
 from lora_tui.formats.records import ConfigDoc, ConfigValue, ConsoleFacts
 from lora_tui.run import Run
+from lora_tui.status import SETUP_PHASES
 
 CARD = "README.md"
 
@@ -56,7 +57,9 @@ def evaluated_on(source: Run) -> Evaluated | None:
         if facts.config.get("eval_dataset"):
             return Evaluated(_names(facts.config["eval_dataset"]))
         loaded = _names(facts.config.get("dataset"))
-        if "num_examples" in facts.config or not loaded:
+        setting_up = facts.phase is not None and facts.phase.code in SETUP_PHASES
+        # Before it has begun, the log of a job that will train says no more than that of one that will evaluate.
+        if "num_examples" in facts.config or not loaded or setting_up:
             continue
         examples = facts.config.get("eval_examples")
         return Evaluated(loaded, examples if isinstance(examples, int) else None, sure=False)

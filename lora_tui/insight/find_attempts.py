@@ -47,18 +47,21 @@ def resumed(finder: Finder) -> None:
     have changed with it, the learning rate follows another schedule since."""
     if not finder.run.resumed_at or finder.has("two_writers"):
         return
-    last = int(finder.run.resumed_at[-1])
+    first = int(finder.run.resumed_at[-1])
     count = len(finder.run.resumed_at)
-    evidence: dict[str, Param | None] = {"count": count, "last": last}
     timeline = finder.run.timeline
     start = timeline.starts[-1]
+    # The first row comes logging_steps after the checkpoint, which lies behind the last row that was kept.
+    kept = (timeline.rows[start - 1].step or 0) if start else 0
+    saved = [item.step for item in finder.run.checkpoints() if kept <= item.step < first]
+    evidence: dict[str, Param | None] = {"count": count, "last": max(saved, default=first)}
     before = timeline.rows[start - 1].total_steps if start else None
     after = timeline.rows[start].total_steps if start < len(timeline.rows) else None
     variant = "" if count == 1 else "times"
     if before is not None and after is not None and before != after:
         evidence.update(before=before, after=after)
         variant = "replanned" if count == 1 else "times_replanned"
-    finder.add("resumed", "info", evidence, step=last, variant=variant)
+    finder.add("resumed", "info", evidence, step=first, variant=variant)
 
 
 def rerun(finder: Finder) -> None:

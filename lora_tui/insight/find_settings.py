@@ -6,6 +6,7 @@ from lora_tui.insight import facts
 from lora_tui.insight.bands import ADAPTER_METHODS, LANGUAGE_STAGES, PREFERENCE_STAGES, lr_range
 from lora_tui.insight.finder import Finder
 from lora_tui.insight.model import Param
+from lora_tui.outcome import was_evaluated
 
 FAR = 2.0
 """A peak learning rate this many times outside of the usual range is unusual; nearer ones are only rated so."""
@@ -132,15 +133,8 @@ def no_eval(finder: Finder) -> None:
 
 
 def _evaluates(finder: Finder) -> bool:
-    """Any sign of an evaluation: a value, a result, or a row that marks one whose metrics are not logged."""
-    if any(name.startswith("eval_") for name in finder.run.series) or "eval" in finder.run.results():
-        return True
-    if any("eval" in other.results() for other in finder.run.linked):
-        return True
-    # With predict_with_generate an evaluation leaves a row without any metric, which is not the last one.
-    recent = finder.run.rows[-500:]
-    last = finder.step or 0
-    return any(row.kind == "eval" or (row.kind == "mark" and (row.step or 0) < last) for row in recent)
+    """Any sign of an evaluation, by the job itself or by another one with its adapter."""
+    return was_evaluated(finder.run) or any("eval" in other.results() for other in finder.run.linked)
 
 
 def not_logged(finder: Finder) -> None:

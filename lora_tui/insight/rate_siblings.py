@@ -17,14 +17,13 @@ from weakref import WeakKeyDictionary
 from lora_tui.insight import facts
 from lora_tui.insight.bands import Rule
 from lora_tui.insight.compare_measures import Value, eval_last, least_difference, pace, score, side_of, spec_of
+from lora_tui.insight.context import SIBLINGS
 from lora_tui.insight.kinship import Names, Setup, name_beside, pairwise_false, prediction_set, same, same_eval_set
 from lora_tui.insight.model import Confidence, Level, Param
 from lora_tui.insight.rater import Rater
 from lora_tui.run import Run
 from lora_tui.text import clean
 
-MOST = 50
-"""Siblings that are looked at, the newest: it bounds the cost."""
 _SCORES = {"bleu-4": "bleu", "rouge-1": "rouge1", "rouge-2": "rouge2", "rouge-l": "rougel"}
 
 
@@ -78,7 +77,7 @@ def _known(run: Run, now: float) -> _Known:
 
 
 def _others(rater: Rater) -> Iterator[tuple[Run, _Known]]:
-    for other in rater.context.siblings[:MOST]:
+    for other in rater.context.siblings[:SIBLINGS]:
         if other is not rater.run:
             yield other, _known(other, rater.now)
 

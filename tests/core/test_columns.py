@@ -158,14 +158,25 @@ def test_a_log_in_one_piece_is_the_log_row_by_row(seed: int) -> None:
     parser = TrainerLogParser()
     data = b"\n".join(lines) + b"\n"
     rng = random.Random(seed)
-    at = 0
+    live, at = seed % 3 == 0, 0
+    came: list[tuple[int, float | None]] = []
     while at < len(data):
         size = rng.choice([200, 5_000, 1 << 18])
-        whole.apply([FileRows("trainer_log.jsonl", "log", parser.feed(data[at : at + size]), 1.0)])
+        # Some pieces are seen to arrive: then the last row of each has the file's time.
+        arrived = 2.0 * at if live and at else None
+        rows = parser.feed(data[at : at + size])
+        whole.apply([FileRows("trainer_log.jsonl", "log", rows, 2.0 * at, arrived=arrived)])
+        came.append((len(rows), 2.0 * at if arrived is not None else None))
         at += size
     parser = TrainerLogParser()
-    for line in lines:
-        single.apply([FileRows("trainer_log.jsonl", "log", tuple(parser.feed(line + b"\n")), 1.0)])
+    singles = iter(parser.feed(line + b"\n") for line in lines)
+    for count, time in came:
+        left = count
+        while left:
+            rows = tuple(next(singles))
+            left -= len(rows)
+            arrived = time if not left else None
+            single.apply([FileRows("trainer_log.jsonl", "log", rows, time or 1.0, arrived=arrived)])
     assert story(whole) == story(single)
     assert any(isinstance(part, Block) for part in whole.timeline.rows.parts()) == (len(whole.rows) >= FEW)
     # The same once more from the tables, as after a change of the past.

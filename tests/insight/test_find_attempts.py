@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lora_tui.formats.records import LogRow
 from lora_tui.formats.updates import FileRows
 from lora_tui.insight import find
@@ -111,3 +113,12 @@ class TestRerun:
 
         run.apply([FileDoc("trainer_state.json", TrainerState(global_step=600, max_steps=600), when(600) - 89_999)])
         assert "rerun" not in [one.code for one in find(run, now)]
+
+
+@pytest.mark.parametrize(("checkpoints", "came_from"), [((10, 20), 20), ((10, 25), 25), ((10,), 30), ((20, 30), 20)])
+def test_a_resume_is_from_its_checkpoint_not_from_the_first_row_after_it(checkpoints, came_from):
+    """Rows come every ``logging_steps``, so that the first one of a resume is so many steps behind the checkpoint."""
+    log = [train(step, 2.0, 100) for step in (10, 20, 30, 40)]
+    log += [train(step, 2.0, 100)._replace(elapsed_s=float(step - 20)) for step in (30, 40, 50)]
+    one = finding(run_of(log, checkpoints=checkpoints), "resumed", START + 3)
+    assert (one.evidence["last"], one.step) == (came_from, 30)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lora_tui.formats.predictions import PredictionsParser
-from lora_tui.formats.records import ConfigDoc, ConsoleFacts
+from lora_tui.formats.records import ConfigDoc, ConsoleFacts, Phase
 from lora_tui.formats.updates import FileDoc
 from lora_tui.insight import judge
 from tests.insight.build import START, evaluation, run_of, summary, train
@@ -188,6 +188,14 @@ class TestTrainingData:
     def test_a_plan_without_evaluations_is_none(self):
         run = run_of(ROWS[:10], config={"dataset": "a", "eval_dataset": "a", "eval_strategy": "no"})
         assert "evaluated_on_training_data" not in codes(run, START + 3)
+
+    @pytest.mark.parametrize("phase", ["loading_data", "tokenizing", "loading_model"])
+    def test_a_job_that_is_still_loading_its_data(self, phase):
+        # As LlamaBoard starts it: the options are there, the log has the data set and not yet what it is for.
+        loading = ConsoleFacts(is_training_log=True, phase=Phase(phase), config={"dataset": "a"})
+        run = run_of([], config={"dataset": "a", "do_train": True})
+        run.apply([FileDoc("running_log.txt", loading, START)])
+        assert "evaluated_on_training_data" not in codes(run, START + 1)
 
     def trained(self, *docs, evals=True, card="a"):
         log = [*ROWS[:10], evaluation(100, 1.2, 300), *ROWS[10:]] if evals else ROWS

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lora_tui.run import StateName
 from lora_tui.text import clean
+from lora_tui.tui.desk import Desk
 from lora_tui.tui.keys import hints
 from lora_tui.tui.lines import Line, cut, joined, spread, width_of
 from lora_tui.tui.pane import Pane, Zone
@@ -32,7 +35,21 @@ class TopPane(Pane):
                           (f"{counts[state]} {words.t('state.' + state)}", "muted")]  # fmt: skip
         right.append((" ", "text"))
         left: Line = [(" lora-tui", "series-1|bold"), ("  " + clean(desk.options.title), "muted")]
+        if desk.errors and desk.runs:
+            left[1:] = [("  ! " + _unread(desk), "rating-fair")]
         return [spread(left, right, width)]
+
+
+def _unread(desk: Desk) -> str:
+    """The first directory that cannot be read, and how many more there are."""
+    (name, why), *more = desk.errors
+    path = Path(name)
+    for root in desk.workspace.roots:
+        if root == path or root in path.parents:
+            path = path.relative_to(root.parent)
+            break
+    text = desk.words.t("app.unread", path=clean(str(path)), reason=desk.words.reason(clean(why)))
+    return f"{text} +{len(more)}" if more else text
 
 
 class FooterPane(Pane):

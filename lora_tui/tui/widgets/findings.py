@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lora_tui.outcome import was_evaluated
 from lora_tui.text import clean
 from lora_tui.tui.desk import Desk, RunView
 from lora_tui.tui.lines import Line, box, fill
@@ -56,7 +57,7 @@ def problem_lines(desk: Desk, view: RunView, most: int = SHOWN_PROBLEMS) -> list
         [
             ("! ", "rating-fair"),
             (clean(note.file) + (f":{note.line}" if note.line else "") + "  ", "text"),
-            (clean(note.reason), "muted"),
+            (desk.words.reason(clean(note.reason)), "muted"),
         ]
         for note in notes[:most]
     ]
@@ -76,7 +77,7 @@ def quiet_lines(desk: Desk, view: RunView) -> list[Line]:
     ):
         return []
     missing = []
-    if "eval_loss" not in series:
+    if not was_evaluated(view.run):
         missing.append(words.t("empty.item.eval_loss"))
     if not view.progress.tokens_per_s and "total_tokens" not in series:
         missing.append(words.t("empty.item.throughput"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lora_tui.locale.spans import ends_text, left_text
+from lora_tui.outcome import was_evaluated
 from lora_tui.run import Checkpoint
 from lora_tui.status import time_left, whole_speed
 from lora_tui.text import clean, number
@@ -184,6 +185,8 @@ def phase_text(desk: Desk, view: RunView) -> str:
 
 def _waiting(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
     words, status = desk.words, view.status
+    if status.phase == "reading":
+        return [desk.phrase("head.reading", rows=f"{len(view.run.rows):,}")], []
     first: Parts = [[(words.t("head.waiting"), "text")]]
     if status.phase:
         first = [[(phase_text(desk, view), "text|bold")], [(words.t("head.waiting"), "muted")]]
@@ -271,7 +274,8 @@ def _finished(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
     first.extend(speed(desk, view))
     second: Parts = []
     train = view.results.get("train")
-    if train is not None and not train.stale and "train_loss" in train.values:
+    # After a resume it is the sum since then, divided by all steps.
+    if train is not None and not train.stale and "train_loss" in train.values and run.segments == 1:
         second.append(desk.phrase("head.mean_loss", value=shown("loss", train.values["train_loss"])))
     loss = run.series.get("loss")
     if loss is not None and loss.last is not None:
@@ -280,7 +284,7 @@ def _finished(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
         series = run.series.get(name)
         if series is not None and series.last is not None:
             second.append(desk.phrase(key, value=shown(name, series.last)))
-    if "eval_loss" not in run.series and progress.unit == "steps":
+    if progress.unit == "steps" and not was_evaluated(run):
         second.append([(words.t("head.not_evaluated"), "faint")])
     best = next((item for item in run.checkpoints() if item.best), None)
     if best is not None and best.eval_loss is not None:

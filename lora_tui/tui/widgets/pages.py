@@ -27,7 +27,11 @@ class PagePane(Pane):
         if self._shown != (desk.page, view.run.path):
             self._shown = (desk.page, view.run.path)
             self.offset_y = 0
-        lines = PAGE_LINES[desk.page](desk, view, width - 4)
+        page = PAGE_LINES.get(desk.page)
+        if page is None:
+            # Drawn once more on the way back to the overview.
+            return []
+        lines = page(desk, view, width - 4)
         room = height - 2
         self.offset_y = max(0, min(self.offset_y, len(lines) - room))
         note: Line = []

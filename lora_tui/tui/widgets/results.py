@@ -117,12 +117,18 @@ def _rank(name: str) -> int:
 def summary_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
     """Scores with their badges, the sample count behind them, and what they are compared with."""
     out: list[Line] = []
-    for _, result in headline_sets(view):
+    sets = headline_sets(view)
+    # The same scores of a prediction and of an evaluation: the line below them says which.
+    alike = len({_plain(key, split_of(result) + "_") for _, result in sets for key in _headline(result)}) < sum(
+        len(_headline(result)) for _, result in sets
+    )
+    for _, result in sets:
         out.extend(score_line(desk, view, result, key, width) for key in _headline(result))
         if result.stale:
             out.append([("! " + desk.words.t("results.stale"), "rating-fair")])
         else:
-            out.append(samples_line(desk, view, result))
+            line = samples_line(desk, view, result)
+            out.append([(clean(result.file) + " · ", "faint"), *line] if alike else line)
     out.append(cut(_previous(desk, view, "results.previous.short", "results.previous.short.unsure"), width))
     return [line for line in out if line]
 

@@ -48,7 +48,7 @@ def _no_runs(desk: Desk, width: int, height: int) -> list[Line]:
         text = words.t("list.missing_nearest", path=clean(path), nearest=clean(nearest))
         lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
     for path, reason in desk.errors:
-        text = words.t("cli.error.read", path=clean(path), reason=reason)
+        text = words.t("cli.error.read", path=clean(path), reason=words.reason(clean(reason)))
         lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
     if not lines:
         text = words.t("list.empty_in", path=clean(desk.options.title or "."))
