@@ -5,6 +5,7 @@
   idle     after READY: CPU %, bytes/s and screen changes/s over --secs while nothing is appended
   live     the same while rows are appended at --rate rows/s to --file
   latency  append a row with a marker value to --file, wait until the marker is on the screen; median and p95
+  whole    start -> the last change of the curves, once the program is at rest; peak memory
   shot     wait for READY, send --keys, print the screen
 
 Common: --cmd 'shell words' --ready REGEX [--cols 200 --rows 50 --runs 5 --timeout 60 --env K=V --cwd DIR].
@@ -29,7 +30,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,47 +38,37 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench import rival_files
+from bench.data import TOTAL_STEPS, row_text
 from tests.terminal import Terminal
 
 Result = dict[str, Any]
-TOTAL_STEPS = 10_000_000
-LOG = "trainer_log.jsonl"
-
-
-def row_text(step: int, loss: float | None = None, total: int = TOTAL_STEPS) -> str:
-    """A row as LLaMA-Factory writes it."""
-    row = {
-        "current_steps": step,
-        "total_steps": total,
-        "loss": loss if loss is not None else round(1.6 + (step % 97) / 500, 4),
-        "lr": 1e-4,
-        "epoch": round(step / 1e5, 4),
-        "percentage": round(step / total * 100, 2),
-        "elapsed_time": "0:08:20",
-        "remaining_time": "1:00:00",
-        "throughput": 1954.49,
-        "total_tokens": step * 1024,
-    }
-    return json.dumps(row) + "\n"
+NOT_BRAILLE = re.compile("[^\u2801-\u28ff]+")
 
 
 class Appender:
-    """Appends rows to a trainer log, opening and closing it for each as the producer does."""
+    """Appends rows to a file of one kind: to a trainer log opened and closed for each, as the producer does; to the
+    files of other programs as theirs do, open all the time and flushed."""
 
-    def __init__(self, path: Path, step: int, total: int = TOTAL_STEPS) -> None:
+    def __init__(self, path: Path, step: int, total: int = TOTAL_STEPS, kind: str = "log") -> None:
         self.path, self.step, self.total = path, step, total
+        self._writer = rival_files.KINDS[kind](path) if kind != "log" else None
 
     def append(self, loss: float | None = None) -> int:
         """Append the next row; return its step."""
         self.step += 1
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(row_text(self.step, loss, self.total))
+        if self._writer is None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(row_text(self.step, loss, self.total))
+        else:
+            self._writer.append(self.step, rival_files.values(self.step, loss, self.total))
+            self._writer.flush()
         return self.step
 
 
-def feed(path: Path, step: int, rate: float, total: int) -> None:
+def feed(path: Path, step: int, rate: float, total: int, kind: str) -> None:
     """Append at a rate until the process is ended."""
-    appender, begin, done = Appender(path, step, total), time.perf_counter(), 0
+    appender, begin, done = Appender(path, step, total, kind), time.perf_counter(), 0
     while True:
         due = int((time.perf_counter() - begin) * rate)
         for _ in range(due - done):
@@ -158,6 +149,43 @@ def settle(terminal: Terminal, options: argparse.Namespace) -> None:
             terminal.drain(options.keywait)
 
 
+def curve(terminal: Terminal) -> str:
+    """The braille dots on the screen and nothing else."""
+    return NOT_BRAILLE.sub("", terminal.screen.text)
+
+
+def wait_whole(
+    terminal: Terminal, seen: Callable[[Terminal], object], timeout: float, rest_s: float = 3.0
+) -> float | None:
+    """When ``seen(terminal)`` last changed (time.perf_counter) before the program came to rest: no change for
+    ``rest_s`` seconds, under half a core in use. ``None`` where it does not rest within ``timeout`` seconds."""
+    end = time.perf_counter() + timeout
+    before, changed = seen(terminal), time.perf_counter()
+    cpu, looked = cpu_seconds(terminal.process.pid), time.perf_counter()
+    while (now := time.perf_counter()) < end:
+        for at in terminal.step():
+            present = seen(terminal)
+            if present != before:
+                before, changed = present, at
+        if now - looked >= 1.0:
+            used = cpu_seconds(terminal.process.pid)
+            busy = (used - cpu) / (now - looked) > 0.5
+            cpu, looked = used, now
+            if not busy and now - changed >= rest_s:
+                return changed
+    return None
+
+
+def measure_whole(options: argparse.Namespace) -> Result:
+    """Start the program and wait until all of its data is on the screen."""
+    with start(options) as terminal:
+        ready = wait_ready(terminal, options)
+        whole = wait_whole(terminal, curve, options.timeout)
+        result: Result = {"ready_s": ready, "whole_s": whole and whole - terminal.started}
+        result["cpu_s"] = cpu_seconds(terminal.process.pid)
+        return {**result, **memory(terminal.process.pid)}
+
+
 def measure_paint(options: argparse.Namespace) -> Result:
     """Start the program several times."""
     runs: list[Result] = []
@@ -177,11 +205,13 @@ def measure_load(options: argparse.Namespace, live: bool) -> Result:
     """CPU, bytes and screen changes over a while, at rest or while rows come in."""
     with start(options) as terminal:
         ready = wait_ready(terminal, options)
+        if options.whole:
+            wait_whole(terminal, curve, options.timeout)
         settle(terminal, options)
         feeder: subprocess.Popen[bytes] | None = None
         if live:
             command = [sys.executable, __file__, "_feed", options.file, str(options.start)]
-            command += [str(options.rate), str(options.total)]
+            command += [str(options.rate), str(options.total), options.kind]
             feeder = subprocess.Popen(command)
         try:
             terminal.drain(2.0 if live else 0.0)
@@ -215,7 +245,7 @@ def measure_latency(options: argparse.Namespace) -> Result:
     with start(options) as terminal:
         wait_ready(terminal, options)
         settle(terminal, options)
-        appender = Appender(Path(options.file), options.start, options.total)
+        appender = Appender(Path(options.file), options.start, options.total, options.kind)
         for turn in range(options.n):
             # A random pause: with a fixed one a program that polls would always be met at the same phase.
             terminal.drain(options.gap + random.random() * options.jitter)
@@ -230,7 +260,7 @@ def measure_latency(options: argparse.Namespace) -> Result:
                 painted = terminal.wait_for(marker.replace("{v}", re.escape(f"{value:.4f}")), timeout=options.timeout)
                 latencies.append(1000 * (painted - appended))
             except TimeoutError as error:
-                print(error, file=sys.stderr)
+                print(str(error).splitlines()[0], file=sys.stderr)
                 missed += 1
                 if missed > 3:
                     break
@@ -264,7 +294,7 @@ def report(label: str, result: Result, out: str | None) -> None:
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["paint", "idle", "live", "latency", "shot"])
+    parser.add_argument("mode", choices=["paint", "idle", "live", "latency", "whole", "shot"])
     parser.add_argument("--cmd", help="the program to measure")
     parser.add_argument(
         "--ready", action="append", default=[], help="regex that is on the screen when it is; all must be"
@@ -279,6 +309,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--cwd")
     parser.add_argument("--out")
     parser.add_argument("--file", help="the trainer_log.jsonl to append to")
+    parser.add_argument("--kind", choices=["log", *rival_files.KINDS], default="log", help="what the file is")
     parser.add_argument("--start", type=int, default=0, help="the step of its last row")
     parser.add_argument("--rate", type=float, default=10.0)
     parser.add_argument("--total", type=int, default=TOTAL_STEPS, help="the job's total_steps")
@@ -287,6 +318,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--gap", type=float, default=0.7, help="seconds between two markers")
     parser.add_argument("--jitter", type=float, default=2.1, help="plus up to so many at random")
     parser.add_argument("--keys", default="", help="keys to send after READY, with Python escapes, | between them")
+    parser.add_argument("--whole", action="store_true", help="idle, live: begin when all data is on the screen")
     parser.add_argument("--settle", type=float, default=2.0)
     parser.add_argument("--keywait", type=float, default=0.4)
     return parser
@@ -295,7 +327,7 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Measure, or feed for another that does."""
     if sys.argv[1:2] == ["_feed"]:
-        feed(Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))
+        feed(Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]), sys.argv[6])
     parser = arguments()
     options = parser.parse_args()
     if not options.cmd:
@@ -307,6 +339,8 @@ def main() -> None:
         show(options)
     elif options.mode == "paint":
         report(label, measure_paint(options), options.out)
+    elif options.mode == "whole":
+        report(label, measure_whole(options), options.out)
     elif options.mode == "latency":
         report(label, measure_latency(options), options.out)
     else:

@@ -1,0 +1,134 @@
+"""What is measured: trainer logs as LLaMA-Factory writes them, of any length, in any number, with spikes of one row."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+LOG = "trainer_log.jsonl"
+TOTAL_STEPS = 10_000_000
+SECONDS_A_STEP = 0.5
+SPIKE = 9.0
+"""The loss of a spike; the rest of the curve stays below 3.2."""
+SPIKE_PLACES = (0.11, 0.23, 0.37, 0.52, 0.68, 0.81, 0.97)
+"""Where a spiked run has its spikes, in shares of its rows: each is one row."""
+HOUR_S = 3600.0
+
+
+def clock(seconds: float) -> str:
+    """A duration as the producer writes it."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    text = f"{hour}:{minute:02d}:{second:02d}"
+    return f"{days} day{'s' if days > 1 else ''}, {text}" if days else text
+
+
+def plain_loss(step: int) -> float:
+    """A loss for a row whose loss does not matter; it changes from row to row."""
+    return round(1.6 + (step % 97) / 500, 4)
+
+
+def row_text(step: int, loss: float | None = None, total: int = TOTAL_STEPS) -> str:
+    """A row as LLaMA-Factory writes it."""
+    row = {
+        "current_steps": step,
+        "total_steps": total,
+        "loss": loss if loss is not None else plain_loss(step),
+        "lr": round(5e-5 * max(0.0, 1 - step / total), 12),
+        "epoch": round(3 * step / total, 4),
+        "percentage": round(step / total * 100, 2),
+        "elapsed_time": clock(step * SECONDS_A_STEP),
+        "remaining_time": clock(max(0, total - step) * SECONDS_A_STEP),
+        "throughput": 1954.49,
+        "total_tokens": step * 1024,
+    }
+    return json.dumps(row) + "\n"
+
+
+def losses(rows: int, total: int, spikes: bool = False, seed: int = 1) -> Iterator[float]:
+    """A loss that falls and is noisy; with ``spikes``, single rows of it are SPIKE."""
+    noise = random.Random(seed)
+    high = set(spike_steps(rows)) if spikes else set()
+    for step in range(1, rows + 1):
+        loss = round(1.2 + 1.8 * math.exp(-8 * step / total) + 0.02 * noise.gauss(0, 1), 4)
+        yield SPIKE if step in high else loss
+
+
+def spike_steps(rows: int) -> list[int]:
+    """The steps of the spikes of a run of so many rows."""
+    return [round(rows * place) for place in SPIKE_PLACES]
+
+
+def write_run(folder: Path, rows: int, total: int, spikes: bool = False, seed: int = 1) -> Path:
+    """A run with so many rows; its log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / LOG
+    with log.open("w", encoding="utf-8") as file:
+        for step, loss in enumerate(losses(rows, total, spikes, seed), 1):
+            file.write(row_text(step, loss, total))
+    return log
+
+
+def write_finished(folder: Path, rows: int, seed: int) -> Path:
+    """A run that came to its end: the log with its summary row, and the files that the producer leaves; its log."""
+    log = write_run(folder, rows, rows, seed=seed)
+    times = {"elapsed_time": clock(rows * SECONDS_A_STEP), "remaining_time": "0:00:00"}
+    summary = {"current_steps": rows, "total_steps": rows, "epoch": 3.0, "percentage": 100.0, **times}
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(summary) + "\n")
+    results = {"epoch": 3.0, "train_loss": 1.4, "train_runtime": rows * SECONDS_A_STEP}
+    for name in ("train_results.json", "all_results.json"):
+        (folder / name).write_text(json.dumps(results, indent=4), encoding="utf-8")
+    state = {"epoch": 3.0, "global_step": rows, "max_steps": rows, "num_train_epochs": 3, "log_history": []}
+    (folder / "trainer_state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+    return log
+
+
+def write_many(root: Path, runs: int, rows: int, kinds: int = 8) -> None:
+    """So many finished runs below a directory, each with its own files; their losses differ in ``kinds`` ways."""
+    now = time.time()
+    models = [write_finished(root.parent / f"{root.name}-model-{kind}", rows, kind).parent for kind in range(kinds)]
+    for number in range(runs):
+        folder = root / f"group{number // 50:02d}" / f"run{number:04d}"
+        shutil.copytree(models[number % kinds], folder)
+        for offset, name in enumerate((LOG, "train_results.json", "all_results.json", "trainer_state.json")):
+            # Each ended at another hour; a directory of results is never older than its log.
+            at = now - 2 * HOUR_S - number * 60 + offset
+            os.utime(folder / name, (at, at))
+    for model in models:
+        shutil.rmtree(model)
+
+
+def add_directories(root: Path, wanted: int) -> int:
+    """Fill a tree of runs up to ``wanted`` directories: checkpoints in the runs, and folders of other things beside
+    them. Returns how many there are."""
+    folders = [Path(path) for path, _, _ in os.walk(root)]
+    runs = [folder for folder in folders if (folder / LOG).exists()]
+    count = len(folders)
+    for run in runs:
+        for step in (250, 500, 750, 1000):
+            if count >= wanted:
+                return count
+            checkpoint = run / f"checkpoint-{step}"
+            checkpoint.mkdir()
+            count += 1
+            shutil.copy(run / "trainer_state.json", checkpoint)
+            (checkpoint / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 8, "lora_alpha": 16}')
+            at = (run / LOG).stat().st_mtime - 1000 + step
+            for path in (*checkpoint.iterdir(), checkpoint):
+                os.utime(path, (at, at))
+    number = 0
+    while count < wanted:
+        folder = root / "data" / f"part{number // 100:03d}" / f"shard{number:05d}"
+        count += 1 + (not folder.parent.exists()) + (not folder.parent.parent.exists())
+        folder.mkdir(parents=True)
+        (folder / "data.txt").write_text("text\n")
+        number += 1
+    return count
