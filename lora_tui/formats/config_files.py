@@ -10,36 +10,22 @@ is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from types import MappingProxyType
 
 from lora_tui.formats.lines import as_number, as_text, load_json, load_json_object
 from lora_tui.formats.records import ConfigDoc, ConfigValue, FormatError, Scalar, TornError
+from lora_tui.formats.secrets import mask_secrets
 
-MASK = "***"
-MAX_YAML = 1024 * 1024
-"""Bytes of the largest YAML file or model card that is read; real ones have a few kB."""
+MAX_CARD = 1024 * 1024
+"""Bytes of the largest model card that is read."""
+MAX_YAML = 256 * 1024
+"""Bytes of the largest YAML that is read: real ones have a few kB, and a megabyte can take seconds."""
 
 _MAX_DEPTH = 32
-
-# "token" but not tokens, tokenizer, tokenized_path or an id such as pad_token_id.
-_SECRET_KEY = re.compile(
-    r"api_?key|access_?key|private_?key|token(?!s|iz|_id)|secret|passwd|password|credential", re.IGNORECASE
-)
-# A whole value: needs a digit or a capital, or a path such as hf_checkpoints would be hidden.
-_SECRET_VALUE = re.compile(r"hf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6,}|sk-[A-Za-z0-9_-]{8,}")
-_SECRET_INSIDE = re.compile(r"(?<![A-Za-z0-9_-])(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,})|(?<=://)[^/@\s]+(?=@)")
-
-
-def mask_secrets(values: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
-    """Return a copy with "***" for secrets.
-
-    Hidden are the values of keys that contain api_key, token (not tokens, tokenizer, …), secret, password or
-    credential, values that look like a Hugging Face or OpenAI key, and passwords in URLs. Empty strings, nulls and
-    booleans hide nothing and stay.
-    """
-    return {key: _masked(key, value) for key, value in values.items()}
+_MAX_TAGS = 10
+"""Declarations of tags; libyaml compares each with all before it."""
 
 
 def parse_adapter_config(data: bytes) -> ConfigDoc:
@@ -173,7 +159,7 @@ def parse_model_card(data: bytes) -> ConfigDoc:
     damaged head, give fewer values and no error. Raises :class:`TornError` if the file is empty and
     :class:`FormatError` if it is larger than 1 MiB.
     """
-    text = _text(data)
+    text = _text(data, MAX_CARD)
     found: dict[str, object] = {}
     head: dict[str, object] = {}
     front = _FRONT_MATTER.match(text)
@@ -234,9 +220,9 @@ def _extra_args(written: object) -> dict[str, object]:
     return extra if isinstance(extra, dict) else {}
 
 
-def _text(data: bytes) -> str:
-    if len(data) > MAX_YAML:
-        raise FormatError("larger than 1 MiB")
+def _text(data: bytes, limit: int) -> str:
+    if len(data) > limit:
+        raise FormatError(f"larger than {limit >> 10} KiB")
     text = data.decode("utf-8-sig", "replace")
     if not text.strip(" \t\r\n\0"):
         raise TornError("empty file")
@@ -248,7 +234,9 @@ def _load_yaml(data: bytes) -> dict[str, object]:
     import yaml  # type: ignore[import-untyped,unused-ignore]
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = _text(data)
+    text = _text(data, MAX_YAML)
+    if text.count("%TAG") > _MAX_TAGS:
+        raise FormatError("YAML with too many tags")
     try:
         depth = 0
         for event in yaml.parse(text, Loader=loader):
@@ -258,9 +246,13 @@ def _load_yaml(data: bytes) -> dict[str, object]:
                     raise FormatError("YAML nested too deeply")
             elif isinstance(event, yaml.events.CollectionEndEvent):
                 depth -= 1
-            elif isinstance(event, yaml.events.ScalarEvent) and event.value == "<<":
-                # An alias alone shares its node; merging is what multiplies it.
-                raise FormatError("YAML merge keys are not read")
+            elif isinstance(event, yaml.events.ScalarEvent):
+                if event.value == "<<":
+                    # An alias alone shares its node; merging is what multiplies it.
+                    raise FormatError("YAML merge keys are not read")
+                if len(event.value) > _MAX_CLOCK and _CLOCK.fullmatch(event.value):
+                    # "1:30" is a number to base 60; one of many parts takes the square of its length.
+                    raise FormatError("YAML number too long")
         value = yaml.load(text, Loader=loader)  # noqa: S506 - a SafeLoader, the faster one where libyaml is there
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -274,6 +266,8 @@ def _load_yaml(data: bytes) -> dict[str, object]:
     return {key: item for key, item in value.items() if isinstance(key, str)}
 
 
+_MAX_CLOCK = 100
+_CLOCK = re.compile(r"[-+]?[0-9_]*:[0-9_:]*")
 _EXPONENT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
@@ -314,19 +308,3 @@ def _scalar(item: object) -> Scalar:
         return item
     # YAML takes 2024-01-01 for a date, a run_name for example.
     return item.isoformat() if isinstance(item, date) else None
-
-
-def _masked(key: str, value: ConfigValue) -> ConfigValue:
-    if value is None or value == "" or isinstance(value, bool):
-        return value
-    if _SECRET_KEY.search(key.replace("-", "_")):
-        return MASK
-    if isinstance(value, tuple):
-        return tuple(_hidden(one) for one in value)
-    return _hidden(value)
-
-
-def _hidden(value: Scalar) -> Scalar:
-    if not isinstance(value, str):
-        return value
-    return MASK if _SECRET_VALUE.fullmatch(value.strip()) else _SECRET_INSIDE.sub(MASK, value)

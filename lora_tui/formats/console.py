@@ -28,7 +28,7 @@ from lora_tui.formats.console_text import (
     clean,
     split_records,
 )
-from lora_tui.formats.lines import Problems
+from lora_tui.formats.lines import MAX_METRICS, Problems
 from lora_tui.formats.records import ConsoleFacts, LogRow, Problem
 
 TAIL_LINES = 12
@@ -111,7 +111,7 @@ class ConsoleParser:
         text = self._prefixes.cut(clean(raw))
         frame = find_frame(text)
         if frame is not None and not frame.name and not text[frame.end :].strip():
-            self._job.note_unfinished_frame(frame, raw.endswith(NESTED))
+            self._job.note_unfinished_frame(frame, NESTED in raw)
 
     def _idle(self) -> None:
         text = clean(self._rest.text()).rstrip()
@@ -166,7 +166,8 @@ class ConsoleParser:
             return
         self._job.release()
         if message.startswith("epoch: ") and (row := find_v1_row(message)) is not None:
-            self._job.note_written_row(row)
+            if len(row) <= MAX_METRICS:
+                self._job.note_written_row(row)
         elif message:
             self._message(message[:MAX_TEXT])
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lora_tui.formats.console_patterns import MAX_METRICS, Frame, Number, find_dict, more_precise, same
+from lora_tui.formats.console_patterns import Frame, Number, find_dict, more_precise, same
 from lora_tui.formats.console_text import MAX_TEXT
-from lora_tui.formats.lines import Problems
+from lora_tui.formats.lines import MAX_METRICS, Problems
 from lora_tui.formats.records import NOTHING, LogRow, RowKind
 
 _MAX_DICTS = 8

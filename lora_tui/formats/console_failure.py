@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import replace
 from typing import Literal
 
 from lora_tui.formats.records import Failure
+from lora_tui.formats.secrets import mask_text
 
 Kind = Literal["exception", "out_of_memory", "interrupted", "terminated"]
 
@@ -26,7 +26,7 @@ _EXCEPTION = r"((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*|[A-Z]\w*)(?::(?: (.*))?|)$"
 _CHAIN = ("During handling of the above exception", "The above exception was the direct cause")
 _HARMLESS = ("Exception ignored in", "--- Logging error ---")
 _STAGE = r"[/\\]train[/\\](pt|sft|rm|ppo|dpo|kto)[/\\]workflow\.py"
-_CODE_PATH = r"File \".*(?:-packages|llamafactory|llmtuner|[/\\]bin[/\\]|[/\\]lib[/\\])"
+_CODE_PATH = r"File \"[^\"]*(?:-packages|llamafactory|llmtuner|[/\\]bin[/\\]|[/\\]lib[/\\])"
 _MEMORY = (
     r"(?i)out of memory|OutOfMemory|\bMemoryError|can't allocate memory|not enough memory|Cannot allocate memory"
     r"|CUBLAS_STATUS_ALLOC_FAILED|NPU out of memory"
@@ -210,7 +210,8 @@ class FailureTracker:
                 return
             if weight == old_weight and not self._replaces(old, new, weight, rank):
                 return
-        self.failure = replace(new, kind="out_of_memory") if self._hides_memory(old, new) else new
+        kind: Kind = "out_of_memory" if self._hides_memory(old, new) else new.kind
+        self.failure = Failure(kind, mask_text(new.message), new.during, tuple(map(mask_text, new.excerpt)))
         self._weight = weight
         self._rank = rank
         self._step = step

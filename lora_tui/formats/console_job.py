@@ -13,6 +13,7 @@ from lora_tui.formats.console_settings import Settings
 from lora_tui.formats.console_steps import StepFinder, whole
 from lora_tui.formats.lines import MAX_COUNT
 from lora_tui.formats.records import ConsoleFacts, LogRow
+from lora_tui.formats.secrets import mask_secrets, mask_text
 
 _LOADED = frozenset({"quantized", "method", "trainable", "all", "weights"})
 """Messages about the model as it is being loaded."""
@@ -45,11 +46,11 @@ class ConsoleJob:
             completed=self._phases.completed,
             step=steps.step,
             total_steps=steps.total,
-            config=MappingProxyType(settings.values(self._failures.stage)),
+            config=MappingProxyType(mask_secrets(settings.values(self._failures.stage))),
             output_dir=settings.output_dir,
             adapters=settings.adapters,
             results=MappingProxyType(settings.metrics()),
-            tail=tail,
+            tail=tuple(map(mask_text, tail)),
         )
 
     # -- bars -----------------------------------------------------------------------------------------------------
@@ -161,8 +162,7 @@ class ConsoleJob:
     def note_block(self, split: str) -> None:
         """A metric block begins."""
         self.release()
-        if split != "train":
-            self.settings.results[split] = {}
+        self.settings.begin_block(split)
         self._phases.log_block(split)
 
     def note_message(self, message: Message) -> None:

@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from lora_tui.formats.console_messages import Message, parse_count
-from lora_tui.formats.console_patterns import MAX_METRICS, Number, more_precise, parse_metric, parse_number
+from lora_tui.formats.console_patterns import Number, more_precise, parse_metric, parse_number
+from lora_tui.formats.lines import MAX_METRICS
 from lora_tui.formats.records import ConfigValue
 
 _MAX_DATASETS = 100
+_MAX_SPLITS = 20
+"""Metric blocks of different names; a job has train, eval and predict."""
 
 # Each is needed a few times in a log: ``re`` compiles it at its first use and keeps it.
 _DUMP_KEYS = r"(chosen_input_ids|kto_tags|(?:label_ids|labels)|(?:input_ids)):?(?:$|\s)"
@@ -160,14 +163,20 @@ class Settings:
         """Take the dict at the end of training; the metric block repeats its numbers, rounded otherwise."""
         train = self.results.setdefault("train", {})
         for key, number in numbers.items():
-            train[key] = more_precise(train.get(key), number)
+            if key in train or len(train) < MAX_METRICS:
+                train[key] = more_precise(train.get(key), number)
+
+    def begin_block(self, split: str) -> None:
+        """A metric block begins. That of training repeats what the dict at its end told."""
+        if split != "train" and (split in self.results or len(self.results) < _MAX_SPLITS):
+            self.results[split] = {}
 
     def note_metric(self, split: str, key: str, raw: str) -> None:
         """Take one line of a metric block."""
         number = parse_metric(raw)
-        if number is not None:
+        if number is not None and (split in self.results or len(self.results) < _MAX_SPLITS):
             block = self.results.setdefault(split, {})
-            if len(block) < MAX_METRICS:
+            if key in block or len(block) < MAX_METRICS:
                 block[key] = more_precise(block.get(key), number)
 
     def note_dump(self, text: str) -> None:

@@ -63,8 +63,9 @@ class StepFinder:
         elif name.startswith("Total train batch"):
             self._batch = count
         elif name in ("Total optimization steps", "Total training steps"):
-            self.total = count
-            self.announced = True
+            if count < MAX_COUNT:
+                self.total = count
+                self.announced = True
         elif name.startswith("Num optimization"):
             self.ppo = True
 
@@ -99,6 +100,8 @@ class StepFinder:
             self._begun = True
         estimate = self._estimator.row(event.numbers.get("epoch")) if event.kind == "train" else None
         step, shown = self._place(event, frame, estimate)
+        if step is not None and step >= MAX_COUNT:
+            step = None
         total = whole(event.numbers.get("total_steps"))
         if total is not None and not self.announced:
             self.total = total

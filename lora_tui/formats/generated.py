@@ -26,7 +26,7 @@ TEMPLATE = 120
 _ENDS = frozenset(".!?。！？…\"'”’」』）)]}】》>`*|~～;；:：")
 _BEFORE = frozenset("\n>]:：")
 _AFTER = re.compile(
-    r"(?:<[^<>\n]{1,40}>|\[/?[A-Z]{1,8}\]|#+|\s|assistant|response|model|gpt|助手|回答|[:：])*", re.IGNORECASE
+    r"(?:<[^<>\n]{1,40}>|\[/?[A-Z]{1,8}\]|#|\s|assistant|response|model|gpt|助手|回答|[:：])*", re.IGNORECASE
 )
 """What templates write between a question and its answer."""
 _SAME = re.compile(rf"(\S)\1{{{RUN - 1}}}")
@@ -69,8 +69,8 @@ def echoes(text: str, prompt: str, label: str) -> bool:
     text = text.strip()
     if len(text) < ECHO or not prompt:
         return False
-    at = prompt.rfind(text)
-    if at < 0 or len(prompt) - at - len(text) > TEMPLATE or text == label.strip():
+    at = prompt.rfind(text, max(0, len(prompt) - len(text) - TEMPLATE))
+    if at < 0 or text == label.strip():
         return False
     before = prompt[:at].rstrip(" ")[-1:]
     return (not before or before in _BEFORE) and _AFTER.fullmatch(prompt, at + len(text)) is not None

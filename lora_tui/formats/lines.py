@@ -135,12 +135,14 @@ def load_json(text: str) -> object:
     return value
 
 
-def load_json_object(data: bytes) -> dict[str, object]:
-    """Parse a whole file that holds one JSON object.
+def load_json_object(data: bytes, limit: int | None = MAX_LINE) -> dict[str, object]:
+    """Parse a whole file that holds one JSON object, of at most ``limit`` bytes.
 
     Raises :class:`TornError` if it is empty or ends in the middle of a value, which a reader meets because no producer
-    replaces its files atomically, and :class:`FormatError` if it is damaged or no object.
+    replaces its files atomically, and :class:`FormatError` if it is damaged, too large or no object.
     """
+    if limit is not None and len(data) > limit:
+        raise FormatError(f"larger than {limit >> 10} KiB")
     text = data.decode("utf-8-sig", "replace").strip(_BLANK)
     if not text:
         raise TornError("empty file")

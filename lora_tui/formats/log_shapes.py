@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lora_tui.formats.lines import as_count, as_number
 from lora_tui.formats.records import NOTHING, LogRow, RowKind
-from lora_tui.formats.rows import KINDS, LIMIT, Block, Column
+from lora_tui.formats.rows import KINDS, LIMIT, Block, Column, is_dense
 
 METRIC_NAMES = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}
 NOT_METRICS = frozenset({
@@ -142,11 +142,13 @@ def read_as(shape: Shape, value: dict[str, object]) -> LogRow | None:
     if clocked:
         clock = value["elapsed_time"]
         # "H:MM:SS", the usual one, without a call.
-        if type(clock) is str and len(clock) == 7 and clock[1] == ":" and clock.isascii():
+        if type(clock) is str and len(clock) == 7 and clock[1] == clock[4] == ":" and clock.isascii():
             try:
                 elapsed = int(clock[0]) * 3600.0 + int(clock[2:4]) * 60 + int(clock[5:])
             except ValueError:
                 elapsed = None
+            if elapsed is None or elapsed < 0:
+                elapsed = parse_elapsed(clock)
         else:
             elapsed = parse_elapsed(clock)
     return LogRow(kind, step, metrics if metrics else NOTHING, total, epoch, elapsed)
@@ -158,6 +160,9 @@ def block_of(rows: Sequence[Mapping[str, Any]], groups: Mapping[Shape, Sequence[
     ``groups``: the places of the rows of each shape, together every place once.
     """
     count = len(rows)
+    names = {name for shape in groups for _, name in shape.metrics}
+    if not is_dense(len(names), count, sum(len(shape.metrics) * len(group) for shape, group in groups.items())):
+        return None
     kinds = bytearray(count)
     steps, totals = array("q", bytes(8 * count)), array("q", bytes(8 * count))
     blank = array("d", [math.nan]) * count
@@ -227,6 +232,8 @@ def _numbers(rows: Sequence[Mapping[str, Any]], key: str, bound: float | None = 
 
 
 _SECONDS: Mapping[str, float] = {f"{n:02}": float(n) for n in range(60)}
+_LONGEST = 24
+"""Characters of a clock that is remembered: "106751 days, 23:59:59" has 21."""
 _MINUTES: dict[str, float] = {}
 """Seconds of an ``H:MM:``, of those seen last."""
 
@@ -238,7 +245,7 @@ def _clock(text: object) -> float:
         if known is not None:
             return known + seconds
         found = parse_elapsed(text)
-        if found is not None:
+        if found is not None and len(text) <= _LONGEST:
             if len(_MINUTES) >= 4096:
                 _MINUTES.clear()
             _MINUTES[text[:-2]] = found - seconds

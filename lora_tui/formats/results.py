@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Literal
 
-from lora_tui.formats.lines import MAX_COUNT, as_number, as_text, load_json_object
+from lora_tui.formats.lines import MAX_COUNT, MAX_METRICS, as_number, as_text, load_json_object
 from lora_tui.formats.records import FormatError, Results
 
 _SPLITS: dict[str, Literal["train", "eval", "predict", "all"]] = {
@@ -25,7 +25,7 @@ def parse_results(name: str, data: bytes) -> Results:
 
     Every numeric key stays under its own name (numeric strings become numbers, integers stay integers); everything
     else is left out. Raises :class:`TornError` if the file is empty or half-written, :class:`FormatError` if it is not
-    a JSON object or ``name`` is none of the four.
+    a JSON object, ``name`` is none of the four, or there are more than 1000 numbers.
     """
     split = _SPLITS.get(name)
     if split is None:
@@ -36,4 +36,6 @@ def parse_results(name: str, data: bytes) -> Results:
         if number is None:
             continue
         values[as_text(key)] = item if isinstance(item, int) and abs(item) < MAX_COUNT else number
+    if len(values) > MAX_METRICS:
+        raise FormatError(f"more than {MAX_METRICS} values")
     return Results(split, MappingProxyType(values))

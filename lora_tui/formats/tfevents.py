@@ -13,9 +13,9 @@ import struct
 from collections.abc import Iterator
 from types import MappingProxyType
 
-from lora_tui.formats.config_files import mask_secrets
-from lora_tui.formats.lines import MAX_COUNT, Problems, as_text, load_json
+from lora_tui.formats.lines import MAX_COUNT, MAX_METRICS, Problems, as_text, load_json
 from lora_tui.formats.records import NOTHING, ConfigDoc, ConfigValue, LogRow, Problem, RowKind
+from lora_tui.formats.secrets import mask_secrets
 
 MAX_RECORD = 64 * 1024 * 1024
 """Bytes of the largest record; a longer one (its length is checksummed) can only be an image or damage."""
@@ -33,6 +33,8 @@ _SUMMARY = frozenset({"train/train_samples_per_second", "train/train_steps_per_s
 _CLOCKS = frozenset({"train/train_runtime", "train/train_tokens_per_second"})
 _EPOCH = frozenset({"train/epoch", "epoch"})
 _TRAIN_ONLY = frozenset({"train/loss", "train/learning_rate", "train/grad_norm", "train/reward", "train/train_runtime"})
+_LATEST = 1e11
+"""Unix seconds of the last wall time that is believed (the year 5138); more is damage."""
 _MODEL_KEYS = ("vocab_size", "num_hidden_layers", "hidden_size", "model_type", "_name_or_path")
 _DT_FLOAT, _DT_DOUBLE, _DT_INT32, _DT_STRING, _DT_INT64 = 1, 2, 3, 7, 9
 
@@ -160,6 +162,8 @@ class EventFileParser:
         for number, value in _fields(payload):
             if number == 1 and isinstance(value, bytes) and len(value) == 8:
                 time = _DOUBLE.unpack(value)[0]
+                if not 0 <= time < _LATEST:
+                    time = None
             elif number == 2 and isinstance(value, int):
                 step = value
             elif number == 5 and isinstance(value, bytes):
@@ -206,6 +210,9 @@ class EventFileParser:
         }
         if tag.startswith("model_config"):
             scalars = {key: scalars[key] for key in _MODEL_KEYS if key in scalars}
+        if len(self._args.keys() | scalars.keys()) > MAX_METRICS:
+            self._problems.add(0, f"{tag}: more than {MAX_METRICS} values")
+            return
         self._args.update(mask_secrets(scalars))
 
     # -- rows -----------------------------------------------------------------------------------------------------
@@ -219,6 +226,8 @@ class EventFileParser:
             self._kind = kind
             self._step = step
             self._tags = set()
+        if len(self._tags) >= MAX_METRICS:
+            return
         self._tags.add(tag)
         if not self._fresh:
             self._time = time
@@ -283,7 +292,8 @@ def _fields(data: bytes) -> Iterator[Field]:
             size, at = _varint(data, at)
         else:
             raise ValueError(f"wire type {wire}")
-        if at + size > end:
+        # A length is signed as every number: one below 0 would lead back, again and again.
+        if not 0 <= size <= end - at:
             raise ValueError("field longer than its message")
         yield key >> 3, data[at : at + size]
         at += size

@@ -30,7 +30,8 @@ def parse_trainer_state(data: bytes) -> TrainerState:
 
     Raises :class:`TornError` if the file is empty or half-written, :class:`FormatError` if it is not a trainer state.
     """
-    state = load_json_object(data)
+    # As long as its history is.
+    state = load_json_object(data, None)
     history = state.get("log_history")
     if not isinstance(history, list) and "global_step" not in state:
         raise FormatError("not a trainer state: neither global_step nor log_history")

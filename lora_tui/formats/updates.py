@@ -28,6 +28,8 @@ class FileRows(NamedTuple):
     """The file was truncated, replaced or deleted and recreated: everything known from it before is void."""
     arrived: float | None = None
     """Unix time at which the rows were seen to arrive; ``None`` for what was there at the first look."""
+    last: int | None = None
+    """Rows are missing between the others: only so many of the last ones follow each other."""
 
 
 class FileDoc(NamedTuple):
@@ -98,6 +100,10 @@ class RunUpdates(NamedTuple):
     path: Path
     updates: tuple[Update, ...] = ()
     gone: bool = False
+    partial: bool = False
+    """Its log has not been read to the end yet: what it says now is of the past."""
+    thinned: bool = False
+    """Of its log only the ends and the evaluations have been read."""
 
 
 class Batch(NamedTuple):

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from lora_tui.formats.config_files import (
-    mask_secrets,
     parse_adapter_config,
     parse_llamaboard_config,
     parse_model_card,
     parse_training_args,
 )
 from lora_tui.formats.records import ConfigValue, FormatError, TornError
+from lora_tui.formats.secrets import mask_secrets
 
 DATA = Path(__file__).parent.parent / "data" / "formats"
 

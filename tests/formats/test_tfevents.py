@@ -323,3 +323,20 @@ def test_any_content_of_valid_records_never_raises(payloads: list[bytes], step: 
     data += b"".join(event(chunk(1, chunk(1, b"train/loss") + one), step) for one in payloads)
     _, parser = parse(data + log(3, train__loss=3))
     assert parser.feed(log(9, train__loss=1))[-1].step == 9
+
+
+def test_tensors_that_are_no_scalar_and_more_ways_to_write_one() -> None:
+    values = tensor("train/int64", b"\x08\x09" + chunk(10, varint(5))) + tensor("train/one", b"\x08\x09\x50\x07")
+    values += tensor("train/content", b"\x08\x03" + chunk(4, struct.pack("<i", -3)))
+    values += tensor("train/many", b"\x08\x09" + chunk(10, varint(5) + varint(6)))
+    values += tensor("train/half", b"\x08\x01" + chunk(5, b"\0\0")) + tensor("train/none", b"")
+    rows, parser = parse(event(values, 7, 12.25))
+    assert [row.values for row in rows] == [{"int64": 5, "one": 7, "content": -3}]
+    assert parser.take_problems() == []
+
+
+def test_a_job_has_so_many_arguments() -> None:
+    options = json.dumps({f"option_{place}": place for place in range(2000)}).encode()
+    _, parser = parse(event(tensor("args/text_summary", b"\x08\x07" + chunk(8, options))))
+    assert [problem.reason for problem in parser.take_problems()] == ["args/text_summary: more than 1000 values"]
+    assert parser.snapshot() is None

@@ -1,0 +1,36 @@
+"""Inputs of the fuzzer as they are kept: per target a JSON list of strings, one line and one byte a character."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+HOME = Path(__file__).parent / "corpus"
+BUDGET = 18 * 1024
+"""Bytes of a target's file; all of them together stay far below 300 kB."""
+
+
+def load(target: str) -> list[bytes]:
+    """The inputs that are kept for a target."""
+    path = HOME / f"{target}.json"
+    found: list[str] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    return [one.encode("latin-1") for one in found]
+
+
+def save(target: str, inputs: Iterable[bytes]) -> int:
+    """Keep these inputs, the shortest first, as far as there is room; returns how many."""
+    kept = list(_fitting(sorted(set(inputs), key=lambda one: (len(one), one))))
+    HOME.mkdir(exist_ok=True)
+    (HOME / f"{target}.json").write_text("[\n" + ",\n".join(kept) + "\n]\n", "utf-8")
+    return len(kept)
+
+
+def _fitting(inputs: Iterable[bytes]) -> Iterator[str]:
+    room = BUDGET
+    for one in inputs:
+        written = json.dumps(one.decode("latin-1"))
+        room -= len(written) + 2
+        if room < 0:
+            return
+        yield written
