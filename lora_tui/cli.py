@@ -19,6 +19,7 @@ from lora_tui.errors import CommandError, UsageError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    _fill_gaps()
     for stream in (sys.stdout, sys.stderr):
         # A terminal or a file that cannot take a character gets its number, not a traceback.
         if isinstance(stream, io.TextIOWrapper):
@@ -28,8 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(argv)
         finally:
             # Here, not at the interpreter's exit, where a closed pipe could no longer be caught.
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except CommandError as error:
         print(f"lora-tui: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
@@ -44,6 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _fill_gaps() -> None:
+    """Where a standard stream was closed (``<&-``) there is nothing to read and nowhere to write.
+
+    The number of a closed one would go to the next file that is opened, and what is meant for the stream to that file:
+    the first to be opened is this one.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 for good
 
 
 def _run(argv: Sequence[str] | None) -> int:

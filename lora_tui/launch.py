@@ -20,6 +20,7 @@ from lora_tui.follow import Follower
 from lora_tui.keep import save_kept
 from lora_tui.locale import Words
 from lora_tui.settings import Settings, load_settings
+from lora_tui.terminals import can_draw, is_monochrome, may_be_wide
 from lora_tui.text import clean
 from lora_tui.tui.options import AppOptions
 from lora_tui.workspace import Workspace
@@ -27,6 +28,8 @@ from lora_tui.workspace import Workspace
 if TYPE_CHECKING:
     from lora_tui.events import Notices
 
+LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+"""Signals that leave the terminal as it was and nothing behind."""
 FIRST_READ_S = 0.05
 """What is read before the first frame, a log at least; the rest comes while it is on the screen."""
 
@@ -37,7 +40,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 
 def _needs_terminal(args: argparse.Namespace, words: Words, paths: Sequence[Path]) -> None:
-    dumb = os.environ.get("TERM") == "dumb"
+    dumb = os.environ.get("TERM") in ("dumb", "unknown")
     if args.screenshot is None and (dumb or not (sys.stdin.isatty() and sys.stdout.isatty())):
         path = clean(shlex.quote(str(paths[0]))) if len(paths) == 1 else "RUN"
         raise CommandError(words.t("cli.error.no_terminal", command=args.command, path=path))
@@ -52,7 +55,7 @@ def watch(args: argparse.Namespace) -> int:
     for log in args.log:
         if not log.exists():
             raise CommandError(words.t("cli.error.log_missing", path=clean(str(log))))
-    follower = Follower(paths, args.log, args.poll, cwd=Path.cwd())
+    follower = Follower(paths, args.log, args.poll, cwd=Path.cwd(), thin=True)
     return _show(args, settings, follower, " ".join(map(str, paths)), args.run)
 
 
@@ -62,14 +65,50 @@ def demo(args: argparse.Namespace) -> int:
     _needs_terminal(args, Words(settings.language(args.lang)), [Path("RUN")])
     from lora_tui.demo import SampleError, demo_directory
 
+    # From here on there is a process and a directory to take along, whenever it is that somebody wants to leave.
+    leaving = _Leaving()
     try:
         with demo_directory(args.speed) as directory:
-            return _show(args, settings, Follower([directory]), "demo", None)
+            code = 0 if leaving.asked else _show(args, settings, Follower([directory]), "demo", None, leaving)
+            leaving.listen()
+            return code
     except SampleError as error:
         raise CommandError(str(error)) from error
 
 
-def _show(args: argparse.Namespace, settings: Settings, follower: Follower, title: str, run: str | None) -> int:
+class _Leaving:
+    """Whether somebody wants to leave: by a signal, whose default action would leave the screen half taken over."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._leave: Callable[[], None] | None = None
+        self.listen()
+
+    def listen(self) -> None:
+        """From now on; what is told when the app has ended changes nothing any more."""
+        for number in LEAVING:
+            signal.signal(number, self._note)
+
+    def _note(self, _number: int, _frame: object) -> None:
+        self.asked = True
+        if self._leave is not None:
+            self._leave()
+
+    def by(self, leave: Callable[[], None]) -> None:
+        """``leave()`` does it, and does so at once where it was asked for before."""
+        self._leave = leave
+        if self.asked:
+            leave()
+
+
+def _show(
+    args: argparse.Namespace,
+    settings: Settings,
+    follower: Follower,
+    title: str,
+    run: str | None,
+    leaving: _Leaving | None = None,
+) -> int:
     workspace = Workspace(follower.roots)
     for batch in follower.read_all() if args.screenshot is not None else [follower.read(FIRST_READ_S)]:
         workspace.apply(batch)
@@ -79,10 +118,17 @@ def _show(args: argparse.Namespace, settings: Settings, follower: Follower, titl
         save_kept(**{key: value})
 
     notices = _notices(args, settings, lambda line: app.command_failed(line)) if args.command == "watch" else None
+    if is_monochrome(os.environ):
+        os.environ.setdefault("NO_COLOR", "1")
+    lang, glyphs = settings.language(args.lang), settings.glyphs(args.glyphs)
+    chosen = settings.choose("ui.glyphs", args.glyphs).origin != "default"
+    if not chosen and args.screenshot is None and not can_draw(sys.stdout.encoding):
+        glyphs = "ascii"
     options = AppOptions(
-        lang=settings.language(args.lang),
+        lang=lang,
         theme=settings.theme(args.theme),
-        glyphs=settings.glyphs(args.glyphs),
+        glyphs=glyphs,
+        ask_width=not chosen and glyphs == "unicode" and may_be_wide(lang, os.environ),
         context=settings.context,
         run=run,
         title=title,
@@ -95,13 +141,11 @@ def _show(args: argparse.Namespace, settings: Settings, follower: Follower, titl
     app = LoraTuiApp(workspace, follower, options)
     try:
         if args.screenshot is None:
-            from lora_tui.tui.lasting import outlast
+            from lora_tui.tui.driver import outlast
 
             outlast(app)
             _end_with_terminal()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                # Until the app listens itself: the default action would leave the screen as it is half taken over.
-                signal.signal(number, lambda _number, _frame: app.leave())
+            (leaving or _Leaving()).by(app.leave)  # until the app listens itself
             app.run()
         else:
             # A picture needs no terminal: it has the size of the one there is, or that of COLUMNS and LINES.

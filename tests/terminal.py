@@ -50,7 +50,7 @@ MAX_PENDING = 1 << 20  # an escape sequence that long will never end
 QUERIES: list[tuple[bytes, bytes]] = [
     (rb"\x1b\[0?c", b"\x1b[?62;22c"),
     (rb"\x1b\[>0?c", b"\x1b[>1;10;0c"),
-    (rb"\x1b\[6n", b"\x1b[1;1R"),
+    (rb"\x1b\[6n", b""),  # where the cursor is
     (rb"\x1b\[5n", b"\x1b[0n"),
     (rb"\x1b\[\?2026\$p", b"\x1b[?2026;2$y"),
     (rb"\x1b\[\?2048\$p", b"\x1b[?2048;0$y"),
@@ -61,6 +61,8 @@ QUERIES: list[tuple[bytes, bytes]] = [
 ]
 QUERY = re.compile(b"|".join(b"(%s)" % pattern for pattern, _ in QUERIES))
 LONGEST_QUERY = 16
+CURSOR_QUERY = b"\x1b[6n"
+MOVE = re.compile(rb"\x1b\[(\d*);?(\d*)H")
 
 
 def cell_width(character: str) -> int:
@@ -74,10 +76,11 @@ class Screen:
     """A screen of text: cursor motion, scrolling, both buffers and the private modes; colours are ignored.
 
     ``version`` grows with every change of a cell, ``wraps`` with every character written beyond the right edge.
+    ``ambiguous`` is the width of characters whose width Unicode leaves open: 2 in terminals set up for CJK text.
     """
 
-    def __init__(self, columns: int, rows: int) -> None:
-        self.columns, self.rows = columns, rows
+    def __init__(self, columns: int, rows: int, ambiguous: int = 1) -> None:
+        self.columns, self.rows, self.ambiguous = columns, rows, ambiguous
         self.modes: set[int] = {WRAP, CURSOR}
         self.keyboard_flags: list[int] = []  # the stack of the kitty keyboard protocol
         self.version = 0
@@ -106,6 +109,11 @@ class Screen:
     def text(self) -> str:
         """The whole screen as text."""
         return "\n".join(self.lines)
+
+    @property
+    def column(self) -> int:
+        """The cursor's column as a terminal reports it, from 1."""
+        return min(self._x, self.columns - 1) + 1
 
     @property
     def alternate(self) -> bool:
@@ -157,6 +165,8 @@ class Screen:
         for character in text:
             simple = character < "\u0300" or "\u2500" <= character <= "\u28ff"
             width = 1 if simple else cell_width(character)
+            if self.ambiguous == 2 and unicodedata.east_asian_width(character) == "A":
+                width = 2
             if width == 0:
                 continue
             if self._x + width > self.columns:
@@ -322,12 +332,22 @@ class Terminal:
         rows: int = 40,
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
+        *,
+        ambiguous: int = 1,
+        bytes_per_s: int | None = None,
+        answers: bool = True,
     ) -> None:
+        """``ambiguous``: see :class:`Screen`. ``bytes_per_s``: how fast the terminal takes output, as over a slow line.
+        ``answers``: whether it answers queries. A variable of ``env`` that is empty is unset.
+        """
         environment = dict(os.environ, TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8", LC_ALL="C.UTF-8")
         for name in ("TMUX", "STY", "COLUMNS", "LINES", "NO_COLOR", "LANGUAGE"):
             environment.pop(name, None)
         environment.update(env or {})
-        self.screen = Screen(columns, rows)
+        environment = {name: value for name, value in environment.items() if value or name not in (env or {})}
+        self.screen = Screen(columns, rows, ambiguous)
+        self.bytes_per_s = bytes_per_s
+        self.answers = answers
         self._master, slave = pty.openpty()
         self._set_size(columns, rows)
         self.termios_before = termios.tcgetattr(slave)
@@ -378,7 +398,7 @@ class Terminal:
             try:
                 if not select.select([self._master], [], [], 0.2)[0]:
                     continue
-                data = os.read(self._master, 1 << 16)
+                data = os.read(self._master, 1 << 16 if self.bytes_per_s is None else max(1, self.bytes_per_s // 20))
             except OSError:  # how Linux says that no program has the terminal open any more
                 data = b""
             if not data:
@@ -387,8 +407,11 @@ class Terminal:
             self.first_byte = now if self.first_byte is None else self.first_byte
             self.chunks.append((now, data))
             self.bytes_read += len(data)
-            unanswered = self._answer(unanswered + data)
+            if self.answers:
+                unanswered = self._answer(unanswered + data)
             self._arrived.set()
+            if self.bytes_per_s is not None:
+                time.sleep(len(data) / self.bytes_per_s)
         self._ended = True
         self._arrived.set()
 
@@ -397,12 +420,25 @@ class Terminal:
         done = 0
         for match in QUERY.finditer(output):
             done = match.end()
+            answer = QUERIES[(match.lastindex or 1) - 1][1]
+            if match[0] == CURSOR_QUERY:
+                answer = self._where(output[: match.start()])
             try:
-                os.write(self._master, QUERIES[(match.lastindex or 1) - 1][1])
+                os.write(self._master, answer)
             except OSError:
                 return b""
         begin = output.rfind(b"\x1b", max(done, len(output) - LONGEST_QUERY))
         return output[begin:] if begin >= 0 else b""
+
+    def _where(self, output: bytes) -> bytes:
+        """The report of the cursor after this output: where it was put last and what was written there."""
+        moves = [*MOVE.finditer(output)]
+        if not moves:
+            return b"\x1b[1;1R"
+        row, column = (int(number or 1) for number in moves[-1].groups())
+        probe = Screen(self.screen.columns, 1, self.screen.ambiguous)
+        probe.feed(f"\x1b[1;{column}H" + output[moves[-1].end() :].decode("utf-8", "replace"))
+        return b"\x1b[%d;%dR" % (row, probe.column)
 
     @property
     def text(self) -> str:

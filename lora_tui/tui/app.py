@@ -16,6 +16,7 @@ from textual.timer import Timer
 from textual.worker import get_current_worker
 
 from lora_tui.locale import Words
+from lora_tui.text import clean
 from lora_tui.tui import theme
 from lora_tui.tui.cockpit import Cockpit
 from lora_tui.tui.desk import Desk
@@ -24,6 +25,7 @@ from lora_tui.tui.messages import BatchRead, CommandFailed, ReadingFailed
 from lora_tui.tui.narrow import MainScreen, PlainCrash
 from lora_tui.tui.navigate import Navigator
 from lora_tui.tui.options import AppOptions
+from lora_tui.tui.paced import PacedApp
 from lora_tui.tui.painter import Painter
 
 if TYPE_CHECKING:
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
 
 READ_S = 0.1
 """Seconds of parsing in one turn of the reading thread."""
-BUSY = 10
-"""Messages waiting in the app above which the reading thread holds back."""
-PRIORITY = ("tab", "shift+tab", "ctrl+c", "ctrl+q")
+AHEAD = 1
+"""Batches that may wait while one is being taken in: more would only fill the memory, and keep keys waiting."""
+PRIORITY = ("tab", "shift+tab", "ctrl+c", "ctrl+q", "ctrl+z")
 """Keys that the toolkit's own screens would take for themselves."""
 DOUBLE_S = 0.6
 """Within this time a second g follows the first."""
@@ -44,7 +46,7 @@ NOTE_S = 10.0
 """How long the footer says what just happened."""
 
 
-class LoraTuiApp(PlainCrash):
+class LoraTuiApp(PlainCrash, PacedApp):
     """``lora-tui watch``."""
 
     TITLE = "lora-tui"
@@ -69,7 +71,10 @@ class LoraTuiApp(PlainCrash):
         # Without colour the terminal's own two are used; said before Textual chooses how it takes colours away.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.follower = follower
+        if follower is not None:
+            self.desk.on_want = follower.want
         self.options = options
+        self.asks_width = options.ask_width
         for each in theme.themes():
             self.register_theme(each)
         self.theme = "ansi" if self.no_color else options.theme
@@ -78,9 +83,11 @@ class LoraTuiApp(PlainCrash):
         self._navigator = Navigator(self.desk, self._cockpit, self._painter.paint)
         self._g_at = float("-inf")
         self._complete = False
+        self._posted = self._taken = 0
+        """Batches read and taken in, each counted by its own thread."""
         self._whole = False
         self._note_timer: Timer | None = None
-        self._leaving = False
+        self._leaving = self._up = False
         self.set_class(self.desk.ascii, "-ascii-glyphs")
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -99,12 +106,15 @@ class LoraTuiApp(PlainCrash):
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda _: self._on_theme())
         self._catch_signals()
+        self._up = True
         if self._leaving:
             self.exit(0)
         self.call_after_refresh(self._after_first_frame)
 
     def _after_first_frame(self) -> None:
         """Everything that the first frame can do without."""
+        if self._leaving:
+            return
         # What was loaded until now stays until the end: collections need not look at it again.
         gc.freeze()
         gc.enable()
@@ -117,7 +127,7 @@ class LoraTuiApp(PlainCrash):
     def leave(self) -> None:
         """Exit, or do so as soon as the screen has been taken over: what a signal before that moment means."""
         self._leaving = True
-        if self.is_running:
+        if self._up:
             self.exit(0)
 
     def _catch_signals(self) -> None:
@@ -125,17 +135,29 @@ class LoraTuiApp(PlainCrash):
         import asyncio
 
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)):
-            if number is None:
-                continue
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
             try:
-                loop.add_signal_handler(number, self.exit, 0)
+                loop.add_signal_handler(number, self.leave)
             except (NotImplementedError, RuntimeError, ValueError):
                 continue
 
     def on_unmount(self) -> None:
         if self.follower is not None:
             self.follower.wake()
+
+    def come_back(self) -> None:
+        """After a stop: everything is drawn anew, with what has changed meanwhile."""
+        if self._up and not self._leaving:
+            super().come_back()
+            self._painter.paint(charts=True)
+
+    def wide_glyphs(self) -> None:
+        """ASCII, where half of a glyph would lie over its neighbour."""
+        if not self.desk.wide:
+            self.desk.ascii = self.desk.wide = True
+            self.set_class(True, "-ascii-glyphs")
+            if self._up and not self._leaving:
+                self._painter.paint(charts=True)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -146,8 +168,8 @@ class LoraTuiApp(PlainCrash):
         try:
             follower.start_watching()
             while not worker.is_cancelled:
-                if self.message_queue_size > BUSY:
-                    time.sleep(0.02)
+                if self._posted - self._taken > AHEAD:
+                    time.sleep(0.005)
                     continue
                 if not follower.wait(60.0) or worker.is_cancelled:
                     continue
@@ -157,21 +179,27 @@ class LoraTuiApp(PlainCrash):
                     self.post_message(ReadingFailed(str(error)))
                     time.sleep(1.0)
                     continue
-                if (batch.runs or batch.notes or batch.complete) and not self.post_message(BatchRead(batch)):
-                    return
+                if batch.runs or batch.notes or batch.complete:
+                    self._posted += 1
+                    if not self.post_message(BatchRead(batch)):
+                        return
         finally:
             follower.close()
 
     def on_batch_read(self, message: BatchRead) -> None:
         batch, desk = message.batch, self.desk
+        self._taken += 1
         changed = desk.workspace.apply(batch)
         told = (desk.notes, desk.errors)
         desk.notes, desk.errors = batch.notes, batch.errors
+        for code in set(batch.notes) - {*told[0], "waiting_for_path"}:
+            self._note(desk.words.t(f"note.{code}"))
         if batch.runs or told != (desk.notes, desk.errors):
             desk.trouble = ""
             before = desk.selected
             desk.settle()
-            self._painter.paint_soon(charts=desk.selected in changed or before is not desk.selected)
+            other = before is not desk.selected
+            self._painter.paint_soon(charts=desk.selected in changed or other, load=not batch.complete and not other)
         self._whole = batch.complete
         self._notice()
         if batch.complete and not self._complete:
@@ -289,14 +317,23 @@ class LoraTuiApp(PlainCrash):
         desk = self.desk
         desk.lang = "zh" if desk.lang == "en" else "en"
         desk.words = Words(desk.lang)
-        self.options.keep("lang", desk.lang)
+        self._keep("lang", desk.lang)
         self._painter.paint(charts=True)
 
     def action_theme(self) -> None:
         """The next theme, kept for the next time."""
         names = theme.NAMES
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
-        self.options.keep("theme", self.theme)
+        self._keep("theme", self.theme)
+
+    def _keep(self, key: str, value: str) -> None:
+        """Keep a choice for the next time, or say why that cannot be."""
+        words = self.desk.words
+        try:
+            self.options.keep(key, value)
+        except OSError as error:
+            reason = words.reason(error.strerror or str(error))
+            self._note(words.t("cli.error.write", path=clean(str(error.filename or key)), reason=reason))
 
     def action_help(self) -> None:
         """The keys of this place."""
@@ -323,7 +360,7 @@ class LoraTuiApp(PlainCrash):
 
     async def action_quit(self) -> None:
         """Leave the terminal as it was."""
-        self.exit(0)
+        self.leave()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action, and every run by name, for the palette."""

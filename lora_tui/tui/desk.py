@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
-from lora_tui.insight.context import Context
+from lora_tui.insight.context import SIBLINGS, Context
 from lora_tui.insight.model import Judgement
 from lora_tui.locale import Words
 from lora_tui.run import Progress, ResultSet, Run, Status
@@ -16,6 +16,7 @@ from lora_tui.tui.theme import Palette
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from lora_tui.workspace import Workspace
 
@@ -43,7 +44,7 @@ _OPEN, _CLOSE = "\x01", "\x02"
 NOTHING_JUDGED = Judgement()
 JUDGED_FOR_S = 30.0
 """A judgement of a live run may depend on the clock; it is made anew after this time."""
-JUDGE_EVERY_S = 0.8
+JUDGE_EVERY_S = 2.0
 """A live run is not judged more often than this; the clock's next tick catches up."""
 
 
@@ -63,6 +64,8 @@ class Desk:
         self.words = Words(options.lang)
         self.lang = options.lang
         self.ascii = options.glyphs == "ascii"
+        self.wide = False
+        """Whether the terminal has two cells for characters of ambiguous width."""
         self.palette = Palette({}, False)
         self.theme = ""
         self.page = "overview"
@@ -85,6 +88,9 @@ class Desk:
         """False until the first frame is out: only the selected run is judged for it."""
         self.places: frozenset[str] = frozenset()
         """Names of the panes that are seen."""
+        self.wanted: set[Path] = set()
+        """Runs that are to be read whole, to be judged."""
+        self.on_want: Callable[[set[Path]], object] = len
         self.chart_stamp = 0
         """Grows when the curves are to be drawn anew."""
         self._views: dict[object, tuple[int, float, RunView]] = {}
@@ -97,7 +103,7 @@ class Desk:
     @property
     def look(self) -> tuple[object, ...]:
         """What every drawing depends on apart from the data."""
-        return (self.theme, self.lang)
+        return (self.theme, self.lang, self.wide)
 
     @property
     def runs(self) -> list[Run]:
@@ -152,11 +158,24 @@ class Desk:
             if fresh and old.run is run and (not judge or old.judgement is not NOTHING_JUDGED):
                 return old
         status = self.status(run)
+        judge = judge and not run.partial and self._is_whole(run)
         view = RunView(
             run, self.now, status, run.progress(self.now), self._judge(run, status) if judge else NOTHING_JUDGED
         )
         self._views[run.path] = (run.revision, self.now, view)
         return view
+
+    def _is_whole(self, run: Run) -> bool:
+        """The run and those that it is compared with have been read whole; what has not is wanted from now on."""
+        thinned = [other.path for other in (run, *self.workspace.siblings(run)[:SIBLINGS]) if other.thinned]
+        self.wanted.update(thinned)
+        return not thinned
+
+    def ask(self) -> None:
+        """Have the runs read that are wanted since the last time."""
+        wanted, self.wanted = self.wanted, set()
+        if wanted:
+            self.on_want(wanted)
 
     def current(self) -> RunView | None:
         """The selected run as it looks now."""
@@ -172,6 +191,9 @@ class Desk:
         if kept is not None and kept[0] == run.revision and (kept[1] == self.now or not kept[2].live):
             return kept[2]
         status = run.status(self.now)
+        if run.partial:
+            # Whether it still goes on, and how well, is known at the end of its log.
+            status = Status("waiting", "reading", since=status.since)
         self._states[run.path] = (run.revision, self.now, status)
         return status
 

@@ -50,6 +50,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("theme", ("T",), "theme", "T"),
     Command("palette", ("colon", "ctrl+p"), "command_palette", ":"),
     Command("help", ("question_mark",), "help", "?"),
+    Command("suspend", ("ctrl+z",), "suspend_process", "^z"),
     Command("quit", ("q", "ctrl+c", "ctrl+q"), "quit", "q"),
 )
 """In the order of the help screen."""

@@ -29,6 +29,8 @@ class AppOptions:
     lang: Language = "en"
     theme: ThemeName = "dark"
     glyphs: GlyphSet = "unicode"
+    ask_width: bool = False
+    """Ask the terminal how wide it draws glyphs, and draw with ASCII should they have two cells."""
     context: Context = PLAIN
     """What runs are judged with, but for the runs to compare them with."""
     run: str | None = None

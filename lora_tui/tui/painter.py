@@ -11,8 +11,16 @@ from lora_tui.tui.cockpit import Cockpit
 from lora_tui.tui.desk import Desk
 
 if TYPE_CHECKING:
-    from textual.app import App
     from textual.timer import Timer
+
+    from lora_tui.tui.paced import PacedApp
+
+NUMBERS_S = 0.5
+"""How often numbers are written under load: twice a second is what an eye follows."""
+CHARTS_S = 2.0
+"""How often curves are drawn under load."""
+SHARE = 4
+"""Over a slow line curves are drawn so seldom that they are on their way for a quarter of the time."""
 
 
 class _Pace:
@@ -24,9 +32,10 @@ class _Pace:
         self._painted = float("-inf")
         self._came = float("-inf")
 
-    def came(self, now: float) -> float:
-        """Something changed: seconds to wait before painting it."""
-        quiet = now - self._came >= self.quiet_s
+    def came(self, now: float, load: bool) -> float:
+        """Something changed: seconds to wait before painting it. ``load``: more is sure to come, however long that
+        takes."""
+        quiet = now - self._came >= self.quiet_s and not load
         self._came = now
         if quiet:
             return 0.0
@@ -40,12 +49,12 @@ class _Pace:
 class Painter:
     """Brings the panes up to date: numbers alone, or the curves as well, which cost more."""
 
-    def __init__(self, app: App[int], desk: Desk, cockpit: Cockpit) -> None:
+    def __init__(self, app: PacedApp, desk: Desk, cockpit: Cockpit) -> None:
         self._app = app
         self._desk = desk
         self._cockpit = cockpit
-        self._numbers = _Pace(0.3, 0.25)
-        self._charts = _Pace(2.0, 0.25)
+        self._numbers = _Pace(NUMBERS_S, 0.25)
+        self._charts = _Pace(CHARTS_S, 0.25)
         self._number_timer: Timer | None = None
         self._chart_timer: Timer | None = None
         self._clock: Timer | None = None
@@ -63,13 +72,15 @@ class Painter:
             _stop(self._chart_timer)
             self._chart_timer = None
         self._cockpit.renew(charts)
+        self._desk.ask()
         self._wind_clock()
 
-    def paint_soon(self, charts: bool) -> None:
+    def paint_soon(self, charts: bool, load: bool = False) -> None:
         """Paint what came at once after quiet, gathered under load: numbers first, curves seldom."""
         now = time.monotonic()
-        number_wait = self._numbers.came(now)
-        chart_wait = self._charts.came(now) if charts else math.inf
+        number_wait = self._numbers.came(now, load)
+        self._charts.every_s = max(CHARTS_S, SHARE * self._app.backlog_s)
+        chart_wait = self._charts.came(now, load) if charts else math.inf
         if chart_wait <= 0:
             self.paint(charts=True)
             return

@@ -13,6 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from lora_tui.tui.lines import Line, changed, width_of
+from lora_tui.tui.wide import OneCell
 
 if TYPE_CHECKING:
     from lora_tui.tui.desk import Desk
@@ -29,6 +30,7 @@ ASCII = str.maketrans(
     }
 )  # fmt: skip
 """Every mark has one cell in both sets, so that a pane is drawn in the first and translated on its way out."""
+ONE_CELL = OneCell(ASCII)
 
 
 class Zone(NamedTuple):
@@ -114,7 +116,8 @@ class Pane(Widget):
         width = self.size.width
         line = self._rows[y] if y < len(self._rows) else []
         if self.desk.ascii:
-            line = [(text.translate(ASCII), role) for text, role in line]
+            table = ONE_CELL if self.desk.wide else ASCII
+            line = [(text.translate(table), role) for text, role in line]
         segments = []
         for role, spans in groupby(line, key=itemgetter(1)):
             text = "".join(span[0] for span in spans)

@@ -140,7 +140,8 @@ def decimate(
 
     Their order is kept, and a nan stands wherever values that are not finite lay between, before or after them, so no
     spike and no gap is lost. The nearest point on each side of the view is kept too, for the line that enters it.
-    ``xs`` must be finite and never decrease; ``extremes``, those of ``ys``, save looking at every value. Sequences are sliced: give lists or arrays.
+    ``xs`` must be finite and never decrease; ``extremes``, those of ``ys``, save looking at every value. Sequences are
+    sliced: give lists or arrays.
     """
     size = min(len(xs), len(ys))
     if columns <= 0 or not size:

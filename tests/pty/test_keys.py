@@ -25,8 +25,8 @@ IN_THE_LIST = {
     "pagedown", "pageup", "tab", "enter", "escape", "shift+tab",
 }  # fmt: skip
 ANYWHERE = {"1", "3", "6", "7", "R", "L", "T", "colon", "ctrl+p", "question_mark"}
-LEAVING = {"q", "ctrl+c", "ctrl+q"}
-"""Tried in test_terminal_restored."""
+LEAVING = {"q", "ctrl+c", "ctrl+q", "ctrl+z"}
+"""Tried in test_terminal_restored and test_jobs."""
 
 
 def press(terminal: Terminal, *keys: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from lora_tui.text import cell_width
 from tests.core.writer import Writer
-from tests.pty.cockpit import DOTS, loss_chart, row, watching, write_run
+from tests.pty.cockpit import DOTS, loss_chart, row, settle, start, watching, write_run
 from tests.terminal import Terminal
 
 pytestmark = [pytest.mark.pty, pytest.mark.slow]
@@ -86,9 +88,43 @@ def test_a_storm_of_sizes_while_rows_come_in(tmp_path: Path) -> None:
         assert loss_chart(terminal.text) is not None, terminal.shown()
 
 
-def test_without_colour(tmp_path: Path) -> None:
+def test_after_200_sizes_in_seconds_the_screen_is_that_of_a_fresh_start(tmp_path: Path) -> None:
+    """The rows that come meanwhile make frames of every size; the last of each size must not outlive it."""
+    write_run(tmp_path / "saves/a", [3.0], 500)
+    random.seed(7)
+    with watching(tmp_path, "saves") as terminal, Writer(tmp_path / "saves/a") as job:
+        step = 1
+        for _ in range(200):
+            terminal.resize(
+                random.choice((1, 2, 7, 59, 60, *range(1, 250, 9))), random.choice((1, 2, 5, *range(1, 70, 7)))
+            )
+            if random.random() < 0.25:
+                job("row", row(step := step + 1, 3 - step / 100, 500))
+            terminal.drain(random.choice((0.0, 0.005, 0.02)))
+        # No more rows: what is shown depends on nothing but the size.
+        for path in (tmp_path / "saves/a").iterdir():
+            os.utime(path, (time.time() - 7300, time.time() - 7300))
+        for size in ((100, 30), (1, 1), (20, 5), (120, 40)):
+            terminal.resize(*size)
+            terminal.drain(0.3)
+            terminal.screen.wraps = 0
+        if step > 1:
+            terminal.wait_for(f"loss {3 - step / 100:.4f}", rf"\b{step}/500", timeout=5)
+        terminal.drain(1.5)
+        after = settle(terminal)
+        check_whole(terminal)
+        with watching(tmp_path, "saves") as fresh:
+            fresh.wait_for(f"loss {3 - step / 100:.4f}")
+            assert settle(fresh) == after
+
+
+MONOCHROME = {"NO_COLOR": {"NO_COLOR": "1"}, "vt100": {"TERM": "vt100"}, "xterm-mono": {"TERM": "xterm-mono"}}
+
+
+@pytest.mark.parametrize("env", MONOCHROME.values(), ids=MONOCHROME)
+def test_without_colour(tmp_path: Path, env: dict[str, str]) -> None:
     runs(tmp_path)
-    with watching(tmp_path, "saves", "--run", "a", env={"NO_COLOR": "1"}) as terminal:
+    with watching(tmp_path, "saves", "--run", "a", env=env) as terminal:
         terminal.wait_for("loss 1.5500", "training")
         for key in ("6", "1", "?"):
             terminal.send(key)
@@ -101,6 +137,26 @@ def test_without_colour(tmp_path: Path) -> None:
             for number in re.split(rb"[;:]", codes)
         }
         assert sent <= {0, 1, 2, 3, 4, 7, 22, 23, 24, 27, 39, 49}, "the terminal's own colours and no others"
+        assert 7 in sent, "the selected row is reversed"
+
+
+def test_without_a_name_of_the_terminal(tmp_path: Path) -> None:
+    """TERM is unset: what a terminal without a name understands is not known, so no more than 16 colours are used."""
+    runs(tmp_path)
+    with watching(tmp_path, "saves", "--run", "a", env={"TERM": "", "COLORTERM": ""}) as terminal:
+        terminal.wait_for("loss 1.5500", "training")
+        check_whole(terminal)
+        assert not re.search(rb"\x1b\[[0-9;]*[34]8;2;", terminal.raw)
+
+
+def test_an_encoding_without_the_glyphs_gets_ascii(tmp_path: Path) -> None:
+    runs(tmp_path)
+    env = {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
+    with start(tmp_path, "saves", "--run", "a", env=env) as terminal:
+        terminal.wait_for("1.5500", r"\+- ", "quit")
+        terminal.drain(0.2)
+        assert terminal.raw.isascii()
+        assert "\\u" not in terminal.text
 
 
 def test_ascii_glyphs_alone(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from lora_tui.report.build import build
 from lora_tui.report.model import Report
 from lora_tui.run import Run
-from lora_tui.text import cell_width, clean
+from lora_tui.text import cell_width, clean, json_seen
 from lora_tui.tui.desk import Desk, RunView
 from lora_tui.tui.lines import Line, box
 from lora_tui.tui.screens.modal import TextPane, TextScreen
@@ -84,7 +84,7 @@ class ReportScreen(TextScreen):
         try:
             write_whole(path, form_of(self.report, self._desk, form))
         except OSError as error:
-            reason = clean(error.strerror or str(error))
+            reason = words.reason(clean(error.strerror or str(error)))
             said = words.t("tui.report_failed", path=shown, reason=reason)
             pane.said = [("! ", "rating-poor"), (said, "text")]
         else:
@@ -106,7 +106,7 @@ def form_of(report: Report, desk: Desk, form: Form) -> str:
     if form == "json":
         import json
 
-        return json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+        return json_seen(json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False, indent=2)) + "\n"
     from lora_tui.report.box import render as text
 
     return text(report, words, ascii_only=desk.ascii) + "\n"
