@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow judge pictures check fix locale bench screenshots clean
+.PHONY: help demo test slow fuzz e2e soak judge pictures check fix locale bench bench-rivals screenshots clean
 
 PYTHON ?=
 NEWEST ?= 1
@@ -40,7 +40,7 @@ endef
 SOME := $(if $(ARGS),|| [ $$$$? = 5 ])
 
 help: ## show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 $(VENV)/.stamp: pyproject.toml
 	@python='$(PYTHON)'; \
@@ -55,7 +55,7 @@ demo: $(VENV)/.stamp ## replay sample runs live and watch them
 
 test: $(VENV)/.stamp ## run the tests that are quick; those without a terminal on the newest Python of this machine too
 	@echo "tests on $$($(RUN)/python -V)"
-	@$(RUN)/python -m pytest -n auto -m 'not slow and not pty' $(ARGS) $(SOME)
+	@$(RUN)/python -m pytest -n auto -m 'not slow and not pty and not e2e' $(ARGS) $(SOME)
 	@$(RUN)/python -m pytest -m 'pty and not slow' $(ARGS) $(SOME)
 	@[ '$(NEWEST)' != 0 ] || exit 0; \
 	own=$$($(RUN)/python -c '$(PROBE)'); best=$$own; newest=; \
@@ -65,10 +65,20 @@ test: $(VENV)/.stamp ## run the tests that are quick; those without a terminal o
 	if [ -x $(VENV_NEWEST)/bin/python ] && [ "$$($(VENV_NEWEST)/bin/python -c '$(PROBE)')" != "$$best" ]; then rm -rf $(VENV_NEWEST); fi; \
 	if [ ! $(VENV_NEWEST)/.stamp -nt pyproject.toml ]; then $(call environment,$(VENV_NEWEST),$$newest); fi; \
 	echo "tests on $$($(VENV_NEWEST)/bin/python -V)"; \
-	$(VENV_NEWEST)/bin/python -m pytest -n auto -m 'not slow and not pty' $(ARGS) $(SOME)
+	$(VENV_NEWEST)/bin/python -m pytest -n auto -m 'not slow and not pty and not e2e' $(ARGS) $(SOME)
 
 slow: $(VENV)/.stamp ## run the tests that start many terminals or install something
 	@$(RUN)/python -m pytest -m slow $(ARGS)
+
+e2e: $(VENV)/.stamp ## train a tiny model with LLaMA-Factory and watch it (the first time 2 GB are put into the user's cache)
+	@$(RUN)/python -m tests.e2e.environment
+	@$(RUN)/python -m pytest -n 2 --dist worksteal -m e2e tests/e2e $(ARGS)
+
+fuzz: $(VENV)/.stamp ## fuzz every parser with atheris, which CPython 3.10 to 3.13 can have (ARGS="--seconds 600 --keep")
+	@$(RUN)/python -c 'import atheris' 2>/dev/null || { \
+	if command -v uv >/dev/null; then uv pip install --quiet --python $(RUN)/python --editable '.[dev,fuzz]'; \
+	else $(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev,fuzz]'; fi; }
+	@$(RUN)/python -m tests.fuzz $(ARGS)
 
 judge: $(VENV)/.stamp ## measure how often findings and forecasts are right, on simulated and real runs (ARGS="--seed 7": findings)
 	@$(RUN)/python -m tests.judge.measure $(ARGS)
@@ -91,8 +101,14 @@ fix: $(VENV)/.stamp ## format, and mend what the linter can
 locale: $(VENV)/.stamp ## compile the catalogues after a change of a .po file
 	@$(RUN)/python -m lora_tui.locale.compile
 
-bench: $(VENV)/.stamp ## measure start, latency, idling, memory against the goals (ARGS=--quick is faster)
+soak: $(VENV)/.stamp ## ten minutes at 1,000 rows a second, then silence: memory, lag, threads, files (ARGS="--minutes 2")
+	@$(RUN)/python bench/soak.py $(ARGS)
+
+bench: $(VENV)/.stamp ## measure speed and weight against the goals; exits 1 on a miss (ARGS="--quick", "--only start", "--list")
 	@$(RUN)/python bench/suite.py $(ARGS)
+
+bench-rivals: $(VENV)/.stamp ## measure it beside terminalboard, tlog, W&B LEET and TensorBoard, which are installed for it
+	@$(RUN)/python bench/rivals.py $(ARGS)
 
 screenshots: $(VENV)/.stamp ## draw the pictures of the documentation
 	@$(RUN)/python docs/screenshots.py

@@ -7,28 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lora_tui.sources.base import Entry, Source, SourceError
+from lora_tui.listings import CHECKPOINT, EVIDENCE, Listings, is_checkpoint
+from lora_tui.sources.base import Entry
 
-RESULTS = frozenset({"train_results.json", "eval_results.json", "predict_results.json", "all_results.json"})
-EVIDENCE = RESULTS | {"trainer_log.jsonl", "trainer_state.json", "running_log.txt"}
-SKIPPED = frozenset(
-    {
-        ".git",
-        ".hg",
-        ".venv",
-        "venv",
-        "env",
-        "node_modules",
-        "__pycache__",
-        "site-packages",
-        "wandb",
-        "swanlog",
-        "mlruns",
-    }
-)
-CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})\Z")
 EVENTS = re.compile(r"events\.out\.tfevents\.")
-MAX_DEPTH = 12
 
 
 @dataclass
@@ -50,82 +32,8 @@ class RunDir:
     """Relative directory -> why it could not be listed."""
 
 
-class Tree:
-    """Listings of all directories below the roots, as of the last look at each."""
-
-    def __init__(self, source: Source, roots: list[Path]) -> None:
-        self._source = source
-        self.roots = roots
-        self.missing: list[Path] = []
-        self.errors: dict[Path, str] = {}
-        self._listed: dict[Path, list[Entry]] = {}
-        self._root_files: dict[Path, Entry] = {}
-
-    def scan(self) -> None:
-        """List every directory again, and forget those that are gone."""
-        self.missing = []
-        self.errors = {}
-        self._root_files = {}
-        seen: set[tuple[int, int]] = set()
-        alive: set[Path] = set()
-        for root in self.roots:
-            entry = self._stat(root)
-            if entry is None:
-                self.missing.append(root)
-            elif entry.is_dir:
-                self._walk(entry, 0, seen, alive)
-            else:
-                self._root_files[root] = entry
-        for path in [path for path in self._listed if path not in alive]:
-            del self._listed[path]
-
-    def _stat(self, path: Path) -> Entry | None:
-        try:
-            return self._source.stat(path)
-        except SourceError as error:
-            self.errors[path] = str(error)
-            return None
-
-    def _walk(self, entry: Entry, depth: int, seen: set[tuple[int, int]], alive: set[Path]) -> None:
-        if entry.key in seen or depth > MAX_DEPTH:
-            return
-        seen.add(entry.key)
-        path = entry.path
-        alive.add(path)
-        for child in self._list(path):
-            if child.is_dir and not is_skipped(child.name):
-                self._walk(child, depth + 1, seen, alive)
-
-    def _list(self, path: Path) -> list[Entry]:
-        try:
-            entries = self._source.entries(path)
-        except SourceError as error:
-            self.errors[path] = str(error)
-            entries = []
-        self._listed[path] = entries
-        return entries
-
-    def rescan(self, paths: Iterable[Path]) -> None:
-        """Look again at the directories in which something changed, and at what appeared in them."""
-        for path in {p if p in self._listed else p.parent for p in paths}:
-            if path in self.roots and self._stat(path) is None:
-                # With it went the watch on it: from now on it is looked for.
-                self.scan()
-                return
-            if path in self._listed:
-                self.errors.pop(path, None)
-                alive: set[Path] = set()
-                seen: set[tuple[int, int]] = set()
-                for child in self._list(path):
-                    if child.is_dir and not is_skipped(child.name) and child.path not in self._listed:
-                        self._walk(child, 0, seen, alive)
-            elif any(root == path or root in path.parents or path in root.parents for root in self.roots):
-                self.scan()
-                return
-
-    def listing(self, path: Path) -> list[Entry] | None:
-        """What is in a directory below the roots, ``None`` if it is not one."""
-        return self._listed.get(path)
+class Tree(Listings):
+    """The listings, and which of the directories are runs."""
 
     def directory(self, path: Path) -> RunDir | None:
         """The files of a directory that exists, whether or not they make it a run."""
@@ -134,18 +42,6 @@ class Tree:
         run = RunDir(path)
         self.fill(run)
         return run
-
-    def directories(self) -> Iterable[Path]:
-        """All directories below the roots that could be listed."""
-        return self._listed.keys()
-
-    def root_logs(self) -> list[Entry]:
-        """Roots that are files: console logs named by the user."""
-        return list(self._root_files.values())
-
-    def watch_roots(self) -> list[Path]:
-        """The roots that exist."""
-        return [root for root in self.roots if root not in self.missing]
 
     def runs(self) -> dict[Path, RunDir]:
         """Directories that are runs by the names of their files, with what they hold."""
@@ -165,10 +61,14 @@ class Tree:
                 del found[path]
         for run in found.values():
             self.fill(run)
-        for path, why in self.errors.items():
+        for path, why in self._unread.items():
             owner = next((p for p in (path, *path.parents) if p in found), None)
             if owner is not None:
                 found[owner].errors[_relative(path, owner)] = why
+                continue
+            for run in found.values():
+                if path in run.path.parents:
+                    run.errors["."] = why
         self._give_events(found)
         return found
 
@@ -197,18 +97,8 @@ class Tree:
                     found[owner].events.extend(events)
 
 
-def is_skipped(name: str) -> bool:
-    """Directories of this name hold no runs: environments, caches, other tools' data, hidden ones."""
-    return name in SKIPPED or (name.startswith(".") and len(name) > 1)
-
-
 def _has_events(entries: Iterable[Entry]) -> bool:
     return any(EVENTS.match(entry.name) for entry in entries)
-
-
-def is_checkpoint(path: Path) -> bool:
-    """The trainer's own name of a checkpoint."""
-    return CHECKPOINT.match(path.name) is not None
 
 
 def _is_copy(entries: Iterable[Entry]) -> bool:

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from lora_tui.checkpoint_dirs import STATE
-from lora_tui.discovery import RESULTS
 from lora_tui.formats.records import LogRow, StreamParser, TornError
 from lora_tui.formats.results import parse_results
 from lora_tui.formats.rows import Rows
 from lora_tui.formats.trainer_log import TrainerLogParser
 from lora_tui.formats.trainer_state import parse_trainer_state
 from lora_tui.formats.updates import FileDoc, FileProblem, FileRows, FileSeen, RowSource, Update
+from lora_tui.glimpse import glimpse
+from lora_tui.listings import RESULTS
 from lora_tui.sources.base import Entry, Source, SourceError
 
 CHUNK = 1 << 18
@@ -39,6 +40,8 @@ class Tail:
         """The last reading met an error: the next one is due though nothing has changed."""
         self.settled = True
         """Nothing of what was read waits for what may come behind it."""
+        self.thinned = False
+        """Only its ends and its evaluations have been told so far."""
         self._source = source
         self._parser = _stream_parser(source)
         self._offset = 0
@@ -54,6 +57,8 @@ class Tail:
             raise SourceError("not a regular file")
         known = self._key is not None
         self._check_replaced(disk)
+        self._restarted = self._restarted or self.thinned
+        self.thinned = False
         rows = Rows()
         all_read = False
         while not all_read:
@@ -73,6 +78,16 @@ class Tail:
             elif time.monotonic() >= end:
                 break
         return self._told(rows, now if live and known else None), all_read
+
+    def glimpse(self, disk: Source) -> list[Update]:
+        """Of a trainer_log.jsonl the ends and the evaluations instead of all rows, which the next reading tells. Raises
+        SourceError."""
+        if not self.entry.is_file:
+            raise SourceError("not a regular file")
+        parser, (front, end) = TrainerLogParser(), glimpse(disk, self.entry)
+        first, last = parser.feed(front), parser.feed(end)
+        again, self.thinned = self.thinned, True
+        return [FileRows(self.name, "log", Rows([*first, *last]), self.entry.mtime, again, None, len(last))]
 
     def _check_replaced(self, disk: Source) -> None:
         """Start over if the file is another one now, or shorter, or begins otherwise than it did."""

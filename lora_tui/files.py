@@ -69,7 +69,7 @@ class Files:
         elif update.restarted:
             table.rows.clear()
             table.times.cut(0)
-        table.mtime = update.mtime
+        table.mtime, table.last = update.mtime, update.last
         rows = update.rows if isinstance(update.rows, Rows) else Rows(update.rows)
         times = Times(rows.known_times())
         if times and times[-1] is None and update.arrived is not None:

@@ -8,22 +8,32 @@ call it until it is complete.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from lora_tui.discovery import Tree
 from lora_tui.formats.updates import Batch, RunUpdates
 from lora_tui.log_book import LogBook
 from lora_tui.reading import STAGES, RunReader
-from lora_tui.sources.base import Source
+from lora_tui.sources.base import Source, SourceError
 from lora_tui.sources.disk import LocalDisk
 
 HEARTBEAT_S = 3.0
-"""How often everything is looked at where a run was lately alive: events get lost (NFS, sshfs, FUSE)."""
+"""How often runs that were lately alive are looked at, whatever events say: they get lost, and a log may be a link to a
+directory that nobody listens to."""
 SLOW_HEARTBEAT_S = 15.0
+"""How often everything is looked at where events come."""
 POLL_S = 0.5
+"""How often where none come."""
+SHARE = 0.01
+"""The part of a core that looking again may cost; of many runs the looks become seldom. Those at runs lately alive cost
+half of it besides."""
+HEARD_SHARE = 0.003
+"""The same where events come, so that hardly anything is found by it."""
+NEAR = 20
+"""So many runs lately alive are looked at often."""
 QUIET_S = 0.25
-GATHER_S = 0.05
+GATHER_S = 0.15
 HOT_S = 900.0
 """A run whose files changed within this time is alive for the heartbeat."""
 
@@ -35,6 +45,7 @@ class Follower:
     ``poll``: look again twice a second instead of waiting for events.
     ``cwd``: where else to look for console logs that name one of the runs.
     ``clock``: the present Unix time in seconds.
+    ``thin``: of long logs that are quiet, read what a list needs until a run is wanted.
     """
 
     def __init__(
@@ -45,6 +56,7 @@ class Follower:
         source: Source | None = None,
         cwd: Path | None = None,
         clock: Callable[[], float] = time.time,
+        thin: bool = False,
     ) -> None:
         self._source: Source = source if source is not None else LocalDisk(poll)
         self._clock = clock
@@ -53,14 +65,18 @@ class Follower:
         self._readers: dict[Path, RunReader] = {}
         self._changed: set[Path] | None = None
         """Paths to look at in the next turn; ``None`` means everything."""
-        self._events = False
+        self._near = False
+        """The runs lately alive are to be looked at in the next turn."""
         self._started = False
         self._with_logs = False
         """Console logs have been given to their runs. Not in the first turn, which must be quick: a log is looked into
         before it is known whose it is, and the curve comes from other files."""
+        self._thin = thin
+        self._wanted: frozenset[Path] = frozenset()
         self._complete = False
         self._last_read = 0.0
-        self._last_beat = 0.0
+        self._due = self._near_due = 0.0
+        """When everything, and when the runs lately alive are looked at without a change (monotonic seconds)."""
 
     @property
     def roots(self) -> list[Path]:
@@ -88,6 +104,9 @@ class Follower:
         now = self._clock()
         out = [RunUpdates(path, gone=True) for path in self._refresh()]
         order = sorted(self._readers.values(), key=lambda reader: -reader.newest)
+        wanted, self._wanted = self._wanted, frozenset()
+        for reader in [reader for path in wanted if (reader := self._readers.get(path))] or order[: not self._complete]:
+            reader.want()
         # What the list and the chart show comes first for all runs; long console logs and event files last.
         for stage in STAGES:
             for reader in order:
@@ -95,12 +114,16 @@ class Follower:
                     continue
                 updates = reader.read(stage, end, live=self._complete, now=now)
                 if updates:
-                    out.append(RunUpdates(reader.path, tuple(updates)))
+                    out.append(RunUpdates(reader.path, tuple(updates), partial=reader.behind, thinned=reader.thinned))
         complete = not any(reader.pending for reader in self._readers.values()) and self._with_logs
         self._complete = self._complete or complete
         self._last_read = time.monotonic()
         errors = tuple((str(path), why) for path, why in self._tree.errors.items())
-        return Batch(tuple(out), complete, ("waiting_for_path",) if self.missing else (), errors)
+        return Batch(tuple(out), complete, self._notes(), errors)
+
+    def _notes(self) -> tuple[str, ...]:
+        deaf = self._source.deaf
+        return (("waiting_for_path",) if self.missing else ()) + ((deaf,) if deaf else ())
 
     def read_all(self) -> list[Batch]:
         """Everything that is there now, for headless faces."""
@@ -112,24 +135,82 @@ class Follower:
     def _refresh(self) -> list[Path]:
         """Look at what may have changed; returns the runs that are gone."""
         changed, self._changed = self._changed, set()
-        if changed is not None and not self._with_logs:
+        near, self._near = self._near, False
+        if changed is None:
+            return self._look_everywhere()
+        if not self._with_logs:
             self._with_logs = True
             return self._assign(outside=True)
+        begin = time.thread_time()
+        stray = {path for path in changed if not self._look_at(path)}
+        if near:
+            stray |= self._look_near()
+        gone = self._rescan(stray) if stray else []
+        if near:
+            every = POLL_S if self._is_silent else HEARTBEAT_S
+            self._near_due = time.monotonic() + max(every, 2 * (time.thread_time() - begin) / SHARE)
+        return gone
+
+    def _look_everywhere(self) -> list[Path]:
+        begin = time.thread_time()
+        changed = self._tree.scan(self._clock()) or bool(self._book.missing)
+        if self._complete:
+            changed = self._book.scan_outside(self._readers) or changed
+        gone = self._assign(outside=False) if changed or not self._complete else []
+        for reader in self._readers.values():
+            reader.look()
+        if self._started:
+            # Logs kept elsewhere, and those that are all that is followed.
+            for place in {path.parent for path in self._book.watch_roots()}:
+                self._source.watch(place)
+        # A permission that comes back on a directory above is told to nobody.
+        every = POLL_S if self._is_silent else HEARTBEAT_S if self.errors else SLOW_HEARTBEAT_S
+        share = SHARE if self._is_silent else HEARD_SHARE
+        now = time.monotonic()
+        self._due = now + max(every, (time.thread_time() - begin) / share)
+        self._near_due = now + min(HEARTBEAT_S, every)
+        return gone
+
+    @property
+    def _is_silent(self) -> bool:
+        """There are changes of which nothing will be told."""
+        return bool(self.missing or self._tree.unheard)
+
+    def _look_at(self, path: Path) -> bool:
+        """False if it is no file of a run."""
+        for place in (path, *path.parents):
+            reader = self._readers.get(place)
+            if reader is not None and reader.look(path):
+                return True
+        return any(reader.look(path) for reader in self._readers.values() if reader.reaches_out)
+
+    def _look_near(self) -> set[Path]:
+        """Look at the runs lately alive; returns the directories of which nothing is heard and that are worth a look:
+        those runs', and those in which runs may appear."""
+        now = self._clock()
+        hot = [reader for reader in self._readers.values() if now - reader.newest < HOT_S]
+        unheard = self._tree.unheard & {*self.roots, *(path.parent for path in self._readers)}
+        for reader in sorted(hot, key=lambda reader: -reader.newest)[:NEAR]:
+            reader.look()
+            unheard |= self._tree.unheard_below(reader.path)
+        return unheard | {path for path in self._tree.missing if self._appeared(path)}
+
+    def _appeared(self, path: Path) -> bool:
+        try:
+            return self._source.stat(path) is not None
+        except SourceError:
+            return False
+
+    def _rescan(self, paths: set[Path]) -> list[Path]:
+        """List directories again; returns the runs that are gone."""
+        changed = self._tree.rescan(paths, self._clock())
         if changed is None:
-            self._tree.scan()
-            self._last_beat = time.monotonic()
-            if self._started:
-                # A root may have appeared, or have been made anew.
-                self._events = self._source.watch(self._tree.watch_roots() + self._book.watch_roots())
-            gone = self._assign(outside=self._complete)
-            for reader in self._readers.values():
-                reader.look()
-            return gone
-        stray = {path for path in changed if not any(reader.look(path) for reader in self._readers.values())}
-        if not stray:
-            return []
-        self._tree.rescan(stray)
-        return self._assign(outside=False)
+            return self._assign(outside=False)
+        for path in {up for place in changed for up in (place, *place.parents) if up in self._readers}:
+            run_dir = self._tree.directory(path)
+            if run_dir is not None:
+                self._readers[path].renew(run_dir)
+        return []
 
     def _assign(self, outside: bool) -> list[Path]:
         """Bring the readers in line with the directories that are there."""
@@ -148,7 +229,7 @@ class Follower:
             del self._readers[path]
         for path, run_dir in found.items():
             if path not in self._readers:
-                self._readers[path] = RunReader(self._source, path)
+                self._readers[path] = RunReader(self._source, path, thin=self._thin)
             self._readers[path].attach(run_dir)
         return gone
 
@@ -156,37 +237,34 @@ class Follower:
 
     def start_watching(self) -> None:
         """Listen for file events from the next turn on, which looks at everything once more."""
-        self._started = True
+        self._started = self._tree.listening = True
         self._changed = None
+
+    def want(self, paths: Iterable[Path]) -> None:
+        """Read the logs of these runs whole; from another thread."""
+        self._wanted |= frozenset(paths)
+        self.wake()
 
     def wait(self, timeout_s: float = 60.0) -> bool:
         """Sleep until there may be something to read, at most ``timeout_s``. False when the time is over."""
-        if self._changed is None or not self._with_logs or any(reader.pending for reader in self._readers.values()):
+        if self._changed is None or not self._with_logs or self._wanted:
             return True
+        # What is left of one file must not hide what happens to the others meanwhile.
+        pending = any(reader.pending for reader in self._readers.values())
         now = time.monotonic()
-        due = self._due()
-        until = min(now + timeout_s, due)
+        until = now if pending else min(now + timeout_s, self._due, self._near_due)
         changed = self._source.wait(max(0.0, until - now))
         now = time.monotonic()
-        if changed and now - self._last_read < QUIET_S:
+        if changed and not pending and now - self._last_read < QUIET_S:
             # After a quarter of a second of quiet a change passes at once; what follows it is gathered.
             time.sleep(max(0.0, self._last_read + GATHER_S - now))
             changed |= self._source.wait(0.0)
-        if now >= due:
+        self._near = self._near or now >= self._near_due
+        if now >= self._due:
             self._changed = None
         else:
             self._changed |= changed
-        return bool(changed) or self._changed is None
-
-    def _due(self) -> float:
-        """When to look at everything without having been told of a change (monotonic seconds)."""
-        if getattr(self._source, "resting", False):
-            return self._last_read + 2 * GATHER_S
-        if not self._events or self.missing:
-            return self._last_beat + POLL_S
-        now = self._clock()
-        hot = any(now - reader.newest < HOT_S for reader in self._readers.values())
-        return self._last_beat + (HEARTBEAT_S if hot else SLOW_HEARTBEAT_S)
+        return pending or bool(changed or self._wanted) or self._near or self._changed is None
 
     def wake(self) -> None:
         """End a ``wait`` in another thread."""

@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from lora_tui.writing import write_whole
+
 
 def config_dir() -> Path:
     """Where the settings of the user belong on this system; ``LORA_TUI_CONFIG_DIR`` overrides it."""
@@ -33,12 +35,7 @@ def load_kept() -> dict[str, str]:
 
 
 def save_kept(**choices: str) -> None:
-    """Add choices. Written beside and renamed, so that a full disk leaves the old file whole. Raises OSError."""
+    """Add choices. A full disk leaves the old file whole. Raises OSError with the name of the file or directory."""
     path = keep_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(json.dumps({**load_kept(), **choices}, indent=2) + "\n", encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, json.dumps({**load_kept(), **choices}, indent=2) + "\n")

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lora_tui.discovery import RunDir, Tree, is_checkpoint, is_skipped
+from lora_tui.discovery import RunDir, Tree
+from lora_tui.listings import is_checkpoint, is_console_name, is_skipped
 from lora_tui.sources.base import Entry, Source, SourceError
 
-CONSOLE_NAMES = frozenset({"running_log.txt", "webui_subprocess.log", "nohup.out"})
-CONSOLE_SUFFIXES = (".log", ".out")
 PEEK = 65536
 OUTSIDE_LOGS = 200
 """Logs below the current directory that are looked at for the names of runs."""
@@ -24,11 +23,6 @@ _NAMES_OUTPUT = re.compile(
 _TAIL_NAMES = re.compile(
     r"(?:/checkpoint-\d+)?(?:/(?:[\w.-]+\.(?:jsonl?|jinja|png|safetensors|bin)))?\.?\s*\Z"
 )  # fmt: skip
-
-
-def is_console_name(name: str) -> bool:
-    """Names under which people keep the console of a job."""
-    return name in CONSOLE_NAMES or name.endswith(CONSOLE_SUFFIXES)
 
 
 @dataclass
@@ -55,8 +49,8 @@ class LogBook:
         """Files outside the tree that must be watched too."""
         return [path for path in self._logs if not any(root in path.parents for root in self._tree.roots)]
 
-    def scan_outside(self, runs: Iterable[Path]) -> None:
-        """List the logs beside the runs and below the current directory."""
+    def scan_outside(self, runs: Iterable[Path]) -> bool:
+        """List the logs beside the runs and below the current directory; whether they are others than before."""
         places: dict[Path, None] = {path.parent: None for path in runs}
         if self._cwd is not None:
             places[self._cwd] = None
@@ -67,7 +61,8 @@ class LogBook:
         for place in places:
             if self._tree.listing(place) is None:
                 found.extend(e for e in self._entries(place) if e.is_file and is_console_name(e.name))
-        self._outside = found[:OUTSIDE_LOGS]
+        before, self._outside = self._outside, found[:OUTSIDE_LOGS]
+        return self._outside != before
 
     def _entries(self, path: Path) -> list[Entry]:
         try:

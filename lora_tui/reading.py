@@ -11,7 +11,8 @@ from lora_tui.discovery import EVENTS, RunDir
 from lora_tui.file_reader import ADAPTER, DOCUMENTS, Tail, Whole
 from lora_tui.formats.records import FormatError
 from lora_tui.formats.updates import FileGone, FileProblem, FileSeen, RowSource, Update
-from lora_tui.sources.base import Entry, Source, SourceError
+from lora_tui.glimpse import worthwhile
+from lora_tui.sources.base import Entry, NoAnswer, Source, SourceError
 
 LIVE_S = 900.0
 """Where files changed within this time another save may come, so the free space matters."""
@@ -24,7 +25,9 @@ LOG = "trainer_log.jsonl"
 class RunReader:
     """The files of one run. ``attach`` says which there are, ``look`` which changed, ``read`` reads some of them."""
 
-    def __init__(self, source: Source, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, source: Source, path: Path, clock: Callable[[], float] = time.time, *, thin: bool = False
+    ) -> None:
         self.path = path
         self._source = source
         self._clock = clock
@@ -37,8 +40,27 @@ class RunReader:
         self._run_dir = RunDir(path)
         self._errors: dict[str, str] = {}
         self._said: dict[str, str] = {}
+        self._thin = thin
+        self._caught_up = False
         self.has_log = False
         """A trainer_log.jsonl was seen here, though it may be gone by now."""
+
+    @property
+    def thinned(self) -> bool:
+        """Of its log only the ends and the evaluations have been read."""
+        tail = self._tails.get(LOG)
+        return tail is not None and tail.thinned
+
+    def want(self) -> None:
+        """Read its log whole from now on."""
+        self._thin = False
+        if self.thinned:
+            self._pending[LOG] = None
+
+    @property
+    def behind(self) -> bool:
+        """Its log has not once been read to the end yet."""
+        return LOG in self._pending and not self._caught_up
 
     @property
     def pending(self) -> bool:
@@ -51,7 +73,18 @@ class RunReader:
         times = [t.entry.mtime for t in self._tails.values()] + [w.entry.mtime for w in self._wholes.values()]
         return max(times, default=0.0)
 
+    @property
+    def reaches_out(self) -> bool:
+        """Some of its files lie elsewhere: console logs."""
+        return any(tail.entry.path.parent != self.path and name[:1] == "/" for name, tail in self._tails.items())
+
     # -- what there is -------------------------------------------------------------------------------------------
+
+    def renew(self, run_dir: RunDir) -> None:
+        """Take over a new listing of the run's own directory; its logs and event files are still the same."""
+        before = self._run_dir
+        run_dir.consoles, run_dir.events, run_dir.errors = before.consoles, before.events, before.errors
+        self.attach(run_dir)
 
     def attach(self, run_dir: RunDir) -> None:
         """Take over a new listing of the run."""
@@ -145,11 +178,13 @@ class RunReader:
             self._out.append(FileGone(name))
 
     def _say_errors(self, errors: dict[str, str]) -> None:
-        for name, why in errors.items():
+        # The run's own directory has no name inside it.
+        said = {(f"{self.path.name}/" if name == "." else name): why for name, why in errors.items()}
+        for name, why in said.items():
             self._say(name, why)
-        for name in [n for n in self._errors if n not in errors]:
+        for name in [n for n in self._errors if n not in said]:
             self._say(name, "")
-        self._errors = dict(errors)
+        self._errors = said
 
     def _say(self, name: str, why: str, line: int = 0) -> None:
         """Report a problem of a whole file once, and its end."""
@@ -164,6 +199,9 @@ class RunReader:
 
     def look(self, path: Path | None = None) -> bool:
         """Compare the files (one of them, or all) with what has been read of them. False: ``path`` is none of them."""
+        if "." in self._run_dir.errors:
+            # Said once, of the directory.
+            return False
         found = False
         for tail in list(self._tails.values()):
             if path is None or tail.entry.path == path:
@@ -176,6 +214,9 @@ class RunReader:
     def _stat(self, name: str, path: Path) -> Entry | None:
         try:
             return self._source.stat(path)
+        except NoAnswer:
+            # Said once, of the whole mount.
+            return None
         except SourceError as error:
             self._say(name, str(error))
             return None
@@ -223,14 +264,17 @@ class RunReader:
 
     def _read_tail(self, tail: Tail, end: float, live: bool, now: float) -> None:
         try:
-            told, all_read = tail.read(self._source, end, live, now)
+            thin = self._thin and tail.name == LOG and not self._caught_up and worthwhile(tail.entry, now)
+            told, all_read = (tail.glimpse(self._source), True) if thin else tail.read(self._source, end, live, now)
         except SourceError as error:
             tail.failed = True
             self._pending.pop(tail.name, None)
-            self._say(tail.name, str(error))
+            if not isinstance(error, NoAnswer):
+                self._say(tail.name, str(error))
             return
         if all_read:
             self._pending.pop(tail.name, None)
+            self._caught_up = self._caught_up or (tail.name == LOG and not thin)
         if tail.failed:
             tail.failed = False
             self._say(tail.name, "")
@@ -243,7 +287,8 @@ class RunReader:
         try:
             doc = whole.read(self._source, now)
         except (FormatError, SourceError) as error:
-            self._say(whole.name, str(error))
+            if not isinstance(error, NoAnswer):
+                self._say(whole.name, str(error))
             return
         if doc is None:
             return

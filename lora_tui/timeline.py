@@ -132,8 +132,11 @@ class Timeline:
         return kept
 
     def add_block(self, block: Block, time: float | None = None) -> bool:
-        """Append rows of which at most the last one's ``time`` is known. False: they do not go on where the last one was
-        as rows of one process do; nothing was added, and ``add`` takes them one by one."""
+        """Append rows of which at most the last one's ``time`` is known.
+
+        False: they do not go on where the last one was, as rows of one process do. Then nothing was added, and ``add``
+        takes them one by one.
+        """
         before, segment = self.last, self.segments[-1] if self.segments else None
         if before is None or before.step is None or segment is None or self.writers is not None or block.times:
             return False
@@ -289,8 +292,8 @@ def all_training(block: Block) -> bool:
 
 
 def pieces(rows: Sequence[LogRow], times: Times) -> Iterator[tuple[LogRow | Block, float | None]]:
-    """Rows with their times, one by one; in blocks, with the last one's time, where all is training and no other time is
-    known."""
+    """Rows with their times, one by one; in blocks, with the last one's time, where all is training and no time but that
+    is known."""
     parts = rows.parts() if isinstance(rows, Rows) else iter([tuple(rows)])
     at = 0
     for part in parts:

@@ -31,6 +31,8 @@ class Workspace:
         self._families: dict[tuple[str | None, str], dict[Data, list[Run]]] | None = None
         """Runs by stage and model, then by data, newest first."""
         self._joined = 0
+        self._plain: dict[Path, str] = {}
+        """Names of all runs ever seen, before twins are told apart."""
 
     def apply(self, batch: Batch) -> set[Run]:
         """Take in one batch; returns the runs that changed."""
@@ -47,6 +49,7 @@ class Workspace:
             if run is None:
                 run = self._by_path[item.path] = Run(item.path)
                 structure = True
+            run.partial, run.thinned = item.partial, item.thinned
             run.apply(item.updates)
             changed.add(run)
         self._unsorted.update(run.path for run in changed)
@@ -72,7 +75,7 @@ class Workspace:
 
     def _name_all(self) -> None:
         for run in self._by_path.values():
-            run.name = self._name(run.path)
+            run.name = self._plain.get(run.path) or self._plain.setdefault(run.path, self._name(run.path))
         depth = 2
         while depth < 12 and (twins := _twins(self._by_path.values())):
             for run in twins:

@@ -8,14 +8,18 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from lora_tui.errors import CommandError
 from lora_tui.follow import Follower
+from lora_tui.formats.updates import Batch
 from lora_tui.insight import PLAIN, Context, judge
 from lora_tui.locale import Words
 from lora_tui.run import Run
 from lora_tui.settings import Settings, load_settings
+from lora_tui.sources.base import SourceError
+from lora_tui.sources.disk import LocalDisk
 from lora_tui.text import cell_width, clean, fit, json_seen
 from lora_tui.workspace import Workspace
 from lora_tui.writing import write_whole
@@ -49,9 +53,31 @@ def check_paths(follower: Follower, words: Words) -> None:
     """Raises CommandError for a path that is not there or cannot be read."""
     for path in follower.missing:
         raise CommandError(words.t("cli.error.no_path", path=shown(path)))
+    check_errors(follower, words)
+
+
+def check_errors(follower: Follower, words: Words) -> None:
+    """Raises CommandError for a path given that cannot be read, itself or the mount on which it lies."""
     for path, why in follower.errors.items():
-        if path in follower.roots:
-            raise CommandError(words.t("cli.error.read", path=shown(path), reason=why))
+        if any(path == root or path in root.parents for root in follower.roots):
+            raise CommandError(words.t("cli.error.read", path=shown(path), reason=words.reason(why)))
+
+
+class Faults:
+    """Tells on stderr of what goes wrong while something is followed: each once, until it is over."""
+
+    def __init__(self, words: Words, follower: Follower) -> None:
+        self._words = words
+        self._told: set[tuple[str, str]] = {(str(path), why) for path, why in follower.errors.items()}
+
+    def tell(self, batch: Batch) -> None:
+        """What is new among the errors and notes of a batch."""
+        words = self._words
+        now = {*batch.errors, *((note, "") for note in batch.notes if note != "waiting_for_path")}
+        for name, why in sorted(now - self._told):
+            complain(words.t("cli.error.read", path=shown(name), reason=words.reason(why)) if why
+                     else words.t(f"note.{name}"))  # fmt: skip
+        self._told = now
 
 
 def shown(path: Path | str) -> str:
@@ -86,17 +112,33 @@ def save(path: Path, text: str | Iterable[str], words: Words) -> None:
     try:
         write_whole(path, text)
     except OSError as error:
-        raise CommandError(words.t("cli.error.write", path=shown(path), reason=error.strerror or error)) from error
+        raise CommandError(
+            words.t("cli.error.write", path=shown(path), reason=words.reason(error.strerror or str(error)))
+        ) from error
 
 
 def place(name: str) -> Path:
     """Where to look for a run: at its path, or below the current directory for its name."""
-    return Path(name) if Path(name).exists() else Path()
+    return Path(name) if there(Path(name)) else Path()
+
+
+@cache
+def _disk() -> LocalDisk:
+    """One for all questions: what does not answer is waited for once."""
+    return LocalDisk()
+
+
+def there(path: Path) -> bool:
+    """Something is at a path, or its file system does not say: that is told by whoever reads it."""
+    try:
+        return _disk().stat(path) is not None
+    except SourceError:
+        return True
 
 
 def find_run(name: str, follower: Follower, workspace: Workspace, words: Words) -> Run:
     """The run meant by ``name``: a path, else a unique name below the current directory. Raises CommandError."""
-    named = not Path(name).exists()
+    named = not there(Path(name))
     if named:
         runs = workspace.find(name)
     else:

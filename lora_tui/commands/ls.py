@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
     found = wanted.of(workspace, settings, now, words)
     runs = sorted(found, key=lambda run: _sort_key(run, args.sort, now))
     for path, why in follower.errors.items():
-        complain(words.t("cli.error.read", path=shown(path), reason=why))
+        complain(words.t("cli.error.read", path=shown(path), reason=words.reason(why)))
     if form == "json":
         # Not compared with each other: the same as each run's own status says.
         print(dump([plain(run, now, words, settings.context) for run in runs], 2))

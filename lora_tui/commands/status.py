@@ -8,7 +8,7 @@ import math
 import signal
 import time
 
-from lora_tui.commands.common import context_of, dump, find_run, place, plain, read, settings_of, what, words_of
+from lora_tui.commands.common import Faults, context_of, dump, find_run, place, plain, read, settings_of, what, words_of
 from lora_tui.follow import Follower
 from lora_tui.insight import Context, judge
 from lora_tui.locale import Words
@@ -53,7 +53,7 @@ def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, w
     # As an exception it could strike inside the watching library, whose locks would then never be released.
     before = signal.signal(signal.SIGINT, lambda number, _frame: left.append(number))
     follower.start_watching()
-    told = ""
+    told, faults = "", Faults(words, follower)
     while not left:
         line = summary(run, time.time(), words)
         if line != told:
@@ -65,7 +65,9 @@ def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, w
             print(line, flush=True)
         # Without news the state may still change, by the clock alone.
         if follower.wait(LISTEN_S):
-            workspace.apply(follower.read(0.2))
+            batch = follower.read(0.2)
+            faults.tell(batch)
+            workspace.apply(batch)
             # A directory that was removed and made anew is a new run.
             run = next((known for known in workspace.runs if known.path == run.path), run)
     signal.signal(signal.SIGINT, before)
@@ -97,7 +99,7 @@ def _text(run: Run, now: float, words: Words, context: Context) -> str:
         lines += ["", "  " + words.n("cli.status.problems", len(run.problems))]
     for note in run.problems:
         where = f":{note.line}" if note.line else ""
-        lines.append(f"    {clean(note.file)}{where}: {clean(note.reason)}")
+        lines.append(f"    {clean(note.file)}{where}: {words.reason(clean(note.reason))}")
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_tui.commands.common import complain, context_of, read, settings_of, shown, words_of
+from lora_tui.commands.common import Faults, check_errors, complain, context_of, read, settings_of, shown, words_of
 from lora_tui.commands.status import INTERRUPTED, LISTEN_S
 from lora_tui.errors import CommandError
 from lora_tui.events import Event, Hook, Notices
@@ -166,9 +166,7 @@ class _Watch:
         follower, workspace = self._follower, self._workspace
         for batch in follower.read_all():
             workspace.apply(batch)
-        for path, why in follower.errors.items():
-            if path in follower.roots:
-                raise CommandError(self._words.t("cli.error.read", path=shown(path), reason=why))
+        check_errors(follower, self._words)
         self._find()
         if self._expression is not None:
             from lora_tui.commands.conditions import check_names
@@ -178,6 +176,7 @@ class _Watch:
         left: list[int] = []
         # As an exception it could strike inside the watching library, whose locks would then never be released.
         before = signal.signal(signal.SIGINT, lambda number, _frame: left.append(number))
+        faults = Faults(self._words, follower)
         follower.start_watching()
         whole = changed = True
         looked = 0.0
@@ -193,6 +192,7 @@ class _Watch:
                 pause = LISTEN_S if end is None else min(LISTEN_S, max(0.0, end - time.monotonic()))
                 if follower.wait(pause):
                     batch = follower.read(LEAST_S)
+                    faults.tell(batch)
                     workspace.apply(batch)
                     whole, changed = batch.complete, True
             return INTERRUPTED

@@ -75,6 +75,11 @@ class Words:
         text = self._translations.gettext(key)
         return self._formatter.fill(text, params) if params and "{" in text else text
 
+    def reason(self, text: str) -> str:
+        """Why something cannot be read or written, in this language where the catalogue knows the reason."""
+        key = "reason." + "_".join("".join(char if char.isalnum() else " " for char in text.lower()).split())
+        return self.t(key) if self.has(key) else text
+
     def n(self, key: str, count: int, **params: object) -> str:
         """The text of a key that has plural forms; the number itself is ``{n}``."""
         params.setdefault("n", count)

@@ -246,7 +246,7 @@ class _Writer:
         lines = []
         for problem in problems:
             where = problem.file + (f":{problem.line}" if problem.line else "")
-            lines.append(f"- {self.labelled(code(where), data(problem.reason))}")
+            lines.append(f"- {self.labelled(code(where), data(self.words.reason(problem.reason)))}")
         return [*self.h2(self.t("section.problems")), *lines, ""]
 
 

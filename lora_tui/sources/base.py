@@ -32,11 +32,50 @@ class Space(NamedTuple):
 
 
 class SourceError(Exception):
-    """Something cannot be listed or read; ``str()`` is the reason in a few words, without the path."""
+    """Something cannot be listed or read; ``str()`` is the reason in a few words, without the path: a key of the
+    catalogue after ``reason.``, or what the operating system says."""
 
 
-class Source(Protocol):
-    """A tree of files that somebody else writes. Nothing here ever writes, locks or waits on a file."""
+class NoAnswer(SourceError):
+    """The file system does not answer; what was asked for may be there or not."""
+
+    def __init__(self, point: Path) -> None:
+        super().__init__("does not answer")
+        self.point = point
+        """Where it is mounted."""
+
+
+class Listener(Protocol):
+    """Tells what changes in directories."""
+
+    def watch(self, directory: Path) -> bool:
+        """Tell from now on what changes directly in a directory; said again when it may have been made anew. False if
+        nothing will be told of it: then looking again is the only way."""
+
+    def unwatch(self, directory: Path) -> None:
+        """Tell no more of a directory."""
+
+    @property
+    def deaf(self) -> str:
+        """Why ``watch`` finds no events (a code): ``no_instance`` or ``no_watch``, the limits of inotify(7) for one
+        user. Empty as long as they can be had, and where there can be none."""
+
+    def wait(self, timeout_s: float) -> set[Path]:
+        """Sleep until something changes or the time is over; the paths that changed. A directory among them: something
+        in it, all of them after events were lost."""
+
+    def wake(self) -> None:
+        """End a ``wait`` in another thread."""
+
+    def close(self) -> None:
+        """Give back every watch and thread."""
+
+
+class Source(Listener, Protocol):
+    """A tree of files that somebody else writes. Nothing here ever writes, locks or waits on a file.
+
+    Each call that looks at files raises NoAnswer within seconds where the file system hangs, and at once as long as it
+    goes on to."""
 
     def stat(self, path: Path) -> Entry | None:
         """The entry at ``path``, ``None`` if there is none. Raises SourceError if it may not be seen."""
@@ -49,15 +88,3 @@ class Source(Protocol):
 
     def space(self, path: Path) -> Space | None:
         """The room where ``path`` lies, ``None`` if that cannot be told."""
-
-    def watch(self, roots: list[Path]) -> bool:
-        """Begin to report changes below ``roots``. False if events cannot be had and only looking again will tell."""
-
-    def wait(self, timeout_s: float) -> set[Path]:
-        """Sleep until something below the roots changes or the time is over; the paths that changed."""
-
-    def wake(self) -> None:
-        """End a ``wait`` in another thread."""
-
-    def close(self) -> None:
-        """Give back every watch and thread."""

@@ -1,26 +1,24 @@
-"""The local disk: plain reads, and watchdog's events to know when to look."""
+"""Mounted file systems: plain reads, and events to know when to look where they can be had."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat as modes
+import sys
 import threading
 import time
-import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-from lora_tui.sources.base import Entry, SourceError, Space
+from lora_tui.sources.base import Entry, Listener, NoAnswer, SourceError, Space
+from lora_tui.sources.lane import Lane
+from lora_tui.sources.mounts import Mount, Mounts
 
-if TYPE_CHECKING:
-    from watchdog.events import FileSystemEvent
-    from watchdog.observers.api import BaseObserver, ObservedWatch
-
-FLOOD_PER_S = 300
-"""Events a second beyond which looking again is cheaper than listening (a producer opens, writes, closes per row)."""
-FLOOD_REST_S = 30.0
-FLOOD_POLL_S = 0.1
+T = TypeVar("T")
+AGAIN_S = 30.0
+"""After so long it is tried once more to get events."""
 
 
 def reason(error: OSError) -> str:
@@ -30,189 +28,191 @@ def reason(error: OSError) -> str:
 
 
 class LocalDisk:
-    """Implements :class:`~lora_tui.sources.base.Source` for mounted file systems."""
+    """Implements :class:`~lora_tui.sources.base.Source` for mounted file systems.
 
-    def __init__(self, poll: bool = False) -> None:
+    ``poll``: ask for no events. What lies on a mount that another machine or a process serves is read in a thread of
+    that mount's own, and no events are asked for there.
+    """
+
+    def __init__(self, poll: bool = False, mounts: Mounts | None = None) -> None:
         self._poll = poll
-        self._observer: BaseObserver | None = None
-        self._watched: dict[Path, tuple[tuple[int, int], ObservedWatch]] = {}
-        """Root -> its identity when the watch was set, and the watch."""
-        self._changed: set[Path] = set()
-        self._lock = threading.Lock()
-        self._event = threading.Event()
-        self._second = 0
-        self._count = 0
-        self._resting_until = 0.0
-        self._rested: list[Path] = []
-        """Roots to listen to again after the rest."""
+        self._mounts = mounts if mounts is not None else Mounts()
+        self._lanes: dict[Mount, Lane] = {}
+        self._far: dict[Path, Entry] = {}
+        """What was last seen where a local directory leads to a distant mount."""
+        self._listener: Listener | None = None
+        self._refused_at = float("-inf")
+        """When events were last refused."""
+        self._woken = threading.Event()
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def stat(self, path: Path) -> Entry | None:
         """The entry at ``path``, links followed, ``None`` if there is none."""
-        try:
-            info = path.stat()
-        except FileNotFoundError:
-            return None
-        except NotADirectoryError:
-            return None
-        except OSError as error:
-            raise SourceError(reason(error)) from error
-        return _entry(path.name, path, info)
+        return self._ask("stat", path, lambda: _stat(path))
 
     def entries(self, path: Path) -> list[Entry]:
         """Everything in a directory that still exists when looked at."""
+        if self._mounts.distant(path) is not None:
+            return self._ask("entries", path, lambda: _entries(path, _look))
+        return self._ask("entries", path, lambda: _entries(path, self._look))
+
+    def _look(self, item: os.DirEntry[str]) -> Entry | None:
+        """What a name in a local directory is, which may be a mount that hangs or a link into one."""
+        if item.is_file(follow_symlinks=False) or self._mounts.distant(path := Path(item.path)) is None:
+            return _look(item)
         try:
-            with os.scandir(path) as found:
-                return [entry for item in found if (entry := _look(item)) is not None]
-        except OSError as error:
-            raise SourceError(reason(error)) from error
+            entry = self.stat(path)
+        except NoAnswer:
+            # As it was; of what was never seen, listing it will tell that it does not answer.
+            return self._far.get(path) or Entry(item.name, path, True, False, 0, 0.0, (0, hash(path)))
+        except SourceError:
+            return None
+        if entry is not None:
+            self._far[path] = entry
+        return entry
 
     def read(self, path: Path, offset: int, limit: int) -> bytes:
         """At most ``limit`` bytes of a regular file; never blocks on a pipe or a device."""
-        try:
-            # Without blocking: opening a named pipe would wait for its writer.
-            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        except OSError as error:
-            raise SourceError(reason(error)) from error
-        try:
-            if not modes.S_ISREG(os.fstat(handle).st_mode):
-                raise SourceError("not a regular file")
-            parts: list[bytes] = []
-            while limit > 0 and (part := os.pread(handle, limit, offset)):
-                parts.append(part)
-                offset += len(part)
-                limit -= len(part)
-            return b"".join(parts)
-        except OSError as error:
-            raise SourceError(reason(error)) from error
-        finally:
-            os.close(handle)
+        return self._ask(("read", offset, limit), path, lambda: _read(path, offset, limit))
 
     def space(self, path: Path) -> Space | None:
         """The room on the file system of ``path``, ``None`` where it does not say."""
         try:
-            found = os.statvfs(path)
-        except OSError:
-            # Deleted since it was listed, or a file system that does not count: nothing to warn of.
+            return self._ask("space", path, lambda: _space(path))
+        except NoAnswer:
             return None
-        size = found.f_frsize or found.f_bsize
-        return Space(found.f_bavail * size, found.f_blocks * size) if found.f_blocks else None
 
-    # -- watching ------------------------------------------------------------------------------------------------
+    def _ask(self, what: object, path: Path, work: Callable[[], T]) -> T:
+        """``work()``, in a lane where it may hang. Raises SourceError."""
+        mount = self._mounts.distant(path)
+        try:
+            if mount is None:
+                return work()
+            return self._lane(mount).call((what, path), work)
+        except OSError as error:
+            raise SourceError(reason(error)) from error
 
-    def watch(self, roots: list[Path]) -> bool:
-        """Begin to listen below ``roots``; False where only looking again will tell."""
-        if self._poll:
+    def _lane(self, mount: Mount) -> Lane:
+        lane = self._lanes.get(mount)
+        if lane is None:
+            for gone in [known for known in self._lanes if not self._mounts.there(known)]:
+                self._lanes.pop(gone).close()
+            lane = self._lanes[mount] = Lane(mount.point)
+        return lane
+
+    # -- listening -----------------------------------------------------------------------------------------------
+
+    def watch(self, directory: Path) -> bool:
+        """Tell what changes in a directory; False where only looking again will tell."""
+        if self._poll or self._mounts.distant(directory) is not None:
             return False
-        from watchdog.observers import Observer
-
-        if self._observer is None:
-            # watchdog 7 says so of its own bookkeeping when directories appear in each other; nothing is lost by it,
-            # and a line on stderr would stand in the middle of the screen.
-            warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
-            self._observer = Observer()
-            self._observer.daemon = True
+        if self._listener is None and time.monotonic() - self._refused_at >= AGAIN_S:
             try:
-                self._observer.start()
+                self._listener = _listener()
             except OSError:
-                self._observer = None
-                self._poll = True
-                return False
-        return all(self._schedule(root) for root in roots)
+                self._refused_at = time.monotonic()
+        return self._listener is not None and self._listener.watch(directory)
 
-    def _schedule(self, root: Path) -> bool:
-        from watchdog import events
+    def unwatch(self, directory: Path) -> None:
+        """Tell no more of a directory."""
+        if self._listener is not None:
+            self._listener.unwatch(directory)
 
-        if self._observer is None:
-            return False
-        target = root if root.is_dir() else root.parent
-        try:
-            info = target.stat()
-        except OSError:
-            return False
-        key = (info.st_dev, info.st_ino)
-        if root in self._watched:
-            known, watch = self._watched[root]
-            if known == key:
-                return True
-            # Deleted and made anew since: the kernel's watch went with the old one.
-            del self._watched[root]
-            self._observer.unschedule(watch)
-        changes: list[type[FileSystemEvent]] = [
-            events.FileCreatedEvent,
-            events.FileModifiedEvent,
-            events.FileMovedEvent,
-            events.FileDeletedEvent,
-            events.DirCreatedEvent,
-            events.DirDeletedEvent,
-            events.DirMovedEvent,
-        ]
-        handler = events.FileSystemEventHandler()
-        handler.on_any_event = self._on_event  # type: ignore[method-assign]
-        try:
-            watch = self._observer.schedule(handler, str(target), recursive=root.is_dir(), event_filter=changes)
-        except OSError:
-            # The limit of inotify watches, or a file system without events: the heartbeat reads on.
-            return False
-        self._watched[root] = (key, watch)
-        return True
-
-    def _on_event(self, event: FileSystemEvent) -> None:
-        now = int(time.monotonic())
-        if now != self._second:
-            self._second, self._count = now, 0
-        self._count += 1
-        with self._lock:
-            for name in (event.src_path, event.dest_path):
-                if name:
-                    self._changed.add(Path(os.fsdecode(name)))
-        if self._count > FLOOD_PER_S and not self._resting_until:
-            self._resting_until = time.monotonic() + FLOOD_REST_S
-        self._event.set()
-
-    def _rest(self) -> float | None:
-        """While events come in floods: how long until the next look; ``None`` when listening."""
-        if not self._resting_until:
-            return None
-        if self._watched and self._observer is not None:
-            self._rested = list(self._watched)
-            self._observer.unschedule_all()
-            self._watched.clear()
-        if time.monotonic() < self._resting_until:
-            return FLOOD_POLL_S
-        self._resting_until = 0.0
-        for root in self._rested:
-            self._schedule(root)
-        return None
+    @property
+    def deaf(self) -> str:
+        """Why no events, or no more of them, can be had (a code); empty as long as they can."""
+        if self._listener is not None:
+            return self._listener.deaf
+        return "no_instance" if self._refused_at > 0 else ""
 
     def wait(self, timeout_s: float) -> set[Path]:
         """Sleep until something changes or the time is over; the paths that changed."""
-        resting = self._rest()
-        if resting is not None:
-            timeout_s = min(timeout_s, resting)
-        self._event.wait(timeout_s)
-        with self._lock:
-            self._event.clear()
-            changed, self._changed = self._changed, set()
-        return changed
-
-    @property
-    def resting(self) -> bool:
-        """Events are switched off for a while since they came in floods."""
-        return bool(self._resting_until)
+        listener = self._listener
+        if listener is not None:
+            return listener.wait(timeout_s)
+        self._woken.wait(timeout_s)
+        self._woken.clear()
+        return set()
 
     def wake(self) -> None:
         """End a ``wait`` in another thread."""
-        self._event.set()
+        self._woken.set()
+        if self._listener is not None:
+            self._listener.wake()
 
     def close(self) -> None:
         """Give back every watch and thread."""
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(2.0)
-            self._observer = None
-        self._watched.clear()
+        for lane in list(self._lanes.values()):
+            lane.close()
+        self._lanes.clear()
+        if self._listener is not None:
+            self._listener.close()
+
+
+def _listener() -> Listener:
+    """What tells of changes on this system. Raises OSError where nothing can."""
+    if sys.platform == "linux":
+        from lora_tui.sources.inotify import Inotify
+
+        return Inotify()
+    from lora_tui.sources.watching import Watchdog
+
+    return Watchdog()
+
+
+# -- the calls themselves, which raise OSError or SourceError --------------------------------------------------------
+
+
+def _stat(path: Path) -> Entry | None:
+    try:
+        return _entry(path.name, path, path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _entries(path: Path, look: Callable[[os.DirEntry[str]], Entry | None]) -> list[Entry]:
+    with os.scandir(path) as found:
+        return [entry for item in found if (entry := look(item)) is not None]
+
+
+def _look(item: os.DirEntry[str]) -> Entry | None:
+    try:
+        return _entry(item.name, Path(item.path), item.stat())
+    except PermissionError:
+        if item.is_symlink():
+            return None
+        # The directory may be listed, but nothing in it may be looked at.
+        raise
+    except OSError:
+        # A dangling link, or a file that vanished between listing and looking (checkpoint rotation).
+        return None
+
+
+def _read(path: Path, offset: int, limit: int) -> bytes:
+    # Without blocking: opening a named pipe would wait for its writer.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        if not modes.S_ISREG(os.fstat(handle).st_mode):
+            raise SourceError("not a regular file")
+        parts: list[bytes] = []
+        while limit > 0 and (part := os.pread(handle, limit, offset)):
+            parts.append(part)
+            offset += len(part)
+            limit -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(handle)
+
+
+def _space(path: Path) -> Space | None:
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        # Deleted since it was listed, or a file system that does not count: nothing to warn of.
+        return None
+    size = found.f_frsize or found.f_bsize
+    return Space(found.f_bavail * size, found.f_blocks * size) if found.f_blocks else None
 
 
 def _entry(name: str, path: Path, info: os.stat_result) -> Entry:
@@ -220,11 +220,3 @@ def _entry(name: str, path: Path, info: os.stat_result) -> Entry:
     return Entry(
         name, path, modes.S_ISDIR(mode), modes.S_ISREG(mode), info.st_size, info.st_mtime, (info.st_dev, info.st_ino)
     )
-
-
-def _look(item: os.DirEntry[str]) -> Entry | None:
-    try:
-        return _entry(item.name, Path(item.path), item.stat())
-    except OSError:
-        # A dangling link, or a file that vanished between listing and looking (checkpoint rotation).
-        return None

@@ -152,7 +152,7 @@ def test_the_ending_says_the_format(all_runs: Path, tmp_path: Path, name: str, f
 def test_what_cannot_be_written_is_one_line(all_runs: Path, tmp_path: Path) -> None:
     done = lora_tui("export", all_runs / "lora/sft", "-o", tmp_path / "no/such/a.csv")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"lora-tui: {tmp_path}/no/such/a.csv cannot be written: No such file or directory\n"
+    assert done.stderr == f"lora-tui: {tmp_path}/no/such/a.csv cannot be written: no such file or directory\n"
     done = lora_tui("export", all_runs / "lora", "--lang", "zh")
     assert (done.returncode, done.stdout) == (1, "")
 

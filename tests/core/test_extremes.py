@@ -61,7 +61,7 @@ def test_what_it_costs_does_not_grow_with_the_column() -> None:
     class Counting(array):  # type: ignore[type-arg]
         looks = 0
 
-        def __getitem__(self, at):  # type: ignore[no-untyped-def]
+        def __getitem__(self, at):
             Counting.looks += len(range(*at.indices(len(self)))) if isinstance(at, slice) else 1
             return super().__getitem__(at)
 
