@@ -292,8 +292,8 @@ def all_training(block: Block) -> bool:
 
 
 def pieces(rows: Sequence[LogRow], times: Times) -> Iterator[tuple[LogRow | Block, float | None]]:
-    """Rows with their times, one by one; in blocks, with the last one's time, where all is training and no time but that
-    is known."""
+    """Rows with their times, one by one; in blocks with the time of the last row, where all rows are of training and no
+    other time is known."""
     parts = rows.parts() if isinstance(rows, Rows) else iter([tuple(rows)])
     at = 0
     for part in parts:
