@@ -28,7 +28,7 @@ POLL_S = 0.5
 SHARE = 0.01
 """The part of a core that looking again may cost; of many runs the looks become seldom. Those at runs lately alive cost
 half of it besides."""
-HEARD_SHARE = 0.003
+HEARD_SHARE = 0.002
 """The same where events come, so that hardly anything is found by it."""
 NEAR = 20
 """So many runs lately alive are looked at often."""

@@ -207,7 +207,7 @@ def _decimals(values: Iterable[float], most: int) -> int:
 
 
 def _labels(values: Sequence[float], least: int = 0) -> list[str]:
-    """All values in one notation, at most about eight characters each: ``1.50``, ``2e-04``, ``344k``."""
+    """All values in one notation, at most about eight characters each: ``1.50``, ``2e-4``, ``344k``."""
     size = max(map(abs, values), default=0.0)
     if 1e-3 <= size < 1e5:
         places = 0 if size >= 1000 else max(3 - max(math.floor(math.log10(size)), 0), 0) + 3
@@ -220,10 +220,15 @@ def _labels(values: Sequence[float], least: int = 0) -> list[str]:
         decimals = min(_decimals([v / unit for v in values], 3), 3)
         return [f"{v / unit:.{decimals}f}{suffix}" if v else "0" for v in values]
     for digits in range(3):
-        texts = [f"{v:.{digits}e}" if v else "0" for v in values]
+        texts = [_scientific(v, digits) if v else "0" for v in values]
         if all(abs(float(t) - v) <= abs(v) * 1e-6 for t, v in zip(texts, values, strict=True)):
             break
     return texts
+
+
+def _scientific(value: float, digits: int) -> str:
+    mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def _multiples(step: float, low: float, high: float) -> list[float]:

@@ -291,6 +291,7 @@ def test_a_thousand_runs_cost_little(tmp_path: Path, poll: bool) -> None:
         terminal.drain(30)
         share = (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - start)
         print(f"\n1,000 runs, {'polled' if poll else 'by events'}: {100 * share:.2f} % of a core", file=sys.stderr)
-        assert share <= (0.02 if poll else 0.005)
+        # A look at everything, 0.15 s once in a minute, may fall into this half of it.
+        assert share <= (0.02 if poll else 0.008)
         append(root / "run-0500", row(5, 0.125, 100))
         terminal.wait_for("● 1 ", timeout=60)

@@ -297,7 +297,7 @@ def y_labels(low, high, height=17, log_y=False):
 def test_y_labels_are_round_and_short():
     assert y_labels(0.7, 1.5) == ["1.50", "1.30", "1.10", "0.90", "0.70"]
     assert y_labels(0.6, 1.3) == ["1.30", "1.20", "1.00", "0.80", "0.60"]
-    assert y_labels(0, 2e-4, 9) == ["2e-04", "1e-04", "0"]
+    assert y_labels(0, 2e-4, 9) == ["2e-4", "1e-4", "0"]
     assert y_labels(0, 6) == ["6", "4", "2", "0"]
     assert y_labels(0, 344_000)[0] in ("344k", "300k")
     assert y_labels(0.1, 1000, log_y=True) == ["1000", "100", "10", "1", "0.1"]
@@ -342,7 +342,7 @@ def test_x_numbers_stand_at_their_places():
 
 def test_the_gutter_aligns_charts():
     assert draw([], [], View(0, 1, 0, 1, gutter=8), 60, 8).plot_left == 9
-    assert draw([], [], View(0, 1, 0, 2e-4, gutter=0), 60, 8).plot_left == 6
+    assert draw([], [], View(0, 1, 0, 2e-4, gutter=0), 60, 8).plot_left == 5
 
 
 def test_plotext_draws_the_axes_and_the_stand_in_draws_the_same():
