@@ -55,8 +55,8 @@ demo: $(VENV)/.stamp ## replay sample runs live and watch them
 
 test: $(VENV)/.stamp ## run the tests that are quick; those without a terminal on the newest Python of this machine too
 	@echo "tests on $$($(RUN)/python -V)"
-	@$(RUN)/python -m pytest -n auto -m 'not slow and not pty and not e2e' $(ARGS) $(SOME)
-	@$(RUN)/python -m pytest -m 'pty and not slow' $(ARGS) $(SOME)
+	@$(RUN)/python -m pytest -n auto -m 'not slow and not pty and not e2e and not soak' $(ARGS) $(SOME)
+	@$(RUN)/python -m pytest -m 'pty and not slow and not soak' $(ARGS) $(SOME)
 	@[ '$(NEWEST)' != 0 ] || exit 0; \
 	own=$$($(RUN)/python -c '$(PROBE)'); best=$$own; newest=; \
 	for candidate in $(CANDIDATES); do version=$$("$$candidate" -c '$(PROBE)' 2>/dev/null) || continue; \
@@ -65,7 +65,7 @@ test: $(VENV)/.stamp ## run the tests that are quick; those without a terminal o
 	if [ -x $(VENV_NEWEST)/bin/python ] && [ "$$($(VENV_NEWEST)/bin/python -c '$(PROBE)')" != "$$best" ]; then rm -rf $(VENV_NEWEST); fi; \
 	if [ ! $(VENV_NEWEST)/.stamp -nt pyproject.toml ]; then $(call environment,$(VENV_NEWEST),$$newest); fi; \
 	echo "tests on $$($(VENV_NEWEST)/bin/python -V)"; \
-	$(VENV_NEWEST)/bin/python -m pytest -n auto -m 'not slow and not pty and not e2e' $(ARGS) $(SOME)
+	$(VENV_NEWEST)/bin/python -m pytest -n auto -m 'not slow and not pty and not e2e and not soak' $(ARGS) $(SOME)
 
 slow: $(VENV)/.stamp ## run the tests that start many terminals or install something
 	@$(RUN)/python -m pytest -m slow $(ARGS)
@@ -102,6 +102,7 @@ locale: $(VENV)/.stamp ## compile the catalogues after a change of a .po file
 	@$(RUN)/python -m lora_tui.locale.compile
 
 soak: $(VENV)/.stamp ## ten minutes at 1,000 rows a second, then silence: memory, lag, threads, files (ARGS="--minutes 2")
+	@$(RUN)/python -m pytest -m soak
 	@$(RUN)/python bench/soak.py $(ARGS)
 
 bench: $(VENV)/.stamp ## measure speed and weight against the goals; exits 1 on a miss (ARGS="--quick", "--only start", "--list")

@@ -60,7 +60,8 @@ class PacedApp(App[int]):
         if long or driver.behind():
             self._put_off += long
             self._owe(stretches)
-            self.catch_up()
+            # Not before this update is over: at its end the toolkit forgets every wish to be painted.
+            self.call_next(self.catch_up)
         else:
             self._put_off = 0
             with driver.frame():

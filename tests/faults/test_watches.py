@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from lora_tui.sources.inotify import Inotify
@@ -243,15 +242,17 @@ def test_what_a_listener_tells(tmp_path: Path, kind: type[Inotify] | type[Watchd
 # -- what is left behind ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_nothing_is_left_of_runs_that_came_and_went(tmp_path: Path, watched: Watch) -> None:
-    """1,000 runs appear, are followed, and are deleted or renamed: no watch, thread or open file more than before."""
+@pytest.mark.parametrize(
+    "count", [pytest.param(100, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.soak)]
+)
+def test_nothing_is_left_of_runs_that_came_and_went(tmp_path: Path, watched: Watch, count: int) -> None:
+    """Runs appear, are followed, and are deleted or renamed: no watch, thread or open file more than before."""
     root = tmp_path / "saves"
     append(root / "stays", row(1, 2.0))
     watch = watched(root)
     watch.follow(0.3)
     before = (watches(), threading.active_count(), handles())
-    for number in range(1000):
+    for number in range(count):
         run = root / f"group-{number % 3}" / f"run-{number}"
         append(run, row(1, 3.0))
         (run / "checkpoint-1").mkdir()
@@ -279,19 +280,11 @@ def test_nothing_is_left_of_runs_that_came_and_went(tmp_path: Path, watched: Wat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("poll", [True, False])
-def test_a_thousand_runs_cost_little(tmp_path: Path, poll: bool) -> None:
-    """1,000 finished runs left open for half a minute: polling takes at most 2 % of a core, listening 0.5 %."""
+def test_a_row_of_one_of_a_thousand_runs_is_seen(tmp_path: Path, poll: bool) -> None:
+    """However seldom the others are looked at. What that costs is measured by the bench."""
     root = tmp_path / "saves"
     make_runs(root, 1000, checkpoints=1)
     with watching(tmp_path, "saves", *(["--poll"] if poll else []), size=(120, 40)) as terminal:
         terminal.wait_for("1000|1,000", timeout=40)
-        terminal.drain(8)
-        process = psutil.Process(terminal.process.pid)
-        before, start = sum(process.cpu_times()[:2]), time.monotonic()
-        terminal.drain(30)
-        share = (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - start)
-        print(f"\n1,000 runs, {'polled' if poll else 'by events'}: {100 * share:.2f} % of a core", file=sys.stderr)
-        # A look at everything, 0.15 s once in a minute, may fall into this half of it.
-        assert share <= (0.02 if poll else 0.008)
         append(root / "run-0500", row(5, 0.125, 100))
         terminal.wait_for("● 1 ", timeout=60)
