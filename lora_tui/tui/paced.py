@@ -94,7 +94,11 @@ class PacedApp(App[int]):
             self._looking = None
             self._backlog_s = time.monotonic() - self._owed_since
         if portion := [stretch for stretch in portion if stretch]:
-            self.screen.refresh(*portion)
+            # Not Screen.refresh, which takes what it is given for everything and forgets the panes that wait.
+            screen = self.screen
+            screen._compositor._dirty_regions.update(portion)
+            screen._compositor.update_widgets(screen._dirty_widgets)
+            screen._compositor_refresh()
 
     def come_back(self) -> None:
         """The terminal is ours again, and nothing of what it shows is known."""

@@ -23,7 +23,6 @@ HERE = Path(__file__).resolve().parent
 ASSETS = HERE / "make_assets.py"
 
 TORCH = "torch==2.13.0"
-TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PRODUCER = ["llamafactory==0.9.5", "torchdata==0.11.0"]
 # What llamafactory 0.9.5 imports for text. Its own list would bring torchvision, torchaudio and gradio besides, and
 # with them another torch and several GB.
@@ -154,14 +153,11 @@ def _from_before(directory: Path) -> bool:
 
 
 def _install_torch(venv: Path) -> None:
-    """torch for the CPU, a tenth of what comes with CUDA: from where pip looks, else from PyTorch's own index."""
-    for request in ([f"{TORCH}+cpu"], [f"{TORCH}+cpu", "--extra-index-url", TORCH_CPU_INDEX]):
-        try:
-            _pip(venv, request)
-        except CannotBuild:
-            continue
-        return
-    _pip(venv, [TORCH])
+    """torch for the CPU, a tenth of what comes with CUDA, if pip finds it where it looks (PIP_EXTRA_INDEX_URL)."""
+    try:
+        _pip(venv, [f"{TORCH}+cpu"])
+    except CannotBuild:
+        _pip(venv, [TORCH])
 
 
 def _assets(directory: Path) -> None:
