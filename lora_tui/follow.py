@@ -8,6 +8,7 @@ call it until it is complete.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class Follower:
         """Console logs have been given to their runs. Not in the first turn, which must be quick: a log is looked into
         before it is known whose it is, and the curve comes from other files."""
         self._thin = thin
-        self._wanted: frozenset[Path] = frozenset()
+        self._wanted: deque[Path] = deque()
         self._complete = False
         self._last_read = 0.0
         self._due = self._near_due = 0.0
@@ -104,9 +105,12 @@ class Follower:
         now = self._clock()
         out = [RunUpdates(path, gone=True) for path in self._refresh()]
         order = sorted(self._readers.values(), key=lambda reader: -reader.newest)
-        wanted, self._wanted = self._wanted, frozenset()
-        for reader in [reader for path in wanted if (reader := self._readers.get(path))] or order[: not self._complete]:
+        for reader in order[: not self._complete]:
             reader.want()
+        while self._wanted:
+            found = self._readers.get(self._wanted.popleft())
+            if found is not None:
+                found.want()
         # What the list and the chart show comes first for all runs; long console logs and event files last.
         for stage in STAGES:
             for reader in order:
@@ -242,7 +246,7 @@ class Follower:
 
     def want(self, paths: Iterable[Path]) -> None:
         """Read the logs of these runs whole; from another thread."""
-        self._wanted |= frozenset(paths)
+        self._wanted.extend(paths)
         self.wake()
 
     def wait(self, timeout_s: float = 60.0) -> bool:
