@@ -33,6 +33,8 @@ LEAVE_S = 1.5
 """How long a terminal that takes nothing is waited for at the end."""
 ANSWER_S = 0.7
 """How long an answer on its way is waited for at the end: afterwards the shell would take it for typing."""
+WIDTHS_S = 0.15
+"""How long the first frame waits for the widths of glyphs, where they are asked for."""
 ASK_WIDTH = "".join(f"\x1b[2;1H{glyph}{QUESTION}" for glyph in "●─") + "\x1b[2;1H  "
 """A mark and a line, as some terminals draw only the one in two cells; the first frame is painted over it."""
 
@@ -52,6 +54,10 @@ class TerminalDriver(LinuxDriver):
         self._flow = Flow()
         self._frame: list[str] | None = None
         self._widths_to_come = 0
+        self._wide_to_tell = False
+        """An answer has come that the app does not know yet."""
+        self._widths_until = 0.0
+        """When the answers to that are no longer waited for (monotonic seconds)."""
         self._answered = threading.Event()
         self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
@@ -80,7 +86,10 @@ class TerminalDriver(LinuxDriver):
 
     def behind(self) -> bool:
         """Whether the terminal has not got so far that a new frame would be seen soon."""
-        return self._flow.behind(time.monotonic())
+        now = time.monotonic()
+        # A first frame with glyphs of the wrong width would be garbage for a moment.
+        asking = self._wide_to_tell or (self._widths_to_come > 0 and now < self._widths_until)
+        return asking or self._flow.behind(now)
 
     @property
     def slow(self) -> bool:
@@ -100,6 +109,11 @@ class TerminalDriver(LinuxDriver):
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for it any more
             self._loop.call_soon_threadsafe(call)
 
+    def _tell_wide(self) -> None:
+        self.app.wide_glyphs()
+        self._wide_to_tell = False
+        self.app.call_next(self.app.catch_up)
+
     def process_message(self, message: Message) -> None:
         """In the input thread: answers to questions are no events."""
         if isinstance(message, events.CursorPosition):
@@ -107,7 +121,10 @@ class TerminalDriver(LinuxDriver):
                 self._widths_to_come -= 1
                 self._flow.talks()
                 if message.x == 2:
-                    self._soon(self.app.wide_glyphs)
+                    self._wide_to_tell = True
+                    self._soon(self._tell_wide)
+                elif not self._widths_to_come:
+                    self._soon(self.app.catch_up)
             else:
                 self._flow.answer(time.monotonic())
                 self._answered.set()
@@ -128,6 +145,8 @@ class TerminalDriver(LinuxDriver):
         if self.app.asks_width:
             self.app.asks_width = False
             self._widths_to_come = ASK_WIDTH.count(QUESTION)
+            self._widths_until = time.monotonic() + WIDTHS_S
+            self._loop.call_later(WIDTHS_S, self.app.catch_up)
             self.write(ASK_WIDTH)
         self._loop.add_signal_handler(signal.SIGCONT, self._continued)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -98,7 +99,9 @@ def test_stopped_and_brought_back(tmp_path: Path) -> None:
 
 def test_what_is_drawn_after_fg_is_what_a_fresh_start_draws(tmp_path: Path) -> None:
     """At another size too: the window may be another one by then."""
-    write_run(tmp_path / "saves/a", [3.0 - step / 20 for step in range(30)], 60)
+    run = write_run(tmp_path / "saves/a", [3.0 - step / 20 for step in range(30)], 60)
+    # Two hours ago: no time of day is foretold that moves on between the two.
+    os.utime(run / "trainer_log.jsonl", (time.time() - 7300, time.time() - 7300))
     with shell(tmp_path) as terminal:
         terminal.send(f"{TUI} watch saves\n")
         terminal.wait_for("1.5500", "quit")
