@@ -80,7 +80,8 @@ class PacedApp(App[int]):
         driver = self._driver
         if not (self._owed and self.screen_stack) or not isinstance(driver, TerminalDriver) or driver.behind():
             return  # without a screen the app has ended
-        whole = self.screen.size.region
+        # What is laid out now: after a change of the window's size that is not yet all of it, or more.
+        whole = self.screen._compositor.size.region
         room = PORTION if driver.slow else whole.area
         portion: list[Region] = []
         for stretch in sorted(self._owed, key=lambda stretch: stretch.width):
