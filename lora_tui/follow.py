@@ -15,7 +15,7 @@ from pathlib import Path
 from lora_tui.discovery import Tree
 from lora_tui.formats.updates import Batch, RunUpdates
 from lora_tui.log_book import LogBook
-from lora_tui.reading import STAGES, RunReader
+from lora_tui.reading import LIVE_S, STAGES, RunReader
 from lora_tui.sources.base import Source, SourceError
 from lora_tui.sources.disk import LocalDisk
 
@@ -35,8 +35,6 @@ NEAR = 20
 """So many runs lately alive are looked at often."""
 QUIET_S = 0.25
 GATHER_S = 0.15
-HOT_S = 900.0
-"""A run whose files changed within this time is alive for the heartbeat."""
 
 
 class Follower:
@@ -192,7 +190,7 @@ class Follower:
         """Look at the runs lately alive; returns the directories of which nothing is heard and that are worth a look:
         those runs', and those in which runs may appear."""
         now = self._clock()
-        hot = [reader for reader in self._readers.values() if now - reader.newest < HOT_S]
+        hot = [reader for reader in self._readers.values() if now - reader.newest < LIVE_S]
         unheard = self._tree.unheard & {*self.roots, *(path.parent for path in self._readers)}
         for reader in sorted(hot, key=lambda reader: -reader.newest)[:NEAR]:
             reader.look()

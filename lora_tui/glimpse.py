@@ -9,8 +9,6 @@ from lora_tui.sources.base import Entry, Source
 
 LEAST = 1 << 16
 """A smaller log is read whole: there would be little to skip."""
-QUIET_S = 900.0
-"""A log written to within this time may go on, and is read whole."""
 HEAD, TAIL = 1 << 11, 1 << 12
 """So many bytes of either end are read."""
 MIDDLE = 1 << 25
@@ -19,9 +17,9 @@ CHUNK = 1 << 20
 EVAL = b'"eval_'
 
 
-def worthwhile(entry: Entry, now: float) -> bool:
-    """Whether a glimpse of the log saves much and says the same. ``now`` in Unix seconds."""
-    return entry.size >= LEAST and now - entry.mtime > QUIET_S
+def worthwhile(entry: Entry) -> bool:
+    """Whether a glimpse of the log saves much."""
+    return entry.size >= LEAST
 
 
 def glimpse(disk: Source, entry: Entry) -> tuple[bytes, bytes]:

@@ -15,7 +15,7 @@ from lora_tui.glimpse import worthwhile
 from lora_tui.sources.base import Entry, NoAnswer, Source, SourceError
 
 LIVE_S = 900.0
-"""Where files changed within this time another save may come, so the free space matters."""
+"""A run whose files changed within this time may go on: it is looked at often, read whole, and its disk matters."""
 PRESENCE = frozenset({"README.md", "adapter_model.safetensors", "model.safetensors", "config.json"})
 STAGES = ("log", "documents", "all")
 """The order in which the files of many runs are read: what the list and the chart need, then the rest."""
@@ -264,7 +264,7 @@ class RunReader:
 
     def _read_tail(self, tail: Tail, end: float, live: bool, now: float) -> None:
         try:
-            thin = self._thin and tail.name == LOG and not self._caught_up and worthwhile(tail.entry, now)
+            thin = self._thin and tail.name == LOG and not self._caught_up and self._is_quiet(tail, now)
             told, all_read = (tail.glimpse(self._source), True) if thin else tail.read(self._source, end, live, now)
         except SourceError as error:
             tail.failed = True
@@ -279,6 +279,10 @@ class RunReader:
             tail.failed = False
             self._say(tail.name, "")
         self._out.extend(told)
+
+    @staticmethod
+    def _is_quiet(tail: Tail, now: float) -> bool:
+        return now - tail.entry.mtime > LIVE_S and worthwhile(tail.entry)
 
     def _read_whole(self, whole: Whole, now: float) -> None:
         self._pending.pop(whole.name, None)

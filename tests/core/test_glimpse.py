@@ -33,8 +33,8 @@ def test_first_last_and_evaluation_rows(tmp_path: Path, seed: int, monkeypatch: 
     path.write_text("\n".join(lines) + rng.choice(["\n", "", '\n{"current_steps": 9']))
     entry = LocalDisk().stat(path)
     assert entry is not None
-    assert worthwhile(entry, entry.mtime + 1000)
-    assert not worthwhile(entry, entry.mtime + 10)
+    assert worthwhile(entry)
+    assert not worthwhile(entry._replace(size=1000))
     whole, seen = parsed(path.read_bytes() + b"\n"), parsed(b"".join(glimpse(LocalDisk(), entry)) + b"\n")
     assert seen[:15] == whole[:15]
     assert seen[-30:] == whole[-30:]
