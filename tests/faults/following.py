@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -142,7 +141,3 @@ def watches(pid: int | None = None) -> int:
         except FileNotFoundError:
             continue
     return count
-
-
-def threads() -> int:
-    return threading.active_count()
