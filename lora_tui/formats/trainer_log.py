@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Sequence
 
-from lora_tui.formats.lines import MAX_METRICS, LineSplitter, Problems, as_number, as_text, load_json
+from lora_tui.formats.lines import MAX_METRICS, LineSplitter, Problems, as_number, as_text, load_json, load_json_fast
 from lora_tui.formats.log_shapes import (
     METRIC_NAMES,
     NOT_METRICS,
@@ -30,6 +30,8 @@ from lora_tui.formats.rows import FEW, Block, Rows
 _BATCH = 512
 """Lines decoded in one call: one call for many lines costs half of one call for each."""
 _MOST_SHAPES = 256
+_LONG = 4096
+"""Lines of a log from which on it is long, and the fast reader of JSON pays its import."""
 
 
 class TrainerLogParser:
@@ -52,7 +54,7 @@ class TrainerLogParser:
         rows = Rows()
         for start in range(0, len(lines), _BATCH):
             batch = lines[start : start + _BATCH]
-            objects = _decode_together(batch)
+            objects = _decode_together(batch, fast=batch[0][0] > _LONG)
             if objects is None:
                 self._read_each(batch, rows)
             else:
@@ -174,15 +176,15 @@ class TrainerLogParser:
         rows.append(LogRow(kind, step, metrics or NOTHING, total or None, epoch, elapsed))
 
 
-def _decode_together(batch: list[tuple[int, bytes]]) -> list[object] | None:
-    """Decode lines as one JSON array; ``None`` if any of them is not exactly one flat object."""
+def _decode_together(batch: list[tuple[int, bytes]], fast: bool) -> list[object] | None:
+    """Decode lines as one JSON array; ``None`` if any of them is not exactly one flat object, or not plain."""
     text = b",\n".join([line for _, line in batch])
     # No value goes on from line to line: not a string, which holds no line break, not an object, in which no "{" may
     # follow a comma, and there are no arrays. So where there are as many values as lines, each line is one.
     if b"[" in text or text[:1] != b"{" or text.count(b",\n{") != len(batch) - 1:
         return None
     try:
-        objects: list[object] = json.loads((b"[%b]" % text).decode("utf-8"))
+        objects = load_json_fast(b"[%b]" % text) if fast else json.loads((b"[%b]" % text).decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    return objects if len(objects) == len(batch) else None
+    return objects if isinstance(objects, list) and len(objects) == len(batch) else None

@@ -214,6 +214,9 @@ class LoraTuiApp(PlainCrash, PacedApp):
     def save_picture(self) -> None:
         """Write the screen as SVG where the options say, and leave."""
         path = self.options.screenshot
+        if path is not None and self.desk.verdicts.owing:
+            self.call_later(self.save_picture)
+            return
         if path is not None:
             from lora_tui.tui.picture import widen
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from lora_tui.insight.context import SIBLINGS, Context
 from lora_tui.insight.model import Judgement
@@ -13,6 +12,7 @@ from lora_tui.run import Progress, ResultSet, Run, Status
 from lora_tui.tui.lines import Line
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.theme import Palette
+from lora_tui.tui.verdicts import NOTHING_JUDGED, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,18 +41,6 @@ class RunView:
 
 _OPEN, _CLOSE = "\x01", "\x02"
 """Around values inside a text of the catalogue; cleaned text from files never holds them."""
-NOTHING_JUDGED = Judgement()
-JUDGED_FOR_S = 30.0
-"""A judgement of a live run may depend on the clock; it is made anew after this time."""
-JUDGE_EVERY_S = 2.0
-"""A live run is not judged more often than this; the clock's next tick catches up."""
-
-
-class _Judged(NamedTuple):
-    revision: int
-    state: str
-    at: float
-    judgement: Judgement
 
 
 class Desk:
@@ -96,7 +84,7 @@ class Desk:
         self._views: dict[object, tuple[int, float, RunView]] = {}
         self._once: dict[object, tuple[RunView, object]] = {}
         self._states: dict[object, tuple[int, float, Status]] = {}
-        self._judged: dict[object, _Judged] = {}
+        self.verdicts = Verdicts(self._judge)
         self._families = 0
         self._all_known = workspace.complete
 
@@ -119,11 +107,12 @@ class Desk:
         """Take the time for everything that is drawn next."""
         self.now = self.options.clock()
         self._once.clear()
+        self.verdicts.next_frame()
         if self.workspace.complete and (families := self.workspace.family_changes()) != self._families:
             # Runs are judged by their siblings, too; not before all are known, or each that is read would cost all.
             self._families = families
             self._views.clear()
-            self._judged.clear()
+            self.verdicts.forget()
 
     def once(self, make: Callable[[Desk, RunView], T], view: RunView) -> T:
         """What ``make`` says of a run, worked out once between two ticks though several panes ask."""
@@ -150,7 +139,7 @@ class Desk:
         if self._all_known != self.workspace.complete:
             self._all_known = self.workspace.complete
             self._views.clear()
-            self._judged.clear()
+            self.verdicts.forget()
         kept = self._views.get(run.path)
         if kept is not None and kept[0] == run.revision:
             old = kept[2]
@@ -158,10 +147,13 @@ class Desk:
             if fresh and old.run is run and (not judge or old.judgement is not NOTHING_JUDGED):
                 return old
         status = self.status(run)
-        judge = judge and not run.partial and self._is_whole(run)
-        view = RunView(
-            run, self.now, status, run.progress(self.now), self._judge(run, status) if judge else NOTHING_JUDGED
-        )
+        judgement: Judgement | None = NOTHING_JUDGED
+        if judge and not run.partial and self._is_whole(run):
+            judgement = self.verdicts.of(run, status, at_once=run is self.selected)
+        progress = run.progress(self.now)
+        if judgement is None:
+            return RunView(run, self.now, status, progress, self.verdicts.earlier(run))
+        view = RunView(run, self.now, status, progress, judgement)
         self._views[run.path] = (run.revision, self.now, view)
         return view
 
@@ -197,21 +189,10 @@ class Desk:
         self._states[run.path] = (run.revision, self.now, status)
         return status
 
-    def _judge(self, run: Run, status: Status) -> Judgement:
-        kept = self._judged.get(run.path)
-        if kept is not None and kept.state == status.state:
-            since = time.monotonic() - kept.at
-            if kept.revision == run.revision:
-                fresh = not status.live or since < JUDGED_FOR_S
-            else:
-                fresh = status.live and since < JUDGE_EVERY_S
-            if fresh:
-                return kept.judgement
+    def _judge(self, run: Run) -> Judgement:
         from lora_tui.insight import judge
 
-        made = judge(run, self.now, self.context(run))
-        self._judged[run.path] = _Judged(run.revision, status.state, time.monotonic(), made)
-        return made
+        return judge(run, self.now, self.context(run))
 
     def context(self, run: Run) -> Context:
         """What this run is judged with."""

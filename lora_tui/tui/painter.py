@@ -59,6 +59,7 @@ class Painter:
         self._chart_timer: Timer | None = None
         self._clock: Timer | None = None
         self._painted_at = float("-inf")
+        self._judging = False
 
     def paint(self, charts: bool) -> None:
         """Paint now, and wind the clock for what is there."""
@@ -73,7 +74,19 @@ class Painter:
             self._chart_timer = None
         self._cockpit.renew(charts)
         self._desk.ask()
+        if self._desk.verdicts.owing and not self._judging:
+            self._judging = True
+            self._app.call_later(self._judge_more)
         self._wind_clock()
+
+    def _judge_more(self) -> None:
+        """Judge what the list shows without it, in pieces between which keys are answered, then show it."""
+        self._desk.verdicts.some()
+        if self._desk.verdicts.owing:
+            self._app.call_later(self._judge_more)
+            return
+        self._judging = False
+        self.paint(charts=False)
 
     def paint_soon(self, charts: bool, load: bool = False) -> None:
         """Paint what came at once after quiet, gathered under load: numbers first, curves seldom."""

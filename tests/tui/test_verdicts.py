@@ -1,0 +1,99 @@
+"""Many runs in the list: they are judged in pieces, and what is owed is not forgotten."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from lora_tui import load_all
+from lora_tui.insight.model import Judgement
+from lora_tui.run import Run, Status
+from lora_tui.tui import verdicts
+from lora_tui.tui.verdicts import Verdicts
+from tests.tui.app_pilot import make_app, pane
+
+ENDED, LIVE = Status("finished"), Status("running")
+
+
+class Judge:
+    """Takes as long as a run of some thousand rows does, and remembers which runs it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[Run] = []
+
+    def __call__(self, run: Run) -> Judgement:
+        self.seen.append(run)
+        time.sleep(verdicts.AT_ONCE_S * 0.6)
+        return Judgement()
+
+
+@pytest.fixture
+def runs(all_runs: Path) -> list[Run]:
+    return load_all(all_runs)[:8]
+
+
+def test_a_frame_waits_for_two_of_eight(runs: list[Run]) -> None:
+    judge = Judge()
+    kept = Verdicts(judge)
+    assert [kept.of(run, ENDED, at_once=False) is not None for run in runs] == [True, True] + [False] * 6
+    # The selected one is always judged.
+    assert kept.of(runs[7], ENDED, at_once=True) is not None
+    pieces = 0
+    while kept.owing:
+        before = len(judge.seen)
+        kept.some()
+        pieces += 1
+        assert 1 <= len(judge.seen) - before <= 2
+    assert pieces >= 3
+    kept.next_frame()
+    assert all(kept.of(run, ENDED, at_once=False) is not None for run in runs)
+    assert {run.path for run in judge.seen} == {run.path for run in runs}
+
+
+def test_what_is_scrolled_out_of_sight_is_not_owed(runs: list[Run]) -> None:
+    judge = Judge()
+    kept = Verdicts(judge)
+    for run in runs:
+        kept.of(run, ENDED, at_once=False)
+    assert kept.owing
+    kept.next_frame()
+    assert not kept.owing
+    kept.some()
+    assert len(judge.seen) == 2
+
+
+def test_a_live_run_keeps_its_verdict_for_a_moment(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = Judge()
+    kept = Verdicts(judge)
+    run = runs[0]
+    first = kept.of(run, LIVE, at_once=True)
+    run.revision += 1
+    assert kept.of(run, LIVE, at_once=True) is first
+    # Another state, or no time left to keep it: judged anew.
+    assert kept.of(run, ENDED, at_once=True) is not first
+    monkeypatch.setattr(verdicts, "JUDGE_EVERY_S", 0.0)
+    kept.of(run, LIVE, at_once=True)
+    run.revision += 1
+    kept.of(run, LIVE, at_once=True)
+    assert len(judge.seen) == 4
+    assert kept.earlier(runs[1]).findings == ()
+
+
+async def test_the_list_catches_up_by_itself(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no time at all before a frame the list shows in the end what it shows with enough."""
+    shown = []
+    for at_once in (60.0, 0.0):
+        monkeypatch.setattr(verdicts, "AT_ONCE_S", at_once)
+        app = make_app(all_runs)
+        async with app.run_test(size=(200, 80)) as pilot:
+            await pilot.pause()
+            app._painter.paint(charts=False)
+            for _ in range(200):
+                if not app.desk.verdicts.owing and not app._painter._judging:
+                    break
+                await pilot.pause(0.01)
+            shown.append(pane(app, "runs"))
+    assert shown[0] == shown[1]
+    assert "overfitting" in shown[0].lower()
