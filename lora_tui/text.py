@@ -40,6 +40,8 @@ _INVISIBLE = re.compile(
     r"\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     r"\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+"
 )
+_NARROW = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\u02ff\u2500-\u25fc\u2800-\u28ff]*")
+"""Latin letters, boxes, blocks and braille."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -66,9 +68,13 @@ def cell_width(s: str) -> int:
     Characters of ambiguous width count as 1. Text from files goes through :func:`clean` first, which takes out the
     joiners and variation selectors whose width depends on the terminal.
     """
-    if s.isascii() and s.isprintable():
-        return len(s)
-    return sum(map(_char_width, s))
+    return len(s) if is_narrow(s) else sum(map(_char_width, s))
+
+
+def is_narrow(s: str) -> bool:
+    """Every character takes one cell and stands for itself, as in most texts, frames and curves: told without a look at
+    each."""
+    return _NARROW.fullmatch(s) is not None
 
 
 def clip(s: str, width: int, ellipsis: str = ELLIPSIS) -> str:

@@ -9,7 +9,19 @@ import unicodedata
 import pytest
 from rich.cells import cell_len
 
-from lora_tui.text import cell_width, clean, clip, count, fit, fixed4, json_seen, markdown, number, seconds
+from lora_tui.text import (
+    cell_width,
+    clean,
+    clip,
+    count,
+    fit,
+    fixed4,
+    is_narrow,
+    json_seen,
+    markdown,
+    number,
+    seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +43,14 @@ from lora_tui.text import cell_width, clean, clip, count, fit, fixed4, json_seen
 )
 def test_cell_width_counts_terminal_cells(text, cells):
     assert cell_width(text) == cells
+
+
+def test_what_is_narrow_is_one_cell_each():
+    narrow = [char for char in map(chr, range(0x11000)) if is_narrow(char)]
+    # Doubled, since a single character could be told by a shortcut of its own.
+    assert {sum(map(cell_width, ("é" + char, "中" + char))) for char in narrow} == {5}
+    assert {cell_len(char) for char in narrow} == {1}
+    assert len(narrow) > 700
 
 
 def test_cell_width_agrees_with_the_table_that_lays_out_the_screen():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lora_tui.text import cell_width, clip
+from lora_tui.text import cell_width, clip, is_narrow
 from lora_tui.text import wrap as wrap
 
 Span = tuple[str, str]
@@ -133,7 +133,7 @@ def changed(old: Line, new: Line) -> list[tuple[int, int]]:
 def _cells(line: Line) -> list[Span]:
     out: list[Span] = []
     for text, role in line:
-        if text.isascii():
+        if is_narrow(text):
             out.extend((char, role) for char in text)
             continue
         for char in text:
