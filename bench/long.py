@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from bench import measure
@@ -35,6 +37,7 @@ class Long:
             "rows1m": self.rows1m,
             "keys": self.keys,
             "live100k": self.live,
+            "faces": self.faces,
         }
 
     def rows100k(self) -> None:
@@ -69,6 +72,27 @@ class Long:
         table.add(f"{name}: spikes of one row lost", lost, "", 0)
         most = 80 if rows == HUNDRED_THOUSAND else 160
         table.add(f"memory at {name}, peak", memory.get("peak_rss_mb"), "MB", most)
+
+    def faces(self) -> None:
+        """What a report and an export of 100,000 rows take, beside what reading them takes."""
+        table, log = self.table, self.bounds.long(HUNDRED_THOUSAND)
+        turns = self.bounds.times(2, 3)
+        decoding = min(json_loads(log) for _ in range(turns))
+        reading = min(self._cpu("status", log) for _ in range(turns))
+        for form in ("box", "md", "html", "json"):
+            took = min(self._cpu("report", log, "--format", form) for _ in range(turns))
+            table.add(f"report --format {form} / status, 100,000 rows", took / reading, "x", 2, f"{reading:.2f} s")
+        for form in ("csv", "jsonl"):
+            took = min(self._cpu("export", log, "--format", form) for _ in range(turns))
+            floor = f"json.loads {decoding:.2f} s"
+            table.add(f"export --format {form} / json.loads, 100,000 rows", took / decoding, "x", 6, floor)
+
+    def _cpu(self, command: str, log: Path, *more: str) -> float:
+        """CPU seconds of a command on the run."""
+        before = os.times()
+        subprocess.run([self.bounds.program, command, str(log.parent), *more], capture_output=True, check=True)
+        after = os.times()
+        return after.children_user - before.children_user + after.children_system - before.children_system
 
     def keys(self) -> None:
         """Keys while 1,000,000 rows are read."""

@@ -37,6 +37,7 @@ class One:
             "rows10": self.rows10,
             "rows1000": self.rows1000,
             "status": self.status,
+            "wait": self.wait,
         }
 
     def start(self) -> None:
@@ -160,3 +161,17 @@ class One:
             assert json.loads(done.stdout)["metrics"]["loss"]["count"] == ROWS
         least = f"python -c pass {statistics.median(floor):.3f} s"
         self.table.add("status --json, 1,000 rows", statistics.median(times), "s", 0.35, least)
+
+    def wait(self) -> None:
+        """``wait`` for a run that goes on and says nothing."""
+        bounds = self.bounds
+        log = bounds.run("wait", ROWS)
+        command = [bounds.program, "wait", str(log.parent), "--until", "eval_loss < 1"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            time.sleep(3.0)
+            before = measure.cpu_seconds(process.pid)
+            time.sleep(bounds.seconds)
+            share = 100 * (measure.cpu_seconds(process.pid) - before) / bounds.seconds
+            waits = process.poll() is None
+            process.kill()
+        self.table.add("wait, nothing happens, CPU", round(share, 2) if waits else None, "%", 1)

@@ -167,9 +167,6 @@ class Merged:
     def append_block(self, block: Block, time: float | None = None) -> bool:
         """Add the next rows of the primary source, of which at most the last one's ``time`` is known. False as of
         :meth:`append`."""
-        if not self.timeline.rows:
-            self.append(block.row(0), None)
-            block = block.part(1, block.count)
         if self._early or self._extras or self._extra_times or not self.timeline.add_block(block, time):
             last = block.count - 1
             return all(self.append(block.row(at), time if at == last else None) for at in range(block.count))

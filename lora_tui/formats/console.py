@@ -106,8 +106,6 @@ class ConsoleParser:
     def _unfinished_frame(self) -> None:
         """A live log ends in a frame that only the next one will terminate: its step is known now."""
         raw = self._rest.text(MAX_TEXT)
-        if not raw:
-            return
         text = self._prefixes.cut(clean(raw))
         frame = find_frame(text)
         if frame is not None and not frame.name and not text[frame.end :].strip():

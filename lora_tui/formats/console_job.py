@@ -11,7 +11,6 @@ from lora_tui.formats.console_patterns import Frame, Number
 from lora_tui.formats.console_phases import PhaseTracker
 from lora_tui.formats.console_settings import Settings
 from lora_tui.formats.console_steps import StepFinder, whole
-from lora_tui.formats.lines import MAX_COUNT
 from lora_tui.formats.records import ConsoleFacts, LogRow
 from lora_tui.formats.secrets import mask_secrets, mask_text
 
@@ -58,10 +57,8 @@ class ConsoleJob:
     def note_frame(self, frame: Frame, nested: bool) -> None:
         """Take a whole frame of a progress bar."""
         phases, steps = self._phases, self._steps
-        if frame.name:
+        if frame.name or frame.total is None:
             phases.note_named_frame(frame)
-            return
-        if frame.total is None or max(frame.done, frame.total) >= MAX_COUNT:
             return
         if nested:
             phases.note_nested_frame(frame)

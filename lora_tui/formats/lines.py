@@ -139,8 +139,8 @@ def load_json(text: str) -> object:
 
 
 def load_json_fast(data: bytes) -> object:
-    """Parse UTF-8 that is plain JSON, ``NaN`` and ``Infinity`` among it, in half the time. Its import costs some 40 ms, so
-    it pays where there is much of it. The value is the one that :func:`load_json` gives.
+    """Parse UTF-8 that is plain JSON, ``NaN`` and ``Infinity`` among it, in half the time. Its import costs some 40 ms:
+    it pays where there is much to read. The value is the one that :func:`load_json` gives.
 
     Raises ValueError for what is no JSON, and for some of what :func:`load_json` takes: lone surrogates, integers of
     more than 4300 digits, more than 200 levels.

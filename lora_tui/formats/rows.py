@@ -67,6 +67,13 @@ class Block:
         total = totals if totals is None or isinstance(totals, int) else totals[index]
         return None if total == -1 else total
 
+    def first_other(self, kind: RowKind, begin: int, end: int) -> int:
+        """The first row from ``begin`` on that is not of that kind, ``end`` if there is none before."""
+        if isinstance(self.kinds, str):
+            return end if self.kinds == kind else begin
+        rest = self.kinds[begin:end]
+        return begin + len(rest) - len(rest.lstrip(bytes([_CODE[kind]])))
+
     def mask(self, kind: RowKind) -> bytes:
         """A 1 for each row of that kind."""
         if isinstance(self.kinds, str):
@@ -213,6 +220,22 @@ class Rows(Sequence[LogRow]):
         part = self._parts[place]
         at = index - self._starts[place]
         return part.kind(at) if isinstance(part, Block) else part[at].kind
+
+    def first_other(self, kind: RowKind, begin: int, end: int) -> int:
+        """Index of the first row from ``begin`` on that is not of that kind, ``end`` if there is none before."""
+        while begin < min(end, self._base):
+            place = bisect_right(self._starts, begin) - 1
+            part, start = self._parts[place], self._starts[place]
+            stop = min(end - start, len(part) if isinstance(part, tuple) else part.count)
+            if isinstance(part, Block):
+                found = part.first_other(kind, begin - start, stop)
+            else:
+                found = next((at for at in range(begin - start, stop) if part[at].kind != kind), stop)
+            if found < stop:
+                return start + found
+            begin = start + stop
+        rest = self._tail[begin - self._base : end - self._base] if begin < end else []
+        return next((at for at, row in enumerate(rest, begin) if row.kind != kind), end)
 
     def parts(self) -> Iterator[Part]:
         """All rows in stretches: blocks, and tuples of records where they are not in columns."""

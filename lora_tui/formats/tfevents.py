@@ -123,8 +123,6 @@ class EventFileParser:
 
     def _record(self, buffer: bytes, at: int) -> tuple[bytes, int] | None:
         """Return a record's data (empty if it is skipped) and the index behind it; ``None`` if it is incomplete."""
-        if self._broken:
-            return None
         if self._skip:
             step = min(self._skip, len(buffer) - at)
             self._skip -= step

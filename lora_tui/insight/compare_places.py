@@ -36,8 +36,6 @@ def common(sides: Sequence[Side]) -> tuple[Place, list[Value]] | None:
             return Place("step", at), _values(sides, picked, errors)
     shortest: list[Point] = min(curves, key=len)
     for _, epoch, _ in sorted(shortest, key=lambda point: -point[1]):
-        if not epoch > 0:
-            continue
         nearest = [min(curve, key=lambda point: abs(point[1] - epoch)) for curve in curves]
         if all(abs(point[1] - epoch) <= 0.02 * epoch for point in nearest):
             return Place("epoch", epoch), _values(sides, nearest, errors)

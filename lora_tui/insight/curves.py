@@ -24,7 +24,7 @@ def course_of(finder: Finder) -> LossCourse | None:
         return None
     start: float | None = None
     if finder.stage is None:
-        if loss.min < 0 or "reward" in finder.run.series:
+        if loss.min < 0:
             return None
     elif finder.stage not in LANGUAGE_STAGES:
         start = reference_loss(finder)

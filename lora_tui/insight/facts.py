@@ -185,14 +185,6 @@ def gap(run: Run, status: Status, rows: int = 3, share: float = 0.05) -> tuple[f
     return (current[0] - base) / base * 100, error / base * 100
 
 
-def best_checkpoint(run: Run) -> tuple[int, str, float | None] | None:
-    """Step, path and eval loss of the best checkpoint, if it is complete."""
-    for item in run.checkpoints():
-        if item.best and item.complete:
-            return item.step, item.path, item.eval_loss
-    return None
-
-
 def resume_point(run: Run, step: int | None) -> tuple[int, str] | None:
     """The newest complete checkpoint that is not beyond the run's own step."""
     found: tuple[int, str] | None = None

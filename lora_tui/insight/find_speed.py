@@ -80,16 +80,18 @@ class SpeedCourse(Course[Timeline]):
     def _cut_pieces(self, column: Timeline, end: int) -> None:
         """Up to five pieces of the rows since the last check; the time up to an evaluation's row went into it."""
         stride = max(1, (end - self.done) // 5)
-        for row in range(max(self._begin + 1, self.done), end):
-            if column.rows.kind(row) != "train":
-                self._begin = row
-                continue
-            if (row - self._begin) % stride:
-                continue
-            piece = self._piece(column, self._begin, row)
-            if piece is not None:
-                self._pieces.append(piece)
-                self._begin = row
+        row = max(self._begin + 1, self.done)
+        while row < end:
+            other = column.rows.first_other("train", row, end)
+            while (row := row + (self._begin - row) % stride) < other:
+                piece = self._piece(column, self._begin, row)
+                if piece is not None:
+                    self._pieces.append(piece)
+                    self._begin = row
+                row += 1
+            if other < end:
+                self._begin = other
+            row = other + 1
 
     def _piece(self, column: Timeline, begin: int, end: int) -> Piece | None:
         span = column.span(begin, end)

@@ -9,6 +9,7 @@ column is kept as long as the column itself, so a live run pays for its new rows
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -79,7 +80,7 @@ class Fold:
 T = TypeVar("T")
 
 
-class Course(Generic[T]):
+class Course(ABC, Generic[T]):
     """Checks along one column. A subclass says in ``check`` what it looks at; it never sees a row twice."""
 
     def __init__(self) -> None:
@@ -103,17 +104,17 @@ class Course(Generic[T]):
         """The row count of the check after the one at ``done`` rows: half a window later."""
         return FIRST_CHECK if done < FIRST_CHECK else done + max(1, window(done) // 2, done // LONG)
 
+    @abstractmethod
     def size(self, column: T) -> int:
         """Rows that the column has now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def entry(self, column: T, row: int) -> float:
         """What would be another number if that row were replaced."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, column: T, end: int) -> None:
         """Look at the rows before ``end``."""
-        raise NotImplementedError
 
 
 class SeriesCourse(Course[Series]):

@@ -9,9 +9,7 @@ import math
 import re
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -169,20 +167,3 @@ def test_a_reader_that_leaves_early_is_no_error(all_runs: Path) -> None:
         export.stdout.close()
         assert export.stderr.read() == b""
         assert export.wait(30) == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_many_rows_cost_little_more_than_reading_them(tmp_path: Path, form: str) -> None:
-    """Writing 100,000 rows takes no longer than parsing their JSON twice, and all of it no longer than six times."""
-    run = write_run(tmp_path / "a", [3.0 + math.sin(n) for n in range(100_000)])
-    text = (run / "trainer_log.jsonl").read_text()
-
-    def timed(do: Callable[[], Any]) -> float:
-        begin = time.perf_counter()
-        do()
-        return time.perf_counter() - begin
-
-    base = min(timed(lambda: [json.loads(line) for line in text.splitlines()]) for _ in range(3))
-    took = min(timed(lambda: exported(run, "--format", form, "-o", tmp_path / "out")) for _ in range(2))
-    assert took < 6 * base + 0.3, f"{took:.2f} s, parsing alone {base:.2f} s"

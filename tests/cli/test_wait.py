@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.cli.job import TRACEBACK, Job
@@ -312,14 +311,3 @@ def test_a_hostile_name_cannot_reach_the_terminal(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "[red]fish" in done.stdout
     assert not {"\x1b", "\x07", "\u202e"} & set(done.stdout + done.stderr + missing.stderr)
-
-
-@pytest.mark.slow
-def test_it_costs_next_to_nothing(start: Start, job: Job) -> None:
-    waiting = start(job.run, "--until", "eval_loss < 1")
-    assert waiting.waits(2.0)
-    process = psutil.Process(waiting.process.pid)
-    before = sum(process.cpu_times()[:2])
-    time.sleep(10.0)
-    share = (sum(process.cpu_times()[:2]) - before) / 10.0
-    assert share < 0.01, f"{share:.2%} of a core"

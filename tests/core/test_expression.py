@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from lora_tui.expression_values import FIELDS, FUNCTIONS, TEXTS
 from lora_tui.locale import LANGUAGES, Words
 from lora_tui.run import Run
 from tests.insight.build import START, evaluation, run_of, summary, train
+from tests.work import calls_of
 
 
 def plain_run() -> Run:
@@ -330,7 +330,6 @@ def understood(text: str) -> Expression | ExpressionError:
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(st.text(max_size=80), PIECES, st.lists(st.sampled_from(WORDS + SIGNS), max_size=25).map("".join)))
 def test_any_text_is_understood_or_refused(text: str) -> None:
-    begin = time.perf_counter()
     found = understood(text)
     if isinstance(found, ExpressionError):
         assert 1 <= found.column <= len(text) + 1
@@ -340,7 +339,6 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
     else:
         assert found.holds(RUN, NOW) in (True, False, None)
         assert found.holds(Run(RUN.path), NOW) in (True, False, None)
-    assert time.perf_counter() - begin < 1.0
 
 
 @settings(max_examples=200, deadline=None)
@@ -354,8 +352,7 @@ def test_numbers_compare_as_numbers(a: float, b: float, sign: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1" * 999 + "x", "a-" * 499, "a/" * 400 + "!", "\x1b" * 900, "'" * 999, "." * 900])
-def test_long_nonsense_is_refused_at_once(text: str) -> None:
-    begin = time.perf_counter()
+def test_long_nonsense_is_refused_after_one_look_at_each_character(text: str) -> None:
+    assert calls_of(lambda: understood(text)) < 4 * len(text)
     with pytest.raises(ExpressionError):
         parse(text)
-    assert time.perf_counter() - begin < 0.5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 from lora_tui.follow import Follower
@@ -70,10 +69,8 @@ def test_one_row_of_a_million_is_not_lost(tmp_path: Path) -> None:
     write(tmp_path / "run")
     follower = Follower([tmp_path])
     workspace = Workspace(follower.roots)
-    began = time.monotonic()
     for batch in follower.read_all():
         workspace.apply(batch)
     series = workspace.runs[0].series["loss"]
     assert (series.max, series.max_step) == (9.0, 777.0)
     assert series.extremes.of(0, len(series)) == (0, 776)
-    assert time.monotonic() - began < 60

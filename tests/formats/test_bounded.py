@@ -76,9 +76,13 @@ SLOW: dict[str, Callable[[], object]] = {
 }  # fmt: skip
 
 
+HANGING_S = 10.0
+"""CPU seconds: some hundred times what each of them takes, and a small part of what it took."""
+
+
 @pytest.mark.parametrize("name", SLOW)
 def test_it_is_quick(name: str) -> None:
-    assert cpu_s(SLOW[name]) < 1.5
+    assert cpu_s(SLOW[name]) < HANGING_S
 
 
 # -- time grows as the input does ------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ def config(names: list[str], evaluated: int) -> dict[str, ConfigValue]:
         (["a", "b", "b"], 20, "b"),
         (["a", "b"], 20, None),
         (["tiny"], 4, None),
+        # Two nodes that evaluate on what they train on.
+        (["tiny", "tiny", "tiny", "tiny"], 20, "tiny"),
         # Two nodes write into one log, and a part of the data is held back.
         (["tiny", "tiny"], 4, None),
     ],

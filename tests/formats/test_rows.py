@@ -40,6 +40,9 @@ def test_what_goes_in_comes_out(some: list[LogRow], count: int, data: st.DataObj
     at = data.draw(st.integers(-count, count - 1))
     assert said([rows[at]]) == said([many[at]])
     assert rows.kind(at % count) == many[at].kind
+    end = data.draw(st.integers(at % count, count))
+    others = [place for place in range(at % count, end) if many[place].kind != "train"]
+    assert rows.first_other("train", at % count, end) == (others or [end])[0]
     assert said(rows[at:]) == said(many[at:])
     assert [time is None for time in rows.known_times()] == [row.time is None for row in many]
     dropped = rows.cut(at % count)

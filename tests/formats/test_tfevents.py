@@ -240,6 +240,11 @@ def test_equal_steps_of_two_rows() -> None:
     assert [row[:3] for row in kinds(data)] == [("train", 5, {"loss": 1})] * 2
 
 
+def test_a_train_row_behind_an_evaluation_of_the_same_step_that_begins_with_the_epoch() -> None:
+    data = log(10, eval__loss=3, train__epoch=1) + log(10, train__epoch=1, train__loss=1)
+    assert kinds(data) == [("eval", 10, {"eval_loss": 3}, 1.0), ("train", 10, {"loss": 1}, 1.0)]
+
+
 def test_tags_of_trl_ppo_stay_as_they_are() -> None:
     data = log(3, objective__kl=1, ppo__loss__total=2, env__reward_mean=3)
     assert kinds(data) == [("train", 3, {"objective/kl": 1, "ppo/loss/total": 2, "env/reward_mean": 3}, None)]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lora_tui.formats.predictions import PredictionsParser
-from lora_tui.formats.records import ConfigDoc, ConsoleFacts, Phase
+from lora_tui.formats.records import ConfigDoc, ConsoleFacts, Phase, Results
 from lora_tui.formats.updates import FileDoc
 from lora_tui.insight import judge
 from tests.insight.build import START, evaluation, run_of, summary, train
@@ -207,6 +207,36 @@ class TestTrainingData:
         """The log of a job that predicts only, in the same directory."""
         console = ConsoleFacts(is_training_log=True, config={"dataset": names, "eval_examples": examples})
         return FileDoc("predict.log", console, at)
+
+    def test_a_job_that_holds_its_part_back_again(self):
+        """It is given the same data and the same share as the training: the part that was not trained on."""
+        for options, told in (({"val_size": 0.1}, False), ({}, True)):
+            job = run_of([], config={"do_predict": True, "dataset": "a", **options})
+            job.apply([self.job("a", 500)])
+            run = self.trained(evals=False)
+            run.linked = (job,)
+            job.apply([FileDoc("predict_results.json", Results("predict", dict(SCORES)), START + 100)])
+            assert ("evaluated_on_training_data" in codes(run, NOW)) is told
+
+    def test_a_log_that_names_the_evaluation_set(self):
+        # Both the option's data and those of its own were loaded, of which only the latter is evaluated.
+        for name, told in (("a", True), ("c", False)):
+            told_by_log = ConsoleFacts(
+                is_training_log=True,
+                config={"dataset": "a", "eval_dataset": name, "num_examples": 9, "eval_examples": 9},
+            )
+            run = self.trained(FileDoc("train.log", told_by_log, START))
+            assert ("evaluated_on_training_data" in codes(run, NOW)) is told
+
+    def test_where_nothing_counts_what_was_held_back_nothing_is_proven(self):
+        training = ConsoleFacts(is_training_log=True, config={"dataset": "a", "num_examples": 900})
+        for evals, told in ((True, False), (False, True)):
+            job = run_of([])
+            job.apply([self.job("a", 1000)])
+            run = self.trained(FileDoc("train.log", training, START), evals=evals)
+            run.linked = (job,)
+            job.apply([FileDoc("predict_results.json", Results("predict", dict(SCORES)), START + 200)])
+            assert ("evaluated_on_training_data" in codes(run, NOW)) is told
 
     def test_a_prediction_of_the_training_set(self):
         # The board's page "Evaluate & Predict": all of the data set, though the training had kept a part of it.

@@ -31,6 +31,12 @@ class TestDrop:
         assert finding.evidence["drop"] == pytest.approx(50, abs=4)
         assert finding.evidence["before"] == pytest.approx(10 / 12, rel=0.05)
 
+    def test_without_epochs(self):
+        """Then nothing tells whether the same data was as slow before."""
+        rows = [row._replace(epoch=None) for row in timed([12.0] * 80 + [24.0] * 60)]
+        finding = the(sft(rows), "throughput_drop")
+        assert 780 <= finding.step <= 830
+
     def test_rows_that_are_faster_than_the_clock(self):
         finding = the(sft(timed([0.2] * 3000 + [0.5] * 1500)), "throughput_drop")
         assert 29_000 <= finding.step <= 31_500

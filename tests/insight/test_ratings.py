@@ -1,10 +1,8 @@
 import math
-import random
-import time
 
 import pytest
 
-from lora_tui.insight import judge, rate
+from lora_tui.insight import rate
 from lora_tui.insight.bands import RULES, SOURCES, Bands
 from lora_tui.insight.glossary import METRICS, metric
 from lora_tui.locale import Words
@@ -265,23 +263,3 @@ def test_glossary_of_an_unknown_key():
     assert not metric("my/own").known
     assert Words("en").metric("my/own") == "my/own"
     assert Words("zh").metric("eval_loss") == "验证 loss"
-
-
-def test_judging_a_thousand_rows_is_cheap():
-    noise = random.Random(1)
-    rows = []
-    for i in range(1000):
-        rows.append(
-            train(10 * (i + 1), 1 + 2 * math.exp(-i / 200) + noise.gauss(0, 0.1), 10_000, lr=1e-4, grad_norm=0.5)
-        )
-        if i % 50 == 49:
-            rows.append(evaluation(10 * (i + 1), 1.1 + math.exp(-i / 200), 10_000))
-    run = run_of(rows, config=SFT)
-    best = min(_timed(run) for _ in range(20))
-    assert best < 0.003 * 3, f"{best * 1000:.1f} ms"
-
-
-def _timed(run):
-    begin = time.perf_counter()
-    judge(run, SOON)
-    return time.perf_counter() - begin

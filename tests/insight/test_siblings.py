@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 import lora_tui
-from lora_tui.formats.records import ConfigDoc, LogRow, Results
+from lora_tui.formats.records import ConfigDoc, LogRow, Results, TrainerState
 from lora_tui.formats.updates import Batch, FileDoc, FileRows, RunUpdates
 from lora_tui.insight import judge
 from lora_tui.insight.context import Context
@@ -22,6 +21,7 @@ from lora_tui.locale import Words
 from lora_tui.run import Run
 from lora_tui.workspace import Workspace
 from tests.insight.build import START, evaluation, summary, train
+from tests.work import calls_of
 
 NOW = START + 1e6
 BASE: dict[str, Any] = {
@@ -115,16 +115,21 @@ class TestWho:
         assert siblings(space, "job") == []
         assert siblings(space, "a") == []
 
-    def test_cheap_for_a_thousand_runs(self):
-        space = workspace(*(updates(f"r{at}", 1.0, at, {"dataset": f"d{at % 5}"}) for at in range(1000)))
-        began = time.process_time()
-        assert len(space.siblings(space.runs[0])) == 199
-        first = time.process_time() - began
-        began = time.process_time()
-        for run in space.runs:
-            space.siblings(run)
-        assert first < 1.0
-        assert time.process_time() - began < 1.0
+    def test_a_thousand_runs_are_sorted_once(self):
+        """All are looked at when the first one asks. After that an answer costs what it holds, and a row of one of them
+        is no reason to look at the others."""
+        few, many = (
+            workspace(*(updates(f"r{at}", 1.0, at, {"dataset": f"d{at % 5}"}) for at in range(count)))
+            for count in (100, 1000)
+        )
+        first, longer = (calls_of(space.siblings, space.runs[0]) for space in (few, many))
+        assert longer < 11 * first
+        assert len(many.siblings(many.runs[0])) == 199
+        assert calls_of(lambda: [many.siblings(run) for run in many.runs]) < 1.5 * 1000 * 199
+        newest = many.runs[0]
+        row = FileRows("trainer_log.jsonl", "log", (train(210, 1.0, 400),), START + 1000)
+        many.apply(Batch((RunUpdates(newest.path, (row,)),)))
+        assert calls_of(lambda: many.siblings(newest)) < 1000
 
     def test_names_beside_each_other(self):
         left, right = Run(Path("/r/x"), "m/lora/sft"), Run(Path("/r/y"), "m/full/sft")
@@ -268,6 +273,65 @@ class TestPrevious:
         space = workspace(updates("a", 1.5, 0), updates("b", 1.2, 100, {"dataset": None}), updates("c", 1.0, 200))
         run = named(space, "c")
         assert [other.name for other in earlier(run, space.siblings(run), NOW)] == ["a", "b"]
+
+    def test_a_run_without_results_looks_at_nobody(self):
+        """Which is every run that is being trained, at each of its rows."""
+        others = [updates(f"r{at}", 1.5, at) for at in range(20)]
+        space = workspace(*others, RunUpdates(Path("/r/b"), updates("b", 1.2, 100).updates[:2]), updates("c", 1.1, 200))
+        bare, whole = named(space, "b"), named(space, "c")
+        assert since_previous(whole, space.siblings(whole), NOW) is not None
+        around = space.siblings(bare)
+        assert len(around) == 21
+        assert since_previous(bare, around, NOW) is None
+        among, alone = (calls_of(since_previous, bare, others, NOW) for others in (around, ()))
+        assert among == alone
+
+    def test_a_moment_that_is_not_known_has_nothing_before_it(self):
+        space = workspace(updates("a", 1.5, 0))
+        assert list(earlier(Run(Path("/r/new")), space.runs, NOW)) == []
+
+    def test_trained_when_the_trainer_left_its_state(self):
+        """Rows of trainer_state.json have no time of their own; a later evaluation in the directory does not count."""
+
+        def told(name: str, end: float, at: float, evaluated: float) -> RunUpdates:
+            state = TrainerState(global_step=200, max_steps=200, rows=tuple(rows(end)))
+            values = {"eval_loss": end, "eval_runtime": 10.0, "eval_samples_per_second": 20.0}
+            return RunUpdates(Path("/r") / name, (
+                FileDoc("trainer_state.json", state, START + at),
+                FileDoc("training_args.yaml", ConfigDoc(dict(BASE), "llamafactory"), START + at),
+                FileDoc("eval_results.json", Results("eval", values), START + evaluated),
+            ))  # fmt: skip
+
+        space = workspace(told("a", 1.5, 0, 5000), told("b", 1.2, 100, 110), told("c", 1.1, 200, 210))
+        found = {run.name: since_previous(run, space.siblings(run), NOW) for run in space.runs}
+        assert {name: since and since.run.name for name, since in found.items()} == {"a": None, "b": "a", "c": "b"}
+
+    def test_what_has_no_better_way_has_changed(self):
+        def logged(name: str, at: float, value: float) -> RunUpdates:
+            plain = updates(name, 1.0, at)
+            values = {"eval_loss": 1.0, "eval_logps/chosen": value, "eval_rewards/margins": value}
+            return RunUpdates(
+                plain.path, (*plain.updates, FileDoc("eval_results.json", Results("eval", values), START + at + 3))
+            )
+
+        space = workspace(logged("a", 0, -10.0), logged("b", 100, -12.0))
+        run = named(space, "b")
+        found = since_previous(run, space.siblings(run), NOW)
+        assert found is not None
+        changes = {key: (change.difference, change.outcome) for key, change in found.changes.items()}
+        assert changes["eval_logps/chosen"] == (-2.0, "changed")
+
+    def test_a_score_of_unknown_noise_has_changed(self):
+        def scored(name: str, at: float, bleu: float) -> RunUpdates:
+            plain = updates(name, 1.0, at)
+            result = FileDoc("predict_results.json", Results("predict", {"predict_bleu-4": bleu}), START + at + 3)
+            return RunUpdates(plain.path, (*plain.updates, result))
+
+        space = workspace(scored("a", 0, 30.0), scored("b", 100, 60.0))
+        run = named(space, "b")
+        found = since_previous(run, space.siblings(run), NOW)
+        assert found is not None
+        assert found.changes["predict_bleu-4"].outcome == "changed"
 
     def test_a_real_one(self, all_runs):
         runs = {run.path.name: run for run in lora_tui.load_all(all_runs / "lora")}

@@ -5,13 +5,15 @@ import weakref
 
 import pytest
 
-from lora_tui.insight import find, trail
+from lora_tui.formats.updates import FileRows
+from lora_tui.insight import find, judge
 from lora_tui.insight.stats import certainty, finite_before, spread
 from lora_tui.insight.trail import Fold, SeriesCourse, followed
 from lora_tui.run import Run
 from lora_tui.series import Series
 from tests.insight.build import run_of
 from tests.insight.curves import SFT, SOON, falling, noisy, rows_of, sft
+from tests.work import calls_of
 
 
 def series_of(values):
@@ -144,7 +146,6 @@ def test_a_live_run_and_a_cold_one_are_judged_alike(seed):
     rows[60:75] = [row._replace(values={**row.values, "grad_norm": 40.0}) for row in rows[60:75]]
     live = run_of(rows[:1], config=SFT)
     update = live.files.tables["trainer_log.jsonl"]
-    from lora_tui.formats.updates import FileRows
 
     for count in range(2, len(rows) + 1):
         live.apply([FileRows(update.file, "log", (rows[count - 1],), SOON - 5)])
@@ -153,19 +154,28 @@ def test_a_live_run_and_a_cold_one_are_judged_alike(seed):
             assert key(seen) == key(find(sft(rows[:count]), SOON)), count
 
 
-def test_judging_a_long_run_cold_is_cheap():
-    rows = rows_of(noisy(falling, 20_000, 0.1), grad_norm=0.5, total_tokens=1.0)
-    run = sft(rows)
-    import time
+def judged(count, more):
+    """Calls that it takes to judge a run of so many rows cold, at once again, and after each of ``more`` rows."""
+    rows = rows_of(noisy(falling, count + more, 0.1), grad_norm=0.5, total_tokens=1.0)
+    run = sft(rows[:count])
+    first, again = calls_of(lambda: judge(run, SOON)), calls_of(lambda: judge(run, SOON))
+    after = []
+    for row in rows[count:]:
+        run.apply([FileRows("trainer_log.jsonl", "log", (row,), SOON - 5)])
+        after.append(calls_of(lambda: judge(run, SOON)))
+    return first, again, after
 
-    took = []
-    for _ in range(3):
-        trail._KEPT.clear()
-        begin = time.process_time()
-        find(run, SOON)
-        took.append(time.process_time() - begin)
-    # 30 ms on an idle machine.
-    assert min(took) < 0.15
+
+def test_what_a_judgement_costs():
+    """Cold it grows much slower than the run, for a long one is checked at wider distances; a live run pays for its new
+    rows alone, whatever its length."""
+    short_cold, short_again, short_live = judged(1_000, 10)
+    cold, again, live = judged(20_000, 10)
+    assert short_cold < cold < 4 * short_cold
+    assert again < 1.1 * short_again
+    assert max(live) < 1.1 * max(short_live)
+    assert max(live) < cold / 10
+    assert again < max(live)
 
 
 def test_no_run_is_kept_alive():

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 import time
@@ -124,19 +123,21 @@ def test_finding_variants_fall_back():
     assert EN.finding(finding)[1].startswith("Check the process")
 
 
-def test_import_is_cheap():
+def test_the_words_cost_one_catalogue_and_little_of_python():
+    """They are there before the first frame: no other language is read, and nothing large is imported for them."""
     code = (
-        "import time, re, string, pathlib, lora_tui\n"
-        "a = time.perf_counter()\n"
+        "import sys, re, string, pathlib, lora_tui\n"
+        "opened, before = [], set(sys.modules)\n"
+        "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
         "import lora_tui.locale\n"
         "lora_tui.locale.Words('zh').t('app.name')\n"
-        "print(time.perf_counter() - a)"
+        "print(*(path for path in opened if not path.endswith(('.py', '.pyc'))), sep='\\n')\n"
+        "print(*sorted(set(sys.modules) - before))"
     )
     root = Path(__file__).resolve().parents[2]
-    took = min(
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root,
-                             env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""}).stdout)
-        for _ in range(3)
-    )  # fmt: skip
-    # 5 ms on an idle machine; the bound leaves room for a busy one.
-    assert took < 0.05
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    (catalogue, loaded) = done.stdout.splitlines()
+    assert catalogue.endswith("lora_tui/locale/zh/LC_MESSAGES/lora_tui.mo")
+    small = {"gettext", "math", "struct", "_struct", "unicodedata"}
+    assert {name for name in loaded.split() if not name.startswith("lora_tui.")} <= small
+    assert {name for name in loaded.split() if name.startswith("lora_tui.")} == {"lora_tui.locale", "lora_tui.text"}

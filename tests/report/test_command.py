@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 
 import pytest
@@ -117,28 +116,3 @@ def test_it_needs_no_toolkit(run):
 
 def test_a_run_by_its_name_below_the_current_directory(run):
     assert "PPL 5.39" in lora_tui("report", run.name, cwd=run.parent).stdout
-
-
-def cpu_of(*args):
-    """Least CPU seconds of three calls: what a call costs on a machine that does other things as well."""
-    best = 99.0
-    for _ in range(3):
-        before = os.times()
-        assert lora_tui(*args).returncode == 0
-        after = os.times()
-        best = min(best, after.children_user - before.children_user + after.children_system - before.children_system)
-    return best
-
-
-@pytest.mark.slow
-def test_a_hundred_thousand_rows_cost_little_more_than_reading_them(tmp_path):
-    with (tmp_path / "trainer_log.jsonl").open("w") as file:
-        for at in range(1, 100_001):
-            file.write(
-                f'{{"current_steps": {10 * at}, "total_steps": 1000000, "loss": {1 + 1 / at}, "lr": 1e-4, '
-                f'"epoch": {3e-5 * at}, "percentage": {at / 1000}, "elapsed_time": "{at // 3600}:{at // 60 % 60:02}:'
-                f'{at % 60:02}", "remaining_time": "0:00:01", "throughput": 1000.0, "total_tokens": {1000 * at}}}\n'
-            )
-    read = cpu_of("status", tmp_path)
-    for form in ("box", "md", "html", "json"):
-        assert cpu_of("report", tmp_path, "--format", form) <= read + 0.8
