@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow fuzz e2e soak judge pictures check fix locale bench bench-rivals screenshots clean
+.PHONY: help demo test slow coverage fuzz e2e soak judge pictures check fix locale bench bench-rivals bench-training screenshots clean
 
 PYTHON ?=
 NEWEST ?= 1
@@ -40,7 +40,7 @@ endef
 SOME := $(if $(ARGS),|| [ $$$$? = 5 ])
 
 help: ## show the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 $(VENV)/.stamp: pyproject.toml
 	@python='$(PYTHON)'; \
@@ -69,6 +69,11 @@ test: $(VENV)/.stamp ## run the tests that are quick; those without a terminal o
 
 slow: $(VENV)/.stamp ## run the tests that start many terminals or install something
 	@$(RUN)/python -m pytest -m slow $(ARGS)
+
+coverage: $(VENV)/.stamp ## which branches of the core the quick tests without a terminal take; exits 1 below 95 %
+	@$(RUN)/python -m pytest -n auto -m 'not slow and not pty and not e2e and not soak' --cov=lora_tui --cov-branch --cov-report= $(ARGS)
+	@$(RUN)/python -m coverage report --show-missing --skip-covered --fail-under=95 \
+		--include='lora_tui/formats/*,lora_tui/run.py,lora_tui/series.py,lora_tui/insight/*'
 
 e2e: $(VENV)/.stamp ## train a tiny model with LLaMA-Factory and watch it (the first time 2 GB are put into the user's cache)
 	@$(RUN)/python -m tests.e2e.environment
@@ -111,9 +116,12 @@ bench: $(VENV)/.stamp ## measure speed and weight against the goals; exits 1 on 
 bench-rivals: $(VENV)/.stamp ## measure it beside terminalboard, tlog, W&B LEET and TensorBoard, which are installed for it
 	@$(RUN)/python bench/rivals.py $(ARGS)
 
+bench-training: $(VENV)/.stamp ## what watching costs a training on the same machine (ARGS="--pairs 30", "--one-core"); needs what e2e sets up
+	@$(RUN)/python bench/beside_training.py $(ARGS)
+
 screenshots: $(VENV)/.stamp ## draw the pictures of the documentation
 	@$(RUN)/python docs/screenshots.py
 
 clean: ## remove environments, caches and builds
-	@rm -rf $(VENV) $(VENV_NEWEST) .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV_NEWEST) .venv-bench build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find lora_tui tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +

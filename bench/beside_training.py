@@ -1,10 +1,11 @@
 """What ``lora-tui watch`` costs the training that it watches.
 
-    python bench/beside_training.py [--pairs 10] [--seconds 12] [--every 10] [--one-core]
+    python bench/beside_training.py [--pairs 10] [--seconds 12] [--every 10] [--one-core] [--record]
 
 LLaMA-Factory trains a tiny model on the CPU, several steps a second, and logs as often as in its examples, every 10
-steps (``--every 1`` is far more than usual). Stretches with the app in a terminal of 160 x 50 and stretches without it
-take turns within the one job, first the one and then the other, so that what else the machine does hits both alike.
+steps (``--every 1`` is far more than usual). Stretches with the app in a terminal of 160 x 50 and stretches in which it
+is stopped take turns within the one job, first the one and then the other, so that what else the machine does hits both
+alike.
 The steps are dated by the job's own TensorBoard events. ``--one-core`` pins job and app to the same core: there every
 second of CPU that the app takes is the training's loss.
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import platform
+import signal
 import statistics
 import sys
 import tempfile
@@ -32,14 +33,15 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.table import machine, record, taken
 from lora_tui.formats.tfevents import EventFileParser
 from tests.e2e.environment import build
 from tests.e2e.producer import Job
 from tests.pty.cockpit import start
 from tests.terminal import Terminal
 
-SETTLE_S = 3.0
-"""After a start or an end of the app, so that what is measured is following."""
+SETTLE_S = 2.0
+"""After the app is stopped or goes on, so that what is measured is following."""
 ENDLESS = {
     "save_steps": 1_000_000, "max_steps": 1_000_000, "max_samples": 2000, "report_to": "tensorboard",
 }  # fmt: skip
@@ -88,19 +90,15 @@ def machine_busy() -> float:
     return float(now.user + now.nice + now.system)
 
 
-def stretch(seconds: float, job: psutil.Process, terminal: Terminal | None) -> Stretch:
+def stretch(seconds: float, job: psutil.Process, terminal: Terminal) -> Stretch:
     """Look on for a while."""
-    app = psutil.Process(terminal.process.pid) if terminal is not None else None
-    begin, busy, trained = time.time(), machine_busy(), cpu_of(job)
-    watched = cpu_of(app) if app is not None else 0.0
-    if terminal is not None:
-        terminal.drain(seconds)
-    else:
-        time.sleep(seconds)
+    app = psutil.Process(terminal.process.pid)
+    begin, busy, trained, watched = time.time(), machine_busy(), cpu_of(job), cpu_of(app)
+    terminal.drain(seconds)
     end = time.time()
     took = end - begin
     job_cpu = (cpu_of(job) - trained) / took
-    app_cpu = (cpu_of(app) - watched) / took if app is not None else 0.0
+    app_cpu = (cpu_of(app) - watched) / took
     other = max(0.0, (machine_busy() - busy) / took - job_cpu - app_cpu)
     return Stretch(begin, end, app_cpu, job_cpu, other)
 
@@ -132,25 +130,29 @@ def measure(pairs: int, seconds: float, every: int, core: int | None) -> list[tu
                     raise SystemExit("the job does not train")
                 time.sleep(0.5)
             trainer = psutil.Process(job.process.pid)
-            for number in range(pairs):
-                both: dict[bool, Stretch] = {}
-                for watched in (False, True) if number % 2 == 0 else (True, False):
-                    if watched:
-                        with app(directory, core) as terminal:
-                            terminal.drain(SETTLE_S)
-                            both[True] = stretch(seconds, trainer, terminal)
-                    else:
-                        time.sleep(SETTLE_S)
-                        both[False] = stretch(seconds, trainer, None)
-                out.append((both[False], both[True]))
-                times = step_times(job.output)
-                for one in out[-1]:
-                    inside = [at for at in times if one.begin <= at <= one.end]
-                    one.steps_per_s = every * (len(inside) - 1) / (inside[-1] - inside[0])
-                told(number, *out[-1])
+            with app(directory, core) as terminal:
+                terminal.drain(SETTLE_S)
+                for number in range(pairs):
+                    out.append(pair(seconds, trainer, terminal, watched_first=number % 2 == 1))
+                    times = step_times(job.output)
+                    for one in out[-1]:
+                        inside = [at for at in times if one.begin <= at <= one.end]
+                        one.steps_per_s = every * (len(inside) - 1) / (inside[-1] - inside[0])
+                    told(number, *out[-1])
         finally:
             job.kill()
     return out
+
+
+def pair(seconds: float, trainer: psutil.Process, terminal: Terminal, watched_first: bool) -> tuple[Stretch, Stretch]:
+    """A stretch in which the app is stopped (SIGSTOP), and one in which it runs."""
+    both: dict[bool, Stretch] = {}
+    for watched in (True, False) if watched_first else (False, True):
+        terminal.process.send_signal(signal.SIGCONT if watched else signal.SIGSTOP)
+        terminal.drain(SETTLE_S)
+        both[watched] = stretch(seconds, trainer, terminal)
+    terminal.process.send_signal(signal.SIGCONT)
+    return both[False], both[True]
 
 
 def told(number: int, without: Stretch, with_app: Stretch) -> None:
@@ -170,25 +172,32 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--every", type=int, default=10, help="steps between two rows")
     parser.add_argument("--one-core", action="store_true", help="job and app on the same core")
+    parser.add_argument("--record", action="store_true", help="write the figures into RESULTS.md")
     options = parser.parse_args()
     core = max(os.sched_getaffinity(0)) if options.one_core else None
     where = "on one core" if options.one_core else f"on {os.cpu_count()} cores"
-    print(f"{platform.machine()}, Python {platform.python_version()}, {where}, {time.strftime('%Y-%m-%d')}")
+    load = os.getloadavg()[0]
+    print(f"{machine()}, {where}, a row every {options.every} steps; load {load:.2f}", flush=True)
     pairs = measure(options.pairs, options.seconds, options.every, core)
-    summarise("steps/s, with the app / without", [b.steps_per_s / a.steps_per_s for a, b in pairs])
-    summarise("CPU time of a step, the same", [b.cpu_a_step / a.cpu_a_step for a, b in pairs])
     alone = [one.steps_per_s for one, _ in pairs]
     noise = statistics.stdev(alone) / statistics.fmean(alone) if len(alone) > 1 else math.nan
-    print(
+    lines = [
+        summary("steps/s, with the app / without", [b.steps_per_s / a.steps_per_s for a, b in pairs]),
+        summary("CPU time of a step, the same", [b.cpu_a_step / a.cpu_a_step for a, b in pairs]),
         f"the app took {100 * statistics.fmean(watched.app_cpu for _, watched in pairs):.1f} % of a core; "
-        f"stretches without it differ by {100 * noise:.1f} % (standard deviation)"
-    )
+        f"stretches without it differ by {100 * noise:.1f} % (standard deviation) at "
+        f"{statistics.fmean(alone):.1f} steps/s",
+    ]
+    print("\n".join(lines))
+    if options.record:
+        where += f", a row every {options.every} steps, stretches of {options.seconds:g} s"
+        record("training on one core" if options.one_core else "training", "\n\n".join([taken(load), where, *lines]))
 
 
-def summarise(what: str, ratios: list[float]) -> None:
+def summary(what: str, ratios: list[float]) -> str:
     """Middle, mean with its standard error, and span of the pairs' ratios."""
     error = statistics.stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else math.nan
-    print(
+    return (
         f"{what}: median {statistics.median(ratios):.3f}, mean {statistics.fmean(ratios):.3f} +- {error:.3f}, "
         f"{min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} pairs"
     )
