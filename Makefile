@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow coverage fuzz e2e soak judge pictures check fix locale bench bench-rivals bench-training screenshots clean
+.PHONY: help demo test slow coverage fuzz mutants e2e soak judge pictures check fix locale bench bench-rivals bench-training screenshots clean
 
 PYTHON ?=
 NEWEST ?= 1
@@ -84,6 +84,12 @@ fuzz: $(VENV)/.stamp ## fuzz every parser with atheris, which CPython 3.10 to 3.
 	if command -v uv >/dev/null; then uv pip install --quiet --python $(RUN)/python --editable '.[dev,fuzz]'; \
 	else $(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev,fuzz]'; fi; }
 	@$(RUN)/python -m tests.fuzz $(ARGS)
+
+mutants: $(VENV)/.stamp ## change run.py and the rating rules in 5,000 places and see whether a test notices (ARGS="--only rate_stages")
+	@$(RUN)/python -c 'import mutmut' 2>/dev/null || { \
+	if command -v uv >/dev/null; then uv pip install --quiet --python $(RUN)/python --editable '.[dev,mutants]'; \
+	else $(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev,mutants]'; fi; }
+	@nice $(RUN)/python -m tests.mutants $(ARGS)
 
 judge: $(VENV)/.stamp ## measure how often findings and forecasts are right, on simulated and real runs (ARGS="--seed 7": findings)
 	@$(RUN)/python -m tests.judge.measure $(ARGS)

@@ -133,7 +133,8 @@ class Run:
         doc = update.doc
         if rebuild or not isinstance(doc, TrainerState):
             return rebuild
-        if RANK["state"] > RANK[self._primary] or self.stage == "ppo" or self._choose_primary() != self._primary:
+        # Where states tell the story, the newest one is all of it.
+        if RANK["state"] >= RANK[self._primary] or self.stage == "ppo" or self._choose_primary() != self._primary:
             return True
         known = old.doc.rows if old is not None and isinstance(old.doc, TrainerState) else ()
         fresh = doc.rows[len(known) :] if doc.rows[: len(known)] == known else doc.rows
@@ -162,7 +163,8 @@ class Run:
             counts[table.kind] += sum(row.kind == "train" for row in table.rows)
         state = self.files.state
         counts["state"] = sum(row.kind == "train" for row in state.rows) if state is not None else 0
-        return max(counts, key=lambda kind: (counts[kind], RANK[kind] if kind != "state" else 0))
+        # Of as many rows the first: the more precise one, but a state last, which is as old as its checkpoint.
+        return max(counts, key=lambda kind: counts[kind])
 
     def _rebuild(self) -> None:
         self._primary = primary = self._choose_primary()

@@ -3,13 +3,9 @@ the words are in the catalogues."""
 
 from __future__ import annotations
 
-from lora_tui.insight.choice import choose
 from lora_tui.insight.context import PLAIN, Context
-from lora_tui.insight.findings import find
-from lora_tui.insight.forecast import forecast
 from lora_tui.insight.glossary import METRICS, Metric, metric
 from lora_tui.insight.model import Band, CheckpointChoice, Finding, Forecast, Judgement, Rating
-from lora_tui.insight.ratings import rate
 from lora_tui.run import Run
 
 __all__ = [
@@ -23,17 +19,19 @@ __all__ = [
     "Judgement",
     "Metric",
     "Rating",
-    "choose",
-    "find",
-    "forecast",
     "judge",
     "metric",
-    "rate",
 ]
 
 
 def judge(run: Run, now: float, context: Context = PLAIN) -> Judgement:
     """Everything that is thought of a run at a moment (Unix time). Costs a window of rows, not the run."""
+    # Loaded with the first judgement: the app draws its first frame without one.
+    from lora_tui.insight.choice import choose
+    from lora_tui.insight.findings import find
+    from lora_tui.insight.forecast import forecast
+    from lora_tui.insight.ratings import rate
+
     findings = find(run, now, context)
     codes = {finding.code for finding in findings if not finding.over}
     shown = tuple(finding for finding in findings if finding.code not in context.off)

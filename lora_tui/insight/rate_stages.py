@@ -143,7 +143,7 @@ def _reward(rater: Rater) -> None:
     if course == "level":
         size = facts.window(series.finite)
         sure = 2 * 1.25 * facts.noise(series.tail(200)) * math.sqrt(2 / size)
-        if facts.median(series.tail(size)) - facts.median(facts.head(series, size)) > max(sure, 0.0):
+        if facts.median(series.tail(size)) - facts.median(facts.head(series, size)) > sure:
             level, word = "good", "kept"
     else:
         level = "good" if course == "rising" else "poor"
@@ -167,7 +167,7 @@ def _kl(rater: Rater) -> None:
             start, now = facts.median(facts.head(series, size)), facts.median(series.tail(size))
             sure = 2 * 1.25 * facts.noise(series.tail(200)) / math.sqrt(size)
             word = "good"
-            if now < -sure and now < 0:
+            if now < -sure:
                 word = "negative"
             elif now > rule.limits["growth"] * abs(start) and now - start > sure and now > 0.1:
                 word = "growing"

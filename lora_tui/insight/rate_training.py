@@ -47,7 +47,7 @@ def _loss(rater: Rater) -> None:
     level, word = {"loss_trend": _trend, "loss_kto": _kto}.get(rule.code, _preference)(rater, rule, params)
     trust: Confidence | None = "few" if few or (level == "fair" and count < limits.get("fair_rows", 0)) else None
     rater.add(
-        rule, "loss", last, level, words.get(word, word), params, confidence=trust,
+        rule, "loss", last, level, words[word], params, confidence=trust,
         reservations=rater.known("memorised", "loss_scale_bug", "two_writers"),
     )  # fmt: skip
 
@@ -279,7 +279,7 @@ def _pace(run: Run, name: str | None, least: int) -> tuple[float, int] | None:
         while low < high:
             middle = (low + high) // 2
             row = rows[middle]
-            if row.kind != "progress" and (row.step or 0) < run.resumed_at[-1]:
+            if (row.step or 0) < run.resumed_at[-1]:
                 low = middle + 1
             else:
                 high = middle
@@ -303,7 +303,7 @@ def _rates(rows: list[LogRow], name: str | None) -> list[float]:
     start: tuple[float, float] | None = None
     for row in rows:
         amount = row.step if name is None else row.values.get(name)
-        if row.elapsed_s is None or amount is None or row.kind == "progress":
+        if row.elapsed_s is None or amount is None:
             continue
         here = (row.elapsed_s, float(amount))
         if row.kind != "train" or start is None or here[0] < start[0]:

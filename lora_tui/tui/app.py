@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 READ_S = 0.1
 """Seconds of parsing in one turn of the reading thread."""
+FRAME_S = 0.01
+"""For a frame to be written."""
 AHEAD = 1
 """Batches that may wait while one is being taken in: more would only fill the memory, and keep keys waiting."""
 PRIORITY = ("tab", "shift+tab", "ctrl+c", "ctrl+q", "ctrl+z")
@@ -109,7 +111,8 @@ class LoraTuiApp(PlainCrash, PacedApp):
         self._up = True
         if self._leaving:
             self.exit(0)
-        self.call_after_refresh(self._after_first_frame)
+        # Not at once: loading the rules would hold up the thread that writes the frame.
+        self.call_after_refresh(lambda: self.set_timer(FRAME_S, self._after_first_frame))
 
     def _after_first_frame(self) -> None:
         """Everything that the first frame can do without."""

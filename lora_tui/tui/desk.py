@@ -73,7 +73,7 @@ class Desk:
         """What just happened; said for some seconds."""
         self.now = options.clock()
         self.judging = False
-        """False until the first frame is out: only the selected run is judged for it."""
+        """False until the first frame is out: the rules are loaded after it."""
         self.places: frozenset[str] = frozenset()
         """Names of the panes that are seen."""
         self.wanted: set[Path] = set()
@@ -133,7 +133,7 @@ class Desk:
         if self.selected is None or not any(run is self.selected for run in runs):
             self.selected = self._stand_in = runs[0] if runs else None
 
-    def view(self, run: Run, judge: bool = True) -> RunView:
+    def view(self, run: Run) -> RunView:
         """The run as it looks now; made anew only if the run or, for a live one, the clock moved, and once when all
         runs to compare it with are known."""
         if self._all_known != self.workspace.complete:
@@ -144,11 +144,11 @@ class Desk:
         if kept is not None and kept[0] == run.revision:
             old = kept[2]
             fresh = kept[1] == self.now or not old.status.live
-            if fresh and old.run is run and (not judge or old.judgement is not NOTHING_JUDGED):
+            if fresh and old.run is run and (not self.judging or old.judgement is not NOTHING_JUDGED):
                 return old
         status = self.status(run)
         judgement: Judgement | None = NOTHING_JUDGED
-        if judge and not run.partial and self._is_whole(run):
+        if self.judging and not run.partial and self._is_whole(run):
             judgement = self.verdicts.of(run, status, at_once=run is self.selected)
         progress = run.progress(self.now)
         if judgement is None:

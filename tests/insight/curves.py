@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lora_tui.formats.records import ConfigValue, LogRow
-from lora_tui.insight import find
+from lora_tui.insight.findings import find
 from lora_tui.locale import Words
 from lora_tui.run import Run
 from tests.insight.build import START, evaluation, run_of, train

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lora_tui.formats.records import ConfigDoc, ConfigValue, LogRow, TrainerState
 from lora_tui.formats.updates import CheckpointDir, CheckpointsSeen, FileDoc, FileRows, SpaceSeen, Update
-from lora_tui.insight import Finding, find
+from lora_tui.insight import Finding
+from lora_tui.insight.findings import find
 from lora_tui.locale import Words
 from lora_tui.run import Run
 from tests.insight.build import START, evaluation, train

@@ -6,7 +6,7 @@ import pytest
 
 from lora_tui.formats.records import Results
 from lora_tui.formats.updates import FileDoc, FileRows
-from lora_tui.insight import choose
+from lora_tui.insight.choice import choose
 from lora_tui.insight.model import Finding
 from tests.insight.build import START, train
 from tests.insight.saving import rows, run_with, saved, when

@@ -6,7 +6,7 @@ import pytest
 
 from lora_tui.formats.records import LogRow
 from lora_tui.formats.updates import FileRows
-from lora_tui.insight import find
+from lora_tui.insight.findings import find
 from tests.insight.build import START, run_of, train
 from tests.insight.saving import codes, finding, rows, run_with, saved, when
 

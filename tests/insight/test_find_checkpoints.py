@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lora_tui.formats.updates import SpaceSeen
-from lora_tui.insight import find
+from lora_tui.insight.findings import find
 from lora_tui.locale import Words
 from tests.insight.saving import codes, finding, rows, run_with, saved, when
 

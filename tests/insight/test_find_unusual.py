@@ -8,7 +8,7 @@ import pytest
 
 from lora_tui.formats.records import ConsoleFacts, Failure, LogRow, TrainerState
 from lora_tui.formats.updates import FileDoc, FileRows
-from lora_tui.insight import find
+from lora_tui.insight.findings import find
 from lora_tui.run import Run
 from tests.insight.build import START, evaluation, run_of, summary, train
 from tests.insight.curves import LATER, SFT, SOON, falling, found, noisy, rows_of, sft, the, with_evals

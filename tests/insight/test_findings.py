@@ -4,8 +4,8 @@ import pytest
 
 from lora_tui.formats.records import ConsoleFacts, Failure, LogRow
 from lora_tui.formats.updates import FileDoc
-from lora_tui.insight import find, judge
-from lora_tui.insight.findings import CODES
+from lora_tui.insight import judge
+from lora_tui.insight.findings import CODES, find
 from lora_tui.locale import Words, sources
 from lora_tui.locale.compile import merged
 from tests.insight.build import START, evaluation, run_of, summary, train

@@ -10,8 +10,9 @@ import pytest
 
 from lora_tui.formats.records import LogRow
 from lora_tui.formats.updates import FileRows
-from lora_tui.insight import Forecast, forecast, judge
+from lora_tui.insight import Forecast, judge
 from lora_tui.insight.final_loss import final_loss, window_noise
+from lora_tui.insight.forecast import forecast
 from lora_tui.insight.schedule import Schedule
 from lora_tui.run import Run
 from lora_tui.series import Series

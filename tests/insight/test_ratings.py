@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from lora_tui.insight import rate
 from lora_tui.insight.bands import RULES, SOURCES, Bands
 from lora_tui.insight.glossary import METRICS, metric
+from lora_tui.insight.ratings import rate
 from lora_tui.locale import Words
 from tests.insight.build import START, evaluation, run_of, summary, train
 

@@ -12,7 +12,8 @@ import pytest
 import lora_tui
 from lora_tui.formats.trainer_log import TrainerLogParser
 from lora_tui.formats.updates import FileRows
-from lora_tui.insight import find, judge
+from lora_tui.insight import judge
+from lora_tui.insight.findings import find
 from lora_tui.locale import Words
 from lora_tui.run import Run
 

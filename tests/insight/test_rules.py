@@ -9,9 +9,9 @@ import pytest
 
 from lora_tui.formats.records import LogRow
 from lora_tui.formats.updates import FileRows
-from lora_tui.insight import rate
 from lora_tui.insight.bands import LR_RANGES, RULES, find_rule
 from lora_tui.insight.context import PLAIN
+from lora_tui.insight.ratings import rate
 from lora_tui.insight.rule import Bands
 from lora_tui.locale import Words
 from lora_tui.run import Run

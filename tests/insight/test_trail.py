@@ -6,7 +6,8 @@ import weakref
 import pytest
 
 from lora_tui.formats.updates import FileRows
-from lora_tui.insight import find, judge
+from lora_tui.insight import judge
+from lora_tui.insight.findings import find
 from lora_tui.insight.stats import certainty, finite_before, spread
 from lora_tui.insight.trail import Fold, SeriesCourse, followed
 from lora_tui.run import Run

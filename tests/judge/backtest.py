@@ -29,7 +29,8 @@ import lora_tui
 from lora_tui.demo import sample_dir
 from lora_tui.formats.records import LogRow
 from lora_tui.formats.updates import CheckpointDir
-from lora_tui.insight import Band, facts, forecast
+from lora_tui.insight import Band, facts
+from lora_tui.insight.forecast import forecast
 from lora_tui.run import Run
 from tests.conftest import DATA, copy_tree
 from tests.judge.life import Life, Replay

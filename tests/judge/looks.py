@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lora_tui.insight import find
+from lora_tui.insight.findings import find
 from tests.judge.faults import FAULTS
 from tests.judge.simulator import Life, Replay, moments, simulate
 

@@ -24,8 +24,7 @@ from statistics import median
 
 import lora_tui
 from lora_tui.demo import restore_mtimes, sample_dir
-from lora_tui.insight import find
-from lora_tui.insight.findings import CODES
+from lora_tui.insight.findings import CODES, find
 from tests.insight.test_real_runs import EXPECTED
 from tests.judge.faults import FAULTS
 from tests.judge.looks import Job, Outcome, Tally, at_least, at_most, jobs, look_at, tally

@@ -9,8 +9,7 @@ from statistics import median
 import pytest
 
 import lora_tui
-from lora_tui.insight import find
-from lora_tui.insight.findings import CODES
+from lora_tui.insight.findings import CODES, find
 from tests.judge.faults import FAULTS
 from tests.judge.looks import Job, Tally, at_least, at_most, jobs, look_at, tally
 from tests.judge.measure import ALL_RULES, FIXED, ONE_RULE, RECALL, outcomes

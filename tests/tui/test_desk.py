@@ -18,6 +18,7 @@ def test_a_run_is_judged_again_when_all_others_are_known(all_runs):
     follower.close()
     run = next(run for run in workspace.runs if run.name == "lora/sft" and workspace.siblings(run))
     desk = Desk(workspace, AppOptions(clock=lambda: LATER))
+    desk.judging = True
     workspace.complete = False
     first = desk.view(run)
     assert desk.view(run) is first
@@ -30,6 +31,7 @@ def test_the_rules_of_the_user(all_runs):
     workspace = Workspace([all_runs])
     context = replace(PLAIN, off=frozenset({"no_eval"}))
     desk = Desk(workspace, AppOptions(context=context))
+    desk.judging = True
     for batch in Follower([all_runs / "lora/default"]).read_all():
         workspace.apply(batch)
     view = desk.view(workspace.runs[0])

@@ -68,6 +68,7 @@ async def test_a_run_is_judged_anew_when_its_siblings_are_known(all_runs: Path) 
     first = [item for item in runs if item.path.name == "resumed"]
     workspace.apply(Batch(tuple(first)))
     desk = Desk(workspace, AppOptions(clock=lambda: LATER))
+    desk.judging = True
     run = workspace.runs[0]
     assert desk.view(run).judgement.ratings["eval_loss"].basis != "sibling"
     workspace.apply(Batch(tuple(item for item in runs if item not in first), complete=True))

@@ -89,7 +89,7 @@ def columns_head(desk: Desk, width: int) -> Line:
 
 def entry(desk: Desk, run: Run, width: int) -> list[Line]:
     """The two lines of one run."""
-    view = desk.view(run, judge=desk.judging or run is desk.selected)
+    view = desk.view(run)
     glyph, role = state_span(view.status)
     main = run.series.get(main_metric(run))
     best = run.series.get("eval_loss")
