@@ -34,7 +34,7 @@ HEARD_SHARE = 0.002
 NEAR = 20
 """So many runs lately alive are looked at often."""
 QUIET_S = 0.25
-GATHER_S = 0.15
+GATHER_S = 0.2
 
 
 class Follower:
@@ -73,7 +73,7 @@ class Follower:
         self._thin = thin
         self._wanted: deque[Path] = deque()
         self._complete = False
-        self._last_read = 0.0
+        self._last_news = 0.0
         self._due = self._near_due = 0.0
         """When everything, and when the runs lately alive are looked at without a change (monotonic seconds)."""
 
@@ -119,7 +119,6 @@ class Follower:
                     out.append(RunUpdates(reader.path, tuple(updates), partial=reader.behind, thinned=reader.thinned))
         complete = not any(reader.pending for reader in self._readers.values()) and self._with_logs
         self._complete = self._complete or complete
-        self._last_read = time.monotonic()
         errors = tuple((str(path), why) for path, why in self._tree.errors.items())
         return Batch(tuple(out), complete, self._notes(), errors)
 
@@ -257,10 +256,12 @@ class Follower:
         until = now if pending else min(now + timeout_s, self._due, self._near_due)
         changed = self._source.wait(max(0.0, until - now))
         now = time.monotonic()
-        if changed and not pending and now - self._last_read < QUIET_S:
-            # After a quarter of a second of quiet a change passes at once; what follows it is gathered.
-            time.sleep(max(0.0, self._last_read + GATHER_S - now))
-            changed |= self._source.wait(0.0)
+        if changed:
+            if not pending and now - self._last_news < QUIET_S:
+                # After a quarter of a second of quiet a change passes at once; what follows it is gathered.
+                time.sleep(max(0.0, self._last_news + GATHER_S - now))
+                changed |= self._source.wait(0.0)
+            now = self._last_news = time.monotonic()
         self._near = self._near or now >= self._near_due
         if now >= self._due:
             self._changed = None

@@ -202,7 +202,12 @@ class LoraTuiApp(PlainCrash, PacedApp):
             before = desk.selected
             desk.settle()
             other = before is not desk.selected
-            self._painter.paint_soon(charts=desk.selected in changed or other, load=not batch.complete and not other)
+            if batch.complete and not self._complete:
+                # What was read on the way was shown now and then; the whole of it is shown at once.
+                self._painter.paint(charts=True)
+            else:
+                load = not batch.complete and not other
+                self._painter.paint_soon(charts=desk.selected in changed or other, load=load)
         self._whole = batch.complete
         self._notice()
         if batch.complete and not self._complete:
