@@ -293,7 +293,7 @@ def test_the_app_answers_keys_while_a_mount_hangs(tmp_path: Path, lang: str, sai
 def test_the_app_starts_and_ends_on_a_mount_that_hangs(tmp_path: Path) -> None:
     with Faulty(tmp_path / "source", tmp_path / "far") as mount:
         mount("hang")
-        with watching(tmp_path, "far", size=(120, 40)) as terminal:
+        with watching(tmp_path, "far", size=(200, 40)) as terminal:
             terminal.wait_for("far.*does not answer")
 
 
