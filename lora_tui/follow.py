@@ -34,7 +34,7 @@ HEARD_SHARE = 0.002
 NEAR = 20
 """So many runs lately alive are looked at often."""
 QUIET_S = 0.25
-GATHER_S = 0.2
+GATHER_S = 0.15
 
 
 class Follower:
