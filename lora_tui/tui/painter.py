@@ -60,6 +60,7 @@ class Painter:
         self._clock: Timer | None = None
         self._painted_at = float("-inf")
         self._judging = False
+        desk.verdicts.on_owing = self._judge_soon
 
     def paint(self, charts: bool) -> None:
         """Paint now, and wind the clock for what is there."""
@@ -74,10 +75,13 @@ class Painter:
             self._chart_timer = None
         self._cockpit.renew(charts)
         self._desk.ask()
-        if self._desk.verdicts.owing and not self._judging:
+        self._wind_clock()
+
+    def _judge_soon(self) -> None:
+        """Something in sight is not judged, whoever drew it: this painter, a wheel, a change of size."""
+        if not self._judging:
             self._judging = True
             self._app.call_later(self._judge_more)
-        self._wind_clock()
 
     def _judge_more(self) -> None:
         """Judge what the list shows without it, in pieces between which keys are answered, then show it."""

@@ -30,6 +30,8 @@ class Verdicts:
 
     def __init__(self, make: Callable[[Run], Judgement]) -> None:
         self._make = make
+        self.on_owing: Callable[[], object] = lambda: None
+        """Called whenever a judgement is owed: :meth:`some` is wanted soon."""
         self._kept: dict[object, _Kept] = {}
         self._owed: dict[object, tuple[Run, Status]] = {}
         self._spent_s = 0.0
@@ -43,6 +45,7 @@ class Verdicts:
         if at_once or self._spent_s < AT_ONCE_S:
             return self._judge(run, status)
         self._owed[run.path] = (run, status)
+        self.on_owing()
         return None
 
     def earlier(self, run: Run) -> Judgement:

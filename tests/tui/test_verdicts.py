@@ -12,6 +12,7 @@ from lora_tui.insight.model import Judgement
 from lora_tui.run import Run, Status
 from lora_tui.tui import verdicts
 from lora_tui.tui.verdicts import Verdicts
+from lora_tui.tui.widgets.runlist import RunListPane
 from tests.tui.app_pilot import make_app, pane
 
 ENDED, LIVE = Status("finished"), Status("running")
@@ -97,3 +98,22 @@ async def test_the_list_catches_up_by_itself(all_runs: Path, monkeypatch: pytest
             shown.append(pane(app, "runs"))
     assert shown[0] == shown[1]
     assert "overfitting" in shown[0].lower()
+
+
+async def test_runs_that_the_wheel_brings_into_sight_are_judged_too(
+    all_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are finished, so no clock paints them; and the wheel moves the list alone."""
+    monkeypatch.setattr(verdicts, "AT_ONCE_S", 0.0)
+    app = make_app(all_runs)
+    async with app.run_test(size=(120, 30)) as pilot:
+        for _ in range(100):
+            await pilot.pause(0.01)
+        app.screen.query_one(RunListPane).scroll_by(12)
+        for _ in range(100):
+            await pilot.pause(0.01)
+        scrolled = pane(app, "runs")
+        monkeypatch.setattr(verdicts, "AT_ONCE_S", 60.0)
+        app._painter.paint(charts=False)
+        await pilot.pause()
+        assert scrolled == pane(app, "runs")
