@@ -37,7 +37,7 @@ touch '$(1)/.stamp'
 endef
 
 # With ARGS it is no error that one of several calls of pytest has nothing to do (exit code 5).
-SOME := $(if $(ARGS),|| [ $$$$? = 5 ])
+SOME := $(if $(ARGS),|| [ $$? = 5 ])
 
 help: ## show the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
