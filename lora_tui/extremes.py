@@ -1,10 +1,11 @@
-"""Where the least and the greatest values of a growing column lie, so that a chart need not look at all of them."""
+"""Where the least and the greatest values of a growing column lie, and the mean of its stretches, so that a chart need
+not look at all of them."""
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 SIZE = 256
 """Values of a block."""
@@ -19,16 +20,17 @@ class Extremes:
     is new. Where a value of the part is not finite there is no answer.
     """
 
-    def __init__(self, values: Sequence[float]) -> None:
+    def __init__(self, values: array[float]) -> None:
         self._values = values
         self._lows, self._highs = array("q"), array("q")
         """Index of the least and of the greatest value of each full block, -1 where not all are finite."""
         self._large_lows, self._large_highs = array("q"), array("q")
+        self._means = array("d")
 
     def of(self, begin: int, end: int) -> tuple[int, int] | None:
         """The indexes of the least and of the greatest of the values from ``begin`` to before ``end``, the first of
         several; ``None`` if one of them is not finite."""
-        self._keep_up()
+        self.keep_up()
         values = self._values
         low = high = begin
         for one, other in self._parts(begin, end):
@@ -40,9 +42,17 @@ class Extremes:
                 high = other
         return low, high
 
+    def means(self, most: int) -> list[float]:
+        """The means of stretches of whole blocks, at most so many, and of what is behind them; ``nan`` for one without
+        a finite value."""
+        self.keep_up()
+        each = max(1, -(-len(self._means) // most))
+        means = [_mean(self._means[at : at + each]) for at in range(0, len(self._means), each)]
+        return [*means, _mean(self._values[len(self._means) * SIZE :])]
+
     def not_finite(self, most: int) -> list[int]:
         """The indexes of the first values that are not finite, at most so many."""
-        self._keep_up()
+        self.keep_up()
         found: list[int] = []
         for block, low in enumerate(self._lows):
             if low < 0 and len(found) < most:
@@ -52,12 +62,16 @@ class Extremes:
     def _bad(self, begin: int, end: int) -> list[int]:
         return [at for at in range(begin, end) if not math.isfinite(self._values[at])]
 
-    def _keep_up(self) -> None:
+    def keep_up(self) -> None:
+        """Take in what came since the last question, each of which does so itself."""
         # The last value may be replaced yet: a block is taken in once there is one behind it.
         while (len(self._lows) + 1) * SIZE < len(self._values):
-            low, high = self._look(len(self._lows) * SIZE, (len(self._lows) + 1) * SIZE)
-            self._lows.append(low)
-            self._highs.append(high)
+            begin = len(self._lows) * SIZE
+            part = self._values[begin : begin + SIZE]
+            low, high = _ends(part)
+            self._lows.append(begin + low if low >= 0 else -1)
+            self._highs.append(begin + high if low >= 0 else -1)
+            self._means.append(_mean(part))
             if len(self._lows) % MANY == 0:
                 lows, highs = self._lows[-MANY:], self._highs[-MANY:]
                 whole = min(lows) >= 0
@@ -65,10 +79,8 @@ class Extremes:
                 self._large_highs.append(max(highs, key=self._values.__getitem__) if whole else -1)
 
     def _look(self, begin: int, end: int) -> tuple[int, int]:
-        part = self._values[begin:end]
-        if not math.isfinite(sum(part)) and not all(map(math.isfinite, part)):
-            return -1, -1
-        return begin + part.index(min(part)), begin + part.index(max(part))
+        low, high = _ends(self._values[begin:end])
+        return (begin + low, begin + high) if low >= 0 else (-1, -1)
 
     def _parts(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Least and greatest of stretches that together are the part, in their order."""
@@ -88,3 +100,19 @@ class Extremes:
                 stop = min(end, block * SIZE if at % SIZE else end if block >= len(self._lows) else at + SIZE)
                 yield self._look(at, stop)
                 at = stop
+
+
+def _ends(part: array[float]) -> tuple[int, int]:
+    """Where the least and the greatest are, -1 where not all are finite."""
+    # A sum of finite numbers may overflow.
+    if not math.isfinite(sum(part)) and not all(map(math.isfinite, part)):
+        return -1, -1
+    return part.index(min(part)), part.index(max(part))
+
+
+def _mean(values: array[float]) -> float:
+    mean = sum(values) / len(values) if values else math.nan
+    if math.isfinite(mean):
+        return mean
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(value / len(finite) for value in finite) if finite else math.nan

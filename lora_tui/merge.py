@@ -82,6 +82,8 @@ class Merged:
         self._early: dict[Key, list[tuple[SourceKind, LogRow, float | None]]] = {}
         """Rows of other sources whose step the primary source has not told yet."""
         self._count = 0
+        self._steps: array[float] = array("d")
+        """One column of steps for all metrics that are logged together."""
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -216,7 +218,7 @@ class Merged:
         """The series of a metric, ``None`` where there are too many already for this one to begin."""
         series = self.series.get(name)
         if series is None and len(self.series) < MOST_SERIES:
-            series = self.series[name] = Series(name)
+            series = self.series[name] = Series(name, self._steps)
         return series
 
     def _extend(self, row: LogRow) -> None:
@@ -239,7 +241,7 @@ class Merged:
         if row.epoch is not None and row.kind == "train":
             series = self.series.get("epoch")
             if series is None:
-                series = self.series["epoch"] = Series("epoch")
+                series = self.series["epoch"] = Series("epoch", self._steps)
             self._put(series, x, row.epoch)
 
     def _extend_block(self, block: Block) -> None:

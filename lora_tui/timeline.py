@@ -151,7 +151,7 @@ class Timeline:
             gaps = list(map(sub, block.clocks, [segment.last_elapsed, *block.clocks[:-1]]))
             if min(gaps) < 0:
                 return False
-            segment.last_elapsed = block.clocks[-1]
+            segment.last_elapsed = float(block.clocks[-1])
             self.longest_gap = max(self.longest_gap, *gaps)
             self._gaps.extend(gaps[-RECENT:])
         if block.kinds == "train" and before.kind == "train":

@@ -168,6 +168,8 @@ def block_of(rows: Sequence[Mapping[str, Any]], groups: Mapping[Shape, Sequence[
     blank = array("d", [math.nan]) * count
     epochs, clocks = blank[:], blank[:]
     columns: dict[str, tuple[array[float], bytearray]] = {}
+    seconds = all(shape.clocked for shape in groups)
+    """All clocks are whole seconds, as the producer writes them."""
     for shape, group in groups.items():
         picked = rows if len(groups) == 1 else [rows[place] for place in group]
         for key, into in ((shape.step, steps), (shape.total, totals)):
@@ -181,7 +183,9 @@ def block_of(rows: Sequence[Mapping[str, Any]], groups: Mapping[Shape, Sequence[
                 return None
             _put(epochs, group, at)
         if shape.clocked:
-            _put(clocks, group, array("d", map(_clock, [row["elapsed_time"] for row in picked])))
+            told = list(map(_clock, [row["elapsed_time"] for row in picked]))
+            seconds = seconds and set(map(type, told)) == {int} and max(told) < 2**31
+            _put(clocks, group, array("d", told))
         for key, name in shape.metrics:
             numbers = _numbers(picked, key)
             if numbers is None:
@@ -195,7 +199,7 @@ def block_of(rows: Sequence[Mapping[str, Any]], groups: Mapping[Shape, Sequence[
         steps,
         totals if totals.count(totals[0]) < count else totals[0] if totals[0] != -1 else None,
         epochs if any(shape.epoch for shape in groups) else None,
-        clocks if any(shape.clocked for shape in groups) else None,
+        array("i", map(int, clocks)) if seconds else clocks if any(shape.clocked for shape in groups) else None,
         None,
         [Column(name, values, bytes(seen) if 0 in seen else None) for name, (values, seen) in columns.items()],
     )
@@ -231,10 +235,10 @@ def _numbers(rows: Sequence[Mapping[str, Any]], key: str, bound: float | None = 
     return array("d", values)
 
 
-_SECONDS: Mapping[str, float] = {f"{n:02}": float(n) for n in range(60)}
+_SECONDS: Mapping[str, int] = {f"{n:02}": n for n in range(60)}
 _LONGEST = 24
 """Characters of a clock that is remembered: "106751 days, 23:59:59" has 21."""
-_MINUTES: dict[str, float] = {}
+_MINUTES: dict[str, int] = {}
 """Seconds of an ``H:MM:``, of those seen last."""
 
 
@@ -245,10 +249,11 @@ def _clock(text: object) -> float:
         if known is not None:
             return known + seconds
         found = parse_elapsed(text)
-        if found is not None and len(text) <= _LONGEST:
+        if found is not None and found == int(found) and len(text) <= _LONGEST:
             if len(_MINUTES) >= 4096:
                 _MINUTES.clear()
-            _MINUTES[text[:-2]] = found - seconds
+            _MINUTES[text[:-2]] = int(found) - seconds
+            return int(found)
     else:
         found = parse_elapsed(text)
     return math.nan if found is None else found

@@ -10,6 +10,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import eq
 from typing import TypeAlias, overload
 
 from lora_tui.formats.records import NOTHING, LogRow, RowKind
@@ -18,6 +19,8 @@ PACK = 512
 """So many single rows become a block."""
 FEW = 64
 """Fewer rows at once are added one by one: blocks of a few rows each would cost more than they save."""
+WORTH = 4
+"""Fewer rows than this take less memory as records than as columns."""
 KINDS: Sequence[RowKind] = ("train", "eval", "mark", "progress")
 _CODE: Mapping[RowKind, int] = {kind: code for code, kind in enumerate(KINDS)}
 LIMIT = 2**53
@@ -45,13 +48,14 @@ class Block:
     __slots__ = ("clocks", "columns", "count", "epochs", "kinds", "steps", "times", "totals")
 
     def __init__(
-        self, kinds: RowKind | bytes, steps: Whole, totals: int | Whole | None, epochs: Numbers | None,
-        clocks: Numbers | None, times: Numbers | None, columns: Sequence[Column],
+        self, kinds: RowKind | bytes, steps: Sequence[int], totals: int | Whole | None, epochs: Numbers | None,
+        clocks: Numbers | Whole | None, times: Numbers | None, columns: Sequence[Column],
     ) -> None:  # fmt: skip
         self.count = len(steps)
         self.kinds = kinds
         """The kind of all rows, or the place in KINDS of each."""
-        self.steps = steps
+        self.steps = evenly(steps)
+        """A range where they are evenly spaced, as they are in most logs."""
         self.totals = totals
         """``total_steps`` of all rows, or of each."""
         self.epochs, self.clocks, self.times = epochs, clocks, times
@@ -135,11 +139,20 @@ def is_dense(names: int, rows: int, values: int) -> bool:
     return names * rows <= SPARSE * values or names < SPARSE
 
 
-def _known(numbers: Numbers | None, index: int) -> float | None:
+def evenly(steps: Sequence[int]) -> Sequence[int]:
+    """The same steps, as a range where they are one."""
+    if isinstance(steps, array) and len(steps) > 1 and steps[1] > steps[0]:
+        plain = range(steps[0], steps[-1] + 1, steps[1] - steps[0])
+        if len(plain) == len(steps) and all(map(eq, plain, steps)):
+            return plain
+    return steps
+
+
+def _known(numbers: Numbers | Whole | None, index: int) -> float | None:
     if numbers is None:
         return None
     value = numbers[index]
-    return value if value == value else None
+    return float(value) if value == value else None
 
 
 def _kinds(kinds: Sequence[RowKind]) -> RowKind | bytes:
@@ -304,7 +317,7 @@ class Rows(Sequence[LogRow]):
     def _pack(self) -> None:
         if self._tail:
             rows, self._tail = self._tail, []
-            self._keep((Block.of(rows) if len(rows) >= FEW else None) or tuple(rows), len(rows))
+            self._keep((Block.of(rows) if len(rows) >= WORTH else None) or tuple(rows), len(rows))
 
     def _keep(self, part: Part, count: int) -> None:
         self._parts.append(part)

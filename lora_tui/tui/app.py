@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from lora_tui.follow import Follower
     from lora_tui.workspace import Workspace
 
-READ_S = 0.1
+READ_S = 0.03
 """Seconds of parsing in one turn of the reading thread."""
+ANSWER_S = 0.1
+"""For so long after a key the reading of a long log rests, so that the answer has the interpreter for itself."""
 FRAME_S = 0.01
 """For a frame to be written."""
 AHEAD = 1
@@ -88,6 +91,9 @@ class LoraTuiApp(PlainCrash, PacedApp):
         self._posted = self._taken = 0
         """Batches read and taken in, each counted by its own thread."""
         self._whole = False
+        """Nothing is half read."""
+        self._asked_at = float("-inf")
+        """When a key or a button was pressed last."""
         self._note_timer: Timer | None = None
         self._leaving = self._up = False
         self.set_class(self.desk.ascii, "-ascii-glyphs")
@@ -174,6 +180,9 @@ class LoraTuiApp(PlainCrash, PacedApp):
                 if self._posted - self._taken > AHEAD:
                     time.sleep(0.005)
                     continue
+                if not self._whole:
+                    # Once before each turn: a key that is held down slows the reading, but never stops it.
+                    time.sleep(max(0.0, self._asked_at + ANSWER_S - time.monotonic()))
                 if not follower.wait(60.0) or worker.is_cancelled:
                     continue
                 try:
@@ -193,6 +202,10 @@ class LoraTuiApp(PlainCrash, PacedApp):
         batch, desk = message.batch, self.desk
         self._taken += 1
         changed = desk.workspace.apply(batch)
+        if not batch.complete and desk.selected is not None:
+            # A little with each batch: all of it with the next chart would keep a key waiting.
+            for series in desk.selected.series.values():
+                series.keep_up()
         told = (desk.notes, desk.errors)
         desk.notes, desk.errors = batch.notes, batch.errors
         for code in set(batch.notes) - {*told[0], "waiting_for_path"}:
@@ -232,6 +245,11 @@ class LoraTuiApp(PlainCrash, PacedApp):
         self.exit(0)
 
     # -- events --------------------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, (events.Key, events.MouseDown, events.MouseScrollDown, events.MouseScrollUp)):
+            self._asked_at = time.monotonic()
+        await super().on_event(event)
 
     def _notice(self) -> None:
         """Tell of what has become of runs, where someone wants to know and nothing is half read."""

@@ -142,7 +142,7 @@ def story(run: Run) -> dict[str, object]:
         "rows": told(timeline.rows), "times": list(timeline.times), "segments": timeline.segments,
         "starts": timeline.starts, "evals": timeline.evals, "longest": timeline.longest_gap, "eval_s": timeline.eval_s,
         "gaps": list(timeline._gaps), "train_gaps": list(timeline._train_gaps), "rate": timeline.rate(),
-        "writers": vars(timeline.writers) if timeline.writers is not None else None,
+        "writers": repr(vars(timeline.writers)) if timeline.writers is not None else None,
         "series": {
             name: repr((s.steps, s.values, s.smooth, s.min, s.min_step, s.max, s.max_step, s.nonfinite))
             for name, s in sorted(run.series.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from lora_tui.extremes import SIZE
 from lora_tui.insight.model import Rating
 from lora_tui.run import Run
 from lora_tui.series import Series
@@ -17,6 +18,8 @@ from lora_tui.tui.plan import cards_across
 from lora_tui.tui.widgets.marks import main_metric, rating_span, short_name, shown, verdict
 
 HEIGHT = 4
+LONG = 50 * SIZE
+"""Rows from which on the means of blocks are as good as the moving average at 200 places."""
 
 
 class Card(NamedTuple):
@@ -85,10 +88,12 @@ def draw_card(desk: Desk, card: Card, width: int, focused: bool) -> list[Line]:
 
 
 def recent(series: Series) -> list[float]:
-    """The moving average over the whole run in at most 200 values, which is what a spark can tell."""
-    step = max(1, len(series.smooth) // 200)
-    values = series.smooth if len(series) > 20 else series.values
-    return list(values[::step])
+    """The moving average over the whole run in at most some 200 values, which is what a spark can tell; of a long run
+    means, which need no look at every row."""
+    if len(series) > LONG:
+        return series.extremes.means(200)
+    step = max(1, len(series) // 200)
+    return list((series.smooth if len(series) > 20 else series.values)[::step])
 
 
 def trend(series: Series) -> str:
@@ -96,8 +101,8 @@ def trend(series: Series) -> str:
     if series.finite < 4:
         return ""
     back = max(3, len(series) // 10)
-    now = series.smooth[-1]
-    before = series.smooth[max(0, len(series) - 1 - back)]
+    now = series.smooth_at(len(series) - 1)
+    before = series.smooth_at(max(0, len(series) - 1 - back))
     if now != now or before != before:
         return ""
     if abs(now - before) <= 0.01 * max(abs(before), 1e-12):
