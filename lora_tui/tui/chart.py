@@ -1,9 +1,9 @@
-"""Curves to terminal cells: the one module that knows plotext.
+"""Curves to terminal cells: axes like plotext's and a braille canvas for the data.
 
-plotext draws the frame and the axes; a braille canvas draws the data inside them, because plotext takes 15 ms for a
-chart of two curves and raises on an infinity. Everything here is pure: numbers in, rows of ``(text, role)`` out. A role
-is a key into the caller's styles: the role of a curve, or ``axis``, ``label``, ``clip``, ``epoch``, ``resume``, ``nan``
-and ``checkpoint``; blank cells have the role ``""``.
+plotext itself takes 20 ms to load and 8 to 15 for each chart, raises on an infinity and places the numbers of an axis in
+an order that changes from process to process; it draws the charts of reports, where time matters less. Everything here is pure: numbers in, rows of ``(text, role)`` out. A role is a key into the caller's styles: the role of
+a curve, or ``axis``, ``label``, ``clip``, ``epoch``, ``resume``, ``nan`` and ``checkpoint``; blank cells have the role
+``""``.
 """
 
 from __future__ import annotations
@@ -49,56 +49,19 @@ _Ticks = tuple[tuple[int, str], ...]
 @lru_cache(maxsize=64)
 def _axes(columns: int, rows: int, y_ticks: _Ticks, x_ticks: _Ticks, gutter: int) -> tuple[str, ...]:
     """The empty chart, ``rows`` and one more for the x-axis; ticks are ``(row from below or column, label)``."""
-    labels = tuple((row, label.rjust(gutter)) for row, label in y_ticks)
-    # plotext centres a number on its tick and would begin one at the left end on the corner.
-    x_ticks = tuple((min(max(x, len(label) // 2), columns - (len(label) + 1) // 2), label) for x, label in x_ticks)
-    try:
-        lines = _plotext_axes(columns, rows, labels, x_ticks, gutter)
-    except Exception:  # another plotext than the one asked for must not take the chart away
-        lines = []
-    width = gutter + 1 + columns
-    if len(lines) != rows + 2 or any(len(line) != width for line in lines):
-        lines = _plain_axes(columns, rows, labels, x_ticks, gutter)
-    axis, numbers = lines[rows].replace("┬", "─"), lines[rows + 1]
-    merged = "".join(a if n == " " else n for a, n in zip(axis, numbers, strict=True))
-    return (*lines[:rows], merged)
-
-
-def _plotext_axes(columns: int, rows: int, y_ticks: _Ticks, x_ticks: _Ticks, gutter: int) -> list[str]:
-    """plotext's drawing of the empty chart: ``rows``, the x-axis, its numbers. Everything is given in cells."""
-    import plotext
-
-    left = gutter if y_ticks else 0
-    plotext.clear_figure()
-    plotext.limit_size(False, False)
-    plotext.theme("clear")
-    plotext.plotsize(left + 1 + columns, rows + 2)
-    plotext.xaxes(True, False)
-    plotext.yaxes(True, False)
-    plotext.xlim(0, columns - 1)
-    plotext.ylim(0, rows - 1)
-    # Without an x label plotext leaves out the row of numbers.
-    plotext.xticks([x for x, _ in x_ticks] or [0], [label for _, label in x_ticks] or [" "])
-    plotext.yticks([y for y, _ in y_ticks], [label for _, label in y_ticks])
-    plotext.scatter([0], [0], marker=" ")
-    lines = plotext.uncolorize(plotext.build()).split("\n")[: rows + 2]
-    return [" " * (gutter - left) + line for line in lines]
-
-
-def _plain_axes(columns: int, rows: int, y_ticks: _Ticks, x_ticks: _Ticks, gutter: int) -> list[str]:
-    """The same without plotext, for an environment whose plotext is not the one that this was written for."""
-    named = dict(y_ticks)
+    named = {row: label.rjust(gutter) for row, label in y_ticks}
     lines = [
-        named.get(row, "").rjust(gutter) + ("┤" if row in named else "│") + " " * columns
-        for row in range(rows - 1, -1, -1)
+        named.get(row, " " * gutter) + ("┤" if row in named else "│") + " " * columns for row in range(rows - 1, -1, -1)
     ]
     numbers = [" "] * columns
     for column, label in x_ticks:
+        # Centred on its tick, but not on the corner or beyond the right end.
         start = min(max(column - len(label) // 2, 0), max(columns - len(label), 0))
         around = numbers[max(start - 1, 0) : start + len(label) + 1]
         if len(label) <= columns and not "".join(around).strip():
             numbers[start : start + len(label)] = label
-    return [*lines, " " * gutter + "└" + "─" * columns, " " * (gutter + 1) + "".join(numbers)]
+    axis = "".join("─" if number == " " else number for number in numbers)
+    return (*lines, " " * gutter + "└" + axis)
 
 
 # --- the chart -------------------------------------------------------------------------------------------------------
