@@ -58,15 +58,16 @@ def _fill_gaps() -> None:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    parser = build_parser()
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    parser = build_parser(only=words[0] if words else None)
+    args = parser.parse_args(words)
     if args.command is None:
         parser.print_help()
         return 0
     if args.command == "completion":
         import shtab
 
-        print(shtab.complete(parser, args.shell))
+        print(shtab.complete(build_parser(), args.shell))
         return 0
     import gc
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 """Signals that leave the terminal as it was and nothing behind."""
-FIRST_READ_S = 0.05
+FIRST_READ_S = 0.02
 """What is read before the first frame, a log at least; the rest comes while it is on the screen."""
 
 

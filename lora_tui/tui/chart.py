@@ -1,9 +1,9 @@
 """Curves to terminal cells: axes like plotext's and a braille canvas for the data.
 
-plotext itself takes 20 ms to load and 8 to 15 for each chart, raises on an infinity and places the numbers of an axis in
-an order that changes from process to process; it draws the charts of reports, where time matters less. Everything here is pure: numbers in, rows of ``(text, role)`` out. A role is a key into the caller's styles: the role of
-a curve, or ``axis``, ``label``, ``clip``, ``epoch``, ``resume``, ``nan`` and ``checkpoint``; blank cells have the role
-``""``.
+plotext itself takes 20 ms to load and 8 to 15 for each chart, raises on an infinity and places the numbers of an axis
+in an order that changes from process to process; it draws the charts of reports, where time matters less. Everything
+here is pure: numbers in, rows of ``(text, role)`` out. A role is a key into the caller's styles: the role of a curve,
+or ``axis``, ``label``, ``clip``, ``epoch``, ``resume``, ``nan`` and ``checkpoint``; blank cells have the role ``""``.
 """
 
 from __future__ import annotations

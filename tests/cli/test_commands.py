@@ -172,3 +172,22 @@ class TestCompletion:
         for command in COMMANDS:
             assert f"{command}:" in text
         assert "_files" in text
+
+
+def test_a_command_alone_has_the_help_that_it_has_among_all(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in COMMANDS:
+        said = []
+        for parser in (build_parser(), build_parser(only=name)):
+            with pytest.raises(SystemExit):
+                parser.parse_args([name, "--help"])
+            with pytest.raises(SystemExit):
+                parser.parse_args([name, "--no-such-option"])
+            said.append(capsys.readouterr())
+        assert said[0] == said[1]
+
+
+def test_a_word_that_is_no_command_is_told_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser(only="wacth").parse_args(["wacth"])
+    said = capsys.readouterr().err
+    assert all(name in said for name in COMMANDS)
