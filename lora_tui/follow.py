@@ -7,6 +7,7 @@ call it until it is complete.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -72,6 +73,8 @@ class Follower:
         before it is known whose it is, and the curve comes from other files."""
         self._thin = thin
         self._wanted: deque[Path] = deque()
+        self._order: list[RunReader] | None = None
+        """What was left to read after the last turn; ``None`` where something else has changed since."""
         self._complete = False
         self._last_news = 0.0
         self._due = self._near_due = 0.0
@@ -94,33 +97,42 @@ class Follower:
 
     # -- one turn ------------------------------------------------------------------------------------------------
 
-    def read(self, budget_s: float = 0.1) -> Batch:
-        """Look at what may have changed and parse it for at most about ``budget_s`` seconds.
+    def read(self, budget_s: float = 0.1, each_s: float = math.inf) -> Batch:
+        """Look at what may have changed and parse it for at most about ``budget_s`` seconds, ``each_s`` for one run.
 
         ``Batch.complete`` is false while more is waiting: call again.
         """
         end = time.monotonic() + budget_s
         now = self._clock()
         out = [RunUpdates(path, gone=True) for path in self._refresh()]
-        order = sorted(self._readers.values(), key=lambda reader: -reader.newest)
-        for reader in order[: not self._complete]:
-            reader.want()
         while self._wanted:
             found = self._readers.get(self._wanted.popleft())
             if found is not None:
                 found.want()
+                self._order = None
+        order = self._order = self._pending()
         # What the list and the chart show comes first for all runs; long console logs and event files last.
         for stage in STAGES:
             for reader in order:
                 if not reader.pending or (out and time.monotonic() >= end):
                     continue
-                updates = reader.read(stage, end, live=self._complete, now=now)
+                until = min(end, time.monotonic() + each_s)
+                updates = reader.read(stage, until, live=self._complete, now=now)
                 if updates:
                     out.append(RunUpdates(reader.path, tuple(updates), partial=reader.behind, thinned=reader.thinned))
         complete = not any(reader.pending for reader in self._readers.values()) and self._with_logs
         self._complete = self._complete or complete
         errors = tuple((str(path), why) for path, why in self._tree.errors.items())
         return Batch(tuple(out), complete, self._notes(), errors)
+
+    def _pending(self) -> list[RunReader]:
+        """The readers with something to read, the newest first, which is read whole at the start."""
+        if self._order is not None:
+            return [reader for reader in self._order if reader.pending]
+        if not self._complete and self._readers:
+            max(self._readers.values(), key=lambda reader: reader.newest).want()
+        pending = [reader for reader in self._readers.values() if reader.pending]
+        return sorted(pending, key=lambda reader: -reader.newest)
 
     def _notes(self) -> tuple[str, ...]:
         deaf = self._source.deaf
@@ -137,6 +149,8 @@ class Follower:
         """Look at what may have changed; returns the runs that are gone."""
         changed, self._changed = self._changed, set()
         near, self._near = self._near, False
+        if changed is None or changed or near or not self._with_logs:
+            self._order = None
         if changed is None:
             return self._look_everywhere()
         if not self._with_logs:

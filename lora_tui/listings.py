@@ -60,6 +60,8 @@ class Listings:
         self._cold: dict[Path, tuple[float, tuple[int, int]]] = {}
         """Directory in which nothing happens -> its time and identity when it was listed."""
         self._looks = 0
+        self._heard = False
+        """There was a look at everything since somebody listens."""
         self._changed = False
         self._evident: set[Path] = set()
         """Directories that are runs by a file of their own."""
@@ -87,12 +89,13 @@ class Listings:
                 continue
             if entry is not None and entry.is_dir:
                 self._root_files.pop(root, None)
-                self._walk(entry, 0, seen, alive, held, now)
+                self._walk(entry, 0, seen, alive, held, now, self._is_inside(root))
             elif entry is not None:
                 self._root_files[root] = entry
             else:
                 self._root_files.pop(root, None)
                 self.missing.append(root)
+        self._heard = self.listening
         for path in [path for path in self._listed if path not in alive]:
             if not held or not any(up in held for up in (path, *path.parents)):
                 self._forget(path)
@@ -111,30 +114,41 @@ class Listings:
         self._source.unwatch(path)
 
     def _walk(
-        self, entry: Entry, depth: int, seen: set[tuple[int, int]], alive: set[Path], held: set[Path], now: float
+        self,
+        entry: Entry,
+        depth: int,
+        seen: set[tuple[int, int]],
+        alive: set[Path],
+        held: set[Path],
+        now: float,
+        inside: bool,
     ) -> None:
+        """List a directory and those below it. ``inside``: what it lies in belongs to a run."""
         if entry.key in seen or depth > MAX_DEPTH:
             return
         seen.add(entry.key)
         path = entry.path
         alive.add(path)
+        if self.listening and not self._heard and path in self._cold:
+            self._listen(path, inside, now)
         entries = self._unchanged(path)
         if entries is None:
-            entries = self._list(path, now)
+            entries = self._list(path, now, entry, inside)
         if entries is None:
             held.add(path)
             self._listed.setdefault(path, [])
             return
+        inside = inside or path in self._evident or is_checkpoint(path)
         for child in entries:
             if child.is_dir and not is_skipped(child.name):
-                self._walk(child, depth + 1, seen, alive, held, now)
+                self._walk(child, depth + 1, seen, alive, held, now, inside)
 
-    def _list(self, path: Path, now: float) -> list[Entry] | None:
-        """What is in a directory now, listened to from before that on; ``None`` if it cannot be listed."""
+    def _list(self, path: Path, now: float, itself: Entry | None, inside: bool) -> list[Entry] | None:
+        """What is in a directory now, listened to from before that on; ``None`` if it cannot be listed. ``itself``: as
+        it was before."""
         heard = self.listening and self._source.watch(path)
         self._cold.pop(path, None)
         try:
-            itself = self._source.stat(path) if self.listening else None
             entries = self._source.entries(path)
         except SourceError as error:
             if _is_gone(self._source, path):
@@ -153,7 +167,7 @@ class Listings:
         else:
             self._evident.discard(path)
         self.unheard.discard(path)
-        if self.listening and self._sleeps(path, entries, now):
+        if self.listening and self._sleeps(path, entries, now, inside):
             self._source.unwatch(path)
         elif self.listening and not heard:
             self.unheard.add(path)
@@ -170,12 +184,19 @@ class Listings:
             return None
         return self._listed[path] if itself is not None and (itself.mtime, itself.key) == known else None
 
-    def _sleeps(self, path: Path, entries: list[Entry], now: float) -> bool:
+    def _listen(self, path: Path, inside: bool, now: float) -> None:
+        """Listen to a cold directory that was listed before anybody listened. What happened since is told by its time,
+        as in each look at it."""
+        if not self._sleeps(path, self._listed[path], now, inside) and not self._source.watch(path):
+            self.unheard.add(path)
+
+    def _sleeps(self, path: Path, entries: list[Entry], now: float, inside: bool) -> bool:
         """It belongs to a run and nothing happens in it."""
-        inside = path not in self._evident and (
-            any(up in self._evident or is_checkpoint(up) for up in (path, *path.parents))
-        )
-        return inside and path not in self.roots and max((e.mtime for e in entries), default=now) < now - WARM_S
+        part = (inside or is_checkpoint(path)) and path not in self._evident and path not in self.roots
+        return part and max((e.mtime for e in entries), default=now) < now - WARM_S
+
+    def _is_inside(self, path: Path) -> bool:
+        return any(up in self._evident or is_checkpoint(up) for up in path.parents)
 
     def rescan(self, paths: Iterable[Path], now: float = 0.0) -> set[Path] | None:
         """Look again at the directories in which something changed, and at what appeared in them.
@@ -194,7 +215,11 @@ class Listings:
                 return None
             if path in self._listed:
                 before = self._listed[path]
-                after = self._list(path, now)
+                try:
+                    itself = self._source.stat(path)
+                except SourceError:
+                    itself = None
+                after = self._list(path, now, itself, self._is_inside(path))
                 if after is not None and after != before:
                     changed.add(path)
                     other = self._renew_below(before, after, now) or other
@@ -213,7 +238,7 @@ class Listings:
                 self._forget(path)
         for child in [e for key, e in new.items() if key not in old]:
             if child.is_dir and not is_skipped(child.name):
-                self._walk(child, 0, set(), set(), set(), now)
+                self._walk(child, 0, set(), set(), set(), now, self._is_inside(child.path))
         return old.keys() != new.keys()
 
     def unheard_below(self, path: Path) -> set[Path]:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from lora_tui.follow import Follower
     from lora_tui.workspace import Workspace
 
-READ_S = 0.03
-"""Seconds of parsing in one turn of the reading thread."""
+READ_S, EACH_S = 0.1, 0.03
+"""Seconds of parsing in one turn of the reading thread, and of one run: a key waits while what was read is taken in."""
 ANSWER_S = 0.1
 """For so long after a key the reading of a long log rests, so that the answer has the interpreter for itself."""
 FRAME_S = 0.01
@@ -128,6 +128,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
         gc.freeze()
         gc.enable()
         self.desk.judging = True
+        self.desk.verdicts.waiting = self.follower is not None and self.options.screenshot is None
         self._painter.paint(charts=False)
         self._painter.start_clock(self._notice)
         if self.follower is not None:
@@ -186,7 +187,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
                 if not follower.wait(60.0) or worker.is_cancelled:
                     continue
                 try:
-                    batch = follower.read(READ_S)
+                    batch = follower.read(READ_S, EACH_S)
                 except OSError as error:
                     self.post_message(ReadingFailed(str(error)))
                     time.sleep(1.0)
@@ -210,7 +211,9 @@ class LoraTuiApp(PlainCrash, PacedApp):
         desk.notes, desk.errors = batch.notes, batch.errors
         for code in set(batch.notes) - {*told[0], "waiting_for_path"}:
             self._note(desk.words.t(f"note.{code}"))
-        if batch.runs or told != (desk.notes, desk.errors):
+        waited = desk.verdicts.waiting and batch.complete
+        desk.verdicts.waiting = desk.verdicts.waiting and not waited
+        if batch.runs or waited or told != (desk.notes, desk.errors):
             desk.trouble = ""
             before = desk.selected
             desk.settle()

@@ -32,6 +32,8 @@ class Verdicts:
         self._make = make
         self.on_owing: Callable[[], object] = lambda: None
         """Called whenever a judgement is owed: :meth:`some` is wanted soon."""
+        self.waiting = False
+        """Runs that are only listed are not judged yet: what is read of them would make it worthless."""
         self._kept: dict[object, _Kept] = {}
         self._owed: dict[object, tuple[Run, Status]] = {}
         self._spent_s = 0.0
@@ -42,8 +44,10 @@ class Verdicts:
         known = self._known(run, status)
         if known is not None:
             return known
-        if at_once or self._spent_s < AT_ONCE_S:
+        if at_once or (self._spent_s < AT_ONCE_S and not self.waiting):
             return self._judge(run, status)
+        if self.waiting:
+            return None
         self._owed[run.path] = (run, status)
         self.on_owing()
         return None

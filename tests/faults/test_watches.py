@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from lora_tui.follow import Follower
+from lora_tui.sources.base import Entry
+from lora_tui.sources.disk import LocalDisk
 from lora_tui.sources.inotify import Inotify
 from lora_tui.sources.watching import Watchdog
 from tests.cli.program import COMMAND, SOON_S, environment
@@ -41,6 +44,35 @@ def make_runs(root: Path, count: int, age_s: float = 86_400.0, checkpoints: int 
             (run / name).write_text('{"train_loss": 2.0, "r": 8, "peft_type": "LORA", "global_step": 100}')
         for path in run.rglob("*"):
             os.utime(path, (then, then))
+
+
+def test_old_directories_are_listed_once_and_listened_to(
+    tmp_path: Path, watched: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was listed before anybody listened is asked for its time alone, and yet nothing that happens is missed."""
+    make_runs(tmp_path / "saves/a", 20)
+    (tmp_path / "saves/b/c").mkdir(parents=True)
+    then = time.time() - 86_400
+    for folder in (*(tmp_path / "saves").glob("*/*"), *(tmp_path / "saves").glob("*"), tmp_path / "saves"):
+        os.utime(folder, (then, then))
+    listed: list[Path] = []
+    entries = LocalDisk.entries
+
+    def counting(self: LocalDisk, path: Path) -> list[Entry]:
+        listed.append(path)
+        return entries(self, path)
+
+    monkeypatch.setattr(LocalDisk, "entries", counting)
+    follower = Follower([tmp_path / "saves"], poll=False)
+    follower.read_all()
+    # Between the first look and the first event.
+    append(tmp_path / "saves/a/early", row(1, 2.0))
+    listed.clear()
+    watch = watched(follower=follower)
+    assert watch.run("early") is not None or watch.run("a/early") is not None
+    assert len(listed) < 10, "of 83 directories"
+    append(tmp_path / "saves/b/c/late", row(1, 2.0))
+    watch.until(lambda: any(run.path.name == "late" for run in watch.workspace.runs), within=3.0)
 
 
 # -- the limits of inotify -------------------------------------------------------------------------------------------
@@ -119,6 +151,9 @@ def test_the_app_without_watches(tmp_path: Path, limit: str, value: int, said: s
 USED_UP = """
 import sys
 from pathlib import Path
+from lora_tui.follow import Follower
+from lora_tui.sources.base import Entry
+from lora_tui.sources.disk import LocalDisk
 from lora_tui.sources.inotify import Inotify
 from tests.faults.following import Watched, append, row
 place = Path(sys.argv[1])

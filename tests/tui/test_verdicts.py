@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from lora_tui import load_all
+from lora_tui.follow import Follower
 from lora_tui.insight.model import Judgement
 from lora_tui.run import Run, Status
 from lora_tui.tui import verdicts
+from lora_tui.tui.app import LoraTuiApp
+from lora_tui.tui.options import AppOptions
 from lora_tui.tui.verdicts import Verdicts
 from lora_tui.tui.widgets.runlist import RunListPane
-from tests.tui.app_pilot import make_app, pane
+from lora_tui.workspace import Workspace
+from tests.tui.app_pilot import LATER, make_app, pane
 
 ENDED, LIVE = Status("finished"), Status("running")
 
@@ -117,3 +121,35 @@ async def test_runs_that_the_wheel_brings_into_sight_are_judged_too(
         app._painter.paint(charts=False)
         await pilot.pause()
         assert scrolled == pane(app, "runs")
+
+
+def test_listed_runs_wait_while_the_first_reading_goes_on(runs: list[Run]) -> None:
+    judge = Judge()
+    kept = Verdicts(judge)
+    kept.waiting = True
+    assert [kept.of(run, ENDED, at_once=run is runs[0]) is not None for run in runs] == [True] + [False] * 7
+    assert not kept.owing
+    kept.waiting = False
+    assert kept.of(runs[1], ENDED, at_once=False) is not None
+
+
+@pytest.mark.parametrize("already", [True, False], ids=["read before", "read while shown"])
+async def test_listed_runs_are_judged_once_all_is_read(all_runs: Path, already: bool) -> None:
+    """Also where everything was read before the first frame, so that the reading finds nothing new."""
+    follower = Follower([all_runs], cwd=all_runs)
+    workspace = Workspace(follower.roots)
+    for batch in follower.read_all() if already else [follower.read(0.0)]:
+        workspace.apply(batch)
+    app = LoraTuiApp(workspace, follower, AppOptions(clock=lambda: LATER, title="saves"))
+    whole = make_app(all_runs)
+    async with whole.run_test(size=(200, 80)) as pilot:
+        for _ in range(100):
+            await pilot.pause(0.01)
+        wanted = sorted(pane(whole, "runs").splitlines())
+    async with app.run_test(size=(200, 80)) as pilot:
+        for _ in range(500):
+            await pilot.pause(0.01)
+            if sorted(pane(app, "runs").splitlines()) == wanted:
+                break
+        assert sorted(pane(app, "runs").splitlines()) == wanted
+    assert "overfitting" in "".join(wanted).lower()
