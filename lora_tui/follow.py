@@ -112,12 +112,15 @@ class Follower:
                 self._order = None
         order = self._order = self._pending()
         # What the list and the chart show comes first for all runs; long console logs and event files last.
+        served: set[Path] = set()
         for stage in STAGES:
             for reader in order:
-                if not reader.pending or (out and time.monotonic() >= end):
+                if not reader.pending or reader.path in served or (out and time.monotonic() >= end):
                     continue
                 until = min(end, time.monotonic() + each_s)
                 updates = reader.read(stage, until, live=self._complete, now=now)
+                if time.monotonic() >= until:
+                    served.add(reader.path)
                 if updates:
                     out.append(RunUpdates(reader.path, tuple(updates), partial=reader.behind, thinned=reader.thinned))
         complete = not any(reader.pending for reader in self._readers.values()) and self._with_logs

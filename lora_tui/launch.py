@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 """Signals that leave the terminal as it was and nothing behind."""
-FIRST_READ_S = 0.02
-"""What is read before the first frame, a log at least; the rest comes while it is on the screen."""
+FIRST_READ_S, FIRST_LOG_S = 0.05, 0.01
+"""What is read before the first frame, and of one run: of a long log its beginning. The rest comes while it is on the
+screen."""
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -110,7 +111,7 @@ def _show(
     leaving: _Leaving | None = None,
 ) -> int:
     workspace = Workspace(follower.roots)
-    for batch in follower.read_all() if args.screenshot is not None else [follower.read(FIRST_READ_S)]:
+    for batch in follower.read_all() if args.screenshot is not None else [follower.read(FIRST_READ_S, FIRST_LOG_S)]:
         workspace.apply(batch)
     from lora_tui.tui.app import LoraTuiApp
 

@@ -37,6 +37,8 @@ READ_S, EACH_S = 0.1, 0.03
 """Seconds of parsing in one turn of the reading thread, and of one run: a key waits while what was read is taken in."""
 ANSWER_S = 0.1
 """For so long after a key the reading of a long log rests, so that the answer has the interpreter for itself."""
+BRIEF_S, MORE_S = 0.005, 2.0
+"""Seconds of parsing in one turn where there was a key within the last ``MORE_S``: there may be another one."""
 FRAME_S = 0.01
 """For a frame to be written."""
 AHEAD = 1
@@ -187,7 +189,8 @@ class LoraTuiApp(PlainCrash, PacedApp):
                 if not follower.wait(60.0) or worker.is_cancelled:
                     continue
                 try:
-                    batch = follower.read(READ_S, EACH_S)
+                    keys = time.monotonic() - self._asked_at < MORE_S
+                    batch = follower.read(READ_S, BRIEF_S if keys else EACH_S)
                 except OSError as error:
                     self.post_message(ReadingFailed(str(error)))
                     time.sleep(1.0)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from lora_tui.follow import Follower
+from lora_tui.formats.updates import FileRows
 from lora_tui.workspace import Workspace
 from tests.tui.app_pilot import make_app, text
 
@@ -74,3 +75,15 @@ def test_one_row_of_a_million_is_not_lost(tmp_path: Path) -> None:
     series = workspace.runs[0].series["loss"]
     assert (series.max, series.max_step) == (9.0, 777.0)
     assert series.extremes.of(0, len(series)) == (0, 776)
+
+
+def test_a_turn_takes_no_more_of_one_run_than_was_asked_for(tmp_path: Path) -> None:
+    """Whatever it reads in several steps: the long log is left where it was, and the runs behind it have their turn."""
+    for name in ("a", "b"):
+        write(tmp_path / name)
+    follower = Follower([tmp_path])
+    batch = follower.read(60.0, 0.0)
+    found = {run.path.name: [update for update in run.updates if isinstance(update, FileRows)] for run in batch.runs}
+    assert {name: len(updates) for name, updates in found.items()} == {"a": 1, "b": 1}
+    assert all(0 < len(updates[0].rows) < 10_000 for updates in found.values())
+    assert not batch.complete
