@@ -28,6 +28,7 @@ from lora_tui.tui.navigate import Navigator
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.paced import PacedApp
 from lora_tui.tui.painter import Painter
+from lora_tui.tui.verdicts import PATIENCE_S
 
 if TYPE_CHECKING:
     from lora_tui.follow import Follower
@@ -130,7 +131,8 @@ class LoraTuiApp(PlainCrash, PacedApp):
         gc.freeze()
         gc.enable()
         self.desk.judging = True
-        self.desk.verdicts.waiting = self.follower is not None and self.options.screenshot is None
+        if self.follower is not None and self.options.screenshot is None:
+            self.desk.verdicts.wait(PATIENCE_S)
         self._painter.paint(charts=False)
         self._painter.start_clock(self._notice)
         if self.follower is not None:
@@ -214,14 +216,15 @@ class LoraTuiApp(PlainCrash, PacedApp):
         desk.notes, desk.errors = batch.notes, batch.errors
         for code in set(batch.notes) - {*told[0], "waiting_for_path"}:
             self._note(desk.words.t(f"note.{code}"))
-        waited = desk.verdicts.waiting and batch.complete
-        desk.verdicts.waiting = desk.verdicts.waiting and not waited
-        if batch.runs or waited or told != (desk.notes, desk.errors):
+        first = batch.complete and not self._complete
+        if first:
+            desk.verdicts.wait(0.0)
+        if batch.runs or first or told != (desk.notes, desk.errors):
             desk.trouble = ""
             before = desk.selected
             desk.settle()
             other = before is not desk.selected
-            if batch.complete and not self._complete:
+            if first:
                 # What was read on the way was shown now and then; the whole of it is shown at once.
                 self._painter.paint(charts=True)
             else:
@@ -229,7 +232,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
                 self._painter.paint_soon(charts=desk.selected in changed or other, load=load)
         self._whole = batch.complete
         self._notice()
-        if batch.complete and not self._complete:
+        if first:
             self._complete = True
             if self.options.screenshot is not None:
                 self.call_after_refresh(self.save_picture)

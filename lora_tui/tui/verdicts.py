@@ -14,6 +14,8 @@ JUDGED_FOR_S = 30.0
 """A judgement of a live run may depend on the clock; it is made anew after this time."""
 JUDGE_EVERY_S = 2.0
 """A live run is not judged more often than this; the clock's next tick catches up."""
+PATIENCE_S = 10.0
+"""How long runs that are only listed wait for the first reading to end."""
 AT_ONCE_S = 0.03
 """How long runs that are only listed are judged while a frame, or a key, waits for it."""
 
@@ -32,11 +34,19 @@ class Verdicts:
         self._make = make
         self.on_owing: Callable[[], object] = lambda: None
         """Called whenever a judgement is owed: :meth:`some` is wanted soon."""
-        self.waiting = False
-        """Runs that are only listed are not judged yet: what is read of them would make it worthless."""
+        self._patient_until = float("-inf")
         self._kept: dict[object, _Kept] = {}
         self._owed: dict[object, tuple[Run, Status]] = {}
         self._spent_s = 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """Runs that are only listed are not judged yet: what is read of them would make it worthless."""
+        return time.monotonic() < self._patient_until
+
+    def wait(self, seconds: float) -> None:
+        """Let them wait, at most so long: a log may grow faster than it is read."""
+        self._patient_until = time.monotonic() + seconds
 
     def of(self, run: Run, status: Status, at_once: bool) -> Judgement | None:
         """The run's judgement; ``None`` if there is no time for it before the next frame, unless it is wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from lora_tui import load_all
 from lora_tui.follow import Follower
+from lora_tui.formats.updates import Batch
 from lora_tui.insight.model import Judgement
 from lora_tui.run import Run, Status
 from lora_tui.tui import verdicts
@@ -126,11 +128,32 @@ async def test_runs_that_the_wheel_brings_into_sight_are_judged_too(
 def test_listed_runs_wait_while_the_first_reading_goes_on(runs: list[Run]) -> None:
     judge = Judge()
     kept = Verdicts(judge)
-    kept.waiting = True
+    kept.wait(60.0)
     assert [kept.of(run, ENDED, at_once=run is runs[0]) is not None for run in runs] == [True] + [False] * 7
     assert not kept.owing
-    kept.waiting = False
+    kept.wait(0.0)
     assert kept.of(runs[1], ENDED, at_once=False) is not None
+
+
+async def test_a_reading_without_an_end_does_not_keep_the_list_waiting(
+    all_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One log that grows faster than it is read must not hide what is wrong with the other runs."""
+    monkeypatch.setattr("lora_tui.tui.app.PATIENCE_S", 0.3)
+    read = Follower.read
+
+    def never_complete(self: Follower, budget_s: float = 0.1, each_s: float = math.inf) -> Batch:
+        return read(self, budget_s, each_s)._replace(complete=False)
+
+    monkeypatch.setattr(Follower, "read", never_complete)
+    follower = Follower([all_runs], cwd=all_runs)
+    app = LoraTuiApp(Workspace(follower.roots), follower, AppOptions(clock=lambda: LATER, title="saves"))
+    async with app.run_test(size=(200, 80)) as pilot:
+        for _ in range(500):
+            await pilot.pause(0.01)
+            if "overfitting" in pane(app, "runs").lower():
+                break
+        assert "overfitting" in pane(app, "runs").lower()
 
 
 @pytest.mark.parametrize("already", [True, False], ids=["read before", "read while shown"])
