@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -14,7 +15,6 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.worker import get_current_worker
 
 from lora_tui.locale import Words
 from lora_tui.text import clean
@@ -28,22 +28,15 @@ from lora_tui.tui.navigate import Navigator
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.paced import PacedApp
 from lora_tui.tui.painter import Painter
+from lora_tui.tui.reading_thread import ReadingThread
 from lora_tui.tui.verdicts import PATIENCE_S
 
 if TYPE_CHECKING:
     from lora_tui.follow import Follower
     from lora_tui.workspace import Workspace
 
-READ_S, EACH_S = 0.1, 0.03
-"""Seconds of parsing in one turn of the reading thread, and of one run: a key waits while what was read is taken in."""
-ANSWER_S = 0.1
-"""For so long after a key the reading of a long log rests, so that the answer has the interpreter for itself."""
-BRIEF_S, MORE_S = 0.005, 2.0
-"""Seconds of parsing in one turn where there was a key within the last ``MORE_S``: there may be another one."""
 FRAME_S = 0.01
 """For a frame to be written."""
-AHEAD = 1
-"""Batches that may wait while one is being taken in: more would only fill the memory, and keep keys waiting."""
 PRIORITY = ("tab", "shift+tab", "ctrl+c", "ctrl+q", "ctrl+z")
 """Keys that the toolkit's own screens would take for themselves."""
 DOUBLE_S = 0.6
@@ -91,12 +84,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
         self._navigator = Navigator(self.desk, self._cockpit, self._painter.paint)
         self._g_at = float("-inf")
         self._complete = False
-        self._posted = self._taken = 0
-        """Batches read and taken in, each counted by its own thread."""
-        self._whole = False
-        """Nothing is half read."""
-        self._asked_at = float("-inf")
-        """When a key or a button was pressed last."""
+        self._reader = ReadingThread(self.post_message)
         self._note_timer: Timer | None = None
         self._leaving = self._up = False
         self.set_class(self.desk.ascii, "-ascii-glyphs")
@@ -136,7 +124,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
         self._painter.paint(charts=False)
         self._painter.start_clock(self._notice)
         if self.follower is not None:
-            self.run_worker(self._read_forever, name="reader", group="reader", thread=True)
+            self.run_worker(partial(self._reader.run, self.follower), name="reader", group="reader", thread=True)
 
     def leave(self) -> None:
         """Exit, or do so as soon as the screen has been taken over: what a signal before that moment means."""
@@ -175,38 +163,9 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def _read_forever(self) -> None:
-        """The reading thread: wait, read a little, post what was found. Touches nothing that is drawn."""
-        follower, worker = self.follower, get_current_worker()
-        assert follower is not None
-        try:
-            follower.start_watching()
-            while not worker.is_cancelled:
-                if self._posted - self._taken > AHEAD:
-                    time.sleep(0.005)
-                    continue
-                if not self._whole:
-                    # Once before each turn: a key that is held down slows the reading, but never stops it.
-                    time.sleep(max(0.0, self._asked_at + ANSWER_S - time.monotonic()))
-                if not follower.wait(60.0) or worker.is_cancelled:
-                    continue
-                try:
-                    keys = time.monotonic() - self._asked_at < MORE_S
-                    batch = follower.read(READ_S, BRIEF_S if keys else EACH_S)
-                except OSError as error:
-                    self.post_message(ReadingFailed(str(error)))
-                    time.sleep(1.0)
-                    continue
-                if batch.runs or batch.notes or batch.complete:
-                    self._posted += 1
-                    if not self.post_message(BatchRead(batch)):
-                        return
-        finally:
-            follower.close()
-
     def on_batch_read(self, message: BatchRead) -> None:
         batch, desk = message.batch, self.desk
-        self._taken += 1
+        self._reader.took(batch.complete)
         changed = desk.workspace.apply(batch)
         if not batch.complete and desk.selected is not None:
             # A little with each batch: all of it with the next chart would keep a key waiting.
@@ -230,7 +189,6 @@ class LoraTuiApp(PlainCrash, PacedApp):
             else:
                 load = not batch.complete and not other
                 self._painter.paint_soon(charts=desk.selected in changed or other, load=load)
-        self._whole = batch.complete
         self._notice()
         if first:
             self._complete = True
@@ -257,13 +215,13 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, (events.Key, events.MouseDown, events.MouseScrollDown, events.MouseScrollUp)):
-            self._asked_at = time.monotonic()
+            self._reader.asked()
         await super().on_event(event)
 
     def _notice(self) -> None:
         """Tell of what has become of runs, where someone wants to know and nothing is half read."""
         notices, desk = self.options.notices, self.desk
-        if notices is None or not self._whole:
+        if notices is None or not self._reader.whole:
             return
         told = notices.look(desk.runs, desk.now, desk.words, desk.status, NOTICE_S)
         if told:
