@@ -73,34 +73,34 @@ slow: $(VENV)/.stamp ## run the tests that start many terminals or install somet
 coverage: $(VENV)/.stamp ## which branches of the core the quick tests without a terminal take; exits 1 below 95 %
 	@$(RUN)/python -m pytest -n auto -m 'not slow and not pty and not e2e and not soak' --cov=lora_tui --cov-branch --cov-report= $(ARGS)
 	@$(RUN)/python -m coverage report --show-missing --skip-covered --fail-under=95 \
-		--include='lora_tui/formats/*,lora_tui/run.py,lora_tui/series.py,lora_tui/insight/*'
+		--include='lora_tui/formats/*,lora_tui/records/*,lora_tui/runs/*,lora_tui/analysis/*'
 
 e2e: $(VENV)/.stamp ## train a tiny model with LLaMA-Factory and watch it (the first time 2 GB are put into the user's cache)
-	@$(RUN)/python -m tests.e2e.environment
-	@$(RUN)/python -m pytest -n 2 --dist worksteal -m e2e tests/e2e $(ARGS)
+	@$(RUN)/python -m tests.integration.e2e.environment
+	@$(RUN)/python -m pytest -n 2 --dist worksteal -m e2e tests/integration/e2e $(ARGS)
 
 fuzz: $(VENV)/.stamp ## fuzz every parser with atheris, which CPython 3.10 to 3.13 can have (ARGS="--seconds 600 --keep")
 	@$(RUN)/python -c 'import atheris' 2>/dev/null || { \
 	if command -v uv >/dev/null; then uv pip install --quiet --python $(RUN)/python --editable '.[dev,fuzz]'; \
 	else $(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev,fuzz]'; fi; }
-	@$(RUN)/python -m tests.fuzz $(ARGS)
+	@$(RUN)/python -m tools.fuzz $(ARGS)
 
 mutants: $(VENV)/.stamp ## change run.py and the rating rules in 5,000 places and see whether a test notices (ARGS="--only rate_stages")
 	@$(RUN)/python -c 'import mutmut' 2>/dev/null || { \
 	if command -v uv >/dev/null; then uv pip install --quiet --python $(RUN)/python --editable '.[dev,mutants]'; \
 	else $(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev,mutants]'; fi; }
-	@nice $(RUN)/python -m tests.mutants $(ARGS)
+	@nice $(RUN)/python -m tools.mutants $(ARGS)
 
 judge: $(VENV)/.stamp ## measure how often findings and forecasts are right, on simulated and real runs (ARGS="--seed 7": findings)
-	@$(RUN)/python -m tests.judge.measure $(ARGS)
-	@$(RUN)/python -m tests.judge.backtest
+	@$(RUN)/python -m tools.judge.measure $(ARGS)
+	@$(RUN)/python -m tools.judge.backtest
 
 check: $(VENV)/.stamp ## format, lint, types, the arrows between the modules, the catalogues
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-logo
-	@$(RUN)/python -m lora_tui.locale.compile --check
+	@$(RUN)/python -m lora_tui.i18n.compile --check
 
 pictures: $(VENV)/.stamp ## draw the screens that the tests compare with anew; look at the diff
 	@LORA_TUI_PICTURES=draw $(RUN)/python -m pytest -q tests/tui/test_app_pictures.py
@@ -110,24 +110,24 @@ fix: $(VENV)/.stamp ## format, and mend what the linter can
 	@$(RUN)/ruff format .
 
 locale: $(VENV)/.stamp ## compile the catalogues after a change of a .po file
-	@$(RUN)/python -m lora_tui.locale.compile
+	@$(RUN)/python -m lora_tui.i18n.compile
 
 soak: $(VENV)/.stamp ## ten minutes at 1,000 rows a second, then silence: memory, lag, threads, files (ARGS="--minutes 2")
 	@$(RUN)/python -m pytest -m soak
-	@$(RUN)/python bench/soak.py $(ARGS)
+	@$(RUN)/python tools/bench/soak.py $(ARGS)
 
 bench: $(VENV)/.stamp ## measure speed and weight against the goals; exits 1 on a miss (ARGS="--quick", "--only start", "--list")
-	@$(RUN)/python bench/suite.py $(ARGS)
+	@$(RUN)/python tools/bench/suite.py $(ARGS)
 
 bench-rivals: $(VENV)/.stamp ## measure it beside terminalboard, tlog, W&B LEET and TensorBoard, which are installed for it
-	@$(RUN)/python bench/rivals.py $(ARGS)
+	@$(RUN)/python tools/bench/rivals.py $(ARGS)
 
 bench-training: $(VENV)/.stamp ## what watching costs a training on the same machine (ARGS="--pairs 30", "--one-core"); needs what e2e sets up
-	@$(RUN)/python bench/beside_training.py $(ARGS)
+	@$(RUN)/python tools/bench/beside_training.py $(ARGS)
 
 screenshots: $(VENV)/.stamp ## draw the pictures of the documentation
 	@$(RUN)/python docs/screenshots.py
 
 clean: ## remove environments, caches and builds
 	@rm -rf $(VENV) $(VENV_NEWEST) .venv-bench build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@find lora_tui tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find lora_tui tests tools docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from lora_tui.demo import restore_mtimes, sample_dir
-from lora_tui.demo_writer import Replay, plan
-from lora_tui.follow import Follower
+from lora_tui.demo.replay import Replay, plan
+from lora_tui.demo.samples import restore_mtimes, sample_dir
+from lora_tui.ingest.follower import Follower
+from lora_tui.runs.workspace import Workspace
 from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.options import AppOptions
-from lora_tui.tui.picture import widen
-from lora_tui.workspace import Workspace
+from lora_tui.tui.screenshot import widen
 
 HERE = Path(__file__).resolve().parent
 SIZE = (120, 36)

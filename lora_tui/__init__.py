@@ -13,7 +13,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lora_tui.run import Run
+    from lora_tui.runs.run import Run
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "load_all"]
@@ -42,8 +42,8 @@ def load_all(*paths: str | PathLike[str]) -> list[Run]:
     """Read all runs below ``paths``, newest first."""
     from pathlib import Path
 
-    from lora_tui.follow import Follower
-    from lora_tui.workspace import Workspace
+    from lora_tui.ingest.follower import Follower
+    from lora_tui.runs.workspace import Workspace
 
     follower = Follower([Path(path) for path in paths])
     workspace = Workspace(follower.roots)

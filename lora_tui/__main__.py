@@ -8,7 +8,7 @@ if _OURS:
     # Python answers a Ctrl-C during its imports with a traceback; so the program ends as any other does.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from lora_tui.cli import main  # noqa: E402
+from lora_tui.cli.main import main  # noqa: E402
 
 
 def run() -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.demo import restore_mtimes, sample_dir
-from lora_tui.run import Run
+from lora_tui.demo.samples import restore_mtimes, sample_dir
+from lora_tui.runs.run import Run
 
 # Programs under test hold back what they write as they do for a user: that hides, or shows, what fails at their exit.
 os.environ.pop("PYTHONUNBUFFERED", None)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import environment
-from tests.terminal import Terminal, repository_root
+from tests.support.program import environment
+from tests.support.terminal import Terminal, repository_root
 
 TOOLKITS = {"textual", "rich", "plotext"}
 ROOT = repository_root()
@@ -38,7 +38,7 @@ def modules(code: str, *args: str | Path) -> set[str]:
 
 def command(*args: str | Path) -> set[str]:
     """The modules that a command has loaded when it is done."""
-    return modules("import sys; from lora_tui.cli import main; assert main(sys.argv[1:]) == 0", *args)
+    return modules("import sys; from lora_tui.cli.main import main; assert main(sys.argv[1:]) == 0", *args)
 
 
 def test_the_package_itself_imports_nothing_heavy() -> None:
@@ -76,7 +76,7 @@ def test_the_app_draws_its_first_frame_without_pydantic(all_runs: Path, tmp_path
         "    open(sys.argv[-1], 'w').write('|'.join(sys.modules))\n"
         "    first(self)\n"
         "app.LoraTuiApp._after_first_frame = note\n"
-        "from lora_tui.cli import main\n"
+        "from lora_tui.cli.main import main\n"
         "sys.exit(main(sys.argv[1:-1]))\n"
     )
     program = [sys.executable, "-c", code, "watch", str(all_runs / "lora/sft"), str(said)]
@@ -92,17 +92,17 @@ def test_the_app_draws_its_first_frame_without_pydantic(all_runs: Path, tmp_path
 
 
 def test_the_demo_writer_knows_nothing_of_the_watching_side() -> None:
-    tree = ast.parse((ROOT / "lora_tui" / "demo_writer.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "lora_tui" / "demo" / "replay.py").read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))
     named = {alias.name.partition(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     named |= {(node.module or ".").partition(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
     assert named <= {*sys.stdlib_module_names, "__future__"}
-    script = str(ROOT / "lora_tui" / "demo_writer.py")
+    script = str(ROOT / "lora_tui" / "demo" / "replay.py")
     code = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='writer')"
     assert "lora_tui" not in modules("import sys; sys.path = [p for p in sys.path if p]\n" + code, script)
 
 
 def test_nothing_but_the_demo_knows_the_writer() -> None:
     for path in (ROOT / "lora_tui").rglob("*.py"):
-        if path.name not in ("demo.py", "demo_writer.py"):
-            assert "demo_writer" not in path.read_text(encoding="utf-8"), path
+        if path.parent.name != "demo":
+            assert "demo.replay" not in path.read_text(encoding="utf-8"), path

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import repository_root
+from tests.support.terminal import repository_root
 
 PAGE = repository_root() / "docs" / "survives.md"
 NAMED = re.compile(r"(?P<file>(?:tests/[\w/]+\.py|…)?)(?P<rest>::\w+(?:::\w+)?)|(?P<alone>tests/[\w/]+\.py)(?!::)")

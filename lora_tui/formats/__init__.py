@@ -1,1 +1,1 @@
-"""Bytes -> typed records: one module per producer's file, every version of it, tolerant of damage."""
+"""Parsers from bytes to records: one module per producer's file, every known version, tolerant of damage."""

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from datetime import date
 from types import MappingProxyType
 
-from lora_tui.formats.lines import as_number, as_text, load_json, load_json_object
-from lora_tui.formats.records import ConfigDoc, ConfigValue, FormatError, Scalar, TornError
+from lora_tui.formats.json_lines import as_number, as_text, load_json, load_json_object
 from lora_tui.formats.secrets import mask_secrets
+from lora_tui.records.documents import ConfigDoc, ConfigValue, FormatError, Scalar, TornError
 
 MAX_CARD = 1024 * 1024
 """Bytes of the largest model card that is read."""

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from lora_tui.formats.generated import echoes, ending, repeats
-from lora_tui.formats.lines import LineSplitter, Problems, as_text, load_json
-from lora_tui.formats.records import BadPrediction, LogRow, Predictions, Problem
+from lora_tui.formats.json_lines import LineSplitter, Problems, as_text, load_json
+from lora_tui.records.documents import BadPrediction, LogRow, Predictions, Problem
 
 SAMPLE_CHARACTERS = 500
 """Characters kept of each text of the sample."""

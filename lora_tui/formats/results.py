@@ -9,8 +9,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Literal
 
-from lora_tui.formats.lines import MAX_COUNT, MAX_METRICS, as_number, as_text, load_json_object
-from lora_tui.formats.records import FormatError, Results
+from lora_tui.formats.json_lines import MAX_COUNT, MAX_METRICS, as_number, as_text, load_json_object
+from lora_tui.records.documents import FormatError, Results
 
 _SPLITS: dict[str, Literal["train", "eval", "predict", "all"]] = {
     "train_results.json": "train",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lora_tui.formats.records import ConfigValue, Scalar
+from lora_tui.records.documents import ConfigValue, Scalar
 
 MASK = "***"
 

@@ -12,8 +12,16 @@ import json
 import math
 from collections.abc import Sequence
 
-from lora_tui.formats.lines import MAX_METRICS, LineSplitter, Problems, as_number, as_text, load_json, load_json_fast
-from lora_tui.formats.log_shapes import (
+from lora_tui.formats.json_lines import (
+    MAX_METRICS,
+    LineSplitter,
+    Problems,
+    as_number,
+    as_text,
+    load_json,
+    load_json_fast,
+)
+from lora_tui.formats.trainer_log_columns import (
     METRIC_NAMES,
     NOT_METRICS,
     Shape,
@@ -24,8 +32,8 @@ from lora_tui.formats.log_shapes import (
     read_as,
     shape_of,
 )
-from lora_tui.formats.records import NOTHING, LogRow, Problem
-from lora_tui.formats.rows import FEW, Block, Rows
+from lora_tui.records.documents import NOTHING, LogRow, Problem
+from lora_tui.records.rows import FEW, Block, Rows
 
 _BATCH = 512
 """Lines decoded in one call, up to twice as many: one call for many lines costs half of one call for each."""

@@ -11,9 +11,9 @@ import math
 import re
 from types import MappingProxyType
 
-from lora_tui.formats.lines import MAX_METRICS, as_count, as_number, as_text, load_json_object
-from lora_tui.formats.log_shapes import classify
-from lora_tui.formats.records import NOTHING, FormatError, LogRow, TrainerState
+from lora_tui.formats.json_lines import MAX_METRICS, as_count, as_number, as_text, load_json_object
+from lora_tui.formats.trainer_log_columns import classify
+from lora_tui.records.documents import NOTHING, FormatError, LogRow, TrainerState
 
 _METRIC_NAMES = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}
 _NOT_METRICS = frozenset({"step", "epoch"})

@@ -1,1 +1,1 @@
-"""Run and judgement -> one versioned document, for people and for programs."""
+"""Build one versioned document from a run and its judgement, and render it for people and programs."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lora_tui.insight import PLAIN, Context, Finding, Judgement, Rating, facts, judge
-from lora_tui.locale import Words
-from lora_tui.report.configured import dataset_size
-from lora_tui.report.curves import charts, main_metric, step_table
-from lora_tui.report.entries import results_sections, training_entries, training_summary
-from lora_tui.report.model import FindingEntry, LogSample, Option, Remark, Report
-from lora_tui.report.sections import sections
+from lora_tui.analysis import PLAIN, Context, Finding, Judgement, Rating, judge
+from lora_tui.analysis import run_facts as facts
+from lora_tui.i18n import Words
+from lora_tui.report.content.chart_data import charts, main_metric, step_table
+from lora_tui.report.content.config_section import dataset_size
+from lora_tui.report.content.metric_entries import results_sections, training_entries, training_summary
+from lora_tui.report.content.section_builder import moment, setting_text
+from lora_tui.report.content.sections import sections
+from lora_tui.report.document import FindingEntry, LogSample, Option, Remark, Report
 from lora_tui.report.snapshot import iso_time, number, snapshot
-from lora_tui.report.teller import moment, setting_text
-from lora_tui.report.worded import (
+from lora_tui.runs.job_config import job_kind
+from lora_tui.runs.run import Run, Status
+from lora_tui.text.cells import clean
+from lora_tui.wording.values import (
     SEVERITY,
     badge,
     capital,
@@ -24,9 +28,6 @@ from lora_tui.report.worded import (
     shown,
     with_unit,
 )
-from lora_tui.run import Run, Status
-from lora_tui.settings_merge import job_kind
-from lora_tui.text import clean
 
 MAJOR = (
     "model_name_or_path", "adapter_name_or_path", "stage", "finetuning_type", "quantization_bit", "quantization_method",

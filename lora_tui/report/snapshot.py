@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-from lora_tui.insight import PLAIN, Context, Judgement, judge
-from lora_tui.locale import Words
+from lora_tui.analysis import PLAIN, Context, Judgement, judge
+from lora_tui.i18n import Words
 from lora_tui.report.snapshot_ahead import (
     ChoicePart,
     ForecastPart,
@@ -22,8 +22,8 @@ from lora_tui.report.snapshot_ahead import (
     iso_time,
     utf8,
 )
-from lora_tui.run import Run
-from lora_tui.series import Series
+from lora_tui.runs.run import Run
+from lora_tui.runs.series import Series
 
 __all__ = ["Document", "Number", "Part", "Plain", "Snapshot", "iso_time", "number", "snapshot"]
 
@@ -44,7 +44,7 @@ class RunPart(Part):
 
 
 class ProgressPart(Part):
-    """How far it is: :class:`lora_tui.status.Progress`."""
+    """How far it is: :class:`lora_tui.runs.status.Progress`."""
 
     step: int | None = None
     total_steps: int | None = None
@@ -76,7 +76,7 @@ class MetricPart(Part):
 
 
 class FindingPart(Part):
-    """:class:`lora_tui.insight.Finding` with its words. ``over``: it was so from ``step`` to ``end_step`` and is no
+    """:class:`lora_tui.analysis.Finding` with its words. ``over``: it was so from ``step`` to ``end_step`` and is no
     more."""
 
     code: str
@@ -90,7 +90,7 @@ class FindingPart(Part):
 
 
 class RatingPart(Part):
-    """:class:`lora_tui.insight.Rating` with its words."""
+    """:class:`lora_tui.analysis.Rating` with its words."""
 
     metric: str
     value: Number
@@ -103,7 +103,7 @@ class RatingPart(Part):
 
 
 class CheckpointPart(Part):
-    """:class:`lora_tui.run.Checkpoint`."""
+    """:class:`lora_tui.runs.run.Checkpoint`."""
 
     step: int
     path: str

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from pydantic import BaseModel, ConfigDict
 
-from lora_tui.insight import Band, CheckpointChoice, Forecast
+from lora_tui.analysis import Band, CheckpointChoice, Forecast
 
 
 class Part(BaseModel):
@@ -33,7 +33,7 @@ class MomentPart(Part):
 
 
 class ForecastPart(Part):
-    """:class:`lora_tui.insight.Forecast`. ``reason``: code of why there is no final loss."""
+    """:class:`lora_tui.analysis.Forecast`. ``reason``: code of why there is no final loss."""
 
     remaining_s: SpanPart | None = None
     finish_at: MomentPart | None = None
@@ -42,7 +42,7 @@ class ForecastPart(Part):
 
 
 class ChoicePart(Part):
-    """:class:`lora_tui.insight.CheckpointChoice`."""
+    """:class:`lora_tui.analysis.CheckpointChoice`."""
 
     metric: str | None = None
     higher: bool | None = None

@@ -1,1 +1,1 @@
-"""Where bytes come from. :class:`~lora_tui.sources.base.Source` is the whole contract; the local disk implements it."""
+"""Access to the files of a run: listing, reading, change events, mounts that may hang."""

@@ -1,1 +1,1 @@
-"""The terminal app."""
+"""The terminal app. The only package that imports Textual and Rich."""

@@ -16,24 +16,24 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
 
-from lora_tui.locale import Words
-from lora_tui.text import clean
+from lora_tui.i18n import Words
+from lora_tui.text.cells import clean
 from lora_tui.tui import theme
-from lora_tui.tui.cockpit import Cockpit
-from lora_tui.tui.desk import Desk
+from lora_tui.tui.dashboard import Cockpit
+from lora_tui.tui.judgement_cache import PATIENCE_S
 from lora_tui.tui.keys import COMMANDS, commands_of
 from lora_tui.tui.messages import BatchRead, CommandFailed, ReadingFailed
-from lora_tui.tui.narrow import MainScreen, PlainCrash
-from lora_tui.tui.navigate import Navigator
+from lora_tui.tui.navigation import Navigator
 from lora_tui.tui.options import AppOptions
-from lora_tui.tui.paced import PacedApp
-from lora_tui.tui.painter import Painter
-from lora_tui.tui.reading_thread import ReadingThread
-from lora_tui.tui.verdicts import PATIENCE_S
+from lora_tui.tui.reader_thread import ReadingThread
+from lora_tui.tui.repaint import Painter
+from lora_tui.tui.state import Desk
+from lora_tui.tui.terminal.narrow import MainScreen, PlainCrash
+from lora_tui.tui.terminal.textual_patches import PacedApp
 
 if TYPE_CHECKING:
-    from lora_tui.follow import Follower
-    from lora_tui.workspace import Workspace
+    from lora_tui.ingest.follower import Follower
+    from lora_tui.runs.workspace import Workspace
 
 FRAME_S = 0.01
 """For a frame to be written."""
@@ -206,7 +206,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
             self.call_later(self.save_picture)
             return
         if path is not None:
-            from lora_tui.tui.picture import widen
+            from lora_tui.tui.screenshot import widen
 
             path.write_text(widen(self.export_screenshot(title="lora-tui")), encoding="utf-8")
         self.exit(0)

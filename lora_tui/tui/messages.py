@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.message import Message
 
-from lora_tui.formats.updates import Batch
+from lora_tui.records.updates import Batch
 
 
 class BatchRead(Message, bubble=False):

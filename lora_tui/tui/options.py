@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lora_tui.insight.context import PLAIN, Context
+from lora_tui.analysis.context import PLAIN, Context
 
 if TYPE_CHECKING:
-    from lora_tui.events import Notices
+    from lora_tui.notify.events import Notices
 
 Language = Literal["en", "zh"]
 ThemeName = Literal["dark", "light", "ansi"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.job import Job
+from tests.support.live_job import Job
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import environment
-from tests.pty.cockpit import write_run
+from tests.support.live_app import write_run
+from tests.support.program import environment
 
 HINT = "needs a terminal; without one use lora-tui status --follow saves"
 

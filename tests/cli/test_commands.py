@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from lora_tui import __version__
-from lora_tui.arguments import build_parser
-from tests.cli.program import environment, lora_tui
+from lora_tui.cli.parser import build_parser
+from tests.support.program import environment, lora_tui
 
 COMMANDS = [
     "watch", "demo", "ls", "status", "report", "compare", "wait", "export", "explain", "config", "completion",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.text import cell_width
-from tests.cli.program import lora_tui, strict
+from lora_tui.text.cells import cell_width
+from tests.support.program import lora_tui, strict
 
 
 def test_two_runs_by_name(all_runs: Path) -> None:

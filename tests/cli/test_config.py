@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from lora_tui.insight import PLAIN
-from lora_tui.settings import load_settings
-from tests.cli.program import environment, lora_tui, strict
-from tests.terminal import Terminal
+from lora_tui.analysis import PLAIN
+from lora_tui.settings.settings import load_settings
+from tests.support.program import environment, lora_tui, strict
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from typing import Any
 import psutil
 import pytest
 
-from lora_tui.events import AT_ONCE, Hook
-from lora_tui.locale import Words
-from tests.cli.job import Job
-from tests.cli.program import SOON_S, Waiting, lora_tui, strict
-from tests.pty.cockpit import descendants, start, watching
-from tests.terminal import Terminal, repository_root
+from lora_tui.i18n import Words
+from lora_tui.notify.events import AT_ONCE, Hook
+from tests.support.live_app import descendants, start, watching
+from tests.support.live_job import Job
+from tests.support.program import SOON_S, Waiting, lora_tui, strict
+from tests.support.terminal import Terminal, repository_root
 
 
 def until(true: Callable[[], object], what: str = "") -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import lora_tui as api
-from lora_tui.insight import METRICS
-from tests.cli.program import COMMAND, environment, lora_tui, strict
-from tests.pty.cockpit import row, write_run
+from lora_tui.analysis import METRICS
+from tests.support.live_app import row, write_run
+from tests.support.program import COMMAND, environment, lora_tui, strict
 
 FIXED = ["step", "epoch", "time", "elapsed_s"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import lora_tui, strict
-from tests.pty.cockpit import write_run
+from tests.support.live_app import write_run
+from tests.support.program import lora_tui, strict
 
 
 def names(*args: str | Path) -> set[str]:

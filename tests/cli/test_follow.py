@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.job import Job
-from tests.cli.program import COMMAND, Following, environment, strict
 from tests.cli.test_status import check_schema
+from tests.support.live_job import Job
+from tests.support.program import COMMAND, Following, environment, strict
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.text import cell_width
-from tests.cli.program import COMMAND, environment, lora_tui, strict, without_override
+from lora_tui.text.cells import cell_width
+from tests.support.program import COMMAND, environment, lora_tui, strict, without_override
 
 STEPS = {
     "lora/sft": "810/810",

@@ -7,12 +7,12 @@ import shlex
 
 import pytest
 
-from lora_tui.arguments import build_parser
-from lora_tui.locale import Words
+from lora_tui.cli.parser import build_parser
+from lora_tui.i18n import Words
 from lora_tui.tui.keys import COMMANDS
 from tests.cli.test_commands import parsers
 from tests.cli.test_status import STATES, TOP
-from tests.terminal import repository_root
+from tests.support.terminal import repository_root
 
 ROOT = repository_root()
 README = (ROOT / "README.md").read_text(encoding="utf-8")

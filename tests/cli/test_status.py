@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.program import lora_tui, strict
+from tests.support.program import lora_tui, strict
 
 TOP = {
     "schema",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.job import TRACEBACK, Job
-from tests.cli.program import Waiting, lora_tui
+from tests.support.live_job import TRACEBACK, Job
+from tests.support.program import Waiting, lora_tui
 
 
 @pytest.fixture

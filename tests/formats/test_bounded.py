@@ -13,21 +13,23 @@ from typing import Any
 
 import pytest
 
-from lora_tui import text
-from lora_tui.formats import config_files, generated, lines, log_shapes
-from lora_tui.formats.console import ConsoleParser, looks_like_training_log
+from lora_tui.formats import config_files, generated
+from lora_tui.formats import json_lines as lines
+from lora_tui.formats import trainer_log_columns as log_shapes
+from lora_tui.formats.console.parser import ConsoleParser, looks_like_training_log
 from lora_tui.formats.predictions import PredictionsParser
-from lora_tui.formats.records import FormatError, LogRow
 from lora_tui.formats.results import parse_results
-from lora_tui.formats.rows import Block, Rows
 from lora_tui.formats.secrets import mask_text
-from lora_tui.formats.tfevents import EventFileParser
+from lora_tui.formats.tensorboard import EventFileParser
 from lora_tui.formats.trainer_log import TrainerLogParser
 from lora_tui.formats.trainer_state import parse_trainer_state
-from lora_tui.formats.updates import FileRows
-from lora_tui.merge import MOST_SERIES
-from lora_tui.run import Run
-from tests.fuzz.targets import framed_record
+from lora_tui.records.documents import FormatError, LogRow
+from lora_tui.records.rows import Block, Rows
+from lora_tui.records.updates import FileRows
+from lora_tui.runs.merged_series import MOST_SERIES
+from lora_tui.runs.run import Run
+from lora_tui.text import cells as text
+from tools.fuzz.targets import framed_record
 
 
 def cpu_s(work: Callable[[], object]) -> float:

@@ -11,8 +11,8 @@ from lora_tui.formats.config_files import (
     parse_model_card,
     parse_training_args,
 )
-from lora_tui.formats.records import ConfigValue, FormatError, TornError
 from lora_tui.formats.secrets import mask_secrets
+from lora_tui.records.documents import ConfigValue, FormatError, TornError
 
 DATA = Path(__file__).parent.parent / "data" / "formats"
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lora_tui.formats.console import ConsoleParser, looks_like_training_log
-from lora_tui.formats.console_patterns import find_frame, parse_metric, parse_number
-from lora_tui.formats.records import ConsoleFacts, LogRow
+from lora_tui.formats.console.parser import ConsoleParser, looks_like_training_log
+from lora_tui.formats.console.patterns import find_frame, parse_metric, parse_number
+from lora_tui.records.documents import ConsoleFacts, LogRow
 
 # Logs of real jobs, and as NAME.jsonl the trainer_log.jsonl of the same job.
 DATA = Path(__file__).parent.parent / "data" / "console"

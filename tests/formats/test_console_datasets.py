@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lora_tui.formats.console import ConsoleParser
-from lora_tui.formats.records import ConfigValue
+from lora_tui.formats.console.parser import ConsoleParser
+from lora_tui.records.documents import ConfigValue
 
 LOADED = "[INFO|2026-11-22 11:52:10] llamafactory.data.loader:144 >> Loading dataset {name}.json..."
 HEAD = """[INFO|2026-11-22 11:52:08] llamafactory.hparams.parser:512 >> Process rank: 0, world size: 1, device: cpu, distributed training: False, compute dtype: torch.float32

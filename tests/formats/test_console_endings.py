@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lora_tui.formats.console import ConsoleParser
-from lora_tui.formats.records import ConsoleFacts, LogRow
+from lora_tui.formats.console.parser import ConsoleParser
+from lora_tui.records.documents import ConsoleFacts, LogRow
 
 TRACE = 'Traceback (most recent call last):\n  File "/x/bin/train.py", line 3, in <module>\n    main()\n'
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lora_tui.formats import config_files
-from lora_tui.formats.console import ConsoleParser
-from lora_tui.formats.records import ConsoleFacts, FormatError, LogRow
+from lora_tui.formats.console.parser import ConsoleParser
+from lora_tui.records.documents import ConsoleFacts, FormatError, LogRow
 
 TRAINING = "***** Running training *****\n"
 HEADER = TRAINING + (

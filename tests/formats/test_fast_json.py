@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lora_tui.formats.lines import load_json, load_json_fast, load_json_object
-from lora_tui.formats.records import FormatError, LogRow, TornError
+from lora_tui.formats.json_lines import load_json, load_json_fast, load_json_object
 from lora_tui.formats.trainer_log import TrainerLogParser
+from lora_tui.records.documents import FormatError, LogRow, TornError
 
 NUMBERS = st.one_of(
     st.integers().map(str),

@@ -8,7 +8,7 @@ import pytest
 
 from lora_tui.formats.generated import bucket, echoes, ending, repeats
 from tests.formats.test_bounded import peak
-from tests.work import calls_of
+from tests.support.call_count import calls_of
 
 LOOPS = [
     "I do not know. " * 60,

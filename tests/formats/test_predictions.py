@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lora_tui.formats.predictions import PredictionsParser
-from lora_tui.formats.records import Predictions, Problem
+from lora_tui.records.documents import Predictions, Problem
 
 FILE = Path(__file__).parent.parent / "data" / "formats" / "sft" / "generated_predictions.jsonl"
 

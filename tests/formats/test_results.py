@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.formats.records import FormatError, TornError
 from lora_tui.formats.results import parse_results
+from lora_tui.records.documents import FormatError, TornError
 
 DATA = Path(__file__).parent.parent / "data" / "formats"
 FILES = sorted(DATA.glob("*/*_results.json"))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.formats.log_shapes import parse_elapsed
-from lora_tui.formats.records import LogRow, Problem
 from lora_tui.formats.trainer_log import TrainerLogParser
+from lora_tui.formats.trainer_log_columns import parse_elapsed
+from lora_tui.records.documents import LogRow, Problem
 
 DATA = Path(__file__).parent.parent / "data" / "formats"
 LOGS = sorted(DATA.glob("*/trainer_log.jsonl"))

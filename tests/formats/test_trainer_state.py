@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.formats.records import FormatError, LogRow, TornError
 from lora_tui.formats.trainer_state import parse_trainer_state
+from lora_tui.records.documents import FormatError, LogRow, TornError
 
 DATA = Path(__file__).parent.parent / "data" / "formats"
 STATES = sorted(DATA.glob("*/trainer_state.json"))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import lora_tui
-from lora_tui.locale import Words
+from lora_tui.i18n import Words
 from lora_tui.report.build import build
-from lora_tui.report.model import Report
+from lora_tui.report.document import Report
 from tests.conftest import last_write
 
 

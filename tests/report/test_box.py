@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from lora_tui.locale import Words
-from lora_tui.report import box
-from lora_tui.report.model import Fact
-from lora_tui.text import cell_width, wrap
+from lora_tui.i18n import Words
+from lora_tui.report.document import Fact
+from lora_tui.report.render import box
+from lora_tui.text.cells import cell_width, wrap
 from tests.report import seeds
 
 

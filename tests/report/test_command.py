@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from tests.cli.program import lora_tui, strict
 from tests.report import seeds
+from tests.support.program import lora_tui, strict
 from tests.test_imports import command
 
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 import lora_tui
-from lora_tui.insight.comparison import Comparison, compare
-from lora_tui.locale import Words
-from lora_tui.report.compare_html import render as render_html
-from lora_tui.report.compare_model import ComparisonReport, comparison_report, letter, short_names
-from lora_tui.report.compare_text import render as render_text
-from lora_tui.run import Run
-from lora_tui.text import cell_width
-from tests.insight.build import START
-from tests.insight.test_comparison import made, predicted
+from lora_tui.analysis.comparison.compare import Comparison, compare
+from lora_tui.i18n import Words
+from lora_tui.report.comparison import ComparisonReport, comparison_report, letter, short_names
+from lora_tui.report.render.compare_html import render as render_html
+from lora_tui.report.render.compare_text import render as render_text
+from lora_tui.runs.run import Run
+from lora_tui.text.cells import cell_width
+from tests.analysis.test_comparison import made, predicted
 from tests.report.test_html import HOSTILE, Seen
+from tests.support.run_builder import START
 
 LATER = START + 1e9
 

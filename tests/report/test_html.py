@@ -13,14 +13,14 @@ from urllib.parse import urlparse
 import pytest
 
 import lora_tui
-from lora_tui.formats.records import Predictions
-from lora_tui.formats.updates import FileDoc
-from lora_tui.locale import Words
+from lora_tui.i18n import Words
+from lora_tui.records.documents import Predictions
+from lora_tui.records.updates import FileDoc
 from lora_tui.report.build import build
-from lora_tui.report.html import render, rich
-from lora_tui.run import Run
+from lora_tui.report.render.html import render, rich
+from lora_tui.runs.run import Run
 from tests.conftest import last_write
-from tests.insight.build import START, evaluation, run_of, summary, train
+from tests.support.run_builder import START, evaluation, run_of, summary, train
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&amp;\x1b[31m\u202e"
 

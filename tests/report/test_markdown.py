@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from lora_tui.insight import Finding
-from lora_tui.locale import Words
-from lora_tui.report import markdown
-from lora_tui.report.markdown import code, data, escape, prose
-from lora_tui.report.worded import finding_texts
-from lora_tui.text import clean
+from lora_tui.analysis import Finding
+from lora_tui.i18n import Words
+from lora_tui.report.render import markdown
+from lora_tui.report.render.markdown import code, data, escape, prose
+from lora_tui.text.cells import clean
+from lora_tui.wording.values import finding_texts
 from tests.report import hostile, seeds
 
 GITHUB = MarkdownIt("gfm-like", {"html": True, "linkify": True})

@@ -9,19 +9,19 @@ import re
 import pytest
 
 import lora_tui
-from lora_tui.demo import sample_dir
-from lora_tui.insight import judge
-from lora_tui.locale import LANGUAGES, Words
-from lora_tui.locale.advice import checkpoint_advice
-from lora_tui.report import box, html, markdown
+from lora_tui.analysis import judge
+from lora_tui.demo.samples import sample_dir
+from lora_tui.i18n import LANGUAGES, Words
 from lora_tui.report.build import build
-from lora_tui.report.curves import POINTS, thin
-from lora_tui.text import cell_width
-from tests.cli.program import strict
+from lora_tui.report.content.chart_data import POINTS, thin
+from lora_tui.report.render import box, html, markdown
+from lora_tui.text.cells import cell_width
+from lora_tui.wording.advice import checkpoint_advice
 from tests.conftest import DATA, last_write
-from tests.insight.build import START, evaluation, run_of, summary, train
-from tests.insight.saving import rows, run_with, saved
-from tests.work import calls_of
+from tests.support.call_count import calls_of
+from tests.support.program import strict
+from tests.support.run_builder import START, evaluation, run_of, summary, train
+from tests.support.saving_run import rows, run_with, saved
 
 NAMES = sorted({
     str(path.parent.relative_to(base))

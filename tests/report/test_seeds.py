@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from lora_tui.locale import Words
-from lora_tui.report import box, markdown
-from lora_tui.text import cell_width
+from lora_tui.i18n import Words
+from lora_tui.report.render import box, markdown
+from lora_tui.text.cells import cell_width
 from tests.report import seeds
 
 ZH = [

@@ -9,9 +9,9 @@ import re
 
 import pytest
 
-from lora_tui.report.page import esc, page, table, tag
-from lora_tui.report.svg import Curve, Mark, chart, figure, thin
-from tests.work import calls_of
+from lora_tui.report.render.html_page import esc, page, table, tag
+from lora_tui.report.render.svg import Curve, Mark, chart, figure, thin
+from tests.support.call_count import calls_of
 
 NAN = math.nan
 

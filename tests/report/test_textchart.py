@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lora_tui.locale import Words
+from lora_tui.i18n import Words
 from lora_tui.report.build import build
-from lora_tui.report.model import Chart, Line
-from lora_tui.report.textchart import HEIGHT, WIDTH, _ticks, draw, legend, top
-from lora_tui.text import cell_width
-from tests.insight.build import START, run_of, train
+from lora_tui.report.document import Chart, Line
+from lora_tui.report.render.text_chart import HEIGHT, WIDTH, _ticks, draw, legend, top
+from lora_tui.text.cells import cell_width
+from tests.support.run_builder import START, run_of, train
 
 
 def chart(*values, style="line", steps=None):

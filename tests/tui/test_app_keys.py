@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.keys import COMMANDS, commands_of
-from tests.tui.app_pilot import make_app, pane, rows, text
+from tests.support.app_pilot import make_app, pane, rows, text
 
 WIDE = (140, 44)
 NARROW = (80, 24)
@@ -158,7 +158,7 @@ async def test_the_help_lists_the_keys_of_this_place_and_only_those(all_runs: Pa
 
 
 async def test_every_command_has_words_in_both_languages() -> None:
-    from lora_tui.locale import Words
+    from lora_tui.i18n import Words
 
     for lang in ("en", "zh"):
         words = Words(lang)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.text import cell_width
-from tests.tui.app_pilot import make_app, rows
+from lora_tui.text.cells import cell_width
+from tests.support.app_pilot import make_app, rows
 
 PICTURES = Path(__file__).with_name("pictures")
 SIZES = [(80, 24), (120, 40), (200, 50)]

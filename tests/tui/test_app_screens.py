@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.text import cell_width
-from lora_tui.tui.plan import Wants, plan
-from tests.tui.app_pilot import make_app, pane, rows, text
+from lora_tui.text.cells import cell_width
+from lora_tui.tui.layout import Wants, plan
+from tests.support.app_pilot import make_app, pane, rows, text
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
 EVERY_SIZE = [(60, 18), (72, 20), (80, 22), *SIZES, (99, 30), (100, 30), (132, 34), (160, 45), (300, 80)]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.follow import Follower
-from lora_tui.formats.updates import Batch
+from lora_tui.ingest.follower import Follower
+from lora_tui.records.updates import Batch
+from lora_tui.runs.workspace import Workspace
 from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.messages import BatchRead, ReadingFailed
 from lora_tui.tui.options import AppOptions
-from lora_tui.workspace import Workspace
-from tests.tui.app_pilot import make_app, pane, rows, text
+from tests.support.app_pilot import make_app, pane, rows, text
 
 SIZE = (120, 40)
 START = 1_795_300_000.0

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.insight import judge
-from lora_tui.locale import Language, Words
-from lora_tui.locale.advice import checkpoint_advice
-from lora_tui.run import Run
-from lora_tui.tui.desk import Desk, RunView
-from lora_tui.tui.lines import width_of
+from lora_tui.analysis import judge
+from lora_tui.i18n import Language, Words
+from lora_tui.runs.run import Run
+from lora_tui.runs.workspace import Workspace
 from lora_tui.tui.options import AppOptions
-from lora_tui.tui.widgets.pages import checkpoint_lines
-from lora_tui.workspace import Workspace
-from tests.insight.saving import rows, run_with, saved, when
-from tests.tui.app_pilot import make_app, pane
+from lora_tui.tui.pages.page import checkpoint_lines
+from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.styled_lines import width_of
+from lora_tui.wording.advice import checkpoint_advice
+from tests.support.app_pilot import make_app, pane
+from tests.support.saving_run import rows, run_with, saved, when
 
 RISEN = {100: 1.5, 200: 1.0, 300: 1.2, 400: 1.3}
 LIMIT = {"save_steps": 100, "save_total_limit": 3}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.judge.life import LOG, write
-from tests.judge.simulator import simulate
-from tests.tui.app_pilot import make_app, pane
+from tests.support.app_pilot import make_app, pane
+from tools.judge.life import LOG, write
+from tools.judge.simulator import simulate
 
 SIZE = (160, 50)
 NOW = 1_790_000_000.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lora_tui.tui.screens.report import ReportScreen, free_path
-from tests.tui.app_pilot import make_app, text
+from tests.support.app_pilot import make_app, text
 
 
 @pytest.mark.parametrize(("lang", "word"), [("en", "training summary"), ("zh", "训练结果摘要")])

@@ -1,1 +1,1 @@
-"""Screens over the cockpit: help and explanations."""
+"""Screens that open over the dashboard: help, explanations, the report."""

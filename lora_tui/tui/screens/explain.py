@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lora_tui.explanation import Case, explain_finding, explain_metric
-from lora_tui.tui.desk import Desk
-from lora_tui.tui.lines import Line
-from lora_tui.tui.screens.modal import TextScreen
-from lora_tui.tui.widgets.cards import cards_of
+from lora_tui.tui.panes.cards import cards_of
+from lora_tui.tui.screens.text_screen import TextScreen
+from lora_tui.tui.state import Desk
+from lora_tui.tui.styled_lines import Line
+from lora_tui.wording.explain import Case, explain_finding, explain_metric
 
 WIDTH = 80
 FRAME = 6

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lora_tui.tui.desk import Desk
 from lora_tui.tui.keys import commands_of
-from lora_tui.tui.lines import Line, fill, wrap
-from lora_tui.tui.screens.modal import TextScreen
+from lora_tui.tui.screens.text_screen import TextScreen
+from lora_tui.tui.state import Desk
+from lora_tui.tui.styled_lines import Line, fill, wrap
 
 WIDTH = 64
 

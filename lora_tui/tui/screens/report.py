@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 from textual.binding import Binding, BindingType
 
 from lora_tui.report.build import build
-from lora_tui.report.model import Report
-from lora_tui.run import Run
-from lora_tui.text import cell_width, clean, json_seen
-from lora_tui.tui.desk import Desk, RunView
-from lora_tui.tui.lines import Line, box
-from lora_tui.tui.screens.modal import TextPane, TextScreen
-from lora_tui.writing import write_whole
+from lora_tui.report.document import Report
+from lora_tui.runs.run import Run
+from lora_tui.text.atomic_write import write_whole
+from lora_tui.text.cells import cell_width, clean, json_seen
+from lora_tui.tui.screens.text_screen import TextPane, TextScreen
+from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.styled_lines import Line, box
 
 LEAST = 60
 """Cells that the line of keys needs."""
@@ -63,7 +63,7 @@ class ReportScreen(TextScreen):
     ]
 
     def __init__(self, desk: Desk, view: RunView) -> None:
-        from lora_tui.report.box import render
+        from lora_tui.report.render.box import render
 
         self.report: Report = build(view.run, view.now, desk.words, desk.context(view.run), view.judgement)
         self._desk = desk
@@ -96,18 +96,18 @@ def form_of(report: Report, desk: Desk, form: Form) -> str:
     """The report as a file's content. What a form needs is imported when it is asked for."""
     words = desk.words
     if form == "html":
-        from lora_tui.report.html import render as html
+        from lora_tui.report.render.html import render as html
 
         return html(report, words)
     if form == "md":
-        from lora_tui.report.markdown import render as markdown
+        from lora_tui.report.render.markdown import render as markdown
 
         return markdown(report, words)
     if form == "json":
         import json
 
         return json_seen(json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False, indent=2)) + "\n"
-    from lora_tui.report.box import render as text
+    from lora_tui.report.render.box import render as text
 
     return text(report, words, ascii_only=desk.ascii) + "\n"
 

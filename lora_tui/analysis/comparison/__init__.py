@@ -1,0 +1,1 @@
+"""Compare runs: metrics, configuration, and whether the comparison is fair."""

@@ -1,0 +1,146 @@
+"""What makes a comparison unfair, and for which measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis.comparison.measures import Family, Side
+from lora_tui.analysis.model import Param
+from lora_tui.analysis.similarity import Names, all_same, data_agrees, eval_sets_agree, prediction_set, same
+
+MODEL_BOUND: frozenset[Family] = frozenset({"loss", "evaluation", "preference", "reward"})
+"""What a number of one model, stage or tokenizer says nothing about another by. Scores of generated answers are not
+among them: an answer is right or wrong whoever gave it."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a reader of the comparison has to know."""
+
+    code: str
+    """Also the key of its words (``compare.note.<code>``)."""
+    stops: frozenset[Family] = frozenset()
+    """Families of measures that cannot be compared because of it; empty: with care."""
+    runs: tuple[int, ...] = ()
+    """The runs that it is about; empty: all of them."""
+    params: Mapping[str, Param] = field(default_factory=dict)
+    values: tuple[str | None, ...] = ()
+    """What differs, a value a run; ``None`` where it is not known."""
+    variant: str = ""
+    """Chooses between wordings of one code."""
+    final_only: bool = False
+    """It stops only what stands for the end of a run."""
+
+
+def notes_on(sides: Sequence[Side]) -> tuple[Note, ...]:
+    """Everything that is not alike between runs and should be, what stops a comparison first."""
+    found = [*_what(sides), *_samples(sides), *_progress(sides), *_how(sides)]
+    return tuple(sorted(found, key=lambda note: not note.stops))
+
+
+def _what(sides: Sequence[Side]) -> list[Note]:
+    """Model, stage, data."""
+    setups = [side.setup for side in sides]
+    out: list[Note] = []
+    models, stages = [setup.model for setup in setups], [setup.stage for setup in setups]
+    if all_same(models) is False:
+        values = tuple(side.run.model for side in sides)
+        out.append(Note("other_model", MODEL_BOUND | {"speed"}, values=values))
+    if all_same(stages) is False:
+        out.append(Note("other_stage", MODEL_BOUND, values=tuple(stages)))
+    data = data_agrees(setups)
+    if data is False:
+        out.append(Note("other_data", frozenset({"loss"}), values=tuple(setup.data.shown for setup in setups)))
+    elif data is None:
+        out.append(Note("unknown_data", values=tuple(setup.data.shown for setup in setups)))
+    return out
+
+
+def _samples(sides: Sequence[Side]) -> list[Note]:
+    """What was evaluated and predicted on."""
+    out: list[Note] = []
+    setups = [side.setup for side in sides]
+    evaluated = [side for side in sides if side.series("eval_loss") is not None or "eval" in side.results]
+    if len(evaluated) == len(sides):
+        alike = eval_sets_agree(setups)
+        counts = tuple(_named(setup.eval_sets, setup.eval_samples) for setup in setups)
+        stopped: frozenset[Family] = frozenset({"evaluation", "preference"})
+        if alike is False:
+            out.append(Note("other_eval_set", stopped, values=counts))
+        elif alike is None:
+            # Different data, and no word of an evaluation set of their own: most likely parts of that data.
+            apart = data_agrees(setups) is False
+            out.append(Note("unknown_eval_set", stopped if apart else frozenset(), values=counts))
+    predicted = [(at, *side.results["predict"]) for at, side in enumerate(sides) if "predict" in side.results]
+    if len(predicted) > 1:
+        sets = [prediction_set(source, found) for _, found, source in predicted]
+        names, sizes = [one[0] for one in sets], [one[1] for one in sets]
+        shown = tuple(_named(*one) for one in sets)
+        runs = tuple(at for at, _, _ in predicted)
+        if all_same(names) is False or all_same(sizes) is False:
+            out.append(Note("other_predict_set", frozenset({"score"}), runs, values=shown))
+        elif all_same(names) is None:
+            out.append(Note("unknown_predict_set", runs=runs, values=shown))
+    few = [at for at, setup in enumerate(setups) if setup.eval_samples and setup.eval_samples < facts.FEW_SAMPLES]
+    if few and len(evaluated) > 1:
+        least = min(setups[at].eval_samples or 0 for at in few)
+        out.append(Note("few_eval_samples", runs=tuple(few), params={"samples": least}))
+    scored = [(at, facts.samples(found, "predict", source)) for at, found, source in predicted]
+    scarce = [(at, count) for at, count in scored if count is not None and count < facts.FEW_SAMPLES]
+    if scarce and len(predicted) > 1:
+        out.append(
+            Note(
+                "few_predictions",
+                runs=tuple(at for at, _ in scarce),
+                params={"samples": min(scarce, key=lambda x: x[1])[1]},
+            )
+        )
+    return out
+
+
+def _named(names: Names | None, count: int | None) -> str | None:
+    """A data set by name and size, as far as they are known: ``test (40)``."""
+    if names is None:
+        return None if count is None else str(count)
+    listed = ", ".join(sorted(names))
+    return listed if count is None else f"{listed} ({count})"
+
+
+def _progress(sides: Sequence[Side]) -> list[Note]:
+    """How far the runs are, and whether their numbers are of this attempt."""
+    out: list[Note] = []
+    unfinished = tuple(at for at, side in enumerate(sides) if not side.ended)
+    if unfinished:
+        out.append(Note("unfinished", MODEL_BOUND, unfinished, final_only=True))
+    broken = tuple(at for at, side in enumerate(sides) if side.broken)
+    if broken:
+        out.append(Note("broken", runs=broken))
+    stale = tuple(at for at, side in enumerate(sides)
+                  if any(found.stale for split, (found, _) in side.results.items() if split != "train"))  # fmt: skip
+    if stale:
+        out.append(Note("stale_results", runs=stale))
+    totals = [side.progress.total_steps for side in sides]
+    batches = [side.setup.batch for side in sides]
+    by_samples = all(batches)
+    planned = [n * (b or 1) if n and by_samples else n for n, b in zip(totals, batches, strict=True)]
+    known = [count for count in planned if count]
+    if len(known) > 1 and max(known) > 1.05 * min(known):
+        values = tuple(str(count) if count else None for count in planned)
+        out.append(Note("other_length", values=values, variant="" if by_samples else "steps"))
+    return out
+
+
+def _how(sides: Sequence[Side]) -> list[Note]:
+    """Options that change what a loss is measured on."""
+    out: list[Note] = []
+    for option in ("template", "cutoff_len"):
+        values = tuple(side.setup.text(option) for side in sides)
+        if all_same(values) is False:
+            out.append(Note(f"other_{option.partition('_')[0]}", values=values))
+    amounts = [side.setup.examples for side in sides]
+    first = next((amount for amount in amounts if amount is not None), None)
+    if first is not None and any(same(first, n) is False and abs(n - first) > 0.01 * first for n in amounts if n):
+        out.append(Note("other_amount", values=tuple(str(n) if n is not None else None for n in amounts)))
+    return out

@@ -1,0 +1,133 @@
+"""What has become better or worse since the run before: the same model, data and stage, measured alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lora_tui.analysis.comparison.measures import (
+    Side,
+    Value,
+    eval_last,
+    least_difference,
+    same_predictions,
+    score,
+    share,
+    side_of,
+    spec_of,
+)
+from lora_tui.analysis.metrics import metric
+from lora_tui.analysis.similarity import same_eval_set, training_data
+from lora_tui.runs.run import ResultSet, Run
+
+LOOKED_AT = 20
+"""So many runs back one with the same measures is looked for."""
+_READ = {
+    "bleu-4": ("bleu", score("bleu-4")), "rouge-1": ("rouge1", score("rouge-1")),
+    "rouge-2": ("rouge2", score("rouge-2")), "rouge-l": ("rougel", score("rouge-l")), "loss": ("eval_last", eval_last),
+    "rewards/accuracies": ("eval_accuracies", share("eval_rewards/accuracies")),
+    "accuracy": ("eval_accuracy", share("eval_accuracy")),
+}  # fmt: skip
+"""Name of a result without its split -> the measure that knows its noise."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One result against the same one of the run before."""
+
+    difference: float
+    outcome: Literal["better", "worse", "same", "changed"]
+    """``same``: within noise. ``changed``: neither way is better, or the noise is not known."""
+
+
+@dataclass(frozen=True)
+class Since:
+    """Everything that can be compared with the run before."""
+
+    run: Run
+    changes: Mapping[str, Change]
+    """By the key of the results file (``predict_bleu-4``, ``eval_loss``)."""
+    results: Mapping[str, ResultSet]
+    """The run's own results that were compared, by split."""
+    sure: bool
+    """Both were measured on the same samples; else that is not known."""
+
+
+def since_previous(run: Run, siblings: Collection[Run], now: float) -> Since | None:
+    """Against the newest sibling that was over before this run was last seen to train and that has results in common
+    with it; ``None`` if there is none."""
+    own = side_of(run, now, ())
+    keys = [
+        (split, key) for split in ("predict", "eval") if split in own.results and not own.results[split][0].stale
+        for key in own.results[split][0].values if key.startswith(f"{split}_")
+    ]  # fmt: skip
+    if not keys:
+        return None
+    for other in earlier(run, siblings, now):
+        found = _against(own, side_of(other, now, ()), keys)
+        if found is not None:
+            return found
+    return None
+
+
+def earlier(run: Run, siblings: Collection[Run], now: float) -> Iterator[Run]:
+    """The siblings that are over and were trained before the run, the newest first: those that are known to have its
+    data, then those of which it is not known."""
+    moment = trained_at(run)
+    if moment is None:
+        return
+    data = training_data(run)
+    older = [(at, other) for other in siblings if (at := trained_at(other)) is not None and at < moment]
+    older.sort(key=lambda item: -item[0])
+    recent = [other for _, other in older[:LOOKED_AT] if not other.status(now).live]
+    yield from sorted(recent, key=lambda other: data.agrees(training_data(other)) is None)
+
+
+def trained_at(run: Run) -> float | None:
+    """When its training ended, or was last seen to go on (Unix seconds): later jobs in its directory do not count."""
+    seen = run.last_row_time
+    if seen is not None:
+        return seen
+    if run.files.root_state is not None:
+        return run.files.root_state[1]
+    train = run.results().get("train")
+    return train.mtime if train is not None else run.activity
+
+
+def _against(own: Side, before: Side, keys: Sequence[tuple[str, str]]) -> Since | None:
+    changes: dict[str, Change] = {}
+    alike = {"eval": same_eval_set(own.setup, before.setup), "predict": same_predictions(own, before)}
+    for split, key in keys:
+        theirs = before.results.get(split)
+        if alike[split] is False or theirs is None or theirs[0].stale:
+            continue
+        change = _change(own, before, split, key, alike[split] is True)
+        if change is not None:
+            changes[key] = change
+    used = {key.partition("_")[0]: own.results[key.partition("_")[0]][0] for key in changes}
+    return Since(before.run, changes, used, all(alike[split] for split in used)) if changes else None
+
+
+def _change(own: Side, before: Side, split: str, key: str, paired: bool) -> Change | None:
+    name = key.removeprefix(f"{split}_")
+    about = metric(key)
+    value, old = own.results[split][0].values[key], before.results[split][0].values.get(key)
+    if old is None or not math.isfinite(value - old) or about.group in ("speed", "setting") or not about.known:
+        return None
+    difference = value - old
+    if about.direction == "none" or name not in _READ:
+        return Change(difference, "changed")
+    code, read = _READ[name]
+    mine, theirs = read(own), read(before)
+    least = _least(code, mine, theirs, paired)
+    if least is None:
+        return Change(difference, "changed")
+    if abs(difference) <= least:
+        return Change(difference, "same")
+    return Change(difference, "better" if (difference > 0) == (about.direction == "higher") else "worse")
+
+
+def _least(code: str, mine: Value | None, theirs: Value | None, paired: bool) -> float | None:
+    return None if mine is None or theirs is None else least_difference(spec_of(code), mine, theirs, paired)

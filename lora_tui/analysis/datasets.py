@@ -1,0 +1,123 @@
+"""What a run was trained on and what it was evaluated on, where a file proves it.
+
+Sources: LLaMA-Factory ``hparams/data_args.py`` (``dataset`` and ``eval_dataset`` are lists of names; ``val_size`` takes
+a part of ``dataset`` away from training and cannot be set together with ``eval_dataset``), ``data/loader.py`` (prints
+"Loading dataset NAME..." for both), ``train/trainer_utils.py`` (the model card names ``dataset``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from lora_tui.records.documents import ConfigDoc, ConfigValue, ConsoleFacts
+from lora_tui.runs.run import Run
+from lora_tui.runs.status import SETUP_PHASES
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Data sets of an evaluation or prediction."""
+
+    names: frozenset[str]
+    examples: int | None = None
+    """How many samples were loaded, where a log tells."""
+    sure: bool = True
+    """An option names them as the evaluation's. A log prints the names of all data sets that a job loads."""
+
+
+def trained_on(run: Run) -> frozenset[str]:
+    """Names of the data sets that this run was trained on; empty if no file tells them apart from others."""
+    for values in _options(run):
+        if values.get("dataset") and not _only_evaluates(values):
+            return _names(values["dataset"])
+    card = run.files.docs.get(CARD)
+    if card is not None and isinstance(card.doc, ConfigDoc) and card.doc.values.get("dataset"):
+        return _names(card.doc.values["dataset"])
+    for facts in _consoles(run):
+        loaded = _names(facts.config.get("dataset"))
+        # A job that trains and evaluates prints both in a row.
+        if "num_examples" in facts.config and len(loaded) == 1:
+            return loaded
+    return frozenset()
+
+
+def evaluated_on(source: Run) -> Evaluated | None:
+    """What the evaluation or prediction in this directory has used; ``None`` if no file tells, or a part of the
+    training data that was not trained on."""
+    for values in _options(source):
+        if values.get("eval_dataset"):
+            return Evaluated(_names(values["eval_dataset"]))
+        if _only_evaluates(values) and values.get("val_size"):
+            return None
+    for facts in _consoles(source):
+        if facts.config.get("eval_dataset"):
+            return Evaluated(_names(facts.config["eval_dataset"]))
+        loaded = _names(facts.config.get("dataset"))
+        setting_up = facts.phase is not None and facts.phase.code in SETUP_PHASES
+        # Before it has begun, the log of a job that will train says no more than that of one that will evaluate.
+        if "num_examples" in facts.config or not loaded or setting_up:
+            continue
+        examples = facts.config.get("eval_examples")
+        return Evaluated(loaded, examples if isinstance(examples, int) else None, sure=False)
+    return None
+
+
+def overlap(run: Run, source: Run) -> frozenset[str]:
+    """Training data of ``run`` that the evaluation in ``source`` (the run itself, or a job that loaded its adapter) was
+    made on. Empty where that is not proven."""
+    trained, evaluated = trained_on(run), evaluated_on(source)
+    if not trained or evaluated is None:
+        return frozenset()
+    shared = trained & evaluated.names
+    if evaluated.sure:
+        return shared
+    # A log names every data set that was loaded; only if all of them are training data, what was evaluated is.
+    if evaluated.names - trained:
+        return frozenset()
+    held_back = _held_back(run, source)
+    if held_back is None:
+        return shared
+    # The job may have taken the same part away that the training did.
+    return shared if evaluated.examples is not None and evaluated.examples > held_back else frozenset()
+
+
+def _held_back(run: Run, source: Run) -> float | None:
+    """Samples of the training's own evaluation, infinity if they were not counted; ``None`` if it had none."""
+    for facts in _consoles(run):
+        if "num_examples" in facts.config and run is not source:
+            count = facts.config.get("eval_examples")
+            if isinstance(count, int):
+                return float(count)
+    evaluated = any(name.startswith("eval_") for name in run.series) or "eval" in run.results()
+    return float("inf") if evaluated else None
+
+
+def _options(run: Run) -> Iterator[Mapping[str, ConfigValue]]:
+    """Options as a job was given them, the newest file first."""
+    docs = [d for d in run.files.docs.values() if isinstance(d.doc, ConfigDoc) and PurePath(d.file).name != CARD]
+    for doc in sorted(docs, key=lambda d: -d.mtime):
+        assert isinstance(doc.doc, ConfigDoc)
+        yield doc.doc.values
+
+
+def _consoles(run: Run) -> Iterator[ConsoleFacts]:
+    """What the console logs say, the newest first."""
+    docs = [(d.mtime, d.doc) for d in run.files.docs.values() if isinstance(d.doc, ConsoleFacts)]
+    for _, facts in sorted(docs, key=lambda found: -found[0]):
+        yield facts
+
+
+def _only_evaluates(values: Mapping[str, ConfigValue]) -> bool:
+    """The job predicts or evaluates and does not train. An option that is off is left out of the file."""
+    return bool(values.get("do_predict") or values.get("do_eval")) and not values.get("do_train")
+
+
+def _names(value: ConfigValue) -> frozenset[str]:
+    if value is None or isinstance(value, bool):
+        return frozenset()
+    parts = value if isinstance(value, tuple) else str(value).split(",")
+    return frozenset(text for part in parts if (text := str(part).strip()))

@@ -1,0 +1,1 @@
+"""Statistical detectors on curves that the findings are built on."""

@@ -1,0 +1,112 @@
+"""Findings of the gradient norm, which is logged before clipping. Each docstring has its rule."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+
+from lora_tui.analysis.detectors.incremental import Fold, SeriesCourse, followed
+from lora_tui.analysis.detectors.levels import WIDER, Lowest, Rise, Scatter
+from lora_tui.analysis.detectors.loss import LEAST_ROWS, WARM_SHARE
+from lora_tui.analysis.findings.collector import Finder
+from lora_tui.analysis.findings.loss_terms import lower_lr
+from lora_tui.analysis.model import Param
+from lora_tui.analysis.statistics import Spread, certainty, finite_before, median, rounded, window
+from lora_tui.runs.series import Series
+
+JUMP, LARGE, NOISES = 10.0, 10.0, 4.0
+"""A norm is a jump where it is so many times the median before, more than LARGE, and beyond so many noises."""
+RECENT, MANY = 20, 3
+LIFTED = Rise(9.0, 9.0, 3.0)
+"""The whole level has risen tenfold."""
+
+
+class GradCourse(SeriesCourse):
+    """Jumps of the gradient norm. ``starts``: first steps of resumed segments; ``total``: planned steps."""
+
+    def __init__(self, starts: tuple[float, ...], total: float | None) -> None:
+        super().__init__()
+        self.exploding = Fold(opens=1)
+        self._starts, self._total = starts, total
+        self._crossed = self._begin = 0
+        self._jumps: list[int] = []
+        self._spread = Spread(math.inf, math.inf)
+        self._usual: float | None = None
+        self._lowest, self._scatter = Lowest(), Scatter()
+
+    def check(self, column: Series, end: int) -> None:
+        """Look at the norms before ``end``."""
+        self._cross(column, end)
+        self._find_jumps(column, end)
+        rows = [value for value in finite_before(column.values, end, 100, self._begin) if value > 0]
+        size = window(end - self._begin)
+        if len(rows) < max(size, 6):
+            return
+        # Norms that have exploded must not become the measure of the next ones.
+        if self.exploding.now is None or self._usual is None:
+            self._usual = median(rows)
+            self._spread = self._scatter.look(rows, end - self._begin)
+        recent = [row for row in self._jumps if row >= end - RECENT]
+        lowest, sure = self._lowest, certainty(end)
+        lowest.note(rows, end, [size], self._spread, sure, self._begin)
+        level = lowest.before(end - size)
+        last = rows[-size:]
+        lifted = level is not None and median(last) > LARGE and LIFTED.above(last, level, self._spread, sure)
+        still = level is not None and LIFTED.above(last, level, self._spread, sure, WIDER)
+        fires = len(recent) >= MANY or lifted
+        holds = len(recent) >= MANY - 1 or still
+        if not (fires or holds) and self.exploding.now is None:
+            self.exploding.miss()
+            return
+        begin = column.steps[recent[0]] if recent else column.steps[end - 1]
+        high = max((v for row in recent if math.isfinite(v := column.values[row])), default=max(last))
+        evidence: dict[str, Param] = {
+            "usual": rounded(self._usual), "highest": rounded(high), "times": rounded(high / self._usual, 3),
+            "count": len(recent),
+        }  # fmt: skip
+        self.exploding.feed(column.steps[end - 1], fires=fires, holds=holds, begin=begin, evidence=evidence)
+
+    def _cross(self, column: Series, end: int) -> None:
+        reached = bisect_right(self._starts, column.steps[end - 1])
+        if reached > self._crossed:
+            self._crossed = reached
+            self._begin = bisect_left(column.steps, self._starts[reached - 1])
+            self.exploding.cut(self._starts[reached - 1])
+            self._jumps, self._usual = [], None
+            self._lowest, self._scatter = Lowest(), Scatter()
+
+    def _find_jumps(self, column: Series, end: int) -> None:
+        usual = self._usual
+        if usual is None or not math.isfinite(self._spread.one):
+            return
+        bound = max(LARGE, usual * max(JUMP, math.exp(min(20.0, NOISES * self._spread.one))))
+        first = max(self.done, self._begin + LEAST_ROWS)
+        for row, value in enumerate(column.values[first:end], first):
+            if not value <= bound and (self._total is None or column.steps[row] >= WARM_SHARE * self._total):
+                self._jumps.append(row)
+        del self._jumps[: -2 * RECENT]
+
+
+def grad_explosion(finder: Finder) -> None:
+    """At least 3 of the last 20 norms are above 10, ten times the median of the 100 before and four times their noise
+    (a NaN counts), or the level of a window has risen tenfold; not in the first 5 % of the steps nor the first 10 rows.
+    Closed when at two checks fewer than 2 are and the level is back."""
+    norms = finder.run.series.get("grad_norm")
+    if norms is None or finder.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
+        return
+    starts = tuple(float(step) for step in finder.run.resumed_at)
+    total = finder.progress.total_steps
+    course = followed(norms, GradCourse, (starts, total), lambda: GradCourse(starts, total))
+    lower = lower_lr(finder)
+    for episode in (*course.exploding.past, course.exploding.now):
+        if episode is None:
+            continue
+        over = episode.end is not None
+        evidence: dict[str, Param | None] = dict(episode.evidence)
+        evidence["lr"] = lower
+        few = int(episode.evidence["count"]) < MANY
+        variant = "over" if over else "plain" if lower is None else "level" if few else ""
+        end = int(episode.end) if episode.end is not None else None
+        finder.add(
+            "grad_explosion", "warning", evidence, step=episode.begin, end_step=end, variant=variant, over=over,
+        )  # fmt: skip

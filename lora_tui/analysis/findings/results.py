@@ -1,0 +1,186 @@
+"""Findings of evaluations and predictions: what they were made on, whether they can be right.
+
+Each docstring has its rule.
+"""
+
+from __future__ import annotations
+
+import math
+
+from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis.datasets import evaluated_on, overlap
+from lora_tui.analysis.findings.collector import Finder
+from lora_tui.analysis.model import Param
+from lora_tui.records.documents import Predictions
+from lora_tui.runs.run import ResultSet, Run
+
+LEAST = 10
+"""Fewer predictions say nothing about a share."""
+LEAST_BAD = 3
+SHARES = {"empty": 0.05, "repeats": 0.10, "limit": 0.20, "echo": 0.10}
+NEAR_LIMIT = 0.6
+"""An estimated length beyond this share of the limit may be the limit: the tokens of a text are only estimated."""
+TOP = 0.98
+"""Without a known limit the length that this share of the predictions does not exceed stands for it."""
+SHORT = 32
+"""A limit below so many tokens is none: short answers are alike in length by themselves."""
+LABELS = 3.0
+"""Cut predictions must be so many times as frequent as labels that look the same."""
+SCORES = ("bleu-4", "rouge-1", "rouge-2", "rouge-l")
+HIGH_BLEU, LOW_ROUGE = 50.0, 20.0
+LEAST_SCORED = 5
+EVAL_ERROR = 0.6
+"""Error of an eval loss in nats is this divided by the root of the number of samples (measured, +- 0.085 at 50)."""
+BLEU_ERROR = 24.7
+"""The same of BLEU-4 (measured)."""
+
+
+def evaluated_on_training_data(finder: Finder) -> None:
+    """A data set of the evaluation or prediction is one of the training's, and no part of it was held back. Options
+    prove it, or a log of a job that loaded training data only, and more of it than the training had held back."""
+    for source in (finder.run, *finder.run.linked):
+        names = overlap(finder.run, source)
+        if not names or not _evaluates(source):
+            continue
+        evaluated = evaluated_on(source)
+        every = evaluated is not None and not evaluated.names - names
+        finder.add(
+            "evaluated_on_training_data", "warning",
+            {"names": ", ".join(sorted(names)), "job": source.name if source is not finder.run else None},
+            variant="" if every else "partly",
+        )  # fmt: skip
+        return
+
+
+def _evaluates(source: Run) -> bool:
+    """It has evaluated or predicted, or is about to."""
+    if not source.timeline.rows or any(split in source.results() for split in ("eval", "predict")):
+        return True
+    if any(name.startswith("eval_") for name in source.series):
+        return True
+    planned = source.config.get("eval_strategy")
+    return planned is not None and planned.value not in (None, "no")
+
+
+def degenerate_predictions(finder: Finder) -> None:
+    """Of at least 10 predictions: 5 % empty, 10 % saying the same eight words five times (where the label does not),
+    20 % cut at the longest length, or 10 % the question again; at least 3 of them.
+
+    Cut means: ends in the middle of a sentence, at 60 % and more of ``max_new_tokens`` or, where that is not known, of
+    the length that 98 % do not exceed (and that is at least 32 tokens); and three times as frequent as labels that
+    look so. Lengths in tokens are estimated from the characters.
+    """
+    for source in (finder.run, *finder.run.linked):
+        predictions = source.predictions
+        results = source.results().get("predict")
+        if predictions is None or predictions.kind != "text" or predictions.count < LEAST:
+            continue
+        if results is not None and results.stale:
+            continue
+        limit = facts.number(source, "max_new_tokens")
+        counts = {
+            "empty": predictions.empty, "repeats": predictions.repeats, "limit": cut_off(predictions, limit),
+            "echo": predictions.echoes,
+        }  # fmt: skip
+        ranked = sorted(counts, key=lambda name: -counts[name] / SHARES[name])
+        worst = ranked[0]
+        if counts[worst] < LEAST_BAD or counts[worst] < SHARES[worst] * predictions.count:
+            continue
+        evidence: dict[str, Param | None] = {
+            **counts, "count": predictions.count, "bad": counts[worst],
+            "percent": round(100 * counts[worst] / predictions.count),
+            "max_new_tokens": int(limit) if limit is not None else None,
+            "line": next((bad.line for bad in predictions.worst if bad.reason == worst), None),
+            "job": source.name if source is not finder.run else None,
+        }  # fmt: skip
+        finder.add("degenerate_predictions", "warning", evidence, variant=worst)
+        return
+
+
+def cut_off(predictions: Predictions, limit: float | None) -> int:
+    """How many predictions look as if the limit of new tokens had cut them."""
+    top = limit if limit is not None else _quantile(predictions, TOP)
+    if top < SHORT:
+        return 0
+    bound = NEAR_LIMIT * top
+    ends = sum(count for length, count in predictions.open_ends.items() if length >= bound)
+    labels = sum(count for length, count in predictions.open_labels.items() if length >= bound)
+    return ends if ends >= LABELS * labels else 0
+
+
+def _quantile(predictions: Predictions, share: float) -> float:
+    """The estimated length in tokens that this share of the predictions does not exceed."""
+    wanted = share * sum(predictions.lengths.values())
+    seen = 0
+    for length in sorted(predictions.lengths):
+        seen += predictions.lengths[length]
+        if seen >= wanted:
+            return float(length)
+    return 0.0
+
+
+def scores_inconsistent(finder: Finder) -> None:
+    """Scores that no set of texts has: all exactly 0, or some exactly 0 and others not, or BLEU-4 of 50 and more with a
+    ROUGE-L under 20; at least 5 samples. Not where the predictions are known to be empty."""
+    if any(found.code == "degenerate_predictions" and found.variant == "empty" for found in finder.out):
+        return
+    for split, found, source in facts.result_sets(finder.run):
+        scores = {name: found.values.get(f"{split}_{name}") for name in SCORES}
+        known = {name: value for name, value in scores.items() if value is not None and math.isfinite(value)}
+        count = facts.samples(found, split, source)
+        if found.stale or len(known) < len(SCORES) or (count is not None and count < LEAST_SCORED):
+            continue
+        zeros = sum(value == 0.0 for value in known.values())
+        if zeros == len(known):
+            variant = "zero"
+        elif known["bleu-4"] == 0.0 or known["rouge-1"] == 0.0:
+            variant = "one_zero"
+        elif known["bleu-4"] >= HIGH_BLEU and known["rouge-l"] < LOW_ROUGE:
+            variant = ""
+        else:
+            continue
+        finder.add(
+            "scores_inconsistent", "warning",
+            {"bleu": facts.rounded(known["bleu-4"]), "rouge1": facts.rounded(known["rouge-1"]),
+             "rouge2": facts.rounded(known["rouge-2"]), "rougel": facts.rounded(known["rouge-l"]), "split": split},
+            variant=variant,
+        )  # fmt: skip
+        return
+
+
+def few_eval_samples(finder: Finder) -> None:
+    """An evaluation or prediction on fewer than 50 samples; the smallest one is named."""
+    smallest: tuple[int, str, ResultSet | None] | None = None
+    for split, found, source in facts.result_sets(finder.run):
+        count = facts.samples(found, split, source) if split != "train" and not found.stale else None
+        if count is not None and (smallest is None or count < smallest[0]):
+            smallest = count, split, found
+    series = finder.run.series.get("eval_loss")
+    if smallest is None and series is not None and series.finite and finder.step is not None:
+        counted = _held_back(finder.run)
+        smallest = (counted, "eval", None) if counted is not None else None
+    if smallest is None or smallest[0] >= facts.FEW_SAMPLES:
+        return
+    count, split, results = smallest
+    scored = results is not None and f"{split}_bleu-4" in results.values
+    error = BLEU_ERROR if scored else EVAL_ERROR
+    known = scored or (results is None or "eval_loss" in results.values)
+    finder.add(
+        "few_eval_samples", "info",
+        {"count": count, "error": facts.rounded(error / math.sqrt(count), 2) if known else None},
+        variant="scores" if scored else "" if known and finder.stage in ("sft", "pt") else "other",
+    )  # fmt: skip
+
+
+def _held_back(run: Run) -> int | None:
+    """Samples of the evaluation during the training, where its log counts them."""
+    setting, trained = run.config.get("eval_examples"), run.config.get("num_examples")
+    if setting is None or trained is None or setting.source != trained.source or not isinstance(setting.value, int):
+        return None
+    return setting.value
+
+
+def look(finder: Finder) -> None:
+    """Look for all of these."""
+    for part in (evaluated_on_training_data, degenerate_predictions, scores_inconsistent, few_eval_samples):
+        part(finder)

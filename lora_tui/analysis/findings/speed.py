@@ -1,0 +1,184 @@
+"""Findings of the speed of training. Each docstring has its rule."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from lora_tui.analysis.detectors.incremental import Course, Fold, followed
+from lora_tui.analysis.detectors.levels import WIDER
+from lora_tui.analysis.findings.collector import Finder
+from lora_tui.analysis.model import Param
+from lora_tui.analysis.statistics import certainty, median, rounded, spread
+from lora_tui.runs.timeline import MIN_SPAN_S, Timeline
+
+DROP = 0.3
+"""Share of the speed that is lost."""
+LEAST_ROWS = 30
+BEFORE, AFTER = 100, 20
+"""Pieces that are compared."""
+LEAST_PIECES = 6
+PHASE = 0.1
+"""Data that is sorted by length slows down at the same place of each epoch: within this share of one."""
+EPOCHS = 20
+"""Epochs that are looked back on for that."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows in a row without an evaluation among them, MIN_SPAN_S seconds or longer."""
+
+    step: float
+    epoch: float | None
+    slow: float
+    """Seconds a step."""
+    per_token: float | None
+    """Seconds a token."""
+
+
+class SpeedCourse(Course[Timeline]):
+    """The pieces of a timeline and whether they have become slower."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slower = Fold()
+        self._pieces: list[Piece] = []
+        self._segment = 0
+        self._begin = 0
+        """Row at which the piece begins that is not long enough yet."""
+        self._usual: float | None = None
+        """The speed before, while it is slower."""
+
+    def size(self, column: Timeline) -> int:
+        """Rows of the timeline."""
+        return len(column.rows)
+
+    def entry(self, column: Timeline, row: int) -> float:
+        """Rows of a timeline do not change."""
+        return 0.0
+
+    def next_check(self, done: int) -> int:
+        """Every fifth row, on long runs every fiftieth part."""
+        return done + max(5, done // 50)
+
+    def check(self, column: Timeline, end: int) -> None:
+        """Look at the rows before ``end``."""
+        segment = bisect_right(column.starts, end - 1) - 1
+        if segment > self._segment:
+            self._segment = segment
+            self._begin = column.starts[segment]
+            self._pieces.clear()
+            self._usual = None
+            self.slower.cut(float(column.rows[self._begin].step or 0))
+        count = len(self._pieces)
+        self._cut_pieces(column, end)
+        if len(self._pieces) > count and end - column.starts[segment] >= LEAST_ROWS:
+            self._compare(column, end)
+        del self._pieces[: -20 * BEFORE]
+
+    def _cut_pieces(self, column: Timeline, end: int) -> None:
+        """Up to five pieces of the rows since the last check; the time up to an evaluation's row went into it."""
+        stride = max(1, (end - self.done) // 5)
+        row = max(self._begin + 1, self.done)
+        while row < end:
+            other = column.rows.first_other("train", row, end)
+            while (row := row + (self._begin - row) % stride) < other:
+                piece = self._piece(column, self._begin, row)
+                if piece is not None:
+                    self._pieces.append(piece)
+                    self._begin = row
+                row += 1
+            if other < end:
+                self._begin = other
+            row = other + 1
+
+    def _piece(self, column: Timeline, begin: int, end: int) -> Piece | None:
+        span = column.span(begin, end)
+        a, b = column.rows[begin], column.rows[end]
+        if span is None or span.seconds < MIN_SPAN_S or a.step is None or b.step is None or b.step <= a.step:
+            return None
+        tokens, before = b.values.get("total_tokens"), a.values.get("total_tokens")
+        counted = tokens is not None and before is not None and tokens > before
+        return Piece(
+            float(a.step), b.epoch, span.seconds / (b.step - a.step),
+            span.seconds / (tokens - before) if counted and tokens is not None and before is not None else None,
+        )  # fmt: skip
+
+    def _compare(self, column: Timeline, end: int) -> None:
+        pieces = self._pieces
+        after = min(AFTER, len(pieces) // 3)
+        if after < LEAST_PIECES:
+            return
+        counted = all(piece.per_token is not None for piece in pieces[-BEFORE - after :])
+        slow = [_slow(piece, counted) for piece in pieces[-BEFORE - after :]]
+        now, usual = median(slow[-after:]), median(slow[:-after])
+        excess = math.log(now / (self._usual or usual))
+        lost = -math.log(1 - DROP)
+        fires = excess > lost and excess > _chance(slow, after, end)
+        fires = fires and (counted or not self._as_in_other_epochs(after, now))
+        holds = excess > WIDER * lost
+        if not holds and self.slower.now is None:
+            self.slower.miss()
+            return
+        step = float(column.rows[end - 1].step or 0)
+        begin = self._onset(slow, after, now, usual) if fires and self.slower.now is None else step
+        evidence: dict[str, Param] = {
+            "before": rounded(1 / (self._usual or usual)), "now": rounded(1 / now),
+            "drop": round((1 - math.exp(-excess)) * 100), "unit": "tokens/s" if counted else "steps/s",
+        }  # fmt: skip
+        self.slower.feed(step, fires=fires, holds=holds, begin=begin, evidence=evidence)
+        self._usual = (self._usual or usual) if self.slower.now is not None else None
+
+    def _onset(self, slow: list[float], after: int, now: float, usual: float) -> float:
+        """Step of the first of the slow pieces: after the last two that were near the speed before."""
+        bound = math.sqrt(now * usual)
+        for index in range(len(slow) - 1, 0, -1):
+            if max(slow[index], slow[index - 1]) < bound:
+                return self._pieces[index + 1 - len(slow)].step if index + 1 < len(slow) else self._pieces[-1].step
+        return self._pieces[-after].step
+
+    def _as_in_other_epochs(self, after: int, now: float) -> bool:
+        """The same part of the epochs before was about as slow in half of them: in the last one alone it may be since
+        the drop lasts for longer than an epoch."""
+        recent = self._pieces[-after:]
+        first, last = recent[0].epoch, recent[-1].epoch
+        if first is None or last is None:
+            return False
+        slow = seen = 0
+        for back in range(1, min(int(first) + 2, EPOCHS)):
+            low, high = first - back - PHASE, last - back + PHASE
+            same = [piece.slow for piece in self._pieces if piece.epoch is not None and low <= piece.epoch <= high]
+            if len(same) >= 3:
+                seen += 1
+                slow += now < median(same) / (1 - DROP)
+        return seen > 0 and 2 * slow >= seen
+
+
+def _chance(slow: list[float], after: int, rows: int) -> float:
+    """How far apart the two medians may be by chance, as a logarithm."""
+    error = math.hypot(spread(slow[:-after]).error(len(slow) - after), spread(slow[-after:]).error(after))
+    return math.sqrt(2) * certainty(rows) * error
+
+
+def _slow(piece: Piece, counted: bool) -> float:
+    return piece.per_token if counted and piece.per_token is not None else piece.slow
+
+
+def throughput_drop(finder: Finder) -> None:
+    """At two checks the last 20 pieces of the run (10 s or longer each, none with an evaluation) took more than 1 / 0.7
+    of the time of the 100 before, surely so, by tokens where they are counted; without tokens not where the same part
+    of the epochs before was as slow (data sorted by length). 30 rows of one segment. Closed when 76 % of the speed is
+    back."""
+    course = followed(finder.run.timeline, SpeedCourse, None, SpeedCourse)
+    if finder.has("dead_run"):
+        return
+    for episode in (*course.slower.past, course.slower.now):
+        if episode is None:
+            continue
+        over = episode.end is not None
+        end = int(episode.end) if episode.end is not None else None
+        finder.add(
+            "throughput_drop", "warning", episode.evidence, step=episode.begin, end_step=end,
+            variant="over" if over else "steps" if episode.evidence["unit"] == "steps/s" else "", over=over,
+        )  # fmt: skip

@@ -1,0 +1,73 @@
+"""The plan of the learning rate, from the rates logged so far: which of transformers' schedules they follow."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+from lora_tui.runs.series import Series
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda _: 1.0,
+    "linear": lambda x: 1 - x,
+    "cosine": lambda x: 0.5 * (1 + math.cos(math.pi * x)),
+    "polynomial": lambda x: (1 - x) ** 2,
+    "inverse_sqrt": lambda x: (1 + 19 * x) ** -0.5,
+}
+"""Share of the peak at a share of the way from the peak to the last step (``transformers.optimization``)."""
+CLOSE = 0.03
+"""Rates follow a schedule if none of them is farther from it than this share of the peak."""
+LOOKS = 40
+
+
+class Schedule:
+    """The learning rate spent up to a step, as a share of what the whole plan spends."""
+
+    def __init__(self, lr: Series | None, step: int, total: int) -> None:
+        self._total = float(max(step, total))
+        self.peak_step = 0.0
+        """Step up to which the learning rate rises; 0 without a warm-up."""
+        self._steps: list[float] = [0.0]
+        self._sums: list[float] = [0.0]
+        # Without rates in the log: transformers' own default.
+        rest = SCHEDULES["linear"]
+        if lr is not None and lr.finite and lr.max > 0:
+            if lr.values[0] < 0.98 * lr.max and lr.min_step < lr.max_step:
+                self.peak_step = lr.max_step
+            stride = max(1, len(lr) // LOOKS)
+            indexes = range(len(lr) - 1, -1, -stride)
+            seen = [(lr.steps[i], lr.values[i] / lr.max) for i in indexes if math.isfinite(lr.values[i])][::-1]
+            for at, share in seen:
+                self._add(at, share)
+            rest = self._follow([(at, share) for at, share in seen if at >= self.peak_step])
+        now = self._steps[-1]
+        for number in range(1, LOOKS + 1):
+            at = now + (self._total - now) * number / LOOKS
+            self._add(at, rest(self._way(at)))
+
+    def spent(self, step: float) -> float:
+        """0 at the start, 1 at the last step."""
+        index = min(bisect_right(self._steps, step), len(self._steps) - 1)
+        a, b = self._steps[index - 1], self._steps[index]
+        part = (min(step, b) - a) / (b - a)
+        return (self._sums[index - 1] + part * (self._sums[index] - self._sums[index - 1])) / self._sums[-1]
+
+    def _way(self, step: float) -> float:
+        return min(1.0, (step - self.peak_step) / max(1.0, self._total - self.peak_step))
+
+    def _add(self, step: float, share: float) -> None:
+        if step > self._steps[-1]:
+            self._sums.append(self._sums[-1] + (step - self._steps[-1]) * max(share, 1e-6))
+            self._steps.append(step)
+
+    def _follow(self, seen: Sequence[tuple[float, float]]) -> Callable[[float], float]:
+        """The schedule that comes closest to the rates seen; where none does, the last rate for the rest."""
+        if not seen:
+            return SCHEDULES["linear"]
+        off = {
+            name: max(abs(schedule(self._way(at)) - share) for at, share in seen)
+            for name, schedule in SCHEDULES.items()
+        }
+        best = min(off, key=lambda name: off[name])
+        return SCHEDULES[best] if off[best] < CLOSE else lambda _: seen[-1][1]

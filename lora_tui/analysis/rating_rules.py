@@ -1,0 +1,269 @@
+"""The rules of :mod:`lora_tui.analysis.ratings.rate` as data: thresholds, validity, sources and words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from lora_tui.analysis.rule import COUNTS, Bands, Rule, in_order
+
+__all__ = ["COUNTS", "LR_RANGES", "RULES", "SOURCES", "Bands", "Rule", "find_rule", "lr_family", "lr_range"]
+
+SOURCES: tuple[str, ...] = (
+    "lf",  # LLaMA-Factory's code and examples
+    "hf",  # transformers' code
+    "trl",  # TRL's documentation
+    "unsloth",  # Unsloth's fine-tuning guide
+    "tm",  # "LoRA Without Regret", Thinking Machines, 2025
+    "qlora",  # the QLoRA paper
+    "dpo",  # the DPO paper
+    "instructgpt",  # the InstructGPT paper
+    "measured",  # by this project, with LLaMA-Factory's own metric code and on real runs
+    "convention",  # ours, without an outside source, and therefore only ever shown as orientation
+)
+"""Codes of where numbers come from, ``source.<code>`` in the catalogues."""
+
+LANGUAGE_STAGES = frozenset({"sft", "pt"})
+PREFERENCE_STAGES = frozenset({"dpo", "kto", "orpo", "simpo"})
+REINFORCEMENT_STAGES = frozenset({"ppo", "grpo"})
+ADAPTER_METHODS = frozenset({"lora", "qlora", "dora", "oft", "qoft"})
+
+_LLAMAFACTORY = frozenset({"llamafactory"})
+_SFT, _PT, _RM = frozenset({"sft"}), frozenset({"pt"}), frozenset({"rm"})
+_PPL = in_order("ppl_very_low", "ppl_low", "ppl_high", "ppl_very_high")
+_ACCURACY = in_order("accuracy_very_high", "accuracy_high", "accuracy_some", "near_coin")
+
+
+def _score(code: str, metric: str, bands: Bands, best: str) -> Rule:
+    """A score of 0-100 as LLaMA-Factory computes it; measured with its own metric code on 300 answers."""
+    return Rule(
+        code, (metric,), ("measured",), stages=LANGUAGE_STAGES, producers=_LLAMAFACTORY, bands=bands,
+        words=in_order(best, "score_high", "score_part", "score_little"),
+    )  # fmt: skip
+
+
+RULES: tuple[Rule, ...] = (
+    # No level for a low loss: that depends on data and masking. 5 % is above the noise of a window of rows.
+    Rule(
+        "loss_trend", ("loss",), ("convention", "unsloth"), "base", stages=LANGUAGE_STAGES | {"orpo", "simpo"},
+        limits={"min_rows": 8, "fall": 0.05, "late": 0.25, "fair_rows": 30, "rise": 0.10},
+        words={"good": "converging", "fair": "hardly_moves", "rising": "rising_again", "early": "early",
+               "broken": "out_of_control", "above_start": "above_start", "diverging": "diverging"},
+    ),
+    # A sigmoid preference loss starts at ln 2 = 0.693. For other losses of dpo there is the course alone.
+    Rule(
+        "loss_preference", ("loss",), ("dpo", "measured"), stages=frozenset({"dpo", "rm"}),
+        limits={"min_rows": 8, "good": 0.65, "late": 0.30, "poor": 0.75, "start_low": 0.60, "start_high": 0.78},
+        order=("good", "poor"),
+        words={"good": "preference_learned", "fair": "near_chance", "poor": "worse_than_reference", "early": "early",
+               "falling": "falling", "level": "level", "broken": "out_of_control"},
+    ),
+    # Starts at 0.5; measured 0.499 -> 0.44.
+    Rule(
+        "loss_kto", ("loss",), ("trl", "measured"), "base", stages=frozenset({"kto"}),
+        limits={"min_rows": 8, "fall": 0.03, "late": 0.30, "poor": 0.55},
+        words={"good": "falling", "fair": "level", "poor": "worse_than_reference", "early": "early",
+               "broken": "out_of_control"},
+    ),
+    Rule(
+        "loss_no_progress", ("loss",), ("trl",), stages=REINFORCEMENT_STAGES, words={"none": "look_at_reward"},
+    ),
+    # Before clipping. Healthy LoRA medians 0.4-1.2 measured; small is judged with the loss. The scaler of fp16 begins
+    # with infinities: ``warm`` steps do not count.
+    Rule(
+        "grad_norm", ("grad_norm",), ("hf", "measured"),
+        limits={"min_values": 5, "none": 0.01, "small": 0.05, "good": 10, "fair": 100, "jump": 10, "low_loss": 0.1,
+                "warm": 10},
+        order=("none", "small", "good", "fair"),
+        words={"good": "stable", "small": "small_stable", "weak": "small_gradient", "fair": "large_gradient",
+               "jumpy": "jumpy", "poor": "exploding", "none": "no_gradient", "nan": "gradient_nan"},
+    ),
+    # LF examples: LoRA 1e-4, full 1e-5, DPO 5e-6, PPO 1e-5. Unsloth, QLoRA paper: 2e-4. TM: LoRA about 10 x full.
+    Rule(
+        "lr_peak", ("lr",), ("lf", "unsloth", "qlora", "tm"),
+        stages=LANGUAGE_STAGES | PREFERENCE_STAGES | REINFORCEMENT_STAGES | _RM, limits={"beyond": 3},
+        words={"good": "lr_usual", "high": "lr_high", "low": "lr_low", "poor": "lr_far", "early": "warming_up"},
+    ),
+    Rule(
+        "epochs", ("epoch",), ("unsloth", "lf"), confidence="orientation", stages=_SFT,
+        limits={"good": 5, "fair": 20}, order=("good", "fair"),
+        words={"good": "epochs_usual", "fair": "epochs_many", "more": "epochs_far_more"},
+    ),
+    Rule("epochs_other", ("epoch",), ("convention",), words={"none": "no_usual_number"}),
+    # A sum over all passes, padding included unless it is counted without.
+    Rule(
+        "tokens_seen", ("total_tokens", "num_tokens"), ("lf", "hf"),
+        words={"none": "tokens_passes", "total": "tokens_total"},
+    ),
+    Rule(
+        "speed_self", ("throughput", "steps_per_s", "samples_per_s"), ("convention",), "self",
+        bands=Bands(None, 0.9, 0.7), limits={"min_rows": 10},
+        words={"good": "speed_steady", "fair": "speed_slower", "poor": "speed_slower", "early": "speed_too_short"},
+    ),
+    # Tokens/s of one device.
+    Rule(
+        "throughput", ("throughput",), ("convention",), "orientation", "orientation", bands=Bands(None, 1000, 300),
+        words={"good": "speed_high", "fair": "speed_medium", "poor": "speed_low"},
+    ),
+    # LF's default rank 8 trains about 0.9 % of a model of 0.5B parameters.
+    Rule(
+        "trainable_share", ("trainable_percent",), ("convention", "lf"),
+        limits={"few": 0.1, "usual": 2, "many": 20}, order=("few", "usual", "many"),
+        words={"few": "trainable_few", "usual": "trainable_usual", "many": "trainable_many", "all": "trainable_all"},
+    ),
+    # Real LF runs 2.8 to 5.2. eval_loss uses the logarithms of the same bounds, so that the two never disagree.
+    Rule(
+        "perplexity", ("perplexity", "eval_loss"), ("convention",), "orientation", "orientation", _SFT,
+        bands=Bands(2, 4, 8, higher=False), words=_PPL,
+    ),
+    # Every token counts in pre-training, not only the answers.
+    Rule(
+        "perplexity_pt", ("perplexity", "eval_loss"), ("convention",), "orientation", "orientation", _PT,
+        bands=Bands(4, 8, 16, higher=False), words=_PPL,
+    ),
+    # While the run goes on, and where no band holds: against the first evaluation and the best one.
+    Rule(
+        "eval_trend", ("eval_loss", "perplexity"), ("convention",), "base",
+        limits={"evals": 3, "fall": 0.01, "slack": 0.02},
+        words={"falling": "still_falling", "near": "near_its_best", "rising": "rising", "level": "level",
+               "above": "above_first", "early": "after_evals"},
+    ),
+    # Healthy real runs: -6 to 8 %.
+    Rule(
+        "gap", ("gap",), ("convention", "measured"), "self", stages=LANGUAGE_STAGES,
+        bands=Bands(None, 8, 20, higher=False, closed=True),
+        limits={"below": -15, "rows": 3, "share": 0.05, "error": 6},
+        words={"good": "gap_close", "fair": "gap_apart", "poor": "gap_far", "below": "gap_eval_easier"},
+    ),
+    _score("bleu4", "bleu-4", Bands(70, 50, 30), "bleu_excellent"),
+    _score("rouge1", "rouge-1", Bands(85, 65, 40), "rouge1_excellent"),
+    _score("rouge2", "rouge-2", Bands(75, 50, 25), "rouge2_excellent"),
+    _score("rougel", "rouge-l", Bands(80, 60, 35), "rougel_excellent"),
+    # Names that other programs use for scores of 0-1 or of 0-100, with other tokenizers.
+    Rule(
+        "score_scale",
+        ("bleu-4", "rouge-1", "rouge-2", "rouge-l", "bleu", "sacrebleu", "rouge1", "rouge2", "rougeL", "rougeLsum"),
+        ("convention",), words={"none": "scale_unknown"},
+    ),
+    # HF: the time of accelerator.prepare_model alone; real values 0.002-0.006 s.
+    Rule(
+        "preparation", ("model_preparation_time",), ("convention", "hf"), "orientation", "orientation",
+        bands=Bands(1, 10, 60, higher=False),
+        words=in_order("preparation_very_short", "preparation_short", "preparation_long", "preparation_very_long"),
+    ),
+    # Seconds a sample, with generation in batches.
+    Rule(
+        "predict_speed", ("samples_per_second",), ("convention",), "orientation", "orientation", LANGUAGE_STAGES,
+        bands=Bands(0.2, 1, 5, higher=False, closed=True),
+        words=in_order("predict_very_fast", "predict_fast", "predict_slow", "predict_very_slow"),
+    ),
+    # An evaluation without generation goes forward only, so it should beat the training.
+    Rule(
+        "eval_speed", ("samples_per_second",), ("convention",), "self", "orientation",
+        limits={"fair": 0.5, "good": 1}, order=("fair", "good"),
+        words={"good": "eval_faster", "between": "eval_near", "fair": "eval_slower", "none": "eval_alone"},
+    ),
+    Rule("train_speed", ("samples_per_second",), ("convention",), words={"none": "speed_of_runs"}),
+    Rule("batch", ("steps_per_second",), ("hf",), words={"none": "batch_of"}),
+    Rule("runtime", ("runtime",), ("hf", "measured"), words={"none": "samples_of", "scored": "samples_bleu"}),
+    # The mean of the loss over all steps of the last start of the job.
+    Rule("train_loss", ("train_loss",), ("hf",), words={"none": "mean_of_run"}),
+    # Chance is 0.5; published LoRA-DPO cards 0.66-0.73.
+    Rule(
+        "preference_accuracy", ("accuracy", "rewards/accuracies"), ("dpo", "convention"), stages=PREFERENCE_STAGES,
+        bands=Bands(0.80, 0.65, 0.55), limits={"pairs": 100, "late": 0.30, "saturated": 0.98}, words=_ACCURACY,
+    ),
+    # The scale goes with beta: sign and course only.
+    Rule(
+        "margins", ("rewards/margins",), ("dpo", "lf"), "self", stages=PREFERENCE_STAGES,
+        limits={"min_rows": 8, "late": 0.30, "beta_share": 0.5, "fall": 0.2},
+        words={"good": "margins_grow", "fair": "margins_small", "poor": "margins_negative", "level": "margins_level",
+               "shrinking": "margins_shrink", "early": "early"},
+    ),
+    # People agree with each other in about 0.7-0.75.
+    Rule(
+        "reward_accuracy", ("eval_accuracy", "accuracy"), ("instructgpt", "convention"), stages=_RM,
+        bands=Bands(0.75, 0.65, 0.55), words=_ACCURACY,
+    ),
+    Rule(
+        "token_accuracy", ("mean_token_accuracy", "eval_mean_token_accuracy", "eval_accuracy", "accuracy"),
+        ("convention",), "self", stages=LANGUAGE_STAGES, limits={"min_rows": 8, "window": 200},
+        words={"good": "token_rising", "fair": "token_falling", "level": "level", "early": "after_rows"},
+    ),
+    # Slope against twice its standard error, and the last window against the first.
+    Rule(
+        "reward_trend", ("reward",), ("trl",), "self", stages=REINFORCEMENT_STAGES,
+        limits={"min_rows": 20, "window": 200},
+        words={"good": "reward_rising", "fair": "level", "poor": "reward_falling", "kept": "reward_kept",
+               "early": "after_rows"},
+    ),
+    # A sum over micro-batches and ranks: it has no scale.
+    Rule(
+        "kl_trend", ("kl",), ("trl",), "self", stages=frozenset({"kto"}), limits={"min_rows": 8, "window": 200},
+        words={"rising": "rising", "falling": "falling", "level": "level", "early": "after_rows"},
+    ),
+    Rule(
+        "kl_bounded", ("kl", "objective/kl"), ("trl", "convention"), "self", stages=REINFORCEMENT_STAGES,
+        limits={"min_rows": 20, "growth": 10},
+        words={"good": "kl_bounded", "growing": "kl_exploding", "negative": "kl_negative", "early": "after_rows"},
+    ),
+    # Near 1 there is no signal; the bounds between are ours.
+    Rule(
+        "zero_std", ("frac_reward_zero_std",), ("trl", "convention"), "orientation", "orientation",
+        frozenset({"grpo"}), bands=Bands(None, 0.3, 0.6, higher=False), limits={"rows": 20},
+        words={"good": "groups_differ", "fair": "groups_alike", "poor": "groups_no_signal"},
+    ),
+    # What the files do not name the stage of compares with nothing.
+    Rule("stage_unknown", ("loss", "perplexity"), ("convention",), words={"none": "stage_unknown"}),
+    # Against other runs of the same model, data and stage; asked for by their codes.
+    Rule(
+        "speed_sibling", ("throughput", "steps_per_s", "samples_per_s"), ("convention",), "sibling",
+        limits={"min_rows": 10, "good": 0.9}, words={"good": "speed_as_sibling", "fair": "speed_below_sibling"},
+    ),
+    Rule(
+        "eval_sibling", ("eval_loss", "perplexity"), ("convention",), "sibling", stages=LANGUAGE_STAGES,
+        limits={"behind": 0.08}, words={"fair": "behind_sibling"},
+    ),
+    Rule(
+        "score_sibling", ("bleu-4", "rouge-1", "rouge-2", "rouge-l"), ("convention",), "sibling",
+        stages=LANGUAGE_STAGES, producers=_LLAMAFACTORY, limits={"behind": 0.1}, words={"fair": "behind_sibling"},
+    ),
+)  # fmt: skip
+"""All rules. The first one that names the metric and applies to the stage and producer is used."""
+
+
+LR_RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {
+        "language": {"adapter": (2e-5, 5e-4), "full": (1e-6, 5e-5)},
+        "rm": {"adapter": (1e-5, 3e-4), "full": (1e-6, 3e-5)},
+        "preference": {"adapter": (5e-7, 5e-5), "full": (1e-7, 5e-6)},
+    }
+)
+"""Usual peak learning rates; the sources are those of the rule ``lr_peak``."""
+
+
+def find_rule(
+    metric: str, stage: str | None, producer: str, code: str | None = None, rules: Sequence[Rule] = RULES
+) -> Rule | None:
+    """The rule for a metric name (without its split), a stage and a producer."""
+    for rule in rules:
+        if metric in rule.metrics and (code is None or rule.code == code) and rule.applies(stage, producer):
+            return rule
+    return None
+
+
+def lr_family(stage: str) -> str | None:
+    """The kind of training whose usual learning rates a stage shares, ``None`` where we know none."""
+    if stage in LANGUAGE_STAGES:
+        return "language"
+    if stage in PREFERENCE_STAGES or stage in REINFORCEMENT_STAGES:
+        return "preference"
+    return "rm" if stage == "rm" else None
+
+
+def lr_range(
+    stage: str, adapter: bool, ranges: Mapping[str, Mapping[str, tuple[float, float]]] = LR_RANGES
+) -> tuple[float, float] | None:
+    """Usual peak learning rates of a stage, ``None`` where we know none."""
+    family = lr_family(stage)
+    return ranges[family]["adapter" if adapter else "full"] if family is not None else None

@@ -1,0 +1,1 @@
+"""Rate metrics against the rules, the run's own past and its siblings."""

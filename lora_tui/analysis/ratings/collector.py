@@ -1,0 +1,97 @@
+"""What the rating functions share: the run at a moment, its stage, and the ratings found so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis.context import PLAIN, Context
+from lora_tui.analysis.model import Confidence, Level, Param, Rating
+from lora_tui.analysis.rating_rules import Rule, find_rule
+from lora_tui.runs.run import Progress, Run, Status
+
+
+class Rater:
+    """The ratings of one run at one moment; ``out`` collects them."""
+
+    def __init__(self, run: Run, now: float, findings: Collection[str], context: Context = PLAIN) -> None:
+        self.run = run
+        self.now = now
+        self.status: Status = run.status(now)
+        self.progress: Progress = run.progress(now)
+        self.findings = findings
+        self.context = context
+        self.stage, self.assumed = facts.stage(run)
+        self.out: dict[str, Rating] = {}
+
+    def rule(self, name: str, code: str | None = None) -> Rule | None:
+        """The rule for a metric of this run."""
+        return find_rule(name, self.stage, self.run.producer, code, self.context.rules)
+
+    def add(
+        self,
+        rule: Rule,
+        metric: str,
+        value: float,
+        level: Level | None,
+        words: str,
+        params: Mapping[str, Param] | None = None,
+        *,
+        confidence: Confidence | None = None,
+        reservations: tuple[str, ...] = (),
+    ) -> None:
+        """One rating. What rests on an assumed stage is never more than orientation."""
+        if not math.isfinite(value):
+            return
+        trust = rule.confidence if confidence is None else confidence
+        if self.assumed and rule.stages is not None and trust == "firm":
+            trust = "orientation"
+        self.out[metric] = Rating(
+            metric, value, level, rule.basis, trust, rule.code, words, params or {},
+            reservations, rule.own,
+        )  # fmt: skip
+
+    def known(self, *codes: str) -> tuple[str, ...]:
+        """Those of these findings that the run has."""
+        return tuple(code for code in codes if code in self.findings)
+
+    def far(self, share: float) -> bool:
+        """At least this share of the run is done, or it is over."""
+        return facts.final(self.status) or (self.progress.fraction or 0.0) >= share
+
+
+def batch_size(run: Run) -> float | None:
+    """Samples of one optimizer step: as the console says, else what one device takes times the accumulation."""
+    known = facts.number(run, "total_train_batch_size")
+    if known is not None:
+        return known
+    device = facts.number(run, "per_device_train_batch_size")
+    steps = facts.number(run, "gradient_accumulation_steps")
+    return device * steps if device is not None and steps is not None else None
+
+
+def eval_samples(run: Run) -> int | None:
+    """Size of the evaluation set: runtime x samples/s of the last evaluation, else what a console says.
+
+    A console comes last because a later job that predicts into the same directory counts other samples.
+    """
+    runtime, rate = run.series.get("eval_runtime"), run.series.get("eval_samples_per_second")
+    if runtime is not None and rate is not None and runtime.finite and rate.finite:
+        return max(1, round(runtime.tail(1)[0] * rate.tail(1)[0]))
+    results = run.results().get("eval")
+    counted = facts.samples(results, "eval", run) if results is not None else None
+    if counted is not None:
+        return counted
+    known = facts.number(run, "eval_examples")
+    return None if known is None else int(known)
+
+
+def slope(values: Sequence[float]) -> tuple[float, float]:
+    """Least-squares slope per row of at least 3 values, and its standard error."""
+    count = len(values)
+    middle, mean = (count - 1) / 2, sum(values) / count
+    spread = sum((x - middle) ** 2 for x in range(count))
+    found = sum((x - middle) * (y - mean) for x, y in enumerate(values)) / spread
+    rest = sum((y - mean - found * (x - middle)) ** 2 for x, y in enumerate(values))
+    return found, math.sqrt(rest / max(1, count - 2) / spread)

@@ -1,0 +1,35 @@
+"""How each number of a run compares with its band. The rules are data in :mod:`lora_tui.analysis.rating_rules`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from lora_tui.analysis.context import PLAIN, Context
+from lora_tui.analysis.findings.find import find
+from lora_tui.analysis.model import Rating
+from lora_tui.analysis.ratings.collector import Rater
+from lora_tui.analysis.ratings.evaluation import rate_evaluation
+from lora_tui.analysis.ratings.rate_results import rate_results
+from lora_tui.analysis.ratings.stages import rate_stages
+from lora_tui.analysis.ratings.training import rate_training
+from lora_tui.runs.run import Run
+
+
+def rate(run: Run, now: float, findings: Collection[str] | None = None, context: Context = PLAIN) -> dict[str, Rating]:
+    """Ratings by metric name at a moment (Unix time).
+
+    A metric without a fair comparison is absent, or has no level and words that say why. ``findings``: codes of the
+    run's findings where they are known already, for what undermines a number.
+    """
+    known = {finding.code for finding in find(run, now, context)} if findings is None else findings
+    rater = Rater(run, now, known, context)
+    rate_training(rater)
+    rate_evaluation(rater)
+    rate_stages(rater)
+    rate_results(rater)
+    if context.siblings:
+        # The first frame is drawn before others are known, and does not wait for this.
+        from lora_tui.analysis.ratings.siblings import rate_siblings
+
+        rate_siblings(rater)
+    return rater.out

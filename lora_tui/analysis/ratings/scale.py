@@ -1,0 +1,107 @@
+"""A rule's levels side by side, from low values to high ones, and where a value stands among them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lora_tui.analysis.model import Level, Rating
+from lora_tui.analysis.rating_rules import Rule
+
+WIDE = 20.0
+"""Bounds that are this many times apart are shown by their logarithms."""
+TOPS: Mapping[str, float] = {
+    "bleu4": 100, "rouge1": 100, "rouge2": 100, "rougel": 100, "preference_accuracy": 1, "reward_accuracy": 1,
+    "zero_std": 1,
+}  # fmt: skip
+"""The highest possible value."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """``zones`` from left to right, one more than ``bounds``."""
+
+    zones: tuple[Level | None, ...]
+    bounds: tuple[float, ...]
+    unit: str = ""
+    """Wording code of what the bounds are where they are not the metric itself, ``explain.scale.<code>``."""
+    value: float | None = None
+    """What is compared with the bounds."""
+    at: float | None = None
+    """Its place in zones: 1.5 is the middle of the second."""
+
+
+def scale_of(rule: Rule, metric: str, rating: Rating | None = None) -> Scale | None:
+    """The scale of a rule for one of its metrics, with the rated value on it; ``None`` for a rule without levels."""
+    zones, bounds = _zones(rule, rating)
+    if not bounds:
+        return None
+    if metric.endswith("eval_loss") and rule.code.startswith("perplexity"):
+        bounds = tuple(math.log(bound) for bound in bounds)
+    unit = _UNITS.get(rule.code, "")
+    if rating is None:
+        return Scale(zones, bounds, unit)
+    value = _compared(rule, rating)
+    if value is None or not math.isfinite(value):
+        return Scale(zones, bounds, unit)
+    return Scale(zones, bounds, unit, value, _place(value, bounds, TOPS.get(rule.code)))
+
+
+_UNITS: Mapping[str, str] = {
+    "speed_self": "share", "predict_speed": "seconds", "throughput": "device",
+    "gap": "percent", "epochs": "epochs", "zero_std": "groups",
+}  # fmt: skip
+
+
+def _zones(rule: Rule, rating: Rating | None) -> tuple[tuple[Level | None, ...], tuple[float, ...]]:
+    limits = rule.limits
+    if rule.bands is not None:
+        bounds = tuple(rule.bands.bounds.values())
+        names: tuple[Level, ...] = ("good", "fair", "poor")
+        zones: tuple[Level | None, ...] = ("excellent", *names) if rule.bands.excellent is not None else names
+        return (zones[::-1], bounds[::-1]) if rule.bands.higher else (zones, bounds)
+    if rule.code == "lr_peak" and rating is not None and "low" in rating.params:
+        low, high, beyond = float(rating.params["low"]), float(rating.params["high"]), limits["beyond"]
+        return ("poor", "fair", "good", "fair", "poor"), (low / beyond, low, high, high * beyond)
+    if rule.code == "grad_norm":
+        return ("poor", "fair", "good", "fair", "poor"), tuple(
+            limits[name] for name in ("none", "small", "good", "fair")
+        )
+    if rule.code == "loss_preference":
+        return ("good", "fair", "poor"), (limits["good"], limits["poor"])
+    if rule.code == "epochs":
+        return ("good", "fair"), (limits["good"],)
+    return (), ()
+
+
+def _compared(rule: Rule, rating: Rating) -> float | None:
+    """The number that the rule looks at, which is not always the metric itself."""
+    params = rating.params
+    name = {"grad_norm": "median", "loss_preference": "now", "predict_speed": "seconds"}.get(rule.code)
+    if rule.code == "speed_self":
+        return float(params["share"]) / 100 if "share" in params else None
+    if rule.code == "throughput":
+        return rating.value / float(params.get("devices", 1))
+    if name is not None:
+        return float(params[name]) if name in params else None
+    return rating.value
+
+
+def _place(value: float, bounds: tuple[float, ...], top: float | None) -> float:
+    """Zones to the left of the value and its share of its own; the outer ones have no end, so it is approached."""
+    log = bounds[0] > 0 and bounds[-1] / bounds[0] >= WIDE and value > 0
+    scaled = [math.log(bound) for bound in bounds] if log else list(bounds)
+    here = math.log(value) if log else value
+    index = sum(bound <= here for bound in scaled)
+    span = scaled[-1] - scaled[0] if len(scaled) > 1 else abs(scaled[0])
+    width = span / max(1, len(scaled) - 1) or 1.0
+    if index == 0:
+        beyond = scaled[0] - here
+        share = here / scaled[0] if not log and here >= 0 and scaled[0] > 0 else 1 - beyond / (beyond + width)
+    elif index == len(scaled):
+        beyond = here - scaled[-1]
+        share = beyond / (top - scaled[-1]) if top is not None and not log else beyond / (beyond + width)
+    else:
+        share = (here - scaled[index - 1]) / (scaled[index] - scaled[index - 1])
+    return index + min(max(share, 0.0), 1.0)

@@ -1,0 +1,199 @@
+"""Ratings against siblings: other runs of the same model, data and stage.
+
+A speed is compared with the fastest sibling where the run itself is too short to tell. An eval loss or a score that
+stands for a finished run is compared with the best sibling of the same method that saw the same samples. Clearly behind
+it, a number is fair at most, since this model and data can do better; it is not poor for that. Being best raises no
+level: the best of bad runs is no good one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from weakref import WeakKeyDictionary
+
+from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis.comparison.measures import Value, eval_last, least_difference, pace, score, side_of, spec_of
+from lora_tui.analysis.context import SIBLINGS
+from lora_tui.analysis.model import Confidence, Level, Param
+from lora_tui.analysis.rating_rules import Rule
+from lora_tui.analysis.ratings.collector import Rater
+from lora_tui.analysis.similarity import Names, Setup, name_beside, pairwise_false, prediction_set, same, same_eval_set
+from lora_tui.runs.run import Run
+from lora_tui.text.cells import clean
+
+_SCORES = {"bleu-4": "bleu", "rouge-1": "rouge1", "rouge-2": "rouge2", "rouge-l": "rougel"}
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is asked of a sibling; without the run itself, which must be free to go."""
+
+    setup: Setup
+    method: str | None
+    ended: bool
+    evaluation: Value | None
+    scores: Mapping[str, Value]
+    predicted: tuple[Names | None, int | None] | None
+    """Data of its prediction, ``None`` if it has none."""
+    pace: tuple[float | None, float | None]
+
+
+_KNOWN: WeakKeyDictionary[Run, tuple[int, _Known]] = WeakKeyDictionary()
+"""Of runs that are over: they are asked by each of their siblings, and answer the same."""
+_Best = tuple[Value, Run, bool | None]
+"""The best sibling's value, the sibling, and whether both were measured on the same samples."""
+
+
+def rate_siblings(rater: Rater) -> None:
+    """Ratings of speed, eval loss, perplexity and scores against those of the siblings."""
+    _speed(rater)
+    if not facts.final(rater.status) or "dead_run" in rater.findings or "nan_loss" in rater.findings:
+        return
+    own = _known(rater.run, rater.now)
+    others = [
+        (run, known) for run, known in _others(rater) if known.ended and same(own.method, known.method) is not False
+    ]  # fmt: skip
+    _evaluation(rater, own, others)
+    _scores(rater, own, others)
+
+
+def _known(run: Run, now: float) -> _Known:
+    kept = _KNOWN.get(run)
+    if kept is not None and kept[0] == run.revision:
+        return kept[1]
+    side = side_of(run, now, ())
+    predicted = side.results.get("predict")
+    known = _Known(
+        side.setup, run.method, side.ended, eval_last(side),
+        {name: value for name in _SCORES if (value := score(name)(side)) is not None},
+        prediction_set(predicted[1], predicted[0]) if predicted is not None else None, pace(run),
+    )  # fmt: skip
+    if known.ended:
+        _KNOWN[run] = run.revision, known
+    return known
+
+
+def _others(rater: Rater) -> Iterator[tuple[Run, _Known]]:
+    for other in rater.context.siblings[:SIBLINGS]:
+        if other is not rater.run:
+            yield other, _known(other, rater.now)
+
+
+def _speed(rater: Rater) -> None:
+    """Same model, method, cutoff, devices; steps a second need the same batch, too."""
+    rated = {
+        name: rating for name in ("throughput", "steps_per_s", "samples_per_s")
+        if (rating := rater.out.get(name)) is not None and (rating.level is None or rating.basis == "orientation")
+    }  # fmt: skip
+    rule = rater.rule("steps_per_s", "speed_sibling")
+    if not rated or rule is None or len(rater.run.rows) < rule.limits["min_rows"]:
+        return
+    own, others = _known(rater.run, rater.now), list(_others(rater))
+    for name, rating in rated.items():
+        speed = _rate(own, name)
+        best: tuple[float, Run, bool | None] | None = None
+        for run, known in others:
+            alike = _same_machine(own, known, batch=name == "steps_per_s")
+            other = _rate(known, name) if alike is not False else None
+            if other is not None and (best is None or other > best[0]):
+                best = other, run, alike
+        if speed is None or best is None:
+            continue
+        share = speed / best[0]
+        # No file names the machine or what else ran on it, so slower than another run is never poor.
+        level: Level = "good" if share >= rule.limits["good"] else "fair"
+        params: dict[str, Param] = {
+            "share": share * 100, "slower": max(0.0, 100 - share * 100), "sibling": _name(rater, best[1])
+        }  # fmt: skip
+        trust: Confidence | None = None if best[2] else "orientation"
+        rater.add(rule, name, rating.value, level, rule.words[level], params, confidence=trust)
+
+
+def _same_machine(left: _Known, right: _Known, batch: bool) -> bool | None:
+    checks = [
+        same(left.method, right.method),
+        same(left.setup.number("cutoff_len"), right.setup.number("cutoff_len")),
+        same(left.setup.number("num_devices"), right.setup.number("num_devices")),
+    ]
+    if batch:
+        # Without its batch a step is no measure.
+        checks.append(same(left.setup.batch, right.setup.batch) or False)
+    return pairwise_false(checks)
+
+
+def _rate(known: _Known, name: str) -> float | None:
+    steps, tokens = known.pace
+    if name == "throughput":
+        return tokens
+    if name == "steps_per_s" or steps is None:
+        return steps
+    return steps * known.setup.batch if known.setup.batch is not None else None
+
+
+def _evaluation(rater: Rater, own: _Known, others: list[tuple[Run, _Known]]) -> None:
+    rule, value = rater.rule("eval_loss", "eval_sibling"), own.evaluation
+    found = [
+        (evaluation, run, partial(same_eval_set, own.setup, known.setup))
+        for run, known in others if (evaluation := known.evaluation) is not None
+    ]  # fmt: skip
+    best = _best(found, higher=False)
+    if rule is None or best is None or value is None or value.stale or not 0 < best[0].value < 700:
+        return
+    least = least_difference(spec_of("eval_last"), best[0], value, best[2] is True)
+    for name in ("eval_loss", "perplexity"):
+        _bound(rater, rule, name, value.value - best[0].value, least, best)
+
+
+def _scores(rater: Rater, own: _Known, others: list[tuple[Run, _Known]]) -> None:
+    for metric, code in _SCORES.items():
+        rule, value = rater.rule(metric, "score_sibling"), own.scores.get(metric)
+        found = [
+            (known.scores[metric], run, partial(_same_predictions, own, known))
+            for run, known in others if metric in known.scores
+        ]  # fmt: skip
+        best = _best(found, higher=True)
+        if rule is None or value is None or value.stale or best is None or best[0].value <= 0:
+            continue
+        least = least_difference(spec_of(code), best[0], value, best[2] is True)
+        split = "predict" if f"predict_{metric}" in rater.out else "eval"
+        _bound(rater, rule, f"{split}_{metric}", best[0].value - value.value, least, best)
+
+
+def _same_predictions(left: _Known, right: _Known) -> bool | None:
+    if left.predicted is None or right.predicted is None:
+        return None if left.predicted is right.predicted else False
+    return pairwise_false([same(mine, theirs) for mine, theirs in zip(left.predicted, right.predicted, strict=True)])
+
+
+def _best(found: Sequence[tuple[Value, Run, Callable[[], bool | None]]], higher: bool) -> _Best | None:
+    """The best of those that were measured alike."""
+    for value, run, alike in sorted(found, key=lambda item: -item[0].value if higher else item[0].value):
+        if not value.stale and math.isfinite(value.value) and (agree := alike()) is not False:
+            return value, run, agree
+    return None
+
+
+def _bound(rater: Rater, rule: Rule, metric: str, behind: float, least: float | None, best: _Best) -> None:
+    """Fair at most, if the number is clearly behind the best sibling's; else a note on its rating."""
+    rating = rater.out.get(metric)
+    if rating is None or rating.level is None:
+        return
+    value = math.exp(best[0].value) if metric == "perplexity" else best[0].value
+    params: dict[str, Param] = {**rating.params, "sibling": _name(rater, best[1]), "sibling_value": value}
+    clear = least is not None and behind > least
+    if clear and behind > rule.limits["behind"] * best[0].value and rating.level in ("excellent", "good"):
+        trust: Confidence | None = None if best[2] else "orientation"
+        if rating.confidence == "few":
+            trust = "few"
+        rater.add(rule, metric, rating.value, "fair", rule.words["fair"], params, confidence=trust,
+                  reservations=rating.reservations)  # fmt: skip
+        return
+    note = "sibling_behind" if clear else "sibling_best" if least is not None and -behind > least else "sibling_even"
+    rater.out[metric] = replace(rating, params={"note": note, **params})
+
+
+def _name(rater: Rater, run: Run) -> str:
+    return clean(name_beside(run, rater.run), 60)

@@ -1,0 +1,321 @@
+"""Ratings of the training signal: loss, gradient, learning rate, epochs, tokens, speed, trainable share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis.model import Confidence, Level, Param
+from lora_tui.analysis.rating_rules import ADAPTER_METHODS, Rule, lr_family, lr_range
+from lora_tui.analysis.ratings.collector import Rater, batch_size
+from lora_tui.records.documents import LogRow
+from lora_tui.runs.run import Run
+from lora_tui.runs.series import Series
+
+SUDDEN = 0.1
+"""A loss this high does not fall to exactly 0 in one row."""
+
+
+def _loss(rater: Rater) -> None:
+    series = rater.run.series.get("loss")
+    rule = rater.rule("loss")
+    if series is None or rule is None or not series.finite:
+        return
+    recent = series.tail(1)
+    last, count = recent[0], series.finite
+    limits, words = rule.limits, rule.words
+    params: dict[str, Param] = {"count": count, "last": last, "need": int(limits.get("min_rows", 0))}
+    if "none" in words:
+        rater.add(rule, "loss", last, None, words["none"], params)
+        return
+    if rater.known("dead_run", "nan_loss"):
+        rater.add(rule, "loss", last, "poor", words["broken"], params)
+        return
+    if last == 0.0 and count > 1 and facts.median(series.tail(6)[:-1]) >= SUDDEN:
+        # A jump to exactly 0 is how the trainer prints NaN; until that is certain nothing good is said of it.
+        rater.add(rule, "loss", last, None, "after_rows", params, confidence="few")
+        return
+    size = facts.window(count)
+    start, now = facts.median(facts.head(series, size)), facts.median(series.tail(size))
+    fall = (start - now) / start if start > 0 else 0.0
+    params.update(first=start, now=now, fall=fall * 100)
+    few = count < limits["min_rows"]
+    if few and (count < 2 or rule.code != "loss_trend" or fall < limits["fall"]):
+        rater.add(rule, "loss", last, None, "after_rows", params, confidence="few")
+        return
+    level, word = {"loss_trend": _trend, "loss_kto": _kto}.get(rule.code, _preference)(rater, rule, params)
+    trust: Confidence | None = "few" if few or (level == "fair" and count < limits.get("fair_rows", 0)) else None
+    rater.add(
+        rule, "loss", last, level, words[word], params, confidence=trust,
+        reservations=rater.known("memorised", "loss_scale_bug", "two_writers"),
+    )  # fmt: skip
+
+
+def _trend(rater: Rater, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
+    series = rater.run.series["loss"]
+    worse = facts.above_start(series)
+    if worse is not None:
+        params["start"] = worse[0]
+        return "poor", "above_start"
+    leaving = facts.diverging(series)
+    if leaving is not None:
+        params["best"] = leaving[0]
+        return "poor", "diverging"
+    if float(params["fall"]) >= rule.limits["fall"] * 100:
+        lowest = _risen(series, rule.limits["rise"])
+        if lowest is not None:
+            params["lowest"] = lowest
+            return "fair", "rising"
+        return "good", "good"
+    done = facts.final(rater.status)
+    if done or (rater.far(rule.limits["late"]) and series.finite >= rule.limits["fair_rows"]):
+        return "fair", "fair"
+    return None, "early"
+
+
+def _risen(series: Series, rise: float) -> float | None:
+    """The lowest level of a loss whose last window is above it by this share and by more than its noise explains."""
+    size = facts.window(series.finite)
+    if series.finite < 4 * size:
+        return None
+    recent = series.tail(200)
+    now = facts.median(recent[-size:])
+    # The moving average at up to 200 places stands for the earlier windows: their exact medians would cost the run.
+    end = len(series) - size
+    levels = [level for level in series.smooth[size : end : max(1, (end - size) // 200)] if math.isfinite(level)]
+    lowest = min(levels, default=now)
+    sure = 6 * facts.noise(recent) / math.sqrt(size)
+    return lowest if lowest > 0 and now - lowest > max(rise * lowest, sure) else None
+
+
+def _kto(rater: Rater, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
+    now = float(params["now"])
+    if now > rule.limits["poor"]:
+        return "poor", "poor"
+    if float(params["fall"]) >= rule.limits["fall"] * 100:
+        return "good", "good"
+    return ("fair", "fair") if rater.far(rule.limits["late"]) else (None, "early")
+
+
+def _preference(rater: Rater, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
+    limits, now = rule.limits, float(params["now"])
+    start = facts.head(rater.run.series["loss"], 1)[0]
+    mixed = (facts.number(rater.run, "pref_ftx") or 0.0) > 0
+    kind = facts.names(rater.run, "pref_loss")
+    sigmoid = not kind or "sigmoid" in kind
+    if rater.stage == "dpo" and (mixed or not sigmoid or not limits["start_low"] <= start <= limits["start_high"]):
+        # Another loss starts elsewhere and pref_ftx adds a second one: the bounds around ln 2 do not hold.
+        return None, "falling" if float(params["fall"]) > 3 else "level"
+    if now > limits["poor"]:
+        return "poor", "poor"
+    if now < limits["good"]:
+        return "good", "good"
+    return ("fair", "fair") if rater.far(limits["late"]) else (None, "early")
+
+
+def _grad_norm(rater: Rater) -> None:
+    series, rule = rater.run.series.get("grad_norm"), rater.rule("grad_norm")
+    if series is None or rule is None or not series.finite:
+        return
+    limits, words = rule.limits, rule.words
+    recent = series.tail(20)
+    middle, top = facts.median(recent), max(recent)
+    loss = rater.run.series.get("loss")
+    level_now = facts.median(loss.tail(20)) if loss is not None and loss.finite else None
+    few: Confidence | None = "few" if series.finite < limits["min_values"] else None
+    params: dict[str, Param] = {"median": middle, "max": top, "step": series.last_step or 0}
+    bad = sum(
+        not math.isfinite(value) and step > limits["warm"]
+        for step, value in zip(series.steps[-20:], series.values[-20:], strict=True)
+    )
+    level: Level
+    if "dead_run" in rater.findings or bad >= 3:
+        level, word = "poor", "nan"
+    elif middle > limits["fair"]:
+        level, word = "poor", "poor"
+    elif middle < limits["small"]:
+        if loss is not None and facts.above_start(loss) is not None:
+            level, word = "poor", "none"
+        elif level_now is not None and level_now < limits["low_loss"]:
+            level, word = "good", "small"
+        elif middle < limits["none"]:
+            level, word = "poor", "none"
+        else:
+            level, word = "fair", "weak"
+    elif middle > limits["good"]:
+        level, word = "fair", "fair"
+    elif len(recent) >= limits["min_values"] and top > limits["jump"] * middle:
+        level, word = "fair", "jumpy"
+    else:
+        level, word = "good", "good"
+    if word == "none" and level_now is None:
+        return
+    rater.add(rule, "grad_norm", recent[-1], level, words[word], params, confidence=few)
+
+
+def _lr(rater: Rater) -> None:
+    series, rule = rater.run.series.get("lr"), rater.rule("lr")
+    if series is None or rule is None or rater.stage is None or not series.finite:
+        return
+    planned = facts.number(rater.run, "learning_rate")
+    seen = series.max
+    over = series.last_step is not None and series.max_step < series.last_step
+    peak = planned if planned is not None and seen <= planned * 1.01 else seen
+    if peak <= 0:
+        return
+    params: dict[str, Param] = {"peak": peak, "share": (series.tail(1)[0]) / peak * 100}
+    if planned is None and not over:
+        rater.add(rule, "lr", peak, None, rule.words["early"], params, confidence="few")
+        return
+    method = rater.run.method
+    sides = [True, False] if method is None else [method in ADAPTER_METHODS]
+    best: tuple[int, Level, str] | None = None
+    family = lr_family(rater.stage)
+    for adapter in sides:
+        usual = lr_range(rater.stage, adapter, rater.context.lr_ranges)
+        if usual is None:
+            continue
+        own = f"{family}.{'adapter' if adapter else 'full'}" in rater.context.own_lr
+        low, high = usual
+        factor = max(low / peak, peak / high)
+        # A decayed first row may stand a little under the bound that it started from.
+        rank: tuple[int, Level, str]
+        if factor <= 1.0001:
+            rank = (0, "good", "good")
+        elif factor <= rule.limits["beyond"] * 1.0001:
+            rank = (1, "fair", "high" if peak > high else "low")
+        else:
+            rank = (2, "poor", "poor")
+        if best is None or rank < best:
+            best = rank
+            params.update(low=low, high=high)
+            rule = replace(rule, own=rule.own or own)
+    if best is not None:
+        # Outside the usual range the number alone proves nothing: small models train well far above it.
+        trust: Confidence | None = None if (best[0] == 0 and method is not None) or rule.own else "orientation"
+        rater.add(rule, "lr", peak, best[1], rule.words[best[2]], params, confidence=trust)
+
+
+def _epoch(rater: Rater) -> None:
+    rule, value = rater.rule("epoch"), rater.progress.epoch
+    if rule is None or value is None:
+        return
+    if "none" in rule.words:
+        rater.add(rule, "epoch", value, None, rule.words["none"], {"epochs": value})
+        return
+    word = "good" if value <= rule.limits["good"] else "fair" if value <= rule.limits["fair"] else "more"
+    level: Level = "good" if word == "good" else "fair"
+    about = rater.known("memorised") if level == "fair" else ()
+    if word == "more" and not about:
+        about = ("many_passes",)
+    rater.add(rule, "epoch", value, level, rule.words[word], {"epochs": value}, reservations=about)
+
+
+def _tokens(rater: Rater) -> None:
+    for name in ("total_tokens", "num_tokens"):
+        series, rule = rater.run.series.get(name), rater.rule(name)
+        if series is None or rule is None or not series.finite:
+            continue
+        total, epoch = series.tail(1)[0], rater.progress.epoch
+        params: dict[str, Param] = {"tokens": total}
+        if epoch is not None and epoch > 0:
+            params.update(epochs=epoch, a_pass=total / max(epoch, 1.0))
+        rater.add(rule, name, total, None, rule.words["none" if epoch and epoch > 1 else "total"], params)
+
+
+def _speed(rater: Rater) -> None:
+    steps, batch = rater.progress.steps_per_s, batch_size(rater.run)
+    samples = steps * batch if steps is not None and batch is not None else None
+    for name, value in (
+        ("throughput", rater.progress.tokens_per_s), ("steps_per_s", steps), ("samples_per_s", samples),
+    ):  # fmt: skip
+        series = rater.run.series.get(name)
+        if value is None and series is not None and series.finite and rater.run.segments == 1:
+            value = series.tail(1)[0]
+        if value is None or value <= 0:
+            continue
+        own, general = rater.rule(name, "speed_self"), rater.rule(name, "throughput")
+        if own is None or own.bands is None:
+            continue
+        pace = _pace(rater.run, "total_tokens" if name == "throughput" else None, int(own.limits["min_rows"]))
+        if pace is not None:
+            share, pieces = pace
+            level = own.bands.level(share)
+            few: Confidence | None = "few" if pieces < 5 else None
+            rater.add(own, name, value, level, own.words[level],
+                      {"share": share * 100, "slower": 100 - share * 100}, confidence=few)  # fmt: skip
+        elif general is not None and general.bands is not None:
+            devices = facts.number(rater.run, "num_devices") or 1.0
+            level = general.bands.level(value / devices)
+            rater.add(general, name, value, level, general.words[level], {"devices": devices})
+        else:
+            rater.add(own, name, value, None, own.words["early"], confidence="few")
+
+
+def _trainable(rater: Rater) -> None:
+    rule, share = rater.rule("trainable_percent"), facts.number(rater.run, "trainable_percent")
+    if rule is None or share is None or (rater.run.method is not None and rater.run.method not in ADAPTER_METHODS):
+        return
+    limits = rule.limits
+    word = (
+        "few" if share < limits["few"] else "usual" if share <= limits["usual"]
+        else "many" if share <= limits["many"] else "all"
+    )  # fmt: skip
+    params: dict[str, Param] = {"share": share}
+    count = facts.number(rater.run, "trainable_params")
+    if count is not None:
+        params["count"] = count
+    rater.add(rule, "trainable_percent", share, None, rule.words[word], params)
+
+
+def _pace(run: Run, name: str | None, least: int) -> tuple[float, int] | None:
+    """Speed of the last rows ÷ that of the first third of this segment after its start, and the pieces of the
+    smaller side; ``None`` if it is too short to tell."""
+    rows = run.rows
+    begin = 0
+    if run.resumed_at:
+        low, high = 0, len(rows)
+        while low < high:
+            middle = (low + high) // 2
+            row = rows[middle]
+            if (row.step or 0) < run.resumed_at[-1]:
+                low = middle + 1
+            else:
+                high = middle
+        begin = low
+    count = len(rows) - begin
+    if count < least:
+        return None
+    skipped = min(5, count // 4)
+    third = max(4, (count - skipped) // 3)
+    early = _rates(list(rows[begin + skipped : begin + skipped + min(third, 150)]), name)
+    late = _rates(list(rows[-min(third, 60) :]), name)
+    if len(early) < 3 or len(late) < 3:
+        return None
+    before = facts.median(early)
+    return (facts.median(late) / before, min(len(early), len(late))) if before > 0 else None
+
+
+def _rates(rows: list[LogRow], name: str | None) -> list[float]:
+    """Steps (or ``name``) a second over pieces of at least 10 s: the clocks in the files are whole seconds."""
+    out: list[float] = []
+    start: tuple[float, float] | None = None
+    for row in rows:
+        amount = row.step if name is None else row.values.get(name)
+        if row.elapsed_s is None or amount is None:
+            continue
+        here = (row.elapsed_s, float(amount))
+        if row.kind != "train" or start is None or here[0] < start[0]:
+            # The time up to an eval row went into the evaluation.
+            start = here
+        elif here[0] - start[0] >= 10:
+            out.append((here[1] - start[1]) / (here[0] - start[0]))
+            start = here
+    return out
+
+
+def rate_training(rater: Rater) -> None:
+    """Ratings of loss, gradient norm, learning rate, epochs, tokens, speed and trainable share."""
+    for part in (_loss, _grad_norm, _lr, _epoch, _tokens, _speed, _trainable):
+        part(rater)

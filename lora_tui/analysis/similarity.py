@@ -1,0 +1,281 @@
+"""What two runs have in common, as far as their files tell: model, data, stage, evaluation set, batch.
+
+``None`` is "not known" throughout: it is never a difference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import PurePath
+from weakref import WeakKeyDictionary
+
+from lora_tui.analysis import run_facts as facts
+from lora_tui.records.documents import ConfigDoc, ConsoleFacts
+from lora_tui.records.updates import FileDoc
+from lora_tui.runs.job_config import merge_settings
+from lora_tui.runs.run import ResultSet, Run, Setting
+
+_HUB_CACHE = re.compile(r"(?:^|/)models--[^/]*--([^/]+)/snapshots/")
+Names = frozenset[str]
+
+
+def same(left: object | None, right: object | None) -> bool | None:
+    """Whether two facts are equal, ``None`` if one of them is not known."""
+    return None if left is None or right is None else left == right
+
+
+def all_same(values: Sequence[object | None]) -> bool | None:
+    """Whether all are equal: ``False`` if two known ones differ, ``None`` if not all are known."""
+    known = [value for value in values if value is not None]
+    if any(value != known[0] for value in known[1:]):
+        return False
+    return True if len(known) == len(values) else None
+
+
+@dataclass(frozen=True)
+class Data:
+    """Names of the training data, by the files that tell them.
+
+    A model card and training_args.yaml name the ``dataset`` option; a console log names every set that was loaded,
+    those for evaluation too, and a set of the hub by its address. So only like is compared with like.
+    """
+
+    option: Names | None = None
+    loaded: Names | None = None
+
+    def agrees(self, other: Data) -> bool | None:
+        """The same data: by the option if both know it, else by what was loaded."""
+        by_option = same(self.option, other.option)
+        if by_option is not None:
+            return by_option
+        by_load = same(self.loaded, other.loaded)
+        if by_load is not None:
+            return by_load
+        mine, theirs = self.option or self.loaded, other.option or other.loaded
+        return True if mine is not None and mine == theirs else None
+
+    @property
+    def shown(self) -> str | None:
+        """The names for people."""
+        names = self.option or self.loaded
+        return ", ".join(sorted(names)) if names else None
+
+
+@dataclass(frozen=True)
+class Kin:
+    """What makes runs siblings: cheap to tell, from documents alone."""
+
+    stage: str | None
+    model: str
+    data: Data
+
+
+def kin_of(run: Run) -> Kin | None:
+    """What the run is compared by; ``None`` where nothing was trained or the model is not known."""
+    if not run.timeline.rows:
+        return None
+    model = model_name(run)
+    return Kin(facts.stage(run)[0], model, training_data(run)) if model is not None else None
+
+
+def model_name(run: Run) -> str | None:
+    """The base model's own name, without its owner or the directory that it was loaded from."""
+    model = run.model
+    if model is None:
+        return None
+    path = model.replace("\\", "/").rstrip("/")
+    cached = _HUB_CACHE.search(path + "/")
+    return (cached[1] if cached is not None else path.rsplit("/", 1)[-1]).lower() or None
+
+
+def training_data(run: Run) -> Data:
+    """What the run was trained on. A later prediction in the same directory loads other data: its log has no say."""
+    option = loaded = None
+    rank = 0
+    newest = float("-inf")
+    for file, document in run.files.docs.items():
+        doc = document.doc
+        if isinstance(doc, ConfigDoc):
+            here = {"training_args.yaml": 3, "llamaboard_config.yaml": 2}.get(PurePath(file).name, 1)
+            names = _names(doc.values.get("dataset"))
+            if names and here > rank:
+                option, rank = names, here
+        elif isinstance(doc, ConsoleFacts) and trains(doc) and document.mtime > newest:
+            names = _names(doc.config.get("dataset"))
+            if names:
+                loaded, newest = names, document.mtime
+    return Data(option, loaded)
+
+
+def trains(console: ConsoleFacts) -> bool:
+    """The log is of a job that trains: it has counted the training samples."""
+    return "num_examples" in console.config
+
+
+def only_evaluates(console: ConsoleFacts) -> bool:
+    """The log is of a job that only evaluates or predicts."""
+    return "eval_examples" in console.config and not trains(console)
+
+
+def _names(value: object) -> Names | None:
+    if value is None or isinstance(value, bool):
+        return None
+    parts: Iterable[object] = value if isinstance(value, (tuple, list)) else str(value).split(",")
+    found = frozenset(name for part in parts if (name := str(part).strip()))
+    return found or None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything about how a run was made that a comparison asks for."""
+
+    stage: str | None
+    model: str | None
+    data: Data
+    settings: Mapping[str, Setting]
+    """The options of the training job, without what later jobs in the same directory loaded."""
+    examples: int | None
+    """Training samples."""
+    batch: int | None
+    """Samples a step, all devices together."""
+    eval_sets: Names | None
+    val_size: float | None
+    eval_samples: int | None
+
+    def number(self, *options: str) -> float | None:
+        """The first of these options that is a finite number."""
+        return facts.number_in(self.settings, *options)
+
+    def text(self, option: str) -> str | None:
+        """An option as text, ``None`` if it is not known."""
+        setting = self.settings.get(option)
+        return None if setting is None or setting.value is None else str(setting.value)
+
+
+_SETUPS: WeakKeyDictionary[Run, tuple[int, Setup]] = WeakKeyDictionary()
+
+
+def setup_of(run: Run) -> Setup:
+    """The setup, worked out once for each state of the run."""
+    kept = _SETUPS.get(run)
+    if kept is None or kept[0] != run.revision:
+        kept = _SETUPS[run] = (run.revision, _setup(run))
+    return kept[1]
+
+
+def _setup(run: Run) -> Setup:
+    settings = merge_settings(_training_docs(run), run.files.state)
+    eval_sets = settings.get("eval_dataset")
+    examples = facts.number_in(settings, "num_examples")
+    return Setup(
+        stage=facts.stage(run)[0],
+        model=model_name(run),
+        data=training_data(run),
+        settings=settings,
+        examples=None if examples is None else int(examples),
+        batch=_batch(run, settings),
+        eval_sets=None if eval_sets is None else _names(eval_sets.value),
+        val_size=facts.number_in(settings, "val_size"),
+        eval_samples=_eval_samples(run, settings),
+    )
+
+
+def _training_docs(run: Run) -> list[FileDoc]:
+    if not run.timeline.rows:
+        return list(run.files.docs.values())
+    return [
+        item
+        for item in run.files.docs.values()
+        if not isinstance(item.doc, ConsoleFacts) or not only_evaluates(item.doc)
+    ]
+
+
+def _batch(run: Run, settings: Mapping[str, Setting]) -> int | None:
+    """As a file says it; or samples/s divided by steps/s of the training results, which the trainer computes from it;
+    or the product of the options, all three of them."""
+    told = facts.number_in(settings, "total_train_batch_size")
+    if told is not None:
+        return int(told)
+    results = run.results().get("train")
+    if results is not None:
+        samples, steps = (results.values.get(f"train_{name}_per_second") for name in ("samples", "steps"))
+        # Both are rounded to three decimals.
+        if samples is not None and steps is not None and steps >= 0.05 and 0.5 <= samples / steps < 1e6:
+            return round(samples / steps)
+    names = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_devices")
+    parts = [value for name in names if (value := facts.number_in(settings, name)) is not None]
+    return int(parts[0] * parts[1] * parts[2]) if len(parts) == len(names) else None
+
+
+def _eval_samples(run: Run, settings: Mapping[str, Setting]) -> int | None:
+    told = facts.number_in(settings, "eval_examples")
+    if told is not None:
+        return int(told)
+    results = run.results().get("eval")
+    if results is not None and "eval_loss" in results.values:
+        return facts.samples(results, "eval", run)
+    runtime, rate = run.series.get("eval_runtime"), run.series.get("eval_samples_per_second")
+    if runtime is None or rate is None or not runtime.finite or not rate.finite:
+        return None
+    return max(1, round(runtime.tail(1)[0] * rate.tail(1)[0]))
+
+
+def same_eval_set(left: Setup, right: Setup) -> bool | None:
+    """The evaluations of two trainings saw the same samples: the same ``eval_dataset``; or the same share of the same
+    data, drawn with the same seed (LLaMA-Factory splits by ``val_size`` and ``seed``). ``None``: not known."""
+    counts = left.eval_samples, right.eval_samples
+    # A count worked out from a rounded rate may be one off.
+    if counts[0] is not None and counts[1] is not None and abs(counts[0] - counts[1]) > max(1, 0.01 * counts[0]):
+        return False
+    if left.eval_sets is not None or right.eval_sets is not None:
+        return same(left.eval_sets, right.eval_sets)
+    sizes = same(left.val_size, right.val_size)
+    data = left.data.agrees(right.data)
+    if not data:
+        # Without an eval_dataset of its own, an evaluation is a part of the training data.
+        return False if data is False and sizes is not None else None
+    if sizes is None and left.examples == right.examples is not None:
+        sizes = same(*counts)
+    return None if sizes and left.number("seed") != right.number("seed") else sizes
+
+
+def prediction_set(source: Run, results: ResultSet) -> tuple[Names | None, int | None]:
+    """Names and size of the data that a prediction was made on: by ``eval_dataset``, or by the log of a job that did
+    nothing else."""
+    names = None
+    for document in source.files.docs.values():
+        doc = document.doc
+        if isinstance(doc, ConsoleFacts) and only_evaluates(doc) and "predict" in doc.results:
+            names = _names(doc.config.get("dataset")) or names
+    if names is None:
+        setting = source.config.get("eval_dataset")
+        names = None if setting is None else _names(setting.value)
+    return names, facts.samples(results, "predict", source)
+
+
+def name_beside(run: Run, other: Run) -> str:
+    """The run's name as it is said beside another one: without the directories that both lie in."""
+    mine, theirs = run.name.split("/"), other.name.split("/")
+    depth = 0
+    while depth < min(len(mine), len(theirs)) - 1 and mine[depth] == theirs[depth]:
+        depth += 1
+    return "/".join(mine[depth:])
+
+
+def pairwise_false(checks: Iterable[bool | None]) -> bool | None:
+    """``False`` if one of them is, else ``None`` if one is not known, else ``True``."""
+    found = list(checks)
+    return False if False in found else None if None in found else True
+
+
+def eval_sets_agree(setups: Sequence[Setup]) -> bool | None:
+    """The evaluations of all these trainings saw the same samples."""
+    return pairwise_false(same_eval_set(left, right) for left, right in combinations(setups, 2))
+
+
+def data_agrees(setups: Sequence[Setup]) -> bool | None:
+    """All these runs were trained on the same data."""
+    return pairwise_false(left.data.agrees(right.data) for left, right in combinations(setups, 2))

@@ -1,0 +1,135 @@
+"""``ls``: the runs as a table, Markdown or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lora_tui.cli.common import (
+    RIGHT,
+    check_paths,
+    complain,
+    context_of,
+    dump,
+    plain,
+    read,
+    settings_of,
+    shown,
+    table,
+    what,
+    words_of,
+)
+from lora_tui.errors import UsageError
+from lora_tui.i18n import Words
+from lora_tui.runs.run import Run
+from lora_tui.runs.workspace import Workspace
+from lora_tui.settings.settings import Settings
+from lora_tui.text.cells import clean, fixed4, markdown
+
+if TYPE_CHECKING:
+    from lora_tui.query.parser import Expression
+
+
+COLUMNS = ("state", "name", "step", "done", "loss", "eval", "stage", "updated")
+
+
+def main(args: argparse.Namespace) -> int:
+    """The runs below the paths as a table or a JSON array."""
+    settings = settings_of(args)
+    form: str = args.format or ("json" if args.json else "text")
+    words = words_of(args.lang, form == "json", settings)
+    if args.json and form != "json":
+        raise UsageError(words.t("cli.ls.two_formats", format=form))
+    now = time.time()
+    wanted = _Wanted(args.filter, args.since, now, words)
+    follower, workspace = read(args.paths or [Path()], args.log)
+    follower.close()
+    check_paths(follower, words)
+    found = wanted.of(workspace, settings, now, words)
+    runs = sorted(found, key=lambda run: _sort_key(run, args.sort, now))
+    for path, why in follower.errors.items():
+        complain(words.t("cli.error.read", path=shown(path), reason=words.reason(why)))
+    if form == "json":
+        # Not compared with each other: the same as each run's own status says.
+        print(dump([plain(run, now, words, settings.context) for run in runs], 2))
+    elif runs:
+        rows = [[words.t(f"cli.ls.{name}") for name in COLUMNS], *[_row(run, now, words) for run in runs]]
+        print(_markdown(rows) if form == "md" else table(rows))
+    else:
+        paths = ", ".join(shown(path) for path in follower.roots)
+        if workspace.runs:
+            complain(words.n("cli.ls.none_match", len(workspace.runs), path=paths))
+        else:
+            complain(words.t("cli.ls.none", path=paths))
+    return 0
+
+
+class _Wanted:
+    """What ``--filter`` and ``--since`` leave of the runs. Raises UsageError for what cannot be understood."""
+
+    def __init__(self, condition: str | None, time: str | None, now: float, words: Words) -> None:
+        self._expression: Expression | None = None
+        self._begin = -math.inf
+        if condition is None and time is None:
+            return
+        from lora_tui.cli import conditions
+
+        if condition is not None:
+            self._expression = conditions.understand("--filter", condition, words)
+        if time is not None:
+            self._begin = conditions.since(time, now, words)
+
+    def of(self, workspace: Workspace, settings: Settings, now: float, words: Words) -> list[Run]:
+        """The runs that are wanted; of an unknown last sign of life, none is once ``--since`` was given."""
+        runs = [run for run in workspace.runs if (run.activity or -math.inf) >= self._begin]
+        expression = self._expression
+        if expression is None:
+            return runs
+        from lora_tui.cli.conditions import check_names
+
+        check_names("--filter", expression, workspace.runs, words)
+        return [run for run in runs if expression.holds(run, now, context_of(run, workspace, settings))]
+
+
+def _sort_key(run: Run, key: str, now: float) -> tuple[float, float, str]:
+    if key == "name":
+        return 0.0, 0.0, run.name
+    if key == "state":
+        order = ("failed", "interrupted", "stalled", "running", "evaluating", "waiting", "stopped", "finished")
+        return float(order.index(run.status(now).state)), 0.0, run.name
+    if key == "step":
+        return -float(run.progress(now).step or 0), 0.0, run.name
+    if key in ("loss", "eval_loss"):
+        series = run.series.get(key)
+        value = None
+        if series is not None:
+            value = series.smoothed if key == "loss" else series.min
+        missing = value is None or not math.isfinite(value)
+        return float(missing), 0.0 if missing or value is None else value, run.name
+    return -(run.activity or 0.0), 0.0, run.name
+
+
+def _row(run: Run, now: float, words: Words) -> list[str]:
+    status, progress = run.status(now), run.progress(now)
+    loss, evals = run.series.get("loss"), run.series.get("eval_loss")
+    total = f"/{progress.total_steps}" if progress.total_steps else ""
+    return [
+        words.state(status),
+        clean(run.name),
+        f"{progress.step}{total}" if progress.step is not None else "-",
+        f"{math.floor(100 * progress.fraction)}%" if progress.fraction is not None else "-",
+        fixed4(loss.last) if loss is not None and loss.last is not None else "-",
+        fixed4(evals.last) if evals is not None and evals.last is not None else "-",
+        what(run) or "-",
+        words.age(max(0.0, now - run.activity)) if run.activity is not None else "-",
+    ]
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    """A table in GitHub's Markdown."""
+    rule = ["---:" if index in RIGHT else "---" for index in range(len(COLUMNS))]
+    lines = [rows[0], rule, *[[markdown(cell) for cell in row] for row in rows[1:]]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

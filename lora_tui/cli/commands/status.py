@@ -1,0 +1,133 @@
+"""``status``: one run's snapshot, once or after every change."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+import signal
+import time
+
+from lora_tui.analysis import Context, judge
+from lora_tui.cli.common import Faults, context_of, dump, find_run, place, plain, read, settings_of, what, words_of
+from lora_tui.i18n import Words
+from lora_tui.ingest.follower import Follower
+from lora_tui.runs.run import Run
+from lora_tui.runs.status import time_left
+from lora_tui.runs.workspace import Workspace
+from lora_tui.settings.settings import Settings
+from lora_tui.text.cells import clean, fit, fixed4, number
+from lora_tui.wording.oneline import summary
+from lora_tui.wording.sentences import ends_text, left_text
+
+
+def main(args: argparse.Namespace) -> int:
+    """One run's snapshot, once or after every change."""
+    settings = settings_of(args)
+    words = words_of(args.lang, args.json, settings)
+    follower, workspace = read([place(args.run)], args.log, args.poll)
+    try:
+        run = find_run(args.run, follower, workspace, words)
+        if args.follow:
+            return _follow(follower, workspace, run, args.json, words, settings)
+        context = context_of(run, workspace, settings)
+        print(_json(run, words, 2, context) if args.json else _text(run, time.time(), words, context))
+        return 0
+    finally:
+        follower.close()
+
+
+def _json(run: Run, words: Words, indent: int | None, context: Context) -> str:
+    return dump(plain(run, time.time(), words, context), indent)
+
+
+LISTEN_S = 0.25
+"""How long ``--follow`` listens before it looks whether it was asked to leave."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, words: Words, settings: Settings) -> int:
+    gc.enable()
+    left: list[int] = []
+    # As an exception it could strike inside the watching library, whose locks would then never be released.
+    before = signal.signal(signal.SIGINT, lambda number, _frame: left.append(number))
+    follower.start_watching()
+    told, faults = "", Faults(words, follower)
+    while not left:
+        line = summary(run, time.time(), words)
+        if line != told:
+            told = line
+            if as_json:
+                line = _json(run, words, None, context_of(run, workspace, settings))
+            else:
+                line = f"{words.clock(time.time())}  {line}"
+            print(line, flush=True)
+        # Without news the state may still change, by the clock alone.
+        if follower.wait(LISTEN_S):
+            batch = follower.read(0.2)
+            faults.tell(batch)
+            workspace.apply(batch)
+            # A directory that was removed and made anew is a new run.
+            run = next((known for known in workspace.runs if known.path == run.path), run)
+    signal.signal(signal.SIGINT, before)
+    return INTERRUPTED
+
+
+def _text(run: Run, now: float, words: Words, context: Context) -> str:
+    """The short text of one run."""
+    judgement = judge(run, now, context)
+    lines = [f"{clean(run.name)}  {what(run)}".rstrip(), *_head(run, now, words), ""]
+    rated = judgement.ratings
+    for name in ("loss", "eval_loss", "perplexity", "lr", "grad_norm", "reward", "accuracy"):
+        series = run.series.get(name)
+        if series is not None and series.last is not None:
+            verdict = words.rating(rated[name]) if name in rated else ""
+            lines.append(_value(words.metric(name), series.last, verdict))
+    for split, result in run.results().items():
+        lines += ["", f"  {result.file}" + (f"  ({words.t('cli.status.stale')})" if result.stale else "")]
+        for key, value in sorted(result.values.items()):
+            if key.startswith(f"{split}_"):
+                verdict = words.rating(rated[key]) if key in rated and not result.stale else ""
+                lines.append(_value(words.metric(key), value, verdict))
+    if judgement.findings:
+        lines.append("")
+    for finding in judgement.findings:
+        sentence, advice = words.finding(finding)
+        lines.append(f"  {words.t('severity.' + finding.severity)}: {sentence} {advice}".rstrip())
+    if run.problems:
+        lines += ["", "  " + words.n("cli.status.problems", len(run.problems))]
+    for note in run.problems:
+        where = f":{note.line}" if note.line else ""
+        lines.append(f"    {clean(note.file)}{where}: {words.reason(clean(note.reason))}")
+    return "\n".join(lines)
+
+
+def _value(label: str, value: float, verdict: str) -> str:
+    small = math.isfinite(value) and value != 0 and abs(value) < 0.001
+    shown = number(value) if small or abs(value) >= 1e5 else fixed4(value)
+    return f"  {fit(label, 24)}{shown:>12}  {verdict}".rstrip()
+
+
+def _head(run: Run, now: float, words: Words) -> list[str]:
+    status, progress = run.status(now), run.progress(now)
+    first = [words.state(status)]
+    if progress.step is not None and progress.total_steps:
+        first.append(words.t("cli.status.step", step=progress.step, total=progress.total_steps))
+        first.append(f"{math.floor(100 * (progress.fraction or 0))}%")
+    if progress.epoch is not None:
+        first.append(words.t("head.epoch", epoch=f"{progress.epoch:.2f}"))
+    second = []
+    if progress.elapsed_s is not None:
+        second.append(words.t("head.elapsed", time=words.duration(progress.elapsed_s)))
+    if (left := time_left(run, status, now)) is not None:
+        second.append(words.t("head.left", time=left_text(words, left.low, left.high)))
+        second.append(words.t("head.ends", time=ends_text(words, now + left.low, now + left.high, now)))
+    if progress.steps_at_risk:
+        second.append(words.n("head.at_risk", progress.steps_at_risk))
+    if run.activity is not None:
+        second.append(words.t("cli.status.updated", age=words.age(max(0.0, now - run.activity))))
+    lines = ["  " + "   ".join(first), "  " + "   ".join(second)]
+    if status.failure is not None:
+        lines.append(f"  {clean(status.failure.message)}")
+    return [line for line in lines if line.strip()]

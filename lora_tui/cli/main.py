@@ -1,0 +1,86 @@
+"""Runs the commands. stdout is output, stderr is diagnostics; exit codes 0 done, 1 cannot, 2 usage (wait has more).
+
+Nothing heavy is imported here: each command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from lora_tui.cli.parser import build_parser
+from lora_tui.errors import CommandError, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    _fill_gaps()
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or a file that cannot take a character gets its number, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return _run(argv)
+        finally:
+            # Here, not at the interpreter's exit, where a closed pipe could no longer be caught.
+            sys.stdout.flush()
+    except CommandError as error:
+        print(f"lora-tui: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        # Nothing more can go out, at exit neither. A closed pipe is a reader that has seen enough (lora-tui ls | head).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            return 0
+        print(f"lora-tui: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fill_gaps() -> None:
+    """Where a standard stream was closed (``<&-``) there is nothing to read and nowhere to write.
+
+    The number of a closed one would go to the next file that is opened, and what is meant for the stream to that file:
+    the first to be opened is this one.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 for good
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    words = sys.argv[1:] if argv is None else list(argv)
+    parser = build_parser(only=words[0] if words else None)
+    args = parser.parse_args(words)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    if args.command == "completion":
+        import shtab
+
+        print(shtab.complete(build_parser(), args.shell))
+        return 0
+    import gc
+
+    # Collecting during the imports costs a tenth of the start; what goes on for longer turns it on again.
+    gc.disable()
+    if args.command in ("watch", "demo"):
+        from lora_tui.cli.commands import watch as launch
+
+        return launch.watch(args) if args.command == "watch" else launch.demo(args)
+    # Each command is a module of its own, so that none pays for another's imports.
+    command: Callable[[argparse.Namespace], int] = import_module(f"lora_tui.cli.commands.{args.command}").main
+    return command(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The packaged sample runs, and the process that replays them live."""

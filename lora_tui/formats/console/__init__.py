@@ -1,0 +1,1 @@
+"""The parser of console logs, one module per part of a log."""

@@ -1,0 +1,243 @@
+"""How a console log says that a job ended badly.
+
+Sources: Python's traceback format, torch ``distributed.elastic`` (agent, ChildFailedError, SignalException),
+``ProcessGroupNCCL`` watchdog, DeepSpeed's launcher, what shells and Slurm print when they kill.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Literal
+
+from lora_tui.formats.secrets import mask_text
+from lora_tui.records.documents import Failure
+
+Kind = Literal["exception", "out_of_memory", "interrupted", "terminated"]
+
+MAX_MESSAGE = 300
+MAX_EXCERPT = 12
+_LAST_STEPS = 10
+"""Steps that the other ranks may still make after the one that failed."""
+
+TRACEBACK = "Traceback (most recent call last)"
+# Most logs tell of no failure: but for the hint at one, ``re`` compiles patterns at their first use and keeps them.
+_EXCEPTION = r"((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*|[A-Z]\w*)(?::(?: (.*))?|)$"
+_CHAIN = ("During handling of the above exception", "The above exception was the direct cause")
+_HARMLESS = ("Exception ignored in", "--- Logging error ---")
+_STAGE = r"[/\\]train[/\\](pt|sft|rm|ppo|dpo|kto)[/\\]workflow\.py"
+_CODE_PATH = r"File \"[^\"]*(?:-packages|llamafactory|llmtuner|[/\\]bin[/\\]|[/\\]lib[/\\])"
+_MEMORY = (
+    r"(?i)out of memory|OutOfMemory|\bMemoryError|can't allocate memory|not enough memory|Cannot allocate memory"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|NPU out of memory"
+)
+_SIGN = (
+    r"(?P<death>Received (?:Signals\.)?(?P<death_signal>\w+) death signal)"
+    r"|(?P<closing>Sending process \d+ closing signal (?P<closing_signal>\w+))"
+    r"|(?P<exit>(?:exitcode\s{0,8}: ?|exits with return code = )(?P<code>-?\d{1,5})\b)"
+    r"|(?P<watchdog>Watchdog caught collective operation timeout)"
+    r"|(?P<oomkill>oom[-_]kill(?:er|\s+event|\b))"
+    r"|(?P<slurm>slurmstepd: error: .*CANCELLED AT)"
+    r"|(?P<shell>line \d+:\s+\d+ (?P<how>Killed|Terminated|Hangup|Segmentation fault|Aborted)\b)"
+    r"|(?P<bare>^(?:Killed|Terminated|Segmentation fault \(core dumped\))$)"
+    r"|(?P<memory>^(?:torch\.(?:cuda\.)?OutOfMemoryError|RuntimeError: (?:CUDA|NPU) out of memory))"
+)
+_HINT = re.compile(
+    r"signal|exitcode|return code|Watchdog|oom|CANCELLED|line \d+: |Killed|Terminated|Segm|memory|Memory"
+)
+_SIGNALS: dict[str, Kind] = {"2": "interrupted", "SIGINT": "interrupted"}
+# Errors of a rank whose partner died: never the cause.
+_VICTIM = r"(?i)DistBackendError|NCCL|Connection (?:closed|reset) by peer|Broken pipe|Gloo|TCPStore"
+
+# How much a line tells of the cause. A launcher sends "closing signal" when any worker dies, and its own exception
+# repeats only that one did.
+_CLOSING, _LAUNCHER, _SIGNALLED, _CAUSE = range(4)
+
+
+class FailureTracker:
+    """Finds the failure in a log, line by line, and forgets it when the job goes on.
+
+    The root cause wins over what follows from it: the launcher's ChildFailedError or CalledProcessError, "closing
+    signal", errors of other ranks. ``failure`` is the current :class:`Failure` or ``None``.
+    """
+
+    def __init__(self) -> None:
+        self.failure: Failure | None = None
+        self.stage: str | None = None
+        """Training stage that a traceback's file names tell (sft, dpo, …)."""
+        self._weight = _CLOSING
+        self._rank: str | None = None
+        self._step: int | None = None
+        self._code: str | None = None
+        self._before: tuple[Failure, int, int | None] | None = None
+        # The traceback that is being read.
+        self._lines: deque[str] | None = None
+        self._code_seen = False
+        self._trusted = False
+        self._ignored = False
+        self._ignore_next = False
+        self._foreign = 0
+        self._chained = self._chain_next = False
+
+    def line(self, text: str, rank: str | None, phase: str | None, step: int | None, in_dump: bool) -> bool:
+        """Look at one clean line; return whether it belongs to a traceback or names a failure.
+
+        ``rank`` is the number of its ``[rankN]:`` prefix, ``phase`` and ``step`` where the job is. ``in_dump``: the
+        line may be part of a printed training example, so only what shows paths of code is believed.
+        """
+        if TRACEBACK in text:
+            self._chained = self._chain_next
+            self._lines = deque([text], maxlen=MAX_EXCERPT - 1)
+            self._chain_next = False
+            self._code_seen = False
+            self._trusted = not in_dump
+            self._ignored = self._ignore_next
+            self._ignore_next = False
+            self._foreign = 0
+            return True
+        if self._lines is not None:
+            return self._traceback_line(text, rank, phase, step)
+        if in_dump:
+            return False
+        if text.startswith(_HARMLESS):
+            self._ignore_next = True
+            return False
+        if text.startswith(_CHAIN):
+            self._chain_next = True
+            return True
+        return _HINT.search(text) is not None and self._sign(text, rank, phase, step)
+
+    def progress(self, step: int | None) -> None:
+        """The job trained on: a metric row or a training bar frame of ``step`` (``None``: not known, but later)."""
+        if self.failure is not None and (step is None or self._step is None or step > self._step):
+            # Another rank may draw some frames more before the launcher gives up.
+            self._before = (self.failure, self._weight, self._step)
+            self.failure = None
+            self._weight = _CLOSING
+        self._lines = None
+
+    def started(self) -> None:
+        """A job was started anew, or training began."""
+        self.failure = self._before = self._code = self._rank = self._lines = None
+        self._weight = _CLOSING
+        self.stage = None
+
+    # -- details ------------------------------------------------------------------------------------------------
+
+    def _traceback_line(self, text: str, rank: str | None, phase: str | None, step: int | None) -> bool:
+        lines = self._lines
+        assert lines is not None
+        if text[:1] in (" ", "\t") or not text:
+            lines.append(text)
+            if text.lstrip().startswith("File "):
+                self._code_seen = True
+                self._trusted = self._trusted or re.search(_CODE_PATH, text) is not None
+                if self._trusted and (stage := re.search(_STAGE, text)) is not None:
+                    self.stage = stage[1]
+            return True
+        match = re.match(_EXCEPTION, text)
+        if match is None or not self._code_seen:
+            self._foreign += 1
+            if self._foreign > 40:
+                self._lines = None
+            return False
+        lines.append(text)
+        # What follows may be "During handling of the above exception …" and another traceback.
+        self._lines = None
+        if self._trusted and not self._ignored:
+            self._raised(match[1], text, tuple(lines), rank, phase, step)
+        self._chained = False
+        return True
+
+    def _raised(
+        self, name: str, text: str, lines: tuple[str, ...], rank: str | None, phase: str | None, step: int | None
+    ) -> None:
+        last = name.rpartition(".")[2]
+        weight = _CAUSE
+        kind: Kind = "exception"
+        if last == "KeyboardInterrupt":
+            kind = "interrupted"
+        elif last == "SignalException":
+            weight = _SIGNALLED
+            kind = _SIGNALS.get(text.rpartition(": ")[2].strip(), "terminated")
+        elif last == "ChildFailedError" or (last == "CalledProcessError" and "torchrun" in text):
+            weight = _LAUNCHER
+            kind = _exit_kind(self._code) or ("terminated" if "SIGTERM" in text or "SIGHUP" in text else "exception")
+        elif last == "SystemExit":
+            return
+        elif re.search(_MEMORY, text) is not None:
+            kind = "out_of_memory"
+        self._found(Failure(kind, text[:MAX_MESSAGE], phase, _cut(lines)), weight, rank, step)
+
+    def _sign(self, text: str, rank: str | None, phase: str | None, step: int | None) -> bool:
+        match = re.search(_SIGN, text)
+        if match is None:
+            return False
+        message = text[match.start() :].strip()[:MAX_MESSAGE]
+        kind: Kind = "terminated"
+        weight = _SIGNALLED
+        if match["death"]:
+            kind = _SIGNALS.get(match["death_signal"], "terminated")
+        elif match["closing"]:
+            kind = _SIGNALS.get(match["closing_signal"], "terminated")
+            weight = _CLOSING
+        elif match["exit"]:
+            self._code = match["code"]
+            found = _exit_kind(self._code)
+            if found is None:
+                return False
+            kind, weight, message = found, _LAUNCHER, text.strip()[:MAX_MESSAGE]
+        elif match["watchdog"]:
+            kind, weight = "exception", _CAUSE
+        elif match["oomkill"]:
+            kind, weight, message = "out_of_memory", _CAUSE, text.strip()[:MAX_MESSAGE]
+        elif match["memory"]:
+            kind, weight = "out_of_memory", _CAUSE
+        elif (match["how"] or text).startswith(("Segm", "Abort")):
+            kind = "exception"
+        self._found(Failure(kind, message, phase, _cut((text,))), weight, rank, step)
+        return True
+
+    def _found(self, new: Failure, weight: int, rank: str | None, step: int | None) -> None:
+        old, old_weight = self.failure, self._weight
+        before, self._before = self._before, None if weight >= _LAUNCHER else self._before
+        covers = weight == _LAUNCHER and (old is None or old_weight == _CLOSING)
+        if before is not None and covers and (before[2] is None or step is None or step - before[2] <= _LAST_STEPS):
+            self.failure, self._weight, self._step = before
+            return
+        if old is not None:
+            if weight < old_weight:
+                return
+            if weight == old_weight and not self._replaces(old, new, weight, rank):
+                return
+        kind: Kind = "out_of_memory" if self._hides_memory(old, new) else new.kind
+        self.failure = Failure(kind, mask_text(new.message), new.during, tuple(map(mask_text, new.excerpt)))
+        self._weight = weight
+        self._rank = rank
+        self._step = step
+
+    def _replaces(self, old: Failure, new: Failure, weight: int, rank: str | None) -> bool:
+        if weight == _LAUNCHER:
+            # The first, "failed (exitcode: -9)", tells most, unless only the table behind the exception has the code.
+            return old.kind == "exception" and new.kind != "exception"
+        if weight != _CAUSE or self._chained:
+            return self._chained
+        if old.kind == "interrupted":
+            return False
+        if rank != self._rank:
+            return re.search(_VICTIM, old.message) is not None and re.search(_VICTIM, new.message) is None
+        return True
+
+    def _hides_memory(self, old: Failure | None, new: Failure) -> bool:
+        return self._chained and old is not None and old.kind == "out_of_memory" and new.kind == "exception"
+
+
+def _exit_kind(code: str | None) -> Kind | None:
+    if code is None or code == "0":
+        return None
+    kinds: dict[str, Kind] = {"-9": "out_of_memory", "-15": "terminated", "-1": "terminated", "-2": "interrupted"}
+    return kinds.get(code, "exception")
+
+
+def _cut(lines: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(line.rstrip()[:MAX_MESSAGE] for line in lines[-MAX_EXCERPT:] if line.strip())

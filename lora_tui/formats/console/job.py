@@ -1,0 +1,219 @@
+"""What a console log tells of the job that writes it: its rows, phase, failure and settings."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from lora_tui.formats.console.console_messages import Message, parse_count
+from lora_tui.formats.console.failure import FailureTracker
+from lora_tui.formats.console.metric_dicts import Event, EventQueue, Metrics, metric_values
+from lora_tui.formats.console.patterns import Frame, Number
+from lora_tui.formats.console.phases import PhaseTracker
+from lora_tui.formats.console.settings import Settings
+from lora_tui.formats.console.steps import StepFinder, whole
+from lora_tui.formats.secrets import mask_secrets, mask_text
+from lora_tui.records.documents import ConsoleFacts, LogRow
+
+_LOADED = frozenset({"quantized", "method", "trainable", "all", "weights"})
+"""Messages about the model as it is being loaded."""
+
+
+class ConsoleJob:
+    """Follows the present job through the frames, events, messages and lines of its log, in their order."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self._phases = PhaseTracker()
+        self._steps = StepFinder()
+        self._failures = FailureTracker()
+        self._events = EventQueue()
+        self._frame_since = True
+        self._rows: list[LogRow] = []
+
+    def take_rows(self) -> list[LogRow]:
+        """Return the rows since the last call."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def facts(self, is_log: bool, tail: tuple[str, ...]) -> ConsoleFacts:
+        """Return what is known of the job beside its rows."""
+        steps, settings = self._steps, self.settings
+        return ConsoleFacts(
+            is_training_log=is_log,
+            phase=self._phases.phase(steps.step, steps.total),
+            failure=self._failures.failure,
+            completed=self._phases.completed,
+            step=steps.step,
+            total_steps=steps.total,
+            config=MappingProxyType(mask_secrets(settings.values(self._failures.stage))),
+            output_dir=settings.output_dir,
+            adapters=settings.adapters,
+            results=MappingProxyType(settings.metrics()),
+            tail=tuple(map(mask_text, tail)),
+        )
+
+    # -- bars -----------------------------------------------------------------------------------------------------
+
+    def note_frame(self, frame: Frame, nested: bool) -> None:
+        """Take a whole frame of a progress bar."""
+        phases, steps = self._phases, self._steps
+        if frame.name or frame.total is None:
+            phases.note_named_frame(frame)
+            return
+        if nested:
+            phases.note_nested_frame(frame)
+            return
+        if phases.in_loop:
+            if phases.note_loop_frame(frame, steps.total, steps.frame):
+                return
+        elif frame.total != steps.total:
+            waits = self._events.waiting is not None
+            if phases.after_training or not steps.adopt_total(frame.total, waits):
+                return
+        self._note_training_frame(frame)
+
+    def note_unfinished_frame(self, frame: Frame, nested: bool) -> None:
+        """Take the frame at the end of a live log, which only the next one will terminate."""
+        phases, total = self._phases, frame.total
+        if nested:
+            self.note_frame(frame, True)
+        elif phases.in_loop:
+            # Its last frame stands there all the time that the metrics are computed.
+            if phases.is_loop_total(total):
+                phases.note_known_loop_frame(frame)
+        elif total == self._steps.total and not phases.is_loop_total(total):
+            # The mark of a nested bar may still follow, so only the training bar's own total is believed.
+            self._note_training_frame(frame)
+
+    def _note_training_frame(self, frame: Frame) -> None:
+        steps = self._steps
+        steps.note_frame(frame)
+        self._frame_since = True
+        if self._events.waiting is not None:
+            self.release(frame)
+        self._failures.progress(frame.done)
+        self._phases.note_training_frame(
+            frame.done, failed=self._failures.failure is not None, is_end=steps.ppo and frame.done == frame.total
+        )
+
+    # -- logging events -------------------------------------------------------------------------------------------
+
+    def note_metrics(self, metrics: Metrics, from_record: bool, source: str | None) -> None:
+        """Take a metric dict; ``source`` is the prefix of the rank or host that wrote it."""
+        line = metrics.text if source is None else f"{source}\n{metrics.text}"
+        glued = not self._frame_since
+        event = Event(metrics.kind, metrics.numbers, from_record, line, glued, self._steps.frame)
+        if not self._events.merge(event):
+            self.release()
+            self._phases.log_event()
+            self._events.waiting = event
+            self._frame_since = False
+        waiting = self._events.waiting
+        if waiting is not None and not self._steps.bars and not waiting.from_record:
+            # No frame will come for it.
+            self.release()
+
+    def note_written_row(self, numbers: dict[str, Number]) -> None:
+        """Take a row of LLaMA-Factory's v1 trainer, which carries its step."""
+        step, epoch = whole(numbers.get("step")), numbers.get("epoch")
+        self._steps.note_written(step, whole(numbers.get("total_steps")))
+        values = metric_values(numbers)
+        self._rows.append(LogRow("train", step, values, self._steps.total, None if epoch is None else epoch.value))
+        self._failures.progress(step)
+        self._phases.log_written_row()
+
+    def release(self, frame: Frame | None = None) -> None:
+        """Turn the event that waits into a row; ``frame`` is the training frame right behind it."""
+        event = self._events.take()
+        if event is None:
+            return
+        step, shown = self._steps.place(event, frame)
+        row = event.row(step, self._steps.total, None if shown is None else shown.elapsed_s)
+        self._rows.append(row)
+        if row.kind == "mark":
+            self.settings.note_summary(event.numbers)
+            self._phases.finish()
+            return
+        self._phases.log_row()
+        if row.kind == "train":
+            self.settings.note_row(row.values)
+            # What a buffered stdout brings late is older than the failure.
+            if not (event.glued and step is None):
+                self._failures.progress(step)
+
+    # -- lines and messages ---------------------------------------------------------------------------------------
+
+    def note_record(self, stage: str | None) -> None:
+        """A record was met; ``stage`` is what its logger's name tells."""
+        self._phases.log_record()
+        if stage is not None:
+            self.settings.config["stage"] = stage
+
+    def note_line(self, text: str, rank: str | None, in_dump: bool) -> bool:
+        """Whether a line is part of a traceback or names a failure; ``in_dump``: it may be of a training example."""
+        if self._failures.line(text, rank, self._phases.code, self._steps.frame_step, in_dump):
+            self.release()
+            return True
+        return False
+
+    def note_block(self, split: str) -> None:
+        """A metric block begins."""
+        self.release()
+        self.settings.begin_block(split)
+        self._phases.log_block(split)
+
+    def note_message(self, message: Message) -> None:
+        """Take a message of the trainer, other than the heads of blocks and dumps."""
+        kind, found = message
+        phases = self._phases
+        if kind == "tasks" or (kind == "rank" and found[1] == "0"):
+            self._begin_job()
+        self.settings.note(message)
+        if kind == "running":
+            self._begin_loop(found[1])
+        elif kind == "header":
+            self._note_header(found[1], found[2])
+        elif kind == "save":
+            phases.save(self._steps.step)
+        elif kind == "resume":
+            phases.load("resuming")
+        elif kind == "resumed":
+            self._steps.start = int(found[1][:15])
+            phases.resume()
+        elif kind == "dataset":
+            phases.load("loading_data")
+        elif kind == "done":
+            self.release()
+            phases.finish()
+        elif kind == "card":
+            phases.log_card()
+        elif kind == "scoring":
+            phases.score()
+        elif kind in _LOADED or (kind in ("model", "cache") and self.settings.has_dataset):
+            phases.load()
+
+    def _begin_job(self) -> None:
+        self.release()
+        self._failures.started()
+        self.settings.start()
+        self._phases.begin_job()
+
+    def _begin_loop(self, what: str) -> None:
+        self.release()
+        if what == "training":
+            self._failures.started()
+            self._steps.restart()
+            self.settings.results = {}
+            self._events.forget()
+            self._frame_since = True
+            self._phases.begin_training()
+        else:
+            self._phases.begin_loop("evaluating" if what == "Evaluation" else "predicting")
+
+    def _note_header(self, name: str, written: str) -> None:
+        count = parse_count(written)
+        if count is not None:
+            in_loop = self._phases.in_loop
+            self.settings.note_header(name, count, in_loop)
+            if not in_loop:
+                self._steps.note_header(name, count)

@@ -1,0 +1,216 @@
+r"""Console logs (nohup.out, ``*.log``, webui_subprocess.log) and LLaMA-Factory's running_log.txt.
+
+Sources: LLaMA-Factory's loggers, ``LogCallback`` and workflows (v0.8 to v0.9.6 and its v1 trainer), transformers
+``Trainer``, ``ProgressCallback`` and ``log_metrics`` (4.41 to 5.8), tqdm, Python's tracebacks, torch elastic.
+
+The stream mixes three writers: bars on stderr with ``\r`` between frames, records and metric dicts glued to them. So
+it is split at ``\r`` and ``\n``, each piece is cleaned of control sequences, and frames, records and dicts are looked
+for where they stand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from lora_tui.formats.console.console_messages import find_message
+from lora_tui.formats.console.job import ConsoleJob
+from lora_tui.formats.console.metric_dicts import MetricDicts, Metrics
+from lora_tui.formats.console.patterns import find_frame, find_v1_row
+from lora_tui.formats.console.text import (
+    MAX_PIECE,
+    MAX_TEXT,
+    NESTED,
+    PieceSplitter,
+    Prefixes,
+    Record,
+    Unfinished,
+    clean,
+    split_records,
+)
+from lora_tui.formats.json_lines import MAX_METRICS, Problems
+from lora_tui.records.documents import ConsoleFacts, LogRow, Problem
+
+TAIL_LINES = 12
+_TAIL_WIDTH = 500
+
+_BLOCK_LINE = r"\s+(\S.{0,120}?)\s+= +(\S.{0,80})$"
+_OURS = (
+    rb"\[(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\|[^\]\n]{1,80}\](?: \d{4}-\d\d-\d\d [\d:,]+)?(?: \S+)? >>"
+    rb"| - (?:INFO|WARNING|ERROR) - (?:llamafactory|llmtuner|transformers)\."
+    rb"|\{'(?:loss|eval_loss|eval_runtime|train_runtime|reward)': "
+    rb"|>> epoch: \d+, step: \d+, "
+    rb"|\*{5} Running (?:training|Evaluation|Prediction) \*{5}|\*{5} (?:train|eval|predict) metrics \*{5}"
+    rb"|Traceback \(most recent call last\)"
+)
+
+
+def looks_like_training_log(head: bytes, tail: bytes) -> bool:
+    """Tell from the first and the last bytes of a file (64 kB each) whether it is the log of a training job.
+
+    It is if it holds a record of LLaMA-Factory or transformers, a metric dict, the head of a metric block, or a
+    traceback (a job may die before it logs anything).
+    """
+    return re.search(_OURS, head) is not None or re.search(_OURS, tail) is not None
+
+
+class ConsoleParser:
+    """Incremental parser of a console log (a ``StreamParser``); keeps no text but the last lines and an unfinished one.
+
+    Rows: a metric dict carries no step. transformers redraws the training bar right after it, and that frame is exact,
+    so at most one row waits: for the frame (the unfinished frame at the end of a feed will do), else for the next
+    record, dict or block, or for ``feed(b"")``, which says that nothing more has come. It then gets the step of its
+    epoch (where a header told the steps of an epoch) or of the frame before. A log without bars does not wait, except
+    that LLaMA-Factory's rounded dict line waits for transformers' dict of the same event: the two become one row, each
+    number the more precise of both. Without bars and header the step is ``None``. ``elapsed_s`` is the bar's clock.
+    The summary dict becomes a ``mark``, its numbers go to ``results["train"]``.
+
+    The rows and the snapshot do not depend on where the chunks end. Problems: "metric dict cut off".
+    """
+
+    def __init__(self) -> None:
+        self._problems = Problems()
+        self._rest = Unfinished()
+        self._pieces = PieceSplitter(self._rest)
+        self._prefixes = Prefixes()
+        self._dicts = MetricDicts(self._problems)
+        self._job = ConsoleJob()
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._is_log = False
+        self._block: str | None = None
+        """Split of the metric block that is being read."""
+        self._dump = False
+        """A printed training example is being read, which may hold any text."""
+
+    def feed(self, data: bytes) -> list[LogRow]:
+        """Parse the next bytes and return the rows that they complete; empty ``data`` returns the one that waits."""
+        if data:
+            for piece in self._pieces.feed(data):
+                self._piece(piece)
+            if data.endswith((b"]", b"A")):
+                self._unfinished_frame()
+        else:
+            self._idle()
+        return self._job.take_rows()
+
+    def take_problems(self) -> list[Problem]:
+        """Return the problems since the last call (at most 20 and one that counts the rest)."""
+        return self._problems.take()
+
+    def snapshot(self) -> ConsoleFacts:
+        """Return what the log says beside its rows."""
+        return self._job.facts(self._is_log, tuple(self._tail))
+
+    # -- pieces ---------------------------------------------------------------------------------------------------
+
+    def _unfinished_frame(self) -> None:
+        """A live log ends in a frame that only the next one will terminate: its step is known now."""
+        raw = self._rest.text(MAX_TEXT)
+        text = self._prefixes.cut(clean(raw))
+        frame = find_frame(text)
+        if frame is not None and not frame.name and not text[frame.end :].strip():
+            self._job.note_unfinished_frame(frame, NESTED in raw)
+
+    def _idle(self) -> None:
+        text = clean(self._rest.text()).rstrip()
+        # The last line of a file may lack its newline.
+        if text.endswith("}") and "{'" in text:
+            self._rest.take()
+            self._text(text)
+        self._job.release()
+
+    def _piece(self, raw: bytes) -> None:
+        text = raw[:MAX_PIECE].decode("utf-8", "replace")
+        nested = False
+        if not text.isprintable():
+            nested = NESTED in text
+            text = clean(text)
+        text = self._prefixes.cut(text.rstrip())
+        if not text:
+            return
+        if "%|" in text or " examples [" in text:
+            frame = find_frame(text)
+            if frame is not None:
+                self._dump = False
+                self._job.note_frame(frame, nested)
+                text = text[frame.end :]
+        self._text(text)
+
+    def _text(self, text: str) -> None:
+        line = text.strip()
+        if not line:
+            return
+        self._tail.append(line[:_TAIL_WIDTH])
+        if (joined := self._dicts.join(text)) is not None:
+            self._metrics(joined, False)
+            return
+        plain, records = split_records(text)
+        if plain is not None:
+            self._plain(plain)
+        for record in records:
+            self._record(record)
+
+    def _record(self, record: Record) -> None:
+        self._is_log = True
+        self._dump = False
+        self._block = None
+        self._job.note_record(record.stage)
+        message = record.message
+        if "{'" in message and (found := self._dicts.find(message, self._pieces.line)) is not None:
+            self._metrics(found, True)
+            if record.from_file:
+                # running_log.txt has nothing but this line of the event.
+                self._job.release()
+            return
+        self._job.release()
+        if message.startswith("epoch: ") and (row := find_v1_row(message)) is not None:
+            if len(row) <= MAX_METRICS:
+                self._job.note_written_row(row)
+        elif message:
+            self._message(message[:MAX_TEXT])
+
+    def _plain(self, text: str) -> None:
+        if self._block is not None:
+            metric = re.match(_BLOCK_LINE, text)
+            if metric is not None:
+                self._job.settings.note_metric(self._block, metric[1], metric[2])
+                return
+            self._block = None
+        if "{'" in text:
+            # In a printed training example only a line that is nothing but a training dict is believed.
+            if self._dump and not (text.startswith("{'") and text.endswith("}") and "'epoch'" in text):
+                return
+            if (found := self._dicts.find(text, self._pieces.line)) is not None:
+                self._metrics(found, False)
+                return
+        elif self._dump and text[:1] == "{":
+            return
+        if self._job.note_line(text[:MAX_TEXT], self._prefixes.rank, self._dump):
+            self._is_log = True
+            return
+        if self._dump:
+            self._job.settings.note_dump(text)
+        if text.lstrip()[:1] not in ('"', "{", "}", "[", "]"):
+            self._message(text[:MAX_TEXT])
+
+    def _metrics(self, found: list[Metrics], from_record: bool) -> None:
+        for metrics in found:
+            self._is_log = True
+            self._dump = False
+            self._job.note_metrics(metrics, from_record, None if from_record else self._prefixes.source)
+
+    def _message(self, text: str) -> None:
+        message = find_message(text)
+        if message is None:
+            return
+        if message.kind == "dump":
+            self._dump = True
+        elif message.kind == "block":
+            self._is_log = True
+            self._dump = False
+            self._block = message.found[1]
+            self._job.note_block(self._block)
+        else:
+            if message.kind == "running":
+                self._dump = False
+            self._job.note_message(message)

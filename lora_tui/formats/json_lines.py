@@ -1,0 +1,222 @@
+"""What the parsers of text files share: splitting into lines, counting problems, lenient JSON values."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from lora_tui.records.documents import FormatError, Problem, TornError
+
+MAX_LINE = 4 * 1024 * 1024
+"""Bytes of the longest line that is kept."""
+
+MAX_PROBLEMS = 20
+"""Problems kept between two calls of :meth:`Problems.take`; the rest is only counted."""
+
+MAX_COUNT = 2**53
+"""Counters from here on (steps, tokens) are taken for damage: a float cannot tell them apart any more."""
+
+MAX_METRICS = 1000
+"""Values of one row, metric block or results file; what has more was written by no trainer."""
+
+_MUCH = 256 * 1024
+"""Bytes of JSON from which on the fast reader pays."""
+
+_BLANK = " \t\r\n\0"
+
+
+class Problems:
+    """Collects problems; holds at most 20 of them however damaged a file is."""
+
+    def __init__(self) -> None:
+        self._kept: list[Problem] = []
+        self._dropped = 0
+
+    def add(self, line: int, reason: str) -> None:
+        """Note a problem of ``line`` (counted from 1; 0 where lines have no meaning)."""
+        if len(self._kept) < MAX_PROBLEMS:
+            self._kept.append(Problem(line, reason))
+        else:
+            self._dropped += 1
+
+    def take(self) -> list[Problem]:
+        """Return the problems since the last call, in order; past 20 one more, of line 0, says how many followed."""
+        if not self._kept:
+            return []
+        taken = self._kept
+        if self._dropped:
+            taken.append(Problem(0, f"{self._dropped} more"))
+        self._kept = []
+        self._dropped = 0
+        return taken
+
+
+class LineSplitter:
+    r"""Splits appended bytes into complete lines at ``\n``; a chunk may end anywhere.
+
+    A line longer than 4 MiB is dropped while it passes (at most 4 MiB of it are held) and noted once in ``problems``.
+    """
+
+    def __init__(self, problems: Problems | None = None, limit: int = MAX_LINE) -> None:
+        self._problems = problems
+        self._limit = limit
+        self._tail = bytearray()
+        self._dropping = False
+        self._line = 1
+
+    @property
+    def pending(self) -> bytes:
+        """The incomplete last line so far (a copy); empty while an overlong line is being dropped."""
+        return bytes(self._tail)
+
+    @property
+    def next_line(self) -> int:
+        """Number of the line that is pending or comes next, counted from 1."""
+        return self._line
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        r"""Return the lines that ``data`` completes: (number from 1, bytes without ``\n``). A ``\r`` stays."""
+        if not data:
+            return []
+        parts = data.split(b"\n")
+        rest = parts.pop()
+        if not parts:
+            self._keep(rest)
+            return []
+        dropped_first = self._dropping
+        if self._tail:
+            self._tail += parts[0]
+            parts[0] = bytes(self._tail)
+            self._tail.clear()
+        self._dropping = False
+        first = self._line
+        self._line += len(parts)
+        lines = list(enumerate(parts, first))
+        if dropped_first:
+            del lines[0]
+        # A line can only be too long if it crosses chunks or the chunk itself is longer than the limit.
+        if len(data) > self._limit or (lines and len(lines[0][1]) > self._limit):
+            for number, line in lines:
+                if len(line) > self._limit:
+                    self._note(number)
+            lines = [item for item in lines if len(item[1]) <= self._limit]
+        if rest:
+            self._keep(rest)
+        return lines
+
+    def _keep(self, rest: bytes) -> None:
+        if self._dropping:
+            return
+        if len(self._tail) + len(rest) > self._limit:
+            self._tail = bytearray()
+            self._dropping = True
+            self._note(self._line)
+        else:
+            self._tail += rest
+
+    def _note(self, number: int) -> None:
+        if self._problems is not None:
+            self._problems.add(number, f"line longer than {self._limit // 1024} KiB")
+
+
+def _lenient_int(digits: str) -> int | float:
+    """Convert any length: Python refuses integers of more than 4300 digits, a float takes them as infinity."""
+    return int(digits) if len(digits) < 400 else float(digits)
+
+
+def load_json(text: str) -> object:
+    """Parse one JSON value; ``NaN``/``Infinity`` literals are values, integers of 400 digits and more become ``inf``.
+
+    Raises ``json.JSONDecodeError`` if it is not JSON, ``RecursionError`` if it is nested too deeply.
+    """
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        value = json.loads(text, parse_int=_lenient_int)
+    return value
+
+
+def load_json_fast(data: bytes) -> object:
+    """Parse UTF-8 that is plain JSON, ``NaN`` and ``Infinity`` among it, in half the time. Its import costs some 40 ms:
+    it pays where there is much to read. The value is the one that :func:`load_json` gives.
+
+    Raises ValueError for what is no JSON, and for some of what :func:`load_json` takes: lone surrogates, integers of
+    more than 4300 digits, more than 200 levels.
+    """
+    from pydantic_core import from_json
+
+    value: object = from_json(data, cache_strings="keys")
+    return value
+
+
+def load_json_object(data: bytes, limit: int | None = MAX_LINE) -> dict[str, object]:
+    """Parse a whole file that holds one JSON object, of at most ``limit`` bytes.
+
+    Raises :class:`TornError` if it is empty or ends in the middle of a value, which a reader meets because no producer
+    replaces its files atomically, and :class:`FormatError` if it is damaged, too large or no object.
+    """
+    if limit is not None and len(data) > limit:
+        raise FormatError(f"larger than {limit >> 10} KiB")
+    if len(data) >= _MUCH:
+        try:
+            plain = load_json_fast(data)
+        except ValueError:
+            # Read again with more care, which tells what is wrong with it, if anything is.
+            plain = None
+        if isinstance(plain, dict):
+            return plain
+    text = data.decode("utf-8-sig", "replace").strip(_BLANK)
+    if not text:
+        raise TornError("empty file")
+    try:
+        value = load_json(text)
+    except json.JSONDecodeError as error:
+        # A cut number, word or escape is reported before the end of the text, but then no "}" closes it either.
+        open_end = error.pos >= len(text) or text[-1] != "}" or error.msg.startswith("Unterminated")
+        if text[0] == "{" and open_end and error.msg != "Extra data":
+            raise TornError(f"ends in the middle of a value at line {error.lineno}") from None
+        raise FormatError(f"not JSON: {error.msg} at line {error.lineno}") from None
+    except RecursionError:
+        raise FormatError("JSON nested too deeply") from None
+    if not isinstance(value, dict):
+        raise FormatError("not a JSON object")
+    return value
+
+
+def as_number(value: object) -> float | None:
+    """Return a finite or non-finite float of a JSON number or numeric string, ``None`` for anything else.
+
+    Integers beyond the range of a float become ``inf``, as ``1e400`` does. Booleans are no numbers.
+    """
+    if isinstance(value, float):
+        return value
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    if isinstance(value, str) and "_" not in value:
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return None
+
+
+def as_count(value: object) -> int | None:
+    """Return a whole number from 0 to 2**53, also written as ``5.0`` or ``"5"``; ``None`` for anything else."""
+    if type(value) is not int:
+        number = as_number(value)
+        if number is None or not number.is_integer():
+            return None
+        value = int(number)
+    return value if 0 <= value < MAX_COUNT else None
+
+
+def as_text(value: str) -> str:
+    """Replace lone surrogates, which JSON can spell (``\\ud800``) and no output can encode."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")

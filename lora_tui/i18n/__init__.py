@@ -1,0 +1,328 @@
+"""The words of every face, in English and Chinese. Everything else speaks in codes and numbers.
+
+Catalogues are gettext's (``<lang>/LC_MESSAGES/*.po``, all in one ``lora_tui.mo``) with keys as msgid. A placeholder is
+``{name}`` or ``{name:spec}``; beside Python's own specs there are: ``num`` (4 significant digits), ``lr`` (2e-4),
+``count`` (24.7k), ``dur`` and ``age`` (seconds in words), ``size`` (bytes).
+
+Keys: ``app. page. pane. head. state. phase. level. confidence. basis. severity. chart. card. results. predictions.
+config. checkpoints. list. empty. keys. help. theme. duration. age. unit. cli.``, and for judgements
+``metric.<name>.label|meaning``, ``rating.<words>``, ``rule.<code>[.numbers]``, ``note.<code>``,
+``source.<code>``, ``reservation.<code>``, ``finding.<code>[.<variant>].name|text|advice``,
+``explain.<metric or code>.what|how|helps``. ``settings.`` is config.toml.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from string import Formatter
+from typing import TYPE_CHECKING, Any, Literal
+
+from lora_tui.text.cells import clean
+
+if TYPE_CHECKING:
+    from gettext import GNUTranslations
+
+    from lora_tui.analysis.model import Finding, Rating
+    from lora_tui.runs.run import Status
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+DOMAIN = "lora_tui"
+HERE = Path(__file__).parent
+
+
+def resolve_language(option: str, kept: str | None, env: Mapping[str, str]) -> Language:
+    """``--lang`` unless it is "auto", then the choice that the user kept, then LC_ALL, LC_MESSAGES, LANG."""
+    for wish in (option, kept):
+        for lang in LANGUAGES:
+            if wish == lang:
+                return lang
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        value = env.get(name, "")
+        if value:
+            return "zh" if value.lower().startswith("zh") else "en"
+    return "en"
+
+
+def catalogue(lang: str) -> Path:
+    """The compiled catalogue of a language."""
+    return HERE / lang / "LC_MESSAGES" / f"{DOMAIN}.mo"
+
+
+def sources(lang: str) -> list[Path]:
+    """The parts that it is compiled from, the one with the header first."""
+    parts = catalogue(lang).parent.glob("*.po")
+    return sorted(parts, key=lambda part: (part.stem != DOMAIN, part.name))
+
+
+class Words:
+    """The words of one language. No method raises: a missing key stands for itself, a missing number too."""
+
+    def __init__(self, lang: str) -> None:
+        self.lang: Language = "zh" if lang == "zh" else "en"
+        self._translations = _load(self.lang)
+        self._formatter = _Formatter(self)
+
+    def has(self, key: str) -> bool:
+        """The catalogue has this key."""
+        return self._translations.gettext(key) != key
+
+    def t(self, key: str, **params: object) -> str:
+        """The text of a key."""
+        text = self._translations.gettext(key)
+        return self._formatter.fill(text, params) if params and "{" in text else text
+
+    def reason(self, text: str) -> str:
+        """Why something cannot be read or written, in this language where the catalogue knows the reason."""
+        key = "reason." + "_".join("".join(char if char.isalnum() else " " for char in text.lower()).split())
+        return self.t(key) if self.has(key) else text
+
+    def n(self, key: str, count: int, **params: object) -> str:
+        """The text of a key that has plural forms; the number itself is ``{n}``."""
+        params.setdefault("n", count)
+        return self._formatter.fill(self._translations.ngettext(key, key, count), params)
+
+    # Times and numbers
+
+    def duration(self, seconds: float, style: Literal["short", "long", "clock"] = "short") -> str:
+        """``short`` 1h52m, 3m25s / 1小时52分; ``long`` 1 h 52 min / 1小时52分钟; ``clock`` 0:28:05 in both."""
+        if not math.isfinite(seconds):
+            return "–"
+        whole = max(0, round(seconds))
+        days, rest = divmod(whole, 86400)
+        hours, rest = divmod(rest, 3600)
+        minutes, secs = divmod(rest, 60)
+        if style == "clock":
+            return f"{days}d {hours}:{minutes:02}:{secs:02}" if days else f"{hours}:{minutes:02}:{secs:02}"
+        # Seconds stop to matter after ten minutes, minutes after a day.
+        if days:
+            parts = [("d", days), ("h", hours)]
+        elif hours:
+            parts = [("h", hours), ("m", minutes)]
+        elif minutes >= 10:
+            parts = [("m", minutes)]
+        else:
+            parts = [("m", minutes), ("s", secs)] if minutes else [("s", secs)]
+        last = parts[-1]
+        if len(parts) > 1 and last[1] == 0:
+            parts = parts[:-1]
+        out: list[str] = []
+        for unit, count in parts:
+            padded = f"{count:02}" if style == "short" and len(out) and self.lang == "en" else str(count)
+            out.append(self.t(f"duration.{style}.{unit}", n=padded))
+        joined = (" " if style == "long" and self.lang == "en" else "").join(out)
+        # 3分钟25秒 is not idiomatic; the full word only closes.
+        return joined.replace("分钟", "分") if len(parts) > 1 and parts[-1][0] == "s" else joined
+
+    def age(self, seconds: float) -> str:
+        """How long ago, in minutes, then hours, then days: it never ticks by the second."""
+        if not math.isfinite(seconds):
+            return "–"
+        if seconds < 60:
+            return self.t("age.now")
+        for unit, size in (("d", 86400), ("h", 3600)):
+            if seconds >= size:
+                return self.t(f"age.{unit}", n=int(seconds // size))
+        return self.t("age.m", n=int(seconds // 60))
+
+    def clock(self, unix: float, now: float | None = None) -> str:
+        """Local HH:MM; with the date in front if that is not the day of ``now``."""
+        try:
+            then = time.localtime(unix)
+            if now is None:
+                return time.strftime("%H:%M", then)
+            today = time.localtime(now)
+        except (OverflowError, ValueError, OSError):
+            return "–"
+        if then.tm_year != today.tm_year:
+            return time.strftime("%Y-%m-%d %H:%M", then)
+        if then.tm_yday != today.tm_yday:
+            return time.strftime("%m-%d %H:%M", then)
+        return time.strftime("%H:%M", then)
+
+    # Judgements
+
+    def state(self, status: Status) -> str:
+        """The state in a word; a state with a phase of its own (saving, predicting) is called by the phase."""
+        if status.phase is not None and status.state in ("evaluating", "waiting"):
+            key = f"phase.{status.phase}"
+            if self.has(key):
+                return self.t(key)
+        return self.t(f"state.{status.state}")
+
+    def metric(self, name: str) -> str:
+        """Short name of a metric; a key that is not explained here is called by itself."""
+        from lora_tui.analysis.metrics import metric
+
+        found = metric(name)
+        return self.t(found.label) if found.known else clean(name)
+
+    def meaning(self, name: str) -> str:
+        """What a metric means, empty where it is not explained here."""
+        from lora_tui.analysis.metrics import metric
+
+        found = metric(name)
+        return self.t(found.meaning) if found.known else ""
+
+    def level(self, rating: Rating) -> str:
+        """The level in a word."""
+        return self.t(f"level.{rating.level or 'none'}")
+
+    def rating(self, rating: Rating) -> str:
+        """The short verdict."""
+        return self.t(f"rating.{rating.words}", **rating.params)
+
+    def reservation(self, code: str) -> str:
+        """Why a number with this reservation is not to be trusted, one sentence."""
+        return self.t(f"reservation.{code}")
+
+    def explanation(self, rating: Rating) -> str:
+        """How the rating came about: the rule, its numbers, how firm it is, what undermines it."""
+        parts = [self.t(f"rule.{rating.rule}", **rating.params)]
+        key = f"rule.{rating.rule}.numbers"
+        if self.has(key):
+            numbers = self.t(key, **rating.params)
+            if "{" not in numbers:
+                parts.append(numbers)
+        note = rating.params.get("note")
+        if isinstance(note, str) and self.has(f"note.{note}"):
+            parts.append(self.t(f"note.{note}", **rating.params))
+        if rating.own:
+            parts.append(self.t("rule.own"))
+        if rating.level is not None and rating.confidence != "firm":
+            parts.append(self.t(f"trust.{rating.confidence}"))
+        parts.extend(self.reservation(code) for code in rating.reservations)
+        return (" " if self.lang == "en" else "").join(parts)
+
+    def rating_text(self, rating: Rating) -> str:
+        """The rating in full sentences, for reports and JSON."""
+        key = "rating.sentence" if rating.level is not None else "rating.sentence_plain"
+        value = self._valued(rating.metric, rating.value)
+        head = self.t(
+            key, label=self.metric(rating.metric), value=value, level=self.level(rating), verdict=self.rating(rating)
+        )
+        return head + (" " if self.lang == "en" else "") + self.explanation(rating)
+
+    def _valued(self, name: str, value: float) -> str:
+        """A number with its unit, where its label does not say it already."""
+        from lora_tui.analysis.metrics import metric
+
+        unit = metric(name).unit
+        text = self.number(round(value, 2) if unit == "%" else value, "lr" if name == "lr" else "num")
+        if unit == "%":
+            return f"{text} %" if self.lang == "en" else f"{text}%"
+        return f"{text} {self.t(f'unit.{unit}')}" if unit in ("s", "tokens/s", "steps/s") else text
+
+    def finding_name(self, finding: Finding) -> str:
+        """The finding in two or three words."""
+        return self._finding(finding, "name")
+
+    def finding(self, finding: Finding) -> tuple[str, str]:
+        """Sentence and advice."""
+        return self._finding(finding, "text"), self._finding(finding, "advice")
+
+    def _finding(self, finding: Finding, part: str) -> str:
+        params: dict[str, object] = {
+            name: clean(value) if isinstance(value, str) else value for name, value in finding.evidence.items()
+        }
+        if finding.step is not None:
+            params.setdefault("step", finding.step)
+        if finding.end_step is not None:
+            params.setdefault("end_step", finding.end_step)
+        # A plain trainer does not always tell how far it meant to go, nor a killed one why.
+        params.setdefault("total", "?")
+        params.setdefault("message", "?")
+        missing = params.get("missing")
+        if isinstance(missing, str):
+            items = self.t("list.separator").join(self.t(f"empty.item.{item}") for item in missing.split(","))
+            params["items"] = self.t("empty.not_logged", items=items) if part == "text" else items
+        base = f"finding.{finding.code}"
+        key = f"{base}.{finding.variant}.{part}"
+        return self.t(key if finding.variant and self.has(key) else f"{base}.{part}", **params)
+
+    def size(self, count: float) -> str:
+        """Bytes, in units of a thousand."""
+        value = float(count)
+        for unit in ("B", "KB", "MB", "GB", "TB"):
+            if value < 999.5 or unit == "TB":
+                return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
+            value /= 1000
+        return ""
+
+    def number(self, value: float, spec: str = "num") -> str:
+        """A number as people read it: ``num``, ``lr`` or ``count``."""
+        if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
+        if spec == "count":
+            for size, mark in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+                # 999.95k would round to 1000k.
+                if abs(value) >= size * 0.99995:
+                    return f"{value / size:.3g}{mark}" if abs(value) < 999.5 * size else f"{value / size:.0f}{mark}"
+            return f"{value:.3g}" if value != int(value) else str(int(value))
+        if spec == "lr" or abs(value) >= 1e7:
+            if value == 0:
+                return "0"
+            mantissa, _, exponent = f"{value:.2e}".partition("e")
+            mantissa = mantissa.rstrip("0").rstrip(".")
+            return f"{mantissa}e{int(exponent)}"
+        if value == int(value):
+            return str(int(value))
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+
+
+class _Formatter(Formatter):
+    """str.format that leaves unknown fields as they are and knows the catalogue's own specs."""
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+
+    def fill(self, text: str, params: Mapping[str, object]) -> str:
+        out: list[str] = []
+        try:
+            for literal, name, spec, _ in self.parse(text):
+                out.append(literal)
+                if name is None:
+                    continue
+                if name in params:
+                    out.append(self._one(params[name], spec or ""))
+                else:
+                    out.append("{" + name + (f":{spec}" if spec else "") + "}")
+        except ValueError:
+            return text
+        return "".join(out)
+
+    def _one(self, value: Any, spec: str) -> str:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if spec in ("num", "lr", "count"):
+                return self._words.number(value, spec)
+            if spec == "dur":
+                return self._words.duration(value)
+            if spec == "age":
+                return self._words.age(value)
+            if spec == "size":
+                return self._words.size(value)
+            if not spec:
+                return str(value) if isinstance(value, int) else self._words.number(value)
+        try:
+            return format(value, spec)
+        except (ValueError, TypeError):
+            return str(value)
+
+
+def _load(lang: Language) -> GNUTranslations:
+    """The compiled catalogue; gettext is imported here because a program that prints no word does not need it."""
+    from gettext import GNUTranslations
+
+    try:
+        with catalogue(lang).open("rb") as file:
+            return GNUTranslations(file)
+    except FileNotFoundError:
+        # A checkout before the build step: slower (30 ms), but with words.
+        from io import BytesIO
+
+        from lora_tui.i18n.compile import compiled
+
+        return GNUTranslations(BytesIO(compiled(sources(lang))))

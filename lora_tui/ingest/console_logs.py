@@ -1,0 +1,212 @@
+"""Which console logs there are, and whose each is: by the output directory that it names, else by where it lies."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lora_tui.ingest.directory_tree import is_checkpoint, is_console_name, is_skipped
+from lora_tui.ingest.discovery import RunDir, Tree
+from lora_tui.sources.base import Entry, Source, SourceError
+
+PEEK = 65536
+OUTSIDE_LOGS = 200
+"""Logs below the current directory that are looked at for the names of runs."""
+
+_NAMES_OUTPUT = re.compile(
+    rb"(?:Saving model checkpoint to|Resuming training from(?! checkpoint)|Saving prediction results to|"
+    rb"Figure saved at:|(?:config file|chat template|Configuration) saved in|Model weights saved in)\s+([^\r\n\x1b]+)"
+)
+_TAIL_NAMES = re.compile(
+    r"(?:/checkpoint-\d+)?(?:/(?:[\w.-]+\.(?:jsonl?|jinja|png|safetensors|bin)))?\.?\s*\Z"
+)  # fmt: skip
+
+
+@dataclass
+class _Peek:
+    size: int
+    key: tuple[int, int]
+    is_log: bool
+    output_dir: str | None
+
+
+class LogBook:
+    """Tells which files are console logs of a training, and whose."""
+
+    def __init__(self, source: Source, tree: Tree, logs: list[Path], cwd: Path | None = None) -> None:
+        self._source = source
+        self._tree = tree
+        self._logs = logs
+        self._cwd = cwd
+        self._peeks: dict[Path, _Peek] = {}
+        self._outside: list[Entry] = []
+        self.missing: list[Path] = []
+
+    def watch_roots(self) -> list[Path]:
+        """Files outside the tree that must be watched too."""
+        return [path for path in self._logs if not any(root in path.parents for root in self._tree.roots)]
+
+    def scan_outside(self, runs: Iterable[Path]) -> bool:
+        """List the logs beside the runs and below the current directory; whether they are others than before."""
+        places: dict[Path, None] = {path.parent: None for path in runs}
+        if self._cwd is not None:
+            places[self._cwd] = None
+            for entry in self._entries(self._cwd):
+                if entry.is_dir and not is_skipped(entry.name):
+                    places[entry.path] = None
+        found: list[Entry] = []
+        for place in places:
+            if self._tree.listing(place) is None:
+                found.extend(e for e in self._entries(place) if e.is_file and is_console_name(e.name))
+        before, self._outside = self._outside, found[:OUTSIDE_LOGS]
+        return self._outside != before
+
+    def _entries(self, path: Path) -> list[Entry]:
+        try:
+            return self._source.entries(path)
+        except SourceError:
+            # Not a place of the user's choosing: what cannot be read there is no news.
+            return []
+
+    def assign(self, runs: dict[Path, RunDir]) -> None:
+        """Give each console log to the run it belongs to; a directory whose only witness is a log becomes a run."""
+        for path in list(self._tree.directories()):
+            if is_checkpoint(path):
+                continue
+            for entry in self._tree.listing(path) or []:
+                if not entry.is_dir and is_console_name(entry.name):
+                    self._assign_inside(entry, path, runs)
+        for entry in self._outside:
+            peek = self._peek(entry)
+            home = self._home(peek.output_dir, entry.path.parent, runs) if peek.is_log and peek.output_dir else None
+            # Nobody asked for the runs that lie out there, only for the logs of those that were.
+            if home is not None and (home in runs or self._tree.listing(home) is not None):
+                self._give(entry, home, runs)
+        for entry in self._tree.root_logs():
+            peek = self._peek(entry)
+            named = self._named_on_disk(peek.output_dir, entry.path.parent) if peek.output_dir else None
+            run = runs.setdefault(named or entry.path, RunDir(named or entry.path))
+            if named is not None and not run.files:
+                self._fill_unlisted(run)
+            run.consoles.append(entry)
+        self._assign_named(runs)
+
+    def _assign_inside(self, entry: Entry, path: Path, runs: dict[Path, RunDir]) -> None:
+        peek = self._peek(entry)
+        if not peek.is_log:
+            if entry.name == "running_log.txt" and path in runs:
+                runs[path].consoles.append(entry)
+            return
+        if peek.output_dir is None:
+            self._give(entry, path, runs)
+            return
+        home = self._home(peek.output_dir, path, runs)
+        if home is not None:
+            self._give(entry, home, runs)
+        elif path in runs:
+            # Its run was renamed or copied since: the log lies with the files that it tells of.
+            runs[path].consoles.append(entry)
+
+    def _assign_named(self, runs: dict[Path, RunDir]) -> None:
+        """Logs given with --log: to the run that they name, else to the only run or path there is."""
+        self.missing = []
+        for path in self._logs:
+            try:
+                entry = self._source.stat(path)
+            except SourceError:
+                entry = None
+            if entry is None:
+                self.missing.append(path)
+                continue
+            peek = self._peek(entry)
+            home = self._home(peek.output_dir, path.parent, runs) if peek.output_dir else None
+            if home is None:
+                candidates = list(runs) or [root for root in self._tree.roots if root not in self._tree.missing]
+                home = candidates[0] if len(candidates) == 1 else path
+            if not any(entry.path == known.path for run in runs.values() for known in run.consoles):
+                self._give(entry, home, runs)
+
+    def _give(self, entry: Entry, path: Path, runs: dict[Path, RunDir]) -> None:
+        run = runs.get(path)
+        if run is None:
+            run = runs[path] = RunDir(path)
+            self._tree.fill(run)
+        run.consoles.append(entry)
+
+    def _fill_unlisted(self, run: RunDir) -> None:
+        tree = Tree(self._source, [run.path])
+        tree.scan()
+        tree.fill(run)
+        others = tree.runs()
+        if run.path in others:
+            run.events.extend(others[run.path].events)
+
+    def _peek(self, entry: Entry) -> _Peek:
+        known = self._peeks.get(entry.path)
+        if known is not None and known.key == entry.key:
+            settled = known.is_log and known.output_dir is not None and entry.size > known.size
+            if settled or entry.size == known.size:
+                return known
+        # Imported where a console log is met: a run without one must not wait for it.
+        from lora_tui.formats.console.parser import looks_like_training_log
+
+        try:
+            head = self._source.read(entry.path, 0, PEEK)
+            tail = self._source.read(entry.path, entry.size - PEEK, PEEK) if entry.size > PEEK else b""
+        except SourceError:
+            # Said again, with its reason, by the reader of the run that the name belongs to.
+            head = tail = b""
+        said = _NAMES_OUTPUT.findall(tail) or _NAMES_OUTPUT.findall(head)
+        peek = _Peek(entry.size, entry.key, looks_like_training_log(head, tail), _directory(said[-1]) if said else None)
+        self._peeks[entry.path] = peek
+        return peek
+
+    def _home(self, output_dir: str, place: Path, runs: dict[Path, RunDir]) -> Path | None:
+        """The directory that a log in ``place`` means by ``output_dir``."""
+        parts = PurePosixPath(output_dir.replace("\\", "/")).parts
+        if not parts:
+            return None
+        if place.name == parts[-1]:
+            return place
+        exact = [base / output_dir for base in (place, *place.parents)] if parts[0] != "/" else [Path(output_dir)]
+        known = runs.keys() | set(self._tree.directories())
+        for path in exact:
+            normal = Path(os.path.normpath(path))
+            if normal in known:
+                return normal
+        best: tuple[int, Path] | None = None
+        for path in known:
+            score = _common_tail(parts, path.parts)
+            near = path.parent == place or len(parts) == 1
+            if score >= (1 if near else 2) and (best is None or score > best[0]):
+                best = (score, path)
+        return best[1] if best is not None else None
+
+    def _named_on_disk(self, output_dir: str, place: Path) -> Path | None:
+        for base in (place, *place.parents):
+            path = Path(os.path.normpath(base / output_dir))
+            try:
+                entry = self._source.stat(path)
+            except SourceError:
+                continue
+            if entry is not None and entry.is_dir:
+                return path
+        return place if place.name == PurePosixPath(output_dir.replace("\\", "/")).name else None
+
+
+def _directory(said: bytes) -> str | None:
+    text = said.decode("utf-8", "replace").strip().replace("\\", "/")
+    text = _TAIL_NAMES.sub("", text).rstrip("/")
+    return text or None
+
+
+def _common_tail(a: Iterable[str], b: Iterable[str]) -> int:
+    count = 0
+    for left, right in zip(reversed(list(a)), reversed(list(b)), strict=False):
+        if left != right:
+            break
+        count += 1
+    return count

@@ -1,0 +1,1 @@
+"""Detect events (a run finished, failed, stalled) and run the user's command on them."""

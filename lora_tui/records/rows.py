@@ -1,0 +1,325 @@
+"""Rows of a log in columns: a million of them take tens of megabytes, not a gigabyte.
+
+A :class:`Block` is a stretch of rows that never changes, so lists and threads share it. :class:`Rows` is a sequence of
+:class:`~lora_tui.records.documents.LogRow` that is appended to; it makes the records when it is asked for them.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import eq
+from typing import TypeAlias, overload
+
+from lora_tui.records.documents import NOTHING, LogRow, RowKind
+
+PACK = 512
+"""So many single rows become a block."""
+FEW = 64
+"""Fewer rows at once are added one by one: blocks of a few rows each would cost more than they save."""
+WORTH = 4
+"""Fewer rows than this take less memory as records than as columns."""
+KINDS: Sequence[RowKind] = ("train", "eval", "mark", "progress")
+_CODE: Mapping[RowKind, int] = {kind: code for code, kind in enumerate(KINDS)}
+LIMIT = 2**53
+"""Whole numbers below this are exact as floats."""
+SPARSE = 8
+"""Rows of which columns would hold so many times more places than values stay records."""
+
+Numbers: TypeAlias = "array[float]"
+Whole: TypeAlias = "array[int]"
+
+
+class Column:
+    """The values of one metric in a block; ``seen`` has a 1 for each row that has it, ``None`` if all have."""
+
+    __slots__ = ("name", "seen", "values")
+
+    def __init__(self, name: str, values: Numbers, seen: bytes | None = None) -> None:
+        self.name, self.values, self.seen = name, values, seen
+
+
+class Block:
+    """Rows with a step each, in columns. ``nan`` in ``epochs``, ``clocks`` and ``times`` is a value that is not there,
+    -1 in ``totals`` too."""
+
+    __slots__ = ("clocks", "columns", "count", "epochs", "kinds", "steps", "times", "totals")
+
+    def __init__(
+        self, kinds: RowKind | bytes, steps: Sequence[int], totals: int | Whole | None, epochs: Numbers | None,
+        clocks: Numbers | Whole | None, times: Numbers | None, columns: Sequence[Column],
+    ) -> None:  # fmt: skip
+        self.count = len(steps)
+        self.kinds = kinds
+        """The kind of all rows, or the place in KINDS of each."""
+        self.steps = evenly(steps)
+        """A range where they are evenly spaced, as they are in most logs."""
+        self.totals = totals
+        """``total_steps`` of all rows, or of each."""
+        self.epochs, self.clocks, self.times = epochs, clocks, times
+        self.columns = columns
+
+    def kind(self, index: int) -> RowKind:
+        """The kind of a row."""
+        return self.kinds if isinstance(self.kinds, str) else KINDS[self.kinds[index]]
+
+    def total(self, index: int) -> int | None:
+        """``total_steps`` of a row."""
+        totals = self.totals
+        total = totals if totals is None or isinstance(totals, int) else totals[index]
+        return None if total == -1 else total
+
+    def first_other(self, kind: RowKind, begin: int, end: int) -> int:
+        """The first row from ``begin`` on that is not of that kind, ``end`` if there is none before."""
+        if isinstance(self.kinds, str):
+            return end if self.kinds == kind else begin
+        rest = self.kinds[begin:end]
+        return begin + len(rest) - len(rest.lstrip(bytes([_CODE[kind]])))
+
+    def mask(self, kind: RowKind) -> bytes:
+        """A 1 for each row of that kind."""
+        if isinstance(self.kinds, str):
+            return (b"\1" if self.kinds == kind else b"\0") * self.count
+        code = _CODE[kind]
+        return bytes(one == code for one in self.kinds)
+
+    def row(self, index: int) -> LogRow:
+        """The record of a row."""
+        values = {c.name: c.values[index] for c in self.columns if c.seen is None or c.seen[index]}
+        return LogRow(
+            self.kind(index), self.steps[index], values or NOTHING, self.total(index),
+            _known(self.epochs, index), _known(self.clocks, index), _known(self.times, index),
+        )  # fmt: skip
+
+    def part(self, begin: int, end: int) -> Block:
+        """Its rows from ``begin`` to before ``end``."""
+        cut = slice(begin, end)
+        return Block(
+            self.kinds if isinstance(self.kinds, str) else self.kinds[cut],
+            self.steps[cut],
+            self.totals if self.totals is None or isinstance(self.totals, int) else self.totals[cut],
+            self.epochs[cut] if self.epochs is not None else None,
+            self.clocks[cut] if self.clocks is not None else None,
+            self.times[cut] if self.times is not None else None,
+            [Column(c.name, c.values[cut], c.seen[cut] if c.seen is not None else None) for c in self.columns],
+        )
+
+    @classmethod
+    def of(cls, rows: Sequence[LogRow]) -> Block | None:
+        """The same rows in columns; ``None`` where they do not fit into them (without a step, an epoch that is nan)."""
+        steps = [row.step for row in rows]
+        if not all(step is not None and 0 <= step < LIMIT for step in steps):
+            return None
+        names = {name for row in rows for name in row.values}
+        if not is_dense(len(names), len(rows), sum(len(row.values) for row in rows)):
+            return None
+        optional: list[Numbers | None] = []
+        for part in ([row.epoch for row in rows], [row.elapsed_s for row in rows], [row.time for row in rows]):
+            if any(value is not None and value != value for value in part):
+                return None
+            known = any(value is not None for value in part)
+            optional.append(array("d", [math.nan if v is None else v for v in part]) if known else None)
+        totals = [-1 if row.total_steps is None else row.total_steps for row in rows]
+        if not all(-1 <= total < LIMIT for total in totals):
+            return None
+        same = totals.count(totals[0]) == len(totals)
+        epochs, clocks, times = optional
+        return cls(
+            _kinds([row.kind for row in rows]),
+            array("q", [step for step in steps if step is not None]),
+            (None if totals[0] == -1 else totals[0]) if same else array("q", totals),
+            epochs, clocks, times, _columns([row.values for row in rows]),
+        )  # fmt: skip
+
+
+def is_dense(names: int, rows: int, values: int) -> bool:
+    """Whether so many values are worth columns: rows with ever new names would take the square of their number."""
+    return names * rows <= SPARSE * values or names < SPARSE
+
+
+def evenly(steps: Sequence[int]) -> Sequence[int]:
+    """The same steps, as a range where they are one."""
+    if isinstance(steps, array) and len(steps) > 1 and steps[1] > steps[0]:
+        plain = range(steps[0], steps[-1] + 1, steps[1] - steps[0])
+        if len(plain) == len(steps) and all(map(eq, plain, steps)):
+            return plain
+    return steps
+
+
+def _known(numbers: Numbers | Whole | None, index: int) -> float | None:
+    if numbers is None:
+        return None
+    value = numbers[index]
+    return float(value) if value == value else None
+
+
+def _kinds(kinds: Sequence[RowKind]) -> RowKind | bytes:
+    return kinds[0] if kinds.count(kinds[0]) == len(kinds) else bytes(_CODE[kind] for kind in kinds)
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> list[Column]:
+    names = dict.fromkeys(name for values in rows for name in values)
+    out = []
+    for name in names:
+        seen = bytes(name in values for values in rows)
+        values = array("d", [row.get(name, math.nan) for row in rows])
+        out.append(Column(name, values, None if all(seen) else seen))
+    return out
+
+
+Part: TypeAlias = "Block | tuple[LogRow, ...]"
+
+
+class Rows(Sequence[LogRow]):
+    """Records in the order in which they were appended. Equal to every sequence of equal records."""
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def __init__(self, rows: Iterable[LogRow] = ()) -> None:
+        self._parts: list[Part] = []
+        self._starts: list[int] = []
+        """Index of each part's first row."""
+        self._tail: list[LogRow] = []
+        self._base = 0
+        """Index of the tail's first row."""
+        self.extend(rows)
+
+    def __len__(self) -> int:
+        return self._base + len(self._tail)
+
+    @overload
+    def __getitem__(self, index: int) -> LogRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[LogRow]: ...
+
+    def __getitem__(self, index: int | slice) -> LogRow | list[LogRow]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        at = index + len(self) if index < 0 else index
+        if at >= self._base:
+            return self._tail[at - self._base]
+        if at < 0:
+            raise IndexError("row index out of range")
+        place = bisect_right(self._starts, at) - 1
+        part = self._parts[place]
+        return part.row(at - self._starts[place]) if isinstance(part, Block) else part[at - self._starts[place]]
+
+    def __iter__(self) -> Iterator[LogRow]:
+        for part in self._parts:
+            yield from map(part.row, range(part.count)) if isinstance(part, Block) else part
+        yield from self._tail
+
+    def __reversed__(self) -> Iterator[LogRow]:
+        yield from reversed(self._tail)
+        for part in reversed(self._parts):
+            yield from map(part.row, reversed(range(part.count))) if isinstance(part, Block) else reversed(part)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __repr__(self) -> str:
+        return f"Rows({list(self)!r})"
+
+    def kind(self, index: int) -> RowKind:
+        """The kind of a row, without making its record."""
+        if index >= self._base:
+            return self._tail[index - self._base].kind
+        place = bisect_right(self._starts, index) - 1
+        part = self._parts[place]
+        at = index - self._starts[place]
+        return part.kind(at) if isinstance(part, Block) else part[at].kind
+
+    def first_other(self, kind: RowKind, begin: int, end: int) -> int:
+        """Index of the first row from ``begin`` on that is not of that kind, ``end`` if there is none before."""
+        while begin < min(end, self._base):
+            place = bisect_right(self._starts, begin) - 1
+            part, start = self._parts[place], self._starts[place]
+            stop = min(end - start, len(part) if isinstance(part, tuple) else part.count)
+            if isinstance(part, Block):
+                found = part.first_other(kind, begin - start, stop)
+            else:
+                found = next((at for at in range(begin - start, stop) if part[at].kind != kind), stop)
+            if found < stop:
+                return start + found
+            begin = start + stop
+        rest = self._tail[begin - self._base : end - self._base] if begin < end else []
+        return next((at for at, row in enumerate(rest, begin) if row.kind != kind), end)
+
+    def parts(self) -> Iterator[Part]:
+        """All rows in stretches: blocks, and tuples of records where they are not in columns."""
+        yield from self._parts
+        if self._tail:
+            yield tuple(self._tail)
+
+    def append(self, row: LogRow) -> None:
+        """Add one row."""
+        self._tail.append(row)
+        if len(self._tail) >= PACK:
+            self._pack()
+
+    def add(self, block: Block) -> None:
+        """Add the rows of a block, which is kept as it is where it has more than a few."""
+        if block.count < FEW:
+            for index in range(block.count):
+                self.append(block.row(index))
+            return
+        self._pack()
+        self._keep(block, block.count)
+
+    def extend(self, rows: Iterable[LogRow]) -> None:
+        """Add rows; the blocks of other Rows are shared."""
+        if isinstance(rows, Rows):
+            for part in rows.parts():
+                if isinstance(part, Block):
+                    self.add(part)
+                else:
+                    self.extend(part)
+            return
+        for row in rows:
+            self.append(row)
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.cut(0)
+
+    def cut(self, count: int) -> list[LogRow]:
+        """Keep the first ``count`` rows; returns what came after them."""
+        dropped = self[count:]
+        while self._parts and self._starts[-1] >= count:
+            self._base = self._starts.pop()
+            self._parts.pop()
+            self._tail.clear()
+        if self._parts and count < self._base:
+            part, keep = self._parts.pop(), count - self._starts[-1]
+            self._parts.append(part.part(0, keep) if isinstance(part, Block) else part[:keep])
+            self._base = count
+            self._tail.clear()
+        del self._tail[count - self._base :]
+        return dropped
+
+    def known_times(self) -> list[float | None]:
+        """``time`` of every row."""
+        out: list[float | None] = []
+        for part in self.parts():
+            if not isinstance(part, Block):
+                out += [row.time for row in part]
+            elif part.times is None:
+                out += [None] * part.count
+            else:
+                out += [None if time != time else time for time in part.times]
+        return out
+
+    def _pack(self) -> None:
+        if self._tail:
+            rows, self._tail = self._tail, []
+            self._keep((Block.of(rows) if len(rows) >= WORTH else None) or tuple(rows), len(rows))
+
+    def _keep(self, part: Part, count: int) -> None:
+        self._parts.append(part)
+        self._starts.append(self._base)
+        self._base += count

@@ -1,0 +1,1 @@
+"""The facts of a report, section by section, as data."""

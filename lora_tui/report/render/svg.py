@@ -1,0 +1,298 @@
+"""Line charts as inline SVG, for pages made by :mod:`lora_tui.report.render.html_page`.
+
+A chart is thinned to about two points a pixel column (the lowest and the highest of each), so that 100,000 rows cost
+little and no spike is lost. Numbers that are not finite are gaps, with a mark at the bottom. Where single values would
+press all others into a line, the frame is cut above or below them and a mark at its edge says how far they go.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from lora_tui.report.render.html_page import SERIES, Html, esc, tag
+from lora_tui.text.cells import cell_width, clean, count, number
+
+_T = TypeVar("_T")
+WIDTH, HEIGHT = 1000, 300
+LEFT, RIGHT, TOP, BOTTOM = 58, 30, 14, 40
+_DASHES = ("", "7 4", "2 3", "10 3 2 3")
+COLUMNS = 400
+"""Buckets that a curve is thinned to; each gives at most two points."""
+BEYOND = 1e15
+"""A number of this size is drawn as if it were not finite: no axis could carry it."""
+MOST_MARKS = 40
+"""No more marks than this of one kind (NaN, beyond the frame): they would cover each other."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line. ``x`` ascends; both have the same length; values that are not finite are gaps."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    color: int = 1
+    """1 to 8; higher numbers begin again, with another dash pattern."""
+    style: Literal["line", "raw", "dots"] = "line"
+    """``raw``: thin and pale, behind the others. ``dots``: a line with its points, for few values."""
+    tag: str = ""
+    """A letter or two at the curve's end, so that colour is not all that tells curves apart."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A vertical line: an epoch, a resume, a checkpoint."""
+
+    x: float
+    label: str
+
+
+def figure(
+    title: str, curves: Sequence[Curve], x_name: str, *, marks: Iterable[Mark] = (), x_max: float | None = None,
+    height: int = HEIGHT,
+) -> Html:  # fmt: skip
+    """A chart with its title and legend; empty where no curve has a finite value. ``x_max``: how far the axis goes."""
+    body = chart(curves, x_name, marks=marks, x_max=x_max, height=height, label=title)
+    if not body:
+        return Html("")
+    keys = [] if len(curves) == 1 and not curves[0].tag else [_key(curve) for curve in curves]
+    legend = tag("div", Html("".join(keys)), "legend") if keys else ""
+    return tag("figure", Html(f"<figcaption>{esc(title)}</figcaption>{body}{legend}"))
+
+
+def chart(
+    curves: Sequence[Curve], x_name: str, *, marks: Iterable[Mark] = (), x_max: float | None = None,
+    height: int = HEIGHT, label: str = "",
+) -> Html:  # fmt: skip
+    """The chart alone."""
+    thinned = [thin(curve.x, curve.y) for curve in curves]
+    xs = [x for points in thinned for x, _ in points]
+    ys = [y for points in thinned for _, y in points]
+    if not ys:
+        return Html("")
+    plane = _Plane.around(xs, ys, x_max, height)
+    parts = [*_grid(plane, x_name), *_marks(plane, marks)]
+    order = sorted(range(len(curves)), key=lambda at: curves[at].style != "raw")
+    for at in order:
+        parts.extend(_curve(plane, curves[at], thinned[at]))
+    parts.extend(_ends(plane, curves, thinned))
+    parts.append(f'<line class="here" x1="0" x2="0" y1="{TOP}" y2="{height - BOTTOM}"/>')
+    data = {
+        "x": clean(x_name), "from": plane.x0, "to": plane.x1, "left": LEFT, "width": WIDTH - LEFT - RIGHT,
+        "curves": [
+            {"name": clean(curve.name, 80), "color": _color(curve), "reach": _reach(points, plane),
+             "points": [[_short(x), _short(y)] for x, y in points]}
+            for curve, points in zip(curves, thinned, strict=True)
+        ],
+    }  # fmt: skip
+    held = esc(json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")), None)
+    name = esc(label or ", ".join(curve.name for curve in curves))
+    return Html(
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{name}" data-curves="{held}">'
+        + "".join(parts) + "</svg>"
+    )  # fmt: skip
+
+
+def thin(x: Sequence[float], y: Sequence[float], columns: int = COLUMNS) -> list[tuple[float, float]]:
+    """At most about ``2 * columns`` of the finite points: of each stretch the lowest and the highest; the first and
+    the last always."""
+    total = len(x)
+    if total <= 2 * columns:
+        return [(a, b) for a, b in zip(x, y, strict=True) if abs(a) < BEYOND and abs(b) < BEYOND]
+    out: list[tuple[float, float]] = []
+    for column in range(columns):
+        begin, end = column * total // columns, (column + 1) * total // columns
+        finite = [at for at in range(begin, end) if abs(y[at]) < BEYOND and abs(x[at]) < BEYOND]
+        if finite:
+            low, high = min(finite, key=y.__getitem__), max(finite, key=y.__getitem__)
+            keep = {low, high}
+            if not out:
+                keep.add(finite[0])
+            if column == columns - 1:
+                keep.add(finite[-1])
+            out.extend((x[at], y[at]) for at in sorted(keep))
+    return out
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """From values to places."""
+
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+    height: int
+
+    @classmethod
+    def around(cls, xs: Sequence[float], ys: Sequence[float], x_max: float | None, height: int) -> _Plane:
+        x0, x1 = min(xs), max(xs)
+        if x_max is not None and math.isfinite(x_max):
+            x1 = max(x1, x_max)
+        # Training begins at 0, but a curve that begins late needs no empty half.
+        x0 = 0.0 if 0 < x0 < 0.4 * x1 else x0
+        x1 = x1 if x1 > x0 else x0 + 1.0
+        low, high = _bounds(ys)
+        room = (high - low) * 0.05 or abs(high) * 0.05 or 0.5
+        y0 = 0.0 if low >= 0 and low - room < 0.15 * high else low - room
+        return cls(x0, x1, y0, high + room, height)
+
+    def x(self, value: float) -> float:
+        return LEFT + (value - self.x0) / (self.x1 - self.x0) * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        """Its place, at the edge for what lies beyond."""
+        share = (min(max(value, self.y0), self.y1) - self.y0) / (self.y1 - self.y0)
+        return self.height - BOTTOM - share * (self.height - TOP - BOTTOM)
+
+
+def _bounds(ys: Sequence[float]) -> tuple[float, float]:
+    """Lowest and highest value that the frame shows: all, unless few stand far outside the rest."""
+    ordered = sorted(ys)
+    last = len(ordered) - 1
+    low, high = ordered[round(last * 0.02)], ordered[round(last * 0.98)]
+    span = high - low
+    if span > 0:
+        low = ordered[0] if ordered[0] >= low - 2 * span else low - 0.5 * span
+        high = ordered[-1] if ordered[-1] <= high + 2 * span else high + 0.5 * span
+        return low, high
+    return ordered[0], ordered[-1]
+
+
+def _grid(plane: _Plane, x_name: str) -> Iterator[str]:
+    bottom = plane.height - BOTTOM
+    for value in _ticks(plane.y0, plane.y1, max(3, plane.height // 55)):
+        at = plane.y(value)
+        yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+        yield f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{esc(_label(value))}</text>'
+    yield f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>'
+    for value in _ticks(plane.x0, plane.x1, 8):
+        yield f'<text x="{plane.x(value):.1f}" y="{bottom + 16}" text-anchor="middle">{esc(_label(value))}</text>'
+    yield (
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{plane.height - 7}" text-anchor="middle">{esc(x_name)}</text>'
+    )
+
+
+def _marks(plane: _Plane, marks: Iterable[Mark]) -> Iterator[str]:
+    free = -math.inf
+    for mark in sorted(marks, key=lambda one: one.x):
+        if not plane.x0 < mark.x <= plane.x1:
+            continue
+        at = plane.x(mark.x)
+        yield (
+            f'<line class="at" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{plane.height - BOTTOM}">'
+            f"<title>{esc(mark.label)}</title></line>"
+        )
+        # A label over another one says nothing; the line keeps it as its title.
+        room = 7.0 * cell_width(clean(mark.label, 40))
+        if at + 4 + room > WIDTH:
+            if at - 4 - room >= free:
+                yield f'<text x="{at - 4:.1f}" y="{TOP + 10}" text-anchor="end">{esc(mark.label, 40)}</text>'
+            return
+        if at >= free:
+            yield f'<text x="{at + 4:.1f}" y="{TOP + 10}">{esc(mark.label, 40)}</text>'
+            free = at + 14 + room
+
+
+def _curve(plane: _Plane, curve: Curve, points: Sequence[tuple[float, float]]) -> Iterator[str]:
+    color = _color(curve)
+    holes = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if not abs(y) < BEYOND and abs(x) < BEYOND]
+    css = f"s{color} raw" if curve.style == "raw" else f"s{color}"
+    dash = _dash(curve)
+    path: list[str] = []
+    hole = 0
+    before = -math.inf
+    for x, y in points:
+        while hole < len(holes) and holes[hole][0] <= before:
+            hole += 1
+        broken = not path or (hole < len(holes) and holes[hole][0] < x)
+        path.append(f"{'M' if broken else 'L'}{plane.x(x):.1f} {plane.y(y):.1f}")
+        before = x
+    title = f"<title>{esc(curve.name)}</title>"
+    yield f'<path class="{css}"{dash} d="{"".join(path)}">{title}</path>'
+    if curve.style == "dots" or len(points) == 1:
+        for x, y in points:
+            yield (
+                f'<circle class="f{color}" cx="{plane.x(x):.1f}" cy="{plane.y(y):.1f}" r="3.5">'
+                f"<title>{esc(curve.name)}: {esc(number(y, 5))} ({esc(_label(x))})</title></circle>"
+            )
+    bottom = plane.height - BOTTOM
+    for x, y in _spread(holes):
+        at = plane.x(x)
+        yield (
+            f'<path class="nan" d="M{at - 4:.1f} {bottom - 10}l8 8m0-8l-8 8">'
+            f"<title>{esc(curve.name)}: {esc(number(y))} ({esc(_label(x))})</title></path>"
+        )
+    for x, y in _spread([(x, y) for x, y in points if not plane.y0 <= y <= plane.y1]):
+        up = y > plane.y1
+        tip = TOP if up else bottom
+        yield (
+            f'<polygon class="beyond" points="{plane.x(x):.1f},{tip} {plane.x(x) - 5:.1f},{tip + (9 if up else -9)} '
+            f'{plane.x(x) + 5:.1f},{tip + (9 if up else -9)}"><title>{esc(curve.name)}: {esc(number(y, 5))} '
+            f"({esc(_label(x))})</title></polygon>"
+        )
+
+
+def _ends(plane: _Plane, curves: Sequence[Curve], thinned: Sequence[Sequence[tuple[float, float]]]) -> Iterator[str]:
+    """The tags at the curves' ends, moved apart where they would cover each other."""
+    ends = [
+        (plane.y(points[-1][1]), plane.x(points[-1][0]), curve)
+        for curve, points in zip(curves, thinned, strict=True) if curve.tag and points and curve.style != "raw"
+    ]  # fmt: skip
+    taken: list[tuple[float, float]] = []
+    for y, x, curve in sorted(ends, key=lambda end: (end[0], end[1])):
+        while any(abs(x - other) < 20 and y - 12 < place for other, place in taken):
+            y += 2
+        taken.append((x, y))
+        yield f'<text class="end f{_color(curve)}" x="{x + 5:.1f}" y="{y + 4:.1f}">{esc(curve.tag, 4)}</text>'
+
+
+def _key(curve: Curve) -> str:
+    css = f"s{_color(curve)} raw" if curve.style == "raw" else f"s{_color(curve)}"
+    name = f"{curve.tag} · {curve.name}" if curve.tag else curve.name
+    dot = f'<circle class="f{_color(curve)}" cx="14" cy="5" r="3.5"/>' if curve.style == "dots" else ""
+    return (
+        f'<span><svg viewBox="0 0 28 10" aria-hidden="true"><path class="{css}"{_dash(curve)} d="M0 5L28 5"/>{dot}'
+        f"</svg>{esc(name)}</span>"
+    )
+
+
+def _color(curve: Curve) -> int:
+    return (curve.color - 1) % SERIES + 1
+
+
+def _dash(curve: Curve) -> str:
+    pattern = _DASHES[(curve.color - 1) // SERIES % len(_DASHES)]
+    return f' stroke-dasharray="{pattern}"' if pattern else ""
+
+
+def _reach(points: Sequence[tuple[float, float]], plane: _Plane) -> float:
+    """How far from the pointer a point may be to be called its value: about the distance between points."""
+    return max((plane.x1 - plane.x0) / 60, (points[-1][0] - points[0][0]) / len(points) if points else 0.0)
+
+
+def _spread(items: Sequence[_T]) -> Sequence[_T]:
+    return items if len(items) <= MOST_MARKS else items[:: math.ceil(len(items) / MOST_MARKS)]
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}") if abs(value) < 1e6 else value
+
+
+def _label(value: float) -> str:
+    return count(value) if abs(value) >= 1e5 else number(value)
+
+
+def _ticks(low: float, high: float, about: int) -> Iterator[float]:
+    """Round values between the bounds, about so many."""
+    raw = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
+    at = math.ceil(low / step - 1e-9)
+    while at * step <= high + step * 1e-9:
+        yield 0.0 if at == 0 else float(f"{at * step:.12g}")
+        at += 1

@@ -1,0 +1,150 @@
+"""Checkpoints on disk: which are whole, which is the best, what a kill would lose now."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from lora_tui.records.documents import TrainerState
+from lora_tui.records.updates import CheckpointDir
+from lora_tui.runs.files import ROOT_STATE
+from lora_tui.runs.timeline import SLACK_S
+
+if TYPE_CHECKING:
+    from lora_tui.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One ``checkpoint-<step>`` directory. ``eval_loss`` is the run's own evaluation at that step, if any."""
+
+    step: int
+    path: str
+    complete: bool
+    best: bool = False
+    eval_loss: float | None = None
+    mtime: float = 0.0
+    size: int = 0
+    """Bytes of everything in it."""
+    model_size: int = 0
+    """Bytes of the weights alone."""
+    foreign: bool = False
+    """Left by another attempt in the same directory."""
+
+
+def is_complete(run: Run, item: CheckpointDir) -> bool:
+    """Its trainer_state.json, which is written last, is whole, or it has the v1 trainer's mark."""
+    if item.has_state or item.has_marker:
+        return True
+    # PPO writes no state into a checkpoint: a later one, or the end of training, shows that it was finished.
+    if run.stage != "ppo":
+        return False
+    return any(other.step > item.step for other in run.files.checkpoints) or run.files.root_state is not None
+
+
+def list_checkpoints(run: Run) -> tuple[Checkpoint, ...]:
+    """All checkpoints by step. The best is the one that the trainer named, else the one with the lowest eval loss; one
+    of another attempt has no evaluation and is not the best."""
+    items = run.files.checkpoints
+    evals = run.series.get("eval_loss")
+    start = attempt_start(run)
+    foreign = {item.step for item in items if _is_foreign(run, item, start)}
+    losses = {item.step: None if item.step in foreign or evals is None else evals.at(item.step) for item in items}
+    state = own_state(run)
+    named = PurePosixPath(state.best_checkpoint.replace("\\", "/")).name if state and state.best_checkpoint else None
+    best = named
+    if named is None:
+        finite = [
+            (v, item.step, item.path) for item in items if (v := losses[item.step]) is not None and math.isfinite(v)
+        ]
+        best = min(finite)[2] if finite else None
+    return tuple(
+        Checkpoint(
+            step=item.step,
+            path=item.path,
+            complete=is_complete(run, item),
+            best=item.path == best and item.step not in foreign,
+            eval_loss=losses[item.step],
+            mtime=item.mtime,
+            size=item.size,
+            model_size=item.model_size,
+            foreign=item.step in foreign,
+        )
+        for item in sorted(items)
+    )
+
+
+def _is_foreign(run: Run, item: CheckpointDir, start: float) -> bool:
+    """Written before this attempt began, or beyond both its plan and its own step."""
+    last, total = run.timeline.last, run.total_steps
+    step = last.step if last is not None else None
+    if step is None:
+        return False
+    beyond = total is not None and item.step > max(total, step)
+    return beyond or item.mtime < start - SLACK_S
+
+
+def own_state(run: Run) -> TrainerState | None:
+    """The newest trainer_state.json that this attempt has written, of the root or of a checkpoint."""
+    start = attempt_start(run)
+    found = [item for item in run.files.of(TrainerState) if item[1].mtime >= start - SLACK_S]
+    return max(found, key=lambda item: (item[1].mtime, item[1].file == ROOT_STATE))[0] if found else None
+
+
+def reached_end(run: Run) -> bool:
+    """Plain trainers: the newest checkpoint holds the last step, and no training row came after it."""
+    state = run.files.state
+    if state is None or not state.max_steps or state.global_step is None or state.global_step < state.max_steps:
+        return False
+    saved = max((item.mtime for item in run.files.checkpoints), default=None)
+    timeline = run.timeline
+    last = next((at for at in reversed(range(len(timeline.rows))) if timeline.rows.kind(at) == "train"), None)
+    if last is None or saved is None:
+        return True
+    row, time = timeline.rows[last], timeline.times[last]
+    began_anew = row.step is not None and row.step < state.global_step and time is not None and time > saved
+    return not began_anew
+
+
+def steps_at_risk(run: Run) -> int | None:
+    """Steps since the newest complete checkpoint of this attempt, which a kill would lose now."""
+    last = run.timeline.last
+    if last is None or last.step is None:
+        return None
+    start = attempt_start(run)
+    saved = [
+        item.step
+        for item in run.files.checkpoints
+        if item.step <= last.step and is_complete(run, item) and item.mtime >= start - SLACK_S
+    ]
+    return last.step - max(saved, default=0)
+
+
+def attempt_start(run: Run) -> float:
+    """When the training whose rows remain began (Unix seconds), minus infinity if the files do not tell. A resume
+    goes on with the checkpoints of the attempt before."""
+    timeline = run.timeline
+    if len(timeline.segments) > 1 or not timeline.rows:
+        return -math.inf
+    first, last, seen = timeline.rows[0], timeline.rows[-1], run.last_row_time
+    if timeline.times[0] is not None:
+        start = timeline.times[0] - (first.elapsed_s or 0.0)
+    elif seen is not None and last.elapsed_s is not None:
+        start = seen - last.elapsed_s
+    else:
+        return -math.inf
+    root = run.files.root_state
+    if root is not None and root[0].global_step == last.step and root[1] < start:
+        # The state after this very training is older than its rows: somebody has touched the log since.
+        return -math.inf
+    return start
+
+
+def usual_gap(run: Run) -> float | None:
+    """Median seconds between two checkpoints."""
+    times = sorted(item.mtime for item in run.files.checkpoints)
+    gaps = sorted(b - a for a, b in pairwise(times))
+    return gaps[len(gaps) // 2] if gaps else None

@@ -1,0 +1,103 @@
+"""The job's settings from all files that tell of them, each with where it was found; stage and kind of job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from lora_tui.records.documents import ConfigDoc, ConfigValue, ConsoleFacts, Results, TrainerState
+from lora_tui.records.updates import FileDoc
+from lora_tui.runs.series import Series
+
+ADAPTER_KEYS = frozenset(
+    {"lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_rslora", "bias", "additional_target"}
+)
+STAGES = frozenset({"sft", "pt", "rm", "ppo", "dpo", "kto", "orpo", "simpo", "grpo"})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One option of the job and the file that it was found in."""
+
+    value: ConfigValue
+    source: str
+
+
+def _rank(doc: FileDoc, key: str) -> int:
+    """How far a file is to be believed: what the job was given, then what it wrote, then what it printed."""
+    name = PurePath(doc.file).name
+    if name == "adapter_config.json":
+        return 10 if key in ADAPTER_KEYS else 7
+    if name == "training_args.yaml":
+        return 9
+    if isinstance(doc.doc, ConsoleFacts):
+        return 6
+    if name.startswith("events.out.tfevents"):
+        return 5
+    if name == "README.md":
+        return 4
+    return 2
+
+
+def merge_settings(docs: Iterable[FileDoc], state: TrainerState | None) -> dict[str, Setting]:
+    """Option name -> value and source, the most trustworthy file first; sorted by name."""
+    best: dict[str, tuple[tuple[int, float], Setting]] = {}
+    for doc in docs:
+        if isinstance(doc.doc, (ConfigDoc, ConsoleFacts)):
+            values = doc.doc.values if isinstance(doc.doc, ConfigDoc) else doc.doc.config
+            for key, value in values.items():
+                if value is None:
+                    continue
+                rank = (_rank(doc, key), doc.mtime)
+                if key not in best or best[key][0] <= rank:
+                    best[key] = (rank, Setting(value, doc.file))
+    if state is not None:
+        derived: dict[str, ConfigValue] = {
+            "num_train_epochs": state.num_train_epochs,
+            "logging_steps": state.logging_steps,
+            "save_steps": state.save_steps,
+            "per_device_train_batch_size": state.train_batch_size,
+            "max_steps": state.max_steps,
+        }
+        for key, value in derived.items():
+            if value is not None and key not in best:
+                best[key] = ((1, 0.0), Setting(value, "trainer_state.json"))
+    return {key: best[key][1] for key in sorted(best)}
+
+
+def stage_of(
+    config: Mapping[str, Setting], series: Mapping[str, Series], results: Mapping[str, tuple[Results, FileDoc]]
+) -> str | None:
+    """The training stage, by what a file says outright, else by metrics that only one stage logs (formats 2.4)."""
+    said = config.get("stage")
+    if said is not None and isinstance(said.value, str) and said.value in STAGES:
+        return said.value
+    names = series.keys()
+    if "odds_ratio_loss" in names:
+        return "orpo"
+    if "kl" in names and "rewards/chosen" in names:
+        return "kto"
+    if any(name.startswith(("completions/", "frac_reward_zero_std")) for name in names):
+        return "grpo"
+    if "rewards/accuracies" in names or ("accuracy" in names and "mean_token_accuracy" not in names):
+        return "dpo"
+    if "reward" in names:
+        return "ppo"
+    hint = config.get("stage_hint")
+    if hint is not None:
+        if hint.value == "pairwise":
+            return "rm"
+        return str(hint.value)
+    keys = {key for doc, _ in results.values() for key in doc.values}
+    if any(key.startswith(("predict_bleu", "eval_bleu")) for key in keys):
+        return "sft"
+    return "pt" if "eval_perplexity" in keys else None
+
+
+def job_kind(config: Mapping[str, Setting]) -> str:
+    """Whether a job that does not train predicts or evaluates."""
+    for key in ("do_predict", "predict_with_generate"):
+        if (setting := config.get(key)) is not None and setting.value is True:
+            return "predicting"
+    return "evaluating"

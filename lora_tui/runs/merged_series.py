@@ -1,0 +1,321 @@
+"""One set of series from several files that tell of the same training.
+
+trainer_log.jsonl says what happened and when; checkpoints' trainer_state.json, TensorBoard events and console logs add
+what it leaves out (grad_norm, preference metrics, exact times). A metric seen in two places is one point, the more
+precise one. A row of another attempt in the same directory is told by its loss and left out.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from itertools import compress
+from operator import and_, lt
+from typing import Literal
+
+from lora_tui.records.documents import LogRow
+from lora_tui.records.rows import Block, Rows
+from lora_tui.records.timestamps import Times
+from lora_tui.runs.series import Series
+from lora_tui.runs.timeline import Timeline
+
+SourceKind = Literal["log", "state", "events", "console"]
+RANK: Mapping[str, int] = {"log": 4, "state": 3, "events": 2, "console": 1}
+"""Precision: full floats, the same from a checkpoint, float32, four digits."""
+REL_TOLERANCE, ABS_TOLERANCE = 6e-4, 6e-5
+"""A console log rounds to 4 significant digits, transformers 4 to 4 decimals."""
+
+MOST_SERIES = 1000
+"""Metrics of one run; a log with ever new names is damaged."""
+
+Key = tuple[int, str]
+"""Step and "train" or "eval"."""
+
+
+@dataclass
+class Table:
+    """Rows of one file as read, with their times (Unix seconds, ``None`` if unknown)."""
+
+    kind: SourceKind
+    file: str
+    rows: Rows = field(default_factory=Rows)
+    times: Times = field(default_factory=Times)
+    mtime: float = 0.0
+    last: int | None = None
+    """Rows are missing between the others: only so many of the last ones follow each other."""
+
+
+def group(row: LogRow) -> str:
+    """ "train" for a training row, "eval" for an evaluation or a mark (which may be an evaluation without metrics)."""
+    return "train" if row.kind == "train" else "eval"
+
+
+def _same(a: float, b: float) -> bool:
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return not math.isfinite(a) and not math.isfinite(b)
+    return abs(a - b) <= max(REL_TOLERANCE * abs(a), ABS_TOLERANCE)
+
+
+def agrees(ours: LogRow, theirs: LogRow) -> bool | None:
+    """Whether two rows of one step and group tell of the same event, ``None`` if nothing can be compared."""
+    for name in ("loss", "eval_loss", "reward"):
+        a, b = ours.values.get(name), theirs.values.get(name)
+        if a is not None and b is not None:
+            return _same(a, b)
+    return None
+
+
+class Merged:
+    """Series over the rows of a timeline, enriched from other tables."""
+
+    def __init__(self) -> None:
+        self.timeline = Timeline()
+        self.series: dict[str, Series] = {}
+        self.ordinal = False
+        """The producer writes no steps: rows are counted instead."""
+        self._rank = RANK["log"]
+        self._extras: dict[Key, dict[str, tuple[int, float]]] = {}
+        self._extra_times: dict[Key, float] = {}
+        self._early: dict[Key, list[tuple[SourceKind, LogRow, float | None]]] = {}
+        """Rows of other sources whose step the primary source has not told yet."""
+        self._count = 0
+        self._steps: array[float] = array("d")
+        """One column of steps for all metrics that are logged together."""
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def build(cls, timeline: Timeline, rank: int, others: Sequence[Table]) -> Merged:
+        """Merge from scratch: the primary source's ``timeline``, enriched by ``others`` at the steps that it has."""
+        merged = cls()
+        merged._rank = rank
+        index = _index(
+            timeline.rows, {row.step + n for table in others for row in table.rows if row.step for n in (0, 1)}
+        )
+        reached = next((row.step for row in reversed(timeline.rows) if row.step is not None), 0)
+        for table in others:
+            merged._enrich(table, index, reached)
+        merged._adopt(timeline)
+        return merged
+
+    def _adopt(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        if self._extras or self._extra_times:
+            for position, row in enumerate(timeline.rows):
+                if timeline.times[position] is None and row.step is not None:
+                    timeline.times[position] = self._extra_times.get((row.step, row.kind))
+                self._extend(row)
+        else:
+            for part in timeline.rows.parts():
+                if isinstance(part, Block):
+                    self._extend_block(part)
+                else:
+                    for row in part:
+                        self._extend(row)
+        for segment, start in zip(timeline.segments, timeline.starts, strict=True):
+            if segment.first_time is None and start < len(timeline.times):
+                segment.first_time = timeline.times[start]
+        if timeline.segments and timeline.segments[-1].last_time is None:
+            timeline.segments[-1].last_time = timeline.last_time
+
+    def _enrich(self, table: Table, index: Mapping[Key, LogRow], reached: int) -> None:
+        offset = _step_offset(table, index)
+        verdicts: list[tuple[LogRow, int, float | None, bool | None]] = []
+        for position, row in enumerate(table.rows):
+            if row.step is None:
+                continue
+            ours = index.get((row.step + offset, group(row)))
+            time = table.times[position] if position < len(table.times) else None
+            if ours is None and row.step + offset >= reached:
+                self._early.setdefault((row.step + offset, group(row)), []).append((table.kind, row, time))
+            elif ours is not None:
+                verdicts.append((row, row.step + offset, time, agrees(ours, row)))
+        right = sum(1 for v in verdicts if v[3])
+        wrong = sum(1 for v in verdicts if v[3] is False)
+        # The event file of an evaluation after the training tells its own time, not that of the training's last row.
+        timed = any(row.kind == "train" for row in table.rows)
+        for row, step, time, verdict in verdicts:
+            if verdict or (verdict is None and right >= wrong):
+                self._remember(table.kind, step, row, time if timed else None)
+
+    def _remember(self, kind: str, step: int, row: LogRow, time: float | None) -> None:
+        key = (step, group(row))
+        slot = self._extras.setdefault(key, {})
+        rank = RANK[kind]
+        for name, value in row.values.items():
+            if name not in slot or slot[name][0] <= rank:
+                slot[name] = (rank, value)
+        if time is not None:
+            self._extra_times[key] = time
+
+    # -- following -----------------------------------------------------------------------------------------------
+
+    def append(self, row: LogRow, time: float | None) -> bool:
+        """Add the next row of the primary source. False: rows before were dropped, build anew."""
+        if row.step is not None:
+            for kind, theirs, seen in self._early.pop((row.step, group(row)), ()):
+                if agrees(row, theirs) is not False:
+                    self._remember(kind, row.step, theirs, seen)
+        if time is None and row.step is not None:
+            time = self._extra_times.get((row.step, row.kind))
+        if not self.timeline.add(row, time):
+            return False
+        self._extend(row)
+        return True
+
+    def append_block(self, block: Block, time: float | None = None) -> bool:
+        """Add the next rows of the primary source, of which at most the last one's ``time`` is known. False as of
+        :meth:`append`."""
+        if self._early or self._extras or self._extra_times or not self.timeline.add_block(block, time):
+            last = block.count - 1
+            return all(self.append(block.row(at), time if at == last else None) for at in range(block.count))
+        self._extend_block(block)
+        return True
+
+    def enrich_tail(self, kind: SourceKind, rows: Iterable[tuple[LogRow, float | None]]) -> bool:
+        """Add rows of another source that came after all it told before. False: they change the past, build anew."""
+        for row, time in rows:
+            if row.step is None:
+                continue
+            ours = self._at(row.step, group(row))
+            if ours is None:
+                self._early.setdefault((row.step, group(row)), []).append((kind, row, time))
+                continue
+            if agrees(ours, row) is False:
+                continue
+            self._remember(kind, row.step, row, time)
+            for name, value in row.values.items():
+                mine = ours.values.get(name)
+                if mine is not None:
+                    if RANK[kind] > self._rank and mine != value:
+                        return False
+                    continue
+                series = self._named(name)
+                if series is None:
+                    continue
+                if series.last_step is not None and series.last_step >= row.step:
+                    if series.at(row.step) == value:
+                        continue
+                    return False
+                self._put(series, row.step, value)
+        return True
+
+    def _at(self, step: int, kind: str) -> LogRow | None:
+        rows = self.timeline.rows
+        index = bisect_left(rows, step, key=lambda row: row.step or 0)
+        while index < len(rows) and rows[index].step == step:
+            if group(rows[index]) == kind:
+                return rows[index]
+            index += 1
+        return None
+
+    # -- series --------------------------------------------------------------------------------------------------
+
+    def _named(self, name: str) -> Series | None:
+        """The series of a metric, ``None`` where there are too many already for this one to begin."""
+        series = self.series.get(name)
+        if series is None and len(self.series) < MOST_SERIES:
+            series = self.series[name] = Series(name, self._steps)
+        return series
+
+    def _extend(self, row: LogRow) -> None:
+        if row.step is None:
+            self.ordinal = True
+            self._count += row.kind == "train"
+            x = float(max(1, self._count))
+        else:
+            x = float(row.step)
+        values: Mapping[str, float] = row.values
+        if row.step is not None and (slot := self._extras.get((row.step, group(row)))) is not None:
+            merged = {name: value for name, (_, value) in slot.items()}
+            merged.update({name: v for name, v in values.items() if name not in slot or slot[name][0] < self._rank})
+            values = merged
+        for name, value in values.items():
+            series = self._named(name)
+            # The summary row after an evaluation that has told its metrics itself adds nothing.
+            if series is not None and not (row.kind == "mark" and series.last_step == x):
+                self._put(series, x, value)
+        if row.epoch is not None and row.kind == "train":
+            series = self.series.get("epoch")
+            if series is None:
+                series = self.series["epoch"] = Series("epoch", self._steps)
+            self._put(series, x, row.epoch)
+
+    def _extend_block(self, block: Block) -> None:
+        marks = block.mask("mark")
+        if self.ordinal or 1 in marks:
+            for at in range(block.count):
+                self._extend(block.row(at))
+            return
+        steps = array("d", block.steps)
+        for column in block.columns:
+            self._put_all(column.name, steps, column.values, column.seen)
+        if block.epochs is not None:
+            known = (epoch == epoch for epoch in block.epochs)
+            seen = bytes(map(and_, block.mask("train"), known))
+            self._put_all("epoch", steps, block.epochs, seen if 0 in seen else None)
+
+    def _put_all(self, name: str, steps: array[float], values: array[float], seen: bytes | None) -> None:
+        if seen is not None:
+            steps, values = array("d", compress(steps, seen)), array("d", compress(values, seen))
+        if not steps:
+            return
+        series = self._named(name)
+        if series is None:
+            return
+        last = series.last_step
+        rising = (last is None or last < steps[0]) and all(map(lt, steps, steps[1:]))
+        if rising and name != "eval_loss":
+            series.extend(steps, values)
+            return
+        for step, value in zip(steps, values, strict=True):
+            self._put(series, step, value)
+
+    def _put(self, series: Series, x: float, value: float) -> None:
+        if series.last_step == x:
+            # The same event twice (a summary after an evaluation, two partial rows, two writers): the last one wins.
+            series.replace_last(value)
+        else:
+            series.append(x, value)
+        if series.name == "eval_loss":
+            derived = self.series.get("perplexity")
+            if derived is None:
+                derived = self.series["perplexity"] = Series("perplexity")
+            self._put(derived, x, perplexity(value))
+
+
+def _index(rows: Rows, wanted: Set[int]) -> dict[Key, LogRow]:
+    """The rows at the steps that are wanted; of several of one group the last."""
+    found: dict[Key, LogRow] = {}
+    if not wanted:
+        return found
+    for part in rows.parts():
+        if isinstance(part, Block):
+            picked = [part.row(at) for at, step in enumerate(part.steps) if step in wanted]
+        else:
+            picked = [row for row in part if row.step in wanted]
+        found.update(((row.step, group(row)), row) for row in picked if row.step is not None)
+    return found
+
+
+def perplexity(eval_loss: float) -> float:
+    """exp(eval_loss), infinite where that overflows (as LLaMA-Factory's pt workflow does)."""
+    try:
+        return math.exp(eval_loss)
+    except OverflowError:
+        return math.inf
+
+
+def _step_offset(table: Table, index: Mapping[Key, LogRow]) -> int:
+    """PPO's trainer_state.json counts steps from 0 where its log counts from 1."""
+    if table.kind != "state" or not any("reward" in row.values for row in table.rows[:3]):
+        return 0
+
+    def matches(offset: int) -> int:
+        pairs = ((index.get(((row.step or 0) + offset, group(row))), row) for row in table.rows)
+        return sum(1 for ours, row in pairs if ours is not None and agrees(ours, row))
+
+    return 1 if matches(1) > matches(0) else 0

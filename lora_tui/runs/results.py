@@ -1,0 +1,90 @@
+"""What a training has left behind: its results, whether they are of the present attempt, and whether it has closed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lora_tui.runs.timeline import SLACK_S
+
+if TYPE_CHECKING:
+    from lora_tui.runs.run import Run
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """One ``<split>_results.json``. ``stale``: it belongs to an earlier attempt in the same directory."""
+
+    values: Mapping[str, float]
+    stale: bool
+    mtime: float
+    file: str
+
+
+def results_of(run: Run) -> dict[str, ResultSet]:
+    """Results by split (train, eval, predict), each with whether it is of an earlier attempt."""
+    out: dict[str, ResultSet] = {}
+    found = run.files.results
+    for split in ("train", "eval", "predict"):
+        doc, file = found.get(split) or found.get("all") or (None, None)
+        if doc is None or file is None:
+            continue
+        # all_results.json is the union of the others: it stands in where one of them was deleted.
+        values = {k: v for k, v in doc.values.items() if doc.split == split or k.startswith(f"{split}_")}
+        if values:
+            out[split] = ResultSet(values, _is_stale(run, file.mtime), file.mtime, file.file)
+    return out
+
+
+def was_evaluated(run: Run) -> bool:
+    """Any sign of an evaluation in this attempt: a value, a result, or a row that marks one.
+
+    With ``predict_with_generate`` an evaluation has scores and no loss; LLaMA-Factory logs it as a row without a
+    metric, as it does the end of training.
+    """
+    if any(name.startswith("eval_") for name in run.series):
+        return True
+    result = run.results().get("eval")
+    if result is not None and not result.stale:
+        return True
+    rows, last = run.timeline.rows, run.timeline.last
+    step = last.step if last is not None else None
+    marks = (rows[index] for index in run.timeline.evals[-2:])
+    return any(row.kind == "eval" or (row.step or 0) < (step or 0) for row in marks)
+
+
+def _is_stale(run: Run, mtime: float) -> bool:
+    """A training row came after it, or the root state's step is not the last training step."""
+    if run.log_deleted or not run.timeline.rows:
+        return run.log_deleted
+    seen = run.last_row_time
+    return (seen is not None and seen > mtime + SLACK_S) or _root_step_differs(run)
+
+
+def _root_step_differs(run: Run) -> bool:
+    root, last = run.files.root_state, run.timeline.last
+    # LLaMA-Factory's PPO loop counts its steps otherwise in the state than in the log.
+    if run.stage == "ppo" or root is None or root[0].global_step is None or last is None or last.step is None:
+        return False
+    return root[0].global_step != last.step
+
+
+def is_closed(run: Run) -> bool:
+    """Results or the root state, which are written only after training, are not older than its last row."""
+    if run.log_deleted:
+        return False
+    if any(not result.stale for result in run.results().values()):
+        return True
+    seen, root = run.last_row_time, run.files.root_state
+    return root is not None and not _root_step_differs(run) and (seen is None or root[1] >= seen - SLACK_S)
+
+
+def left_model(run: Run) -> bool:
+    """The final model is in the root, or the console says that training is over: what is left where the results were
+    deleted since. While a job goes on, its results follow within moments."""
+    seen, console = run.last_row_time, run.console
+    if seen is None or run.log_deleted:
+        return False
+    told = console is not None and console.completed and run.console_time >= seen - SLACK_S
+    return told or run.files.model_since(seen - SLACK_S)

@@ -1,0 +1,1 @@
+"""Text for terminals and files: cell widths, harmless text, number formats, atomic writes."""

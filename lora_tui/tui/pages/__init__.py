@@ -1,0 +1,1 @@
+"""The pages that a number key opens, one module each."""

@@ -1,0 +1,1 @@
+"""The panes of the overview, each with the functions that build its lines."""

@@ -1,0 +1,138 @@
+"""The base of every pane: draws plain lines, keeps them, and repaints only the cells that differ."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.segment import Segment
+from textual import events
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from lora_tui.tui.styled_lines import Line, changed, width_of
+from lora_tui.tui.terminal.capabilities import OneCell
+
+if TYPE_CHECKING:
+    from lora_tui.tui.state import Desk
+
+ASCII = str.maketrans(
+    {
+        **dict.fromkeys("╭╮╰╯├┤┬┴┼", "+"), **dict.fromkeys("─–·", "-"), **dict.fromkeys("│┊▏", "|"),
+        **dict.fromkeys("█▉▊▋▌", "#"), **dict.fromkeys("▍▎░", "."), "●": "*", "○": "o", "◐": "%", "◌": "?",
+        "✓": "v", "✗": "x", "◇": "<", "■": "#", "━": "=", "╸": "=",
+        "★": "*", "☆": "*", "▲": "^", "△": "^", "×": "x", "◆": "o",
+        "▸": ">", "▶": ">", "›": ">", "…": "~", "↑": "^", "↓": "v", "→": ">", "←": "<", "±": "~",
+        "≥": ">", "▼": "v", "┷": "+", "┃": "#",
+        "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "=", "▆": "+", "▇": "*",
+    }
+)  # fmt: skip
+"""Every mark has one cell in both sets, so that a pane is drawn in the first and translated on its way out."""
+ONE_CELL = OneCell(ASCII)
+
+
+class Zone(NamedTuple):
+    """Cells of a pane that do something when clicked."""
+
+    y: int
+    x: int
+    width: int
+    action: str
+    """A Textual action, with the app as its name space."""
+
+
+class Pane(Widget):
+    """A widget made of lines. A subclass says in :meth:`draw` what they are; :meth:`renew` brings them up to date."""
+
+    DEFAULT_CSS = "Pane { width: 1fr; height: 1fr; }"
+    ALLOW_SELECT = False
+
+    def __init__(self, desk: Desk, name: str) -> None:
+        super().__init__(id=name)
+        self.desk = desk
+        self.zones: list[Zone] = []
+        self._rows: list[Line] = []
+        self._strips: dict[int, Strip] = {}
+        self._drawn: tuple[object, ...] = ()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        """The pane's lines. May set ``self.zones``."""
+        raise NotImplementedError
+
+    def renew(self) -> None:
+        """Draw again; what differs from before goes to the terminal."""
+        width, height = self.size
+        if not width or not height:
+            return
+        if self._drawn != self._look():
+            self._draw()
+            self.refresh()
+            return
+        old = self._rows
+        self._draw()
+        for y in range(max(len(old), len(self._rows))):
+            before = old[y] if y < len(old) else []
+            after = self._rows[y] if y < len(self._rows) else []
+            regions = [Region(x, y, cells, 1) for x, cells in changed(before, after)]
+            if regions:
+                self.refresh(*regions)
+
+    def forget(self) -> None:
+        """The pane has no place now; when it gets one again nothing of what it showed before must come back."""
+        if self._drawn:
+            self._drawn = ()
+            # The toolkit keeps the lines of a widget that it does not show.
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One line, from the cache where it did not change."""
+        if self._drawn != self._look():
+            self._draw()
+        strip = self._strips.get(y)
+        if strip is None:
+            strip = self._strips[y] = self._strip(y)
+        return strip
+
+    def _look(self) -> tuple[object, ...]:
+        """What a drawing depends on apart from the data."""
+        return (self.size, self.desk.look)
+
+    def _draw(self) -> None:
+        old = self._rows
+        same = self._drawn == self._look()
+        self.zones = []
+        self._rows = self.draw(*self.size)
+        self._drawn = self._look()
+        if same:
+            for y in [y for y in self._strips if y >= len(self._rows) or y >= len(old) or old[y] != self._rows[y]]:
+                del self._strips[y]
+        else:
+            self._strips.clear()
+
+    def _strip(self, y: int) -> Strip:
+        palette = self.desk.palette
+        width = self.size.width
+        line = self._rows[y] if y < len(self._rows) else []
+        if self.desk.ascii:
+            table = ONE_CELL if self.desk.wide else ASCII
+            line = [(text.translate(table), role) for text, role in line]
+        segments = []
+        for role, spans in groupby(line, key=itemgetter(1)):
+            text = "".join(span[0] for span in spans)
+            if text:
+                segments.append(Segment(text, palette[role]))
+        used = width_of(line)
+        if used < width:
+            segments.append(Segment(" " * (width - used), palette["text"]))
+        strip = Strip(segments, max(used, width))
+        return strip if used <= width else strip.crop(0, width)
+
+    async def on_click(self, event: events.Click) -> None:
+        """Do what the clicked cells stand for."""
+        for zone in self.zones:
+            if event.y == zone.y and zone.x <= event.x < zone.x + zone.width:
+                event.stop()
+                await self.run_action(zone.action)
+                return

@@ -1,0 +1,206 @@
+"""Cards: one number each, with its recent course and a badge. Only what is logged has a card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lora_tui.analysis.model import Rating
+from lora_tui.charts import plot as chart
+from lora_tui.records.extremes import SIZE
+from lora_tui.runs.run import Run
+from lora_tui.runs.series import Series
+from lora_tui.text.cells import count, number
+from lora_tui.tui.layout import cards_across
+from lora_tui.tui.panes.base import Pane, Zone
+from lora_tui.tui.panes.symbols import main_metric, rating_span, short_name, shown, verdict
+from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.styled_lines import Line, box, spread, width_of
+
+HEIGHT = 4
+LONG = 50 * SIZE
+"""Rows from which on the means of blocks are as good as the moving average at 200 places."""
+
+
+class Card(NamedTuple):
+    """What one card shows."""
+
+    metric: str
+    title: str
+    value: str
+    series: Series | None = None
+    rating: Rating | None = None
+    note: str = ""
+    """Words where there is no rating."""
+    role: str = "value"
+
+
+class CardsPane(Pane):
+    """One or two rows of cards of equal width."""
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        view = self.desk.current()
+        if view is None:
+            return []
+        cards = self.desk.once(cards_of, view)
+        per_row = cards_across(width)
+        rows = max(1, height // HEIGHT)
+        cards = cards[: per_row * rows]
+        if len(cards) <= per_row:
+            rows = 1
+        per_row = -(-len(cards) // rows) if cards else 1
+        out: list[Line] = []
+        for row in range(rows):
+            group = cards[row * per_row : (row + 1) * per_row]
+            blocks, x = [], 0
+            for place, card in enumerate(group):
+                right = width * (place + 1) // len(group)
+                index = row * per_row + place
+                blocks.append(
+                    draw_card(self.desk, card, right - x, self.desk.focus == "cards" and index == self.desk.card)
+                )
+                for line in range(HEIGHT):
+                    self.zones.append(Zone(row * HEIGHT + line, x, right - x, f"app.card({index})"))
+                x = right
+            for line_no in range(HEIGHT):
+                out.append([span for block in blocks for span in block[line_no]])
+        return out
+
+
+def draw_card(desk: Desk, card: Card, width: int, focused: bool) -> list[Line]:
+    """A frame with value and spark above, badge and words below."""
+    inner = width - 4
+    value: Line = [(card.value, card.role), (" " + trend(card.series) if card.series is not None else "", "muted")]
+    spark: Line = []
+    room = inner - width_of(value) - 1
+    if card.series is not None and card.series.finite >= 3 and room >= 3:
+        cells = min(room, 14, card.series.finite)
+        glyphs = chart.ASCII if desk.ascii else chart.UNICODE
+        spark = [(chart.draw_spark(recent(card.series), cells, glyphs), "series-1")]
+    if card.rating is not None:
+        mark, role = rating_span(card.rating)
+        said = verdict(desk.words, card.rating, inner - 1 - len(mark))
+        words: Line = [(mark + " ", role), (said, role if card.rating.level == "poor" else "text")]
+    else:
+        words = [(card.note, "faint")]
+    role = "border-focus" if focused else "border"
+    return box([spread(value, spark, inner), words], width, HEIGHT, [(card.title, "title")], [], role)
+
+
+def recent(series: Series) -> list[float]:
+    """The moving average over the whole run in at most some 200 values, which is what a spark can tell; of a long run
+    means, which need no look at every row."""
+    if len(series) > LONG:
+        return series.extremes.means(200)
+    step = max(1, len(series) // 200)
+    return list((series.smooth if len(series) > 20 else series.values)[::step])
+
+
+def trend(series: Series) -> str:
+    """Where the moving average went over the last tenth of the run."""
+    if series.finite < 4:
+        return ""
+    back = max(3, len(series) // 10)
+    now = series.smooth_at(len(series) - 1)
+    before = series.smooth_at(max(0, len(series) - 1 - back))
+    if now != now or before != before:
+        return ""
+    if abs(now - before) <= 0.01 * max(abs(before), 1e-12):
+        return "→"
+    return "↓" if now < before else "↑"
+
+
+_ORDER: dict[str, tuple[str, ...]] = {
+    "": ("eval_loss", "perplexity", "gap", "lr", "grad_norm"),
+    "dpo": ("rewards/accuracies", "accuracy", "rewards/margins", "eval_loss", "lr", "grad_norm"),
+    "kto": ("rewards/margins", "kl", "eval_loss", "lr", "grad_norm"),
+    "rm": ("eval_accuracy", "accuracy", "eval_loss", "lr", "grad_norm"),
+    "ppo": ("loss", "lr", "kl"),
+    "grpo": ("loss", "kl", "lr"),
+}
+_SCORES = ("predict_bleu-4", "predict_rouge-l", "predict_rouge-1", "predict_rouge-2")
+
+
+def cards_of(desk: Desk, view: RunView) -> list[Card]:
+    """The cards of this run, the most telling first."""
+    run = view.run
+    ratings = view.judgement.ratings
+    main = main_metric(run)
+    out: list[Card] = []
+    for name in (main, *_ORDER.get(run.stage or "", _ORDER[""])):
+        series = run.series.get(name)
+        rating = ratings.get(name)
+        title = short_name(desk.words, name)
+        if name == "lr" and rating is not None:
+            # What is rated is the peak: 0 at the end of a schedule is right.
+            out.append(Card(name, desk.words.t("card.peak_lr"), shown(name, rating.value), None, rating))
+        elif series is not None and series.last is not None:
+            bad = series.last != series.last or (rating is not None and rating.level == "poor" and name == main)
+            role = "rating-poor|bold" if bad else "value"
+            out.append(Card(name, title, shown(name, series.last), series, rating, counted(desk, series), role))
+        elif rating is not None:
+            out.append(Card(name, title, shown(name, rating.value), None, rating))
+    if "results" not in desk.places:
+        scores = [_score(desk, view, name) for name in _SCORES]
+        out[2:2] = [card for card in scores if card is not None]
+    out.extend(_speed(desk, view))
+    out.extend(_settings(desk, view))
+    seen: set[str] = set()
+    return [card for card in out if not (card.title in seen or seen.add(card.title))]  # type: ignore[func-returns-value]
+
+
+def counted(desk: Desk, series: Series) -> str:
+    """Instead of a verdict, for a metric that has no rule here: how many values there are."""
+    return desk.words.n("card.values", len(series))
+
+
+def _score(desk: Desk, view: RunView, name: str) -> Card | None:
+    for run in (view.run, *view.run.linked):
+        result = run.results().get("predict")
+        if result is not None and name in result.values:
+            rating = view.judgement.ratings.get(name)
+            note = desk.words.t("results.stale") if result.stale else ""
+            return Card(name, short_name(desk.words, name), shown(name, result.values[name]), None, rating, note)
+    return None
+
+
+def _speed(desk: Desk, view: RunView) -> Iterable[Card]:
+    progress, words, run = view.progress, desk.words, view.run
+    if progress.tokens_per_s:
+        yield Card("throughput", short_name(words, "throughput"), number(progress.tokens_per_s),
+                   run.series.get("throughput"), view.judgement.ratings.get("throughput"),
+                   words.t("unit.tokens/s"))  # fmt: skip
+    if progress.steps_per_s:
+        batch = _number(run, "total_train_batch_size")
+        note = words.t("head.samples_per_s", n=number(progress.steps_per_s * batch, 3)) if batch else ""
+        rating = view.judgement.ratings.get("steps_per_s")
+        if rating is not None and rating.level is None and note:
+            rating = None
+        yield Card("steps_per_s", short_name(words, "steps_per_s"), number(progress.steps_per_s), None, rating, note)
+
+
+def _settings(desk: Desk, view: RunView) -> Iterable[Card]:
+    words, run, progress = desk.words, view.run, view.progress
+    if progress.epoch is not None:
+        rating = view.judgement.ratings.get("epoch")
+        total = f"/{number(round(progress.total_epochs, 2))}" if progress.total_epochs else ""
+        yield Card("epoch", short_name(words, "epoch"), f"{progress.epoch:.2f}{total}", None, rating)
+    tokens = run.series.get("total_tokens")
+    if tokens is not None and tokens.last:
+        note = ""
+        if progress.epoch and progress.epoch > 1:
+            note = words.t("card.per_pass", n=count(tokens.last / progress.epoch))
+        yield Card("total_tokens", short_name(words, "total_tokens"), count(tokens.last), None, None, note)
+    share = _number(run, "trainable_percent")
+    if share:
+        params = _number(run, "trainable_params")
+        note = words.t("card.params", n=count(params)) if params else ""
+        yield Card(
+            "trainable_percent", short_name(words, "trainable_percent"), f"{number(share, 3)} %", None, None, note
+        )
+
+
+def _number(run: Run, name: str) -> float | None:
+    setting = run.config.get(name)
+    value = setting.value if setting is not None else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -1,0 +1,246 @@
+"""The chart panes. Their titles follow every change; the curves are drawn anew only when the app says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lora_tui.charts import plot as chart
+from lora_tui.runs.run import Run
+from lora_tui.runs.series import Series
+from lora_tui.text.cells import clean, number
+from lora_tui.tui.panes.base import Pane
+from lora_tui.tui.panes.empty_state import waiting_lines
+from lora_tui.tui.panes.symbols import main_metric, rating_span, short_name, shown
+from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.styled_lines import Line, box, box_body, box_head, joined, width_of
+
+MOST_EPOCHS = 12
+"""More boundaries than this are a fence, not a help."""
+MOST_NAN = 200
+
+
+class ChartPane(Pane):
+    """One chart in a frame."""
+
+    def __init__(self, desk: Desk, name: str) -> None:
+        super().__init__(desk, name)
+        self._body: list[Line] = []
+        self._key: tuple[object, ...] = ()
+        self.limits: chart.Limits | None = None
+
+    def title(self, view: RunView) -> tuple[Line, Line]:
+        """What stands at the left and at the right of the upper border."""
+        raise NotImplementedError
+
+    def curves(self, view: RunView) -> list[chart.Curve]:
+        """Everything to draw, undecimated."""
+        raise NotImplementedError
+
+    def marks(self, view: RunView, x_max: float) -> list[chart.Mark]:
+        """What happened where."""
+        return []
+
+    def ahead(self, view: RunView, x_max: float) -> list[chart.Curve]:
+        """What is expected; it has no say in the limits."""
+        return []
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        view = self.desk.current()
+        if view is None or not any(len(curve.xs) for curve in self.curves(view)):
+            return self.empty(view, width, height)
+        key = (view.run.path, self.desk.chart_stamp, width, height, self.desk.ascii)
+        if key != self._key:
+            self._body = box_body(self._plot(view, width - 4, height - 2).rows, width, height)
+            self._key = key
+        title, note = self.title(view)
+        return [box_head(width, title, note), *self._body]
+
+    def empty(self, view: RunView | None, width: int, height: int) -> list[Line]:
+        """What to draw where there is no curve."""
+        return box([], width, height, [], [])
+
+    def _plot(self, view: RunView, width: int, height: int) -> chart.Frame:
+        x_max = reach(view)
+        curves = []
+        for curve in self.curves(view):
+            xs, ys = chart.decimate(curve.xs, curve.ys, 0, x_max, max(1, width - 7), curve.extremes)
+            curves.append(chart.Curve(curve.name, curve.role, xs, ys, curve.style, curve.mark))
+        self.limits = chart.limits(curves)
+        curves = [*self.ahead(view, x_max), *curves]
+        view_port = chart.View(0, x_max, self.limits.y_min, self.limits.y_max)
+        glyphs = chart.ASCII if self.desk.ascii else chart.UNICODE
+        return chart.draw(curves, self.marks(view, x_max), view_port, width, height, glyphs)
+
+
+def reach(view: RunView) -> float:
+    """The right end of the x-axis: the last step, or in a live run the nearest half, quarter… of the way ahead of it,
+
+    so that an append changes few columns and a young run is not squeezed to the left.
+    """
+    progress = view.progress
+    last = max((s.last_step or 0 for s in view.run.series.values() if len(s)), default=1) or 1
+    if not view.status.live or not progress.total_steps or progress.total_steps <= last:
+        return last
+    end = float(progress.total_steps)
+    while last < end * 0.4:
+        end /= 2
+    return end
+
+
+class LossPane(ChartPane):
+    """The loss (or the reward, where the loss says nothing) with its evaluations and everything that happened."""
+
+    def curves(self, view: RunView) -> list[chart.Curve]:
+        run = view.run
+        main = main_metric(run)
+        out = []
+        series = run.series.get(main)
+        if series is not None and len(series):
+            out.append(chart.Curve(main, "raw", series.steps, series.values, extremes=series.extremes))
+            out.append(chart.Curve(main, "smooth", series.steps, series.smooth, extremes=series.smooth_extremes))
+        other = run.series.get("eval_" + main)
+        if other is not None and len(other):
+            out.append(chart.Curve("eval", "eval", other.steps, other.values, "points"))
+        return out
+
+    def marks(self, view: RunView, x_max: float) -> list[chart.Mark]:
+        run, progress = view.run, view.progress
+        out = [chart.Mark(step, "resume") for step in run.resumed_at]
+        if progress.total_steps and progress.total_epochs:
+            each = progress.total_steps / progress.total_epochs
+            if each >= 1 and x_max / each <= MOST_EPOCHS:
+                out.extend(
+                    chart.Mark(each * n, "epoch") for n in range(1, int(x_max / each) + 1) if each * n < x_max * 0.99
+                )
+        series = run.series.get(main_metric(run))
+        if series is not None and series.nonfinite:
+            out.extend(chart.Mark(series.steps[at], "nan") for at in series.extremes.not_finite(MOST_NAN))
+        out.extend(chart.Mark(item.step, "checkpoint") for item in run.checkpoints() if item.complete)
+        return out
+
+    def ahead(self, view: RunView, x_max: float) -> list[chart.Curve]:
+        """Two faint lines from where the curve is to where it is expected to end."""
+        end, series, total = view.judgement.forecast.final_loss, view.run.series.get("loss"), view.progress.total_steps
+        if end is None or series is None or not total or x_max < total or main_metric(view.run) != "loss":
+            return []
+        xs = (series.last_step or 0.0, float(total))
+        start = series.smoothed if series.smoothed is not None else end.mid
+        low, high = (self.limits.y_min, self.limits.y_max) if self.limits is not None else (start, start)
+        ends = (min(max(bound, low), high) for bound in (end.low, end.high))
+        return [chart.Curve("ahead", "raw", xs, (start, bound)) for bound in ends]
+
+    def title(self, view: RunView) -> tuple[Line, Line]:
+        words, run = self.desk.words, view.run
+        main = main_metric(run)
+        series = run.series[main]
+        desk = self.desk
+        parts: list[Line] = [[(words.metric(main) + " ", "title"), (shown(main, series.last), "value")]]
+        if series.smoothed is not None:
+            value = shown(main, series.smoothed)
+            parts.append(desk.phrase("chart.smoothed_value", "series-1|bold", "series-1", value=value))
+        other = run.series.get("eval_" + main)
+        if other is not None and other.last is not None:
+            value = shown(main, other.last)
+            line = desk.phrase("chart.eval_value", "series-2|bold", "series-2", value=value)
+            parts.append([("◆ ", "series-2"), *line])
+        if series.finite:
+            value, step = shown(main, series.min), str(int(series.min_step))
+            parts.append(desk.phrase("chart.min_at", "muted", value=value, step=step))
+        end = view.judgement.forecast.final_loss
+        if end is not None and main == "loss":
+            parts.append(desk.phrase("chart.end_value", low=number(end.low, 3), high=number(end.high, 3)))
+        room = self.size.width - 8
+        note: Line = []
+        if series.nonfinite:
+            note = [
+                ("× ", "nan"),
+                *desk.phrase("chart.nan_count", "rating-poor", "rating-poor", n=str(series.nonfinite)),
+            ]
+        elif self.limits is not None and self.limits.above:
+            bound = number(self.limits.y_max)
+            note = [
+                ("▲ ", "clip"),
+                *desk.phrase("chart.clipped_short", "faint", "faint", self.limits.above, bound=bound),
+            ]
+            if width_of(note) > room * 2 // 5:
+                note = [(f"▲ {self.limits.above} > {bound}", "clip")]
+        return joined(parts, room - width_of(note) - 2, ("   ", "border")), note
+
+    def empty(self, view: RunView | None, width: int, height: int) -> list[Line]:
+        rows = waiting_lines(self.desk, view, width - 4, height - 2)
+        title: Line = [(self.desk.words.t("pane.run"), "title")] if view is not None else []
+        return box(rows, width, height, title, [])
+
+
+class RatePane(ChartPane):
+    """The learning rate."""
+
+    def curves(self, view: RunView) -> list[chart.Curve]:
+        series = view.run.series.get("lr")
+        if series is None or not len(series):
+            return []
+        return [chart.Curve("lr", "lr", series.steps, series.values, extremes=series.extremes)]
+
+    def title(self, view: RunView) -> tuple[Line, Line]:
+        series = view.run.series["lr"]
+        kind = view.run.config.get("lr_scheduler_type")
+        words, wide = self.desk.words, self.size.width >= 44
+        name = words.metric("lr") if wide else words.t("card.lr")
+        title: Line = [(name + " ", "title"), (shown("lr", series.last), "value")]
+        return title, [(clean(str(kind.value)), "muted")] if kind is not None else []
+
+
+class OwnPane(ChartPane):
+    """What the stage has beside its loss."""
+
+    def curves(self, view: RunView) -> list[chart.Curve]:
+        name = own_metric(view.run)
+        series = view.run.series.get(name) if name else None
+        if name is None or series is None:
+            return []
+        role = "grad" if name == "grad_norm" else "series-4"
+        out = [chart.Curve(name, role, series.steps, series.values, extremes=series.extremes)]
+        other = view.run.series.get("eval_" + name)
+        if other is not None and len(other):
+            out.append(chart.Curve("eval", "eval", other.steps, other.values, "points"))
+        return out
+
+    def title(self, view: RunView) -> tuple[Line, Line]:
+        name = own_metric(view.run) or ""
+        series = view.run.series[name]
+        title: Line = [(short_name(self.desk.words, name) + " ", "title"), (shown(name, series.last), "value")]
+        rating = view.judgement.ratings.get(name)
+        note: Line = []
+        main = view.run.series.get(main_metric(view.run))
+        if main is not None and (series.last_step or 0) < (main.last_step or 0) and name == "grad_norm":
+            note = self.desk.phrase("chart.at_step", "faint", "faint", step=str(int(series.last_step or 0)))
+        elif rating is not None:
+            mark, role = rating_span(rating)
+            note = [(mark + " ", role), (self.desk.words.rating(rating), "muted")]
+        return title, note
+
+
+_OWN: dict[str, Sequence[str]] = {
+    "dpo": ("rewards/margins", "rewards/accuracies", "accuracy"),
+    "kto": ("rewards/margins", "rewards/chosen", "kl"),
+    "orpo": ("rewards/margins", "rewards/accuracies"),
+    "rm": ("accuracy", "eval_accuracy"),
+    "ppo": ("loss",),
+    "grpo": ("loss", "kl"),
+}
+_COMMON = ("grad_norm", "accuracy", "throughput", "mem_gb")
+
+
+def own_metric(run: Run) -> str | None:
+    """The series of the second small chart, the stage's own first."""
+    for name in (*_OWN.get(run.stage or "", ()), *_COMMON):
+        series: Series | None = run.series.get(name)
+        if series is not None and series.finite >= 2 and name != main_metric(run):
+            return name
+    return None
+
+
+def small_charts(run: Run) -> int:
+    """How many of the two small charts have something to draw."""
+    rate = run.series.get("lr")
+    return (1 if rate is not None and rate.finite >= 2 else 0) + (1 if own_metric(run) else 0)

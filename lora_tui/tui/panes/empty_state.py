@@ -1,0 +1,59 @@
+"""What stands where the chart will be, before there is a row: what is known and what is still missing."""
+
+from __future__ import annotations
+
+from lora_tui.text.cells import clean
+from lora_tui.tui.panes.symbols import shown
+from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.styled_lines import Line, joined, wrap
+
+
+def waiting_lines(desk: Desk, view: RunView | None, width: int, height: int) -> list[Line]:
+    """Lines for the empty chart."""
+    if view is None:
+        return _no_runs(desk, width, height)
+    words, run = desk.words, view.run
+    out: list[Line] = [[]]
+    console = run.console
+    facts: list[Line] = []
+    for name in ("model_name_or_path", "dataset", "num_examples", "total_train_batch_size", "learning_rate",
+                 "num_train_epochs", "cutoff_len", "trainable_params"):  # fmt: skip
+        setting = run.config.get(name)
+        if setting is not None:
+            value = shown("lr", setting.value) if isinstance(setting.value, float) else str(setting.value)
+            facts.append([(name + " ", "muted"), (clean(value), "text")])
+    line = joined(facts, width)
+    if view.status.live:
+        out.append([(words.t("empty.loss"), "text")])
+        out.append([])
+    elif view.progress.unit == "batches":
+        out.append([(words.t("tui.no_training"), "text")])
+        out.append([])
+    if line:
+        out.append(line)
+        out.append([])
+    tail = view.status.failure.excerpt if view.status.failure is not None else console.tail if console else ()
+    if tail:
+        out.append([(words.t("pane.log"), "muted")])
+        room = max(0, height - len(out))
+        for text in tail[-room:] if room else ():
+            out.append([("  " + clean(text), "faint")])
+    return out
+
+
+def _no_runs(desk: Desk, width: int, height: int) -> list[Line]:
+    words = desk.words
+    lines: list[Line] = []
+    for path, nearest in desk.options.missing if "waiting_for_path" in desk.notes else ():
+        text = words.t("list.missing_nearest", path=clean(path), nearest=clean(nearest))
+        lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
+    for path, reason in desk.errors:
+        text = words.t("cli.error.read", path=clean(path), reason=words.reason(clean(reason)))
+        lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
+    if not lines:
+        text = words.t("list.empty_in", path=clean(desk.options.title or "."))
+        lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
+    lines.append([])
+    lines.extend([(part, "muted")] for part in wrap(words.t("tui.what_is_a_run"), width - 8))
+    above = max(0, (height - len(lines)) // 3)
+    return [[] for _ in range(above)] + [[("    ", "text"), *line] for line in lines]

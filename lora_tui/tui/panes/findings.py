@@ -1,0 +1,87 @@
+"""What is worth knowing, the worst first; and below it, quietly, what is not logged."""
+
+from __future__ import annotations
+
+from lora_tui.runs.results import was_evaluated
+from lora_tui.text.cells import clean
+from lora_tui.tui.panes.base import Pane, Zone
+from lora_tui.tui.panes.symbols import finding_span
+from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.styled_lines import Line, box, fill
+
+
+class FindingsPane(Pane):
+    """One line a finding: mark, title, sentence. A single row has no frame."""
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        view = self.desk.current()
+        if view is None:
+            return []
+        framed = height >= 3
+        inner = width - (4 if framed else 2)
+        room = height - 2 if framed else height
+        findings, words = view.judgement.findings, self.desk.words
+        focused = self.desk.focus == "findings"
+        first = max(0, self.desk.finding - room + 1) if focused else 0
+        rows: list[Line] = []
+        for index, finding in list(enumerate(findings))[first : first + room]:
+            mark, role = finding_span(finding)
+            name, text = words.finding_name(finding), words.finding(finding)[0]
+            line: Line = [(mark + " ", role)]
+            if not text.lower().startswith(name.lower()):
+                line.append((name + "  ", f"{role}|bold" if role != "info" else "text"))
+            line.append((text, "muted"))
+            if focused and index == self.desk.finding:
+                line = [(text, part + "|sel") for text, part in fill(line, inner)]
+            rows.append(line)
+            self.zones.append(Zone(len(rows) if framed else len(rows) - 1, 0, width, f"app.finding({index})"))
+        if len(rows) < room:
+            rows.extend(problem_lines(self.desk, view, room - len(rows)))
+        if len(rows) < room:
+            rows.extend(quiet_lines(self.desk, view)[: room - len(rows)])
+        if not framed:
+            return [[(" ", "text"), *row] for row in rows]
+        title: Line = [(words.t("pane.findings"), "title")]
+        if len(findings) > room:
+            title.append((f" {len(findings)}", "muted"))
+        return box(rows, width, height, title, [], "border-focus" if focused else "border")
+
+
+SHOWN_PROBLEMS = 2
+
+
+def problem_lines(desk: Desk, view: RunView, most: int = SHOWN_PROBLEMS) -> list[Line]:
+    """Parts of the run's files that could not be used, a line each; the last line counts those that have none."""
+    notes = view.run.problems
+    lines: list[Line] = [
+        [
+            ("! ", "rating-fair"),
+            (clean(note.file) + (f":{note.line}" if note.line else "") + "  ", "text"),
+            (desk.words.reason(clean(note.reason)), "muted"),
+        ]
+        for note in notes[:most]
+    ]
+    if len(notes) > most and lines:
+        rest = desk.words.n("tui.more_problems", len(notes) - most + 1)
+        lines[-1] = [("! ", "rating-fair"), (rest, "muted")]
+    return lines
+
+
+def quiet_lines(desk: Desk, view: RunView) -> list[Line]:
+    """What is not logged, with the option that would log it."""
+    series, words = view.run.series, desk.words
+    if (
+        not view.run.rows
+        or view.progress.unit == "batches"
+        or any(item.code == "not_logged" for item in view.judgement.findings)
+    ):
+        return []
+    missing = []
+    if not was_evaluated(view.run):
+        missing.append(words.t("empty.item.eval_loss"))
+    if not view.progress.tokens_per_s and "total_tokens" not in series:
+        missing.append(words.t("empty.item.throughput"))
+    if not missing:
+        return []
+    items = words.t("list.separator").join(missing)
+    return [[("· ", "faint"), (words.t("empty.not_logged", items=items), "faint")]]

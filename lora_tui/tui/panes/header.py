@@ -1,0 +1,304 @@
+"""The selected run's head: what it is, how far, when done, what is at risk."""
+
+from __future__ import annotations
+
+from lora_tui.runs.results import was_evaluated
+from lora_tui.runs.run import Checkpoint
+from lora_tui.runs.status import time_left, whole_speed
+from lora_tui.text.cells import clean, number
+from lora_tui.tui.panes.base import Pane
+from lora_tui.tui.panes.symbols import error_text, method_text, model_text, shown, state_span
+from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.styled_lines import Line, box, joined, spread, width_of
+from lora_tui.wording.sentences import ends_text, left_text
+
+SEP = ("   ", "text")
+
+
+class HeadPane(Pane):
+    """Three lines: bar and counters, times, and the one thing that matters in this state."""
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        view = self.desk.current()
+        if view is None:
+            return []
+        boxed = height >= 5
+        inner = width - 4 if boxed else width - 2
+        words = self.desk.words
+        glyph, role = state_span(view.status)
+        state: Line = [(glyph + " ", role), (words.state(view.status), role)]
+        what = [part for part in ((view.run.stage or "").upper(), method_text(view.run), model_text(view.run)) if part]
+        about: Line = [(" · " + clean(part), "muted") for part in what]
+        name: Line = [(clean(view.run.name), "title|bold")]
+        rows = [bar_line(self.desk, view, inner), *state_lines(self.desk, view, inner)]
+        if boxed:
+            return box(rows, width, height, [*name, *about], state)
+        place = f"  {self.desk.index + 1}/{len(self.desk.runs)}" if len(self.desk.runs) > 1 else ""
+        title = spread([(" ", "text"), (glyph + " ", role), *name, (place, "faint"), *about], state[1:], width - 1)
+        out = [title, [(" ", "text"), *rows[0]], [(" ", "text"), *(rows[2] if height < 3 else rows[1])]]
+        if height == 3 and view.status.state not in ("running", "finished"):
+            out[2] = [(" ", "text"), *rows[1]]
+        return out[:height]
+
+
+def bar_line(desk: Desk, view: RunView, width: int) -> Line:
+    """Bar, percent, step of steps, epoch of epochs."""
+    progress = view.progress
+    text: Line = []
+    if progress.fraction is not None:
+        text.append((f" {percent(progress.fraction)}", "value"))
+    if progress.step is not None and progress.total_steps:
+        key = "head.batches" if progress.unit == "batches" else "head.step"
+        text += [("  ", "text"), *desk.phrase(key, label="text", done=str(progress.step), step=str(progress.step),
+                                             total=str(progress.total_steps))]  # fmt: skip
+    elif progress.step is not None:
+        text += [("  ", "text"), *desk.phrase("head.step_only", step=str(progress.step))]
+    if progress.epoch is not None:
+        total = number(round(progress.total_epochs, 2)) if progress.total_epochs else ""
+        key = "head.epoch_of" if total else "head.epoch"
+        text += [("  ", "text"), *desk.phrase(key, epoch=f"{progress.epoch:.2f}", total=total)]
+    cells = max(8, width - width_of(text) - 1)
+    if progress.fraction is None:
+        return [("─" * cells, "bar-rest"), *text]
+    return [*bar(progress.fraction, cells, "rating-poor" if view.status.state == "failed" else "bar"), *text]
+
+
+def bar(fraction: float, cells: int, role: str = "bar") -> Line:
+    """A progress bar that is also readable without colour."""
+    halves = int(max(0.0, min(1.0, fraction)) * cells * 2)
+    full, half = divmod(halves, 2)
+    return [
+        ("━" * full + ("╸" if half else ""), role),
+        ("─" * (cells - full - half), "bar-rest"),
+    ]
+
+
+def percent(fraction: float) -> str:
+    """Whole percent, never 100 before the end."""
+    return f"{min(int(fraction * 100 + 0.5), 99) if fraction < 1 else 100} %"
+
+
+def state_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
+    """The second and third line, by state."""
+    make = _BY_STATE.get(view.status.state, _running)
+    first, second = make(desk, view)
+    return [joined(first, width, SEP), joined(second, width, SEP)]
+
+
+Parts = list[Line]
+
+
+def _left(desk: Desk, view: RunView) -> Parts:
+    """Time left and the clock time of the end, as exact as they are known."""
+    left = time_left(view.run, view.status, view.now)
+    if left is None:
+        return []
+    ends = ends_text(desk.words, view.now + left.low, view.now + left.high, view.now)
+    return [
+        desk.phrase("head.left", "value", time=left_text(desk.words, left.low, left.high)),
+        desk.phrase("head.ends", time=ends),
+    ]
+
+
+def _times(desk: Desk, view: RunView) -> Parts:
+    words, progress = desk.words, view.progress
+    out = _left(desk, view)
+    if progress.elapsed_s is not None:
+        out.append(desk.phrase("head.ran", time=words.duration(progress.elapsed_s)))
+    out.extend(speed(desk, view))
+    return out
+
+
+def speed(desk: Desk, view: RunView) -> Parts:
+    """Steps and tokens in a second, of the last rows while it runs, then of the whole; slow steps as seconds a step."""
+    progress = view.progress
+    steps, tokens = progress.steps_per_s, progress.tokens_per_s
+    if not view.status.live:
+        steps, tokens = whole_speed(view.run, progress)
+    out: Parts = []
+    if steps:
+        slow = steps < 0.1
+        value = 1 / steps if slow else steps
+        out.append(desk.phrase("head.s_per_step" if slow else "head.steps_per_s", n=number(value, 3)))
+    if tokens:
+        out.append(desk.phrase("head.tokens_per_s", n=number(tokens, 3)))
+    return out
+
+
+def _running(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
+    return _times(desk, view), [*_alarm(desk, view), *_risk(desk, view), *_next_eval(desk, view)]
+
+
+def _alarm(desk: Desk, view: RunView) -> Parts:
+    """GPU time that is being wasted is said in the head, in red."""
+    for item in view.judgement.findings:
+        if item.severity == "critical" and item.end_step is None and not item.code.startswith(("failed", "stalled")):
+            return [[("✗ " + desk.words.finding(item)[0], "rating-poor|bold")]]
+    return []
+
+
+def _next_eval(desk: Desk, view: RunView) -> Parts:
+    setting, progress = view.run.config.get("eval_steps"), view.progress
+    every = setting.value if setting is not None else None
+    strategy = view.run.config.get("eval_strategy")
+    if strategy is not None and strategy.value != "steps":
+        return []
+    if not isinstance(every, (int, float)) or isinstance(every, bool) or every < 1 or not progress.step:
+        return []
+    step = (progress.step // int(every) + 1) * int(every)
+    if not progress.steps_per_s or (progress.total_steps and step > progress.total_steps):
+        return []
+    time = desk.words.duration((step - progress.step) / progress.steps_per_s)
+    return [desk.phrase("head.next_eval", time=time, step=str(step))]
+
+
+def _risk(desk: Desk, view: RunView) -> Parts:
+    risk = view.progress.steps_at_risk
+    last = newest(view)
+    out: Parts = []
+    if last is not None:
+        ago = desk.words.age(max(0.0, view.now - last.mtime))
+        key = "head.checkpoint" if last.mtime else "head.checkpoint_step"
+        out.append(desk.phrase(key, step=str(last.step), ago=ago))
+    elif view.status.live:
+        out.append([(desk.words.t("head.no_checkpoint"), "muted")])
+    if risk:
+        out.append(desk.phrase("head.at_risk", count=risk))
+    return out
+
+
+def newest(view: RunView) -> Checkpoint | None:
+    """The last complete checkpoint."""
+    step = view.progress.step
+    done = [item for item in view.run.checkpoints() if item.complete and (step is None or item.step <= step)]
+    return max(done, key=lambda item: item.step) if done else None
+
+
+def phase_text(desk: Desk, view: RunView) -> str:
+    """The phase in words, with its counters where a log tells them."""
+    status = view.status
+    phase = desk.words.t(f"phase.{status.phase}")
+    if status.done is not None and status.total:
+        return desk.words.t("phase.progress", phase=phase, done=status.done, total=status.total)
+    return phase
+
+
+def _waiting(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
+    words, status = desk.words, view.status
+    if status.phase == "reading":
+        return [desk.phrase("head.reading", rows=f"{len(view.run.rows):,}")], []
+    first: Parts = [[(words.t("head.waiting"), "text")]]
+    if status.phase:
+        first = [[(phase_text(desk, view), "text|bold")], [(words.t("head.waiting"), "muted")]]
+    if status.silent_s is not None:
+        first.append([(words.duration(status.silent_s), "muted")])
+    second: Parts = [] if status.phase else [[(words.t("head.nothing_yet"), "muted")]]
+    return first, second
+
+
+def _evaluating(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
+    words, status = desk.words, view.status
+    first: Parts = [[(phase_text(desk, view), "series-2")]]
+    if status.silent_s is not None:
+        first.append([(words.duration(status.silent_s), "text")])
+    if status.usual_s is not None:
+        first.append(desk.phrase("head.usual", time=words.duration(status.usual_s)))
+    first.append([(words.t("head.quiet"), "faint")])
+    return first, [*_left(desk, view), *_risk(desk, view)]
+
+
+def _stalled(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
+    words, status = desk.words, view.status
+    silent = words.duration(status.silent_s or 0)
+    if status.usual_s is None:
+        return [desk.phrase("head.silent", "rating-fair|bold", "rating-fair", time=silent)], _resume(desk, view)
+    usual = words.duration(status.usual_s)
+    line = desk.phrase("head.silent_usual", "rating-fair|bold", "rating-fair", time=silent, usual=usual)
+    return [line], _resume(desk, view)
+
+
+def _resume(desk: Desk, view: RunView) -> Parts:
+    last = newest(view)
+    torn = [item for item in view.run.checkpoints() if not item.complete]
+    risk = view.progress.steps_at_risk
+    out: Parts = []
+    if last is not None and risk:
+        out.append(desk.phrase("head.resume_lost", "text|bold", count=risk, checkpoint=clean(last.path)))
+    elif last is not None:
+        out.append(desk.phrase("head.resume", "text|bold", checkpoint=clean(last.path)))
+    else:
+        out.append([(desk.words.t("head.no_resume"), "muted")])
+    if torn:
+        out.append(desk.phrase("head.incomplete", checkpoint=clean(torn[-1].path)))
+    return out
+
+
+def _interrupted(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
+    words, status, progress = desk.words, view.status, view.progress
+    first: Parts = []
+    if progress.step is not None:
+        line = desk.phrase(
+            "head.cut_at", label="rating-fair", step=str(progress.step), total=str(progress.total_steps or "?")
+        )
+        first.append(line)
+    if status.since is not None:
+        first.append([(words.clock(status.since, view.now), "text")])
+    why = error_text(status.failure.message) if status.failure is not None else words.t("head.cut_hint")
+    first.append([(why, "muted")])
+    return first, _resume(desk, view)
+
+
+def _failed(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
+    status, words, progress = view.status, desk.words, view.progress
+    first: Parts = []
+    if status.failure is not None:
+        first.append([(error_text(status.failure.message), "rating-poor|bold")])
+    if progress.step is not None and progress.unit == "steps":
+        time = words.clock(status.since, view.now) if status.since is not None else ""
+        line = desk.phrase("head.failed_at", step=str(progress.step), total=str(progress.total_steps or "?"), time=time)
+        second = [line, *_resume(desk, view)]
+    else:
+        second = [[(words.t("head.failed_early"), "muted")]]
+    return first, second
+
+
+def _finished(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
+    words, run, progress = desk.words, view.run, view.progress
+    first: Parts = []
+    if view.status.state == "stopped" and progress.step is not None:
+        first.append(desk.phrase("head.stopped_at", step=str(progress.step), total=str(progress.total_steps or "?")))
+    elif view.status.since is not None:
+        first.append(desk.phrase("head.finished_at", time=words.clock(view.status.since, view.now)))
+    if progress.elapsed_s:
+        first.append(desk.phrase("head.took", time=words.duration(progress.elapsed_s)))
+    first.extend(speed(desk, view))
+    second: Parts = []
+    train = view.results.get("train")
+    # After a resume it is the sum since then, divided by all steps.
+    if train is not None and not train.stale and "train_loss" in train.values and run.segments == 1:
+        second.append(desk.phrase("head.mean_loss", value=shown("loss", train.values["train_loss"])))
+    loss = run.series.get("loss")
+    if loss is not None and loss.last is not None:
+        second.append(desk.phrase("head.last_loss", "value", value=shown("loss", loss.last)))
+    for name, key in (("eval_loss", "head.eval"), ("perplexity", "head.ppl")):
+        series = run.series.get(name)
+        if series is not None and series.last is not None:
+            second.append(desk.phrase(key, value=shown(name, series.last)))
+    if progress.unit == "steps" and not was_evaluated(run):
+        second.append([(words.t("head.not_evaluated"), "faint")])
+    best = next((item for item in run.checkpoints() if item.best), None)
+    if best is not None and best.eval_loss is not None:
+        second.append(desk.phrase("head.best", checkpoint=clean(best.path), value=shown("loss", best.eval_loss)))
+    return first, [*_alarm(desk, view), *second]
+
+
+_BY_STATE = {
+    "waiting": _waiting,
+    "running": _running,
+    "evaluating": _evaluating,
+    "stalled": _stalled,
+    "interrupted": _interrupted,
+    "failed": _failed,
+    "finished": _finished,
+    "stopped": _finished,
+}

@@ -1,0 +1,183 @@
+"""The list of runs: two lines a run, numbers above, the one thing worth knowing below."""
+
+from __future__ import annotations
+
+from lora_tui.runs.run import Run
+from lora_tui.runs.status import time_left
+from lora_tui.text.cells import clean, clip
+from lora_tui.tui.panes.base import Pane, Zone
+from lora_tui.tui.panes.header import newest, percent, phase_text
+from lora_tui.tui.panes.symbols import (
+    error_text,
+    finding_span,
+    main_metric,
+    method_text,
+    rating_span,
+    shown,
+    state_span,
+)
+from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.styled_lines import Line, box, fill, spread, width_of
+from lora_tui.wording.sentences import left_text
+
+ROWS = 2
+"""Lines a run takes."""
+
+
+class RunListPane(Pane):
+    """Keeps the selected run in sight; the wheel moves the window, a click selects."""
+
+    def __init__(self, desk: Desk, name: str) -> None:
+        super().__init__(desk, name)
+        self.top = 0
+        self._seen = -1
+        self.capacity = 1
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        desk, words = self.desk, self.desk.words
+        runs = desk.runs
+        inner = width - 4
+        self.capacity = max(1, (height - 3) // ROWS)
+        self._follow(len(runs))
+        rows: list[Line] = [columns_head(desk, inner)]
+        for place, run in enumerate(runs[self.top : self.top + self.capacity]):
+            chosen = run is desk.selected
+            for line in entry(desk, run, inner):
+                rows.append([(text, f"{role}|sel" if chosen else role) for text, role in fill(line, inner)])
+            for line_no in range(ROWS):
+                y = 2 + place * ROWS + line_no
+                self.zones.append(Zone(y, 0, width, f"app.select({self.top + place})"))
+        note: Line = []
+        if len(runs) > self.capacity:
+            note = [(f"{self.top + 1}–{min(len(runs), self.top + self.capacity)}/{len(runs)}", "muted")]
+        role = "border-focus" if desk.focus == "runs" and len(runs) > 1 else "border"
+        return box(rows, width, height, [(words.t("pane.runs"), "title")], note, role)
+
+    def _follow(self, total: int) -> None:
+        index = self.desk.index
+        if index != self._seen:
+            self._seen = index
+            if index < self.top:
+                self.top = index
+            elif index >= self.top + self.capacity:
+                self.top = index - self.capacity + 1
+        self.top = max(0, min(self.top, total - self.capacity))
+
+    def scroll_by(self, runs: int) -> None:
+        """Move the window, leaving the selection where it is."""
+        self.top = max(0, min(self.top + runs, len(self.desk.runs) - self.capacity))
+        self.renew()
+
+    def on_mouse_scroll_down(self) -> None:
+        """One run down."""
+        self.scroll_by(1)
+
+    def on_mouse_scroll_up(self) -> None:
+        """One run up."""
+        self.scroll_by(-1)
+
+
+LOSS, EVAL = 7, 6
+"""Cells of the two columns of numbers."""
+
+
+def columns_head(desk: Desk, width: int) -> Line:
+    """The names of the columns."""
+    right = "loss".rjust(LOSS) + "eval".rjust(EVAL)
+    return spread([("  " + desk.words.t("list.name"), "faint")], [(right, "faint")], width)
+
+
+def entry(desk: Desk, run: Run, width: int) -> list[Line]:
+    """The two lines of one run."""
+    view = desk.view(run)
+    glyph, role = state_span(view.status)
+    main = run.series.get(main_metric(run))
+    best = run.series.get("eval_loss")
+    last = short(main.last if main is not None else None).rjust(LOSS)
+    # A best eval loss that is none: NaN at every evaluation.
+    least = short((best.min if best.finite else best.last) if best is not None else None).rjust(EVAL)
+    name = clean(run.name)
+    room = width - 3 - LOSS - EVAL
+    if width_of([(name, "")]) > room:
+        name = "…" + tail(name, room - 1)
+    bold = "|bold" if run is desk.selected else ""
+    first = spread([(glyph + " ", role), (name, "text" + bold)], [(last, "text" + bold), (least, "muted")], width)
+    age = desk.words.age(max(0.0, view.now - view.status.since)) if view.status.since is not None else ""
+    note = note_of(desk, view)
+    fraction = view.progress.fraction
+    if fraction is not None and view.status.state not in ("finished", "stopped", "waiting"):
+        note = [(percent(fraction).replace(" ", "") + "  ", "text"), *note]
+    return [first, spread([("  ", "text"), *note], [(" " + age, "faint")], width)]
+
+
+def short(value: float | None) -> str:
+    """A loss in the list: two decimals are enough to compare."""
+    return (
+        "–"
+        if value is None
+        else shown("loss", value)
+        if value != value
+        else f"{value:.2f}"
+        if abs(value) < 1000
+        else f"{value:.0f}"
+    )
+
+
+def tail(text: str, width: int) -> str:
+    """The end of a name, which is what tells runs apart."""
+    while text and width_of([(text, "")]) > width:
+        text = text[1:]
+    return text
+
+
+def note_of(desk: Desk, view: RunView) -> Line:
+    """The one thing worth knowing: what is wrong, how long it takes, or how good it is."""
+    words, status = desk.words, view.status
+    worst = next((f for f in view.judgement.findings if f.severity in ("critical", "warning")), None)
+    if worst is not None and not worst.code.startswith(("failed", "stalled", "interrupted")):
+        return [(finding_span(worst)[0] + " ", worst.severity), (words.finding_name(worst), worst.severity)]
+    if status.state == "failed" and status.failure is not None:
+        return [(error_text(status.failure.message), "rating-poor")]
+    if status.state == "waiting":
+        return [(phase_text(desk, view) if status.phase else words.t("head.waiting"), "muted")]
+    if status.state == "evaluating":
+        return [(phase_text(desk, view), "series-2")]
+    if status.state == "interrupted":
+        last = newest(view)
+        if last is not None:
+            return [(words.t("head.resume", checkpoint=clean(last.path)), "muted")]
+        return [(words.t("head.no_resume"), "muted")]
+    if status.state == "stalled":
+        return [(words.t("head.silent", time=words.duration(status.silent_s or 0)), "rating-fair")]
+    if (left := time_left(view.run, status, view.now)) is not None and status.state == "running":
+        return [(words.t("list.left", time=left_text(words, left.low, left.high)), "muted")]
+    return score(desk, view) or about(view.run)
+
+
+def score(desk: Desk, view: RunView) -> Line:
+    """The headline score of a run that was evaluated by generating."""
+    for run in (view.run, *view.run.linked):
+        result = run.results().get("predict")
+        value = result.values.get("predict_bleu-4") if result is not None else None
+        if value is None:
+            continue
+        out: Line = [(f"BLEU-4 {value:.1f}", "muted")]
+        rating = view.judgement.ratings.get("predict_bleu-4")
+        if rating is not None:
+            mark, role = rating_span(rating)
+            out.append((" " + mark, role))
+        return out
+    accuracy = view.run.series.get("eval_accuracy") or view.run.series.get("eval_rewards/accuracies")
+    if accuracy is not None and accuracy.last is not None:
+        return [(f"{desk.words.metric('accuracy')} {accuracy.last:.2f}", "muted")]
+    return []
+
+
+def about(run: Run) -> Line:
+    """Method, rank and learning rate: what runs of one list differ in most."""
+    rate = run.config.get("learning_rate")
+    parts = [
+        method_text(run).split(" α")[0],
+        f"lr {shown('lr', rate.value)}" if rate is not None and isinstance(rate.value, float) else "",
+    ]
+    return [(clip("  ".join(part for part in parts if part), 60), "faint")]

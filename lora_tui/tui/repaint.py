@@ -1,0 +1,145 @@
+"""When to repaint: at once after quiet, seldom under load, and by the clock while a run may go on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lora_tui.tui.dashboard import Cockpit
+from lora_tui.tui.state import Desk
+
+if TYPE_CHECKING:
+    from textual.timer import Timer
+
+    from lora_tui.tui.terminal.textual_patches import PacedApp
+
+NUMBERS_S = 0.5
+"""How often numbers are written under load: twice a second is what an eye follows."""
+CHARTS_S = 2.0
+"""How often curves are drawn under load."""
+SHARE = 4
+"""Over a slow line curves are drawn so seldom that they are on their way for a quarter of the time."""
+
+
+class _Pace:
+    """At most one repaint every ``every_s`` seconds, but at once where nothing came for ``quiet_s`` seconds."""
+
+    def __init__(self, every_s: float, quiet_s: float) -> None:
+        self.every_s = every_s
+        self.quiet_s = quiet_s
+        self._painted = float("-inf")
+        self._came = float("-inf")
+
+    def came(self, now: float, load: bool) -> float:
+        """Something changed: seconds to wait before painting it. ``load``: more is sure to come, however long that
+        takes."""
+        quiet = now - self._came >= self.quiet_s and not load
+        self._came = now
+        if quiet:
+            return 0.0
+        return max(0.0, self._painted + self.every_s - now)
+
+    def painted(self, now: float) -> None:
+        """It was painted."""
+        self._painted = now
+
+
+class Painter:
+    """Brings the panes up to date: numbers alone, or the curves as well, which cost more."""
+
+    def __init__(self, app: PacedApp, desk: Desk, cockpit: Cockpit) -> None:
+        self._app = app
+        self._desk = desk
+        self._cockpit = cockpit
+        self._numbers = _Pace(NUMBERS_S, 0.25)
+        self._charts = _Pace(CHARTS_S, 0.25)
+        self._number_timer: Timer | None = None
+        self._chart_timer: Timer | None = None
+        self._clock: Timer | None = None
+        self._painted_at = float("-inf")
+        self._judging = False
+        desk.verdicts.on_owing = self._judge_soon
+
+    def paint(self, charts: bool) -> None:
+        """Paint now, and wind the clock for what is there."""
+        self._desk.tick()
+        now = self._painted_at = time.monotonic()
+        self._numbers.painted(now)
+        _stop(self._number_timer)
+        self._number_timer = None
+        if charts:
+            self._charts.painted(now)
+            _stop(self._chart_timer)
+            self._chart_timer = None
+        self._cockpit.renew(charts)
+        self._desk.ask()
+        self._wind_clock()
+
+    def _judge_soon(self) -> None:
+        """Something in sight is not judged, whoever drew it: this painter, a wheel, a change of size."""
+        if not self._judging:
+            self._judging = True
+            self._app.call_later(self._judge_more)
+
+    def _judge_more(self) -> None:
+        """Judge what the list shows without it, in pieces between which keys are answered, then show it."""
+        self._desk.verdicts.some()
+        if self._desk.verdicts.owing:
+            self._app.call_later(self._judge_more)
+            return
+        self._judging = False
+        self.paint(charts=False)
+
+    def paint_soon(self, charts: bool, load: bool = False) -> None:
+        """Paint what came at once after quiet, gathered under load: numbers first, curves seldom."""
+        now = time.monotonic()
+        number_wait = self._numbers.came(now, load)
+        self._charts.every_s = max(CHARTS_S, SHARE * self._app.backlog_s)
+        chart_wait = self._charts.came(now, load) if charts else math.inf
+        if chart_wait <= 0:
+            self.paint(charts=True)
+            return
+        if charts and self._chart_timer is None:
+            self._chart_timer = self._app.set_timer(chart_wait, self._chart_due)
+        if number_wait <= 0:
+            self.paint(charts=False)
+        elif self._number_timer is None:
+            self._number_timer = self._app.set_timer(number_wait, self._number_due)
+
+    def _number_due(self) -> None:
+        self._number_timer = None
+        self.paint(charts=False)
+
+    def _chart_due(self) -> None:
+        self._chart_timer = None
+        self.paint(charts=True)
+
+    # -- the clock -----------------------------------------------------------------------------------------------
+
+    def start_clock(self, look: Callable[[], None]) -> None:
+        """From now on paint and ``look`` once a second while there is something to wait for."""
+
+        def tick() -> None:
+            if time.monotonic() - self._painted_at > 0.9:
+                self.paint(charts=False)
+            look()
+
+        self._clock = self._app.set_interval(1.0, tick, pause=True)
+        self._wind_clock()
+
+    def _wind_clock(self) -> None:
+        """The clock runs only while a run may go on: a finished run left open costs nothing."""
+        if self._clock is None:
+            return
+        notices = self._desk.options.notices
+        if self._desk.any_live() or (notices is not None and notices.pending):
+            self._clock.resume()
+        else:
+            self._clock.pause()
+
+
+def _stop(timer: Timer | None) -> None:
+    if timer is not None:
+        timer.stop()

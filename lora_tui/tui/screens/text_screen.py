@@ -1,0 +1,105 @@
+"""A small page of text over the screen, closed by any of esc, q, enter or a click."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+from lora_tui.tui.panes.base import Pane
+from lora_tui.tui.state import Desk
+from lora_tui.tui.styled_lines import Line, box
+
+
+class TextPane(Pane):
+    """A framed text that scrolls."""
+
+    def __init__(self, desk: Desk, title: str, lines: list[Line]) -> None:
+        super().__init__(desk, "text")
+        self.heading = title
+        self.lines = lines
+        self.offset_y = 0
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        room = height - 2
+        self.offset_y = max(0, min(self.offset_y, len(self.lines) - room))
+        note: Line = [("esc", "key"), (" " + self.desk.words.t("keys.close"), "faint")]
+        if len(self.lines) > room:
+            note = [("j/k", "key"), (" " + self.desk.words.t("keys.scroll") + "  ", "faint"), *note]
+        rows = self.lines[self.offset_y : self.offset_y + room]
+        out = box(rows, width, height, [(self.heading, "title|bold")], note, "border-focus")
+        for y in self._thumb(room):
+            out[y + 1] = [*out[y + 1][:-1], (" ", "text"), ("┃", "border-focus")]
+        return out
+
+    def _thumb(self, room: int) -> range:
+        """The rows of the frame's right side that stand for what is seen of the whole."""
+        whole = len(self.lines)
+        if whole <= room:
+            return range(0)
+        size = max(1, room * room // whole)
+        begin = round((room - size) * self.offset_y / (whole - room))
+        return range(begin, begin + size)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.scroll_lines(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.scroll_lines(-3)
+
+    def scroll_lines(self, lines: int) -> None:
+        """Move the window over the text."""
+        self.offset_y = max(0, self.offset_y + lines)
+        self.renew()
+
+
+class TextScreen(ModalScreen[None]):
+    """Shows lines in the middle of the screen."""
+
+    DEFAULT_CSS = """
+    TextScreen { align: center middle; background: $lora-page 60%; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter,question_mark", "dismiss", show=False),
+        Binding("j,down", "scroll(1)", show=False),
+        Binding("k,up", "scroll(-1)", show=False),
+        Binding("ctrl+d,pagedown,space", "leap(1)", show=False),
+        Binding("ctrl+u,pageup", "leap(-1)", show=False),
+        Binding("g,home", "scroll(-1_000_000)", show=False),
+        Binding("G,end", "scroll(1_000_000)", show=False),
+    ]
+
+    def __init__(self, desk: Desk, title: str, lines: list[Line], width: int) -> None:
+        super().__init__()
+        self.pane = TextPane(desk, title, lines)
+        self._width = width
+
+    def compose(self) -> ComposeResult:
+        yield self.pane
+
+    def on_mount(self) -> None:
+        self.fit()
+
+    def on_resize(self) -> None:
+        self.fit()
+
+    def fit(self) -> None:
+        """As large as the text, as small as the terminal."""
+        self.pane.styles.width = min(self._width, max(20, self.app.size.width - 4))
+        self.pane.styles.height = min(len(self.pane.lines) + 2, max(3, self.app.size.height - 2))
+
+    def action_scroll(self, lines: int) -> None:
+        """Move the text."""
+        self.pane.scroll_lines(lines)
+
+    def action_leap(self, pages: int) -> None:
+        """Move the text by what is seen of it, less a line."""
+        self.pane.scroll_lines(pages * max(1, self.pane.size.height - 3))
+
+    def on_click(self, event: events.Click) -> None:
+        self.dismiss()

@@ -1,0 +1,219 @@
+"""What the panes look at: the runs, the one selected, the words, the clock. Changed by the app alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from lora_tui.analysis.context import SIBLINGS, Context
+from lora_tui.analysis.model import Judgement
+from lora_tui.i18n import Words
+from lora_tui.runs.run import Progress, ResultSet, Run, Status
+from lora_tui.tui.judgement_cache import NOTHING_JUDGED, Verdicts
+from lora_tui.tui.options import AppOptions
+from lora_tui.tui.styled_lines import Line
+from lora_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from lora_tui.runs.workspace import Workspace
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run as it looks now."""
+
+    run: Run
+    now: float
+    status: Status
+    progress: Progress
+    judgement: Judgement
+
+    @property
+    def results(self) -> Mapping[str, ResultSet]:
+        return self.run.results()
+
+
+_OPEN, _CLOSE = "\x01", "\x02"
+"""Around values inside a text of the catalogue; cleaned text from files never holds them."""
+
+
+class Desk:
+    """The state behind the screen."""
+
+    def __init__(self, workspace: Workspace, options: AppOptions) -> None:
+        self.workspace = workspace
+        self.options = options
+        self.words = Words(options.lang)
+        self.lang = options.lang
+        self.ascii = options.glyphs == "ascii"
+        self.wide = False
+        """Whether the terminal has two cells for characters of ambiguous width."""
+        self.palette = Palette({}, False)
+        self.theme = ""
+        self.page = "overview"
+        self.drawer = False
+        self.focus = "runs"
+        self.card = 0
+        self.finding = 0
+        self.selected: Run | None = None
+        self._stand_in: Run | None = None
+        self._wanted = options.run or ""
+        self.notes: tuple[str, ...] = ("waiting_for_path",) if options.missing else ()
+        """Codes of the follower about the watching itself."""
+        self.errors: tuple[tuple[str, str], ...] = ()
+        """Directories that cannot be read, with the reason."""
+        self.trouble = ""
+        self.note = ""
+        """What just happened; said for some seconds."""
+        self.now = options.clock()
+        self.judging = False
+        """False until the first frame is out: the rules are loaded after it."""
+        self.places: frozenset[str] = frozenset()
+        """Names of the panes that are seen."""
+        self.wanted: set[Path] = set()
+        """Runs that are to be read whole, to be judged."""
+        self.on_want: Callable[[set[Path]], object] = len
+        self.chart_stamp = 0
+        """Grows when the curves are to be drawn anew."""
+        self._views: dict[object, tuple[int, float, RunView]] = {}
+        self._once: dict[object, tuple[RunView, object]] = {}
+        self._states: dict[object, tuple[int, float, Status]] = {}
+        self.verdicts = Verdicts(self._judge)
+        self._families = 0
+        self._all_known = workspace.complete
+
+    @property
+    def look(self) -> tuple[object, ...]:
+        """What every drawing depends on apart from the data."""
+        return (self.theme, self.lang, self.wide)
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, newest first."""
+        return self.workspace.runs
+
+    @property
+    def index(self) -> int:
+        """Place of the selected run in the list."""
+        return next((i for i, run in enumerate(self.runs) if run is self.selected), 0)
+
+    def tick(self) -> None:
+        """Take the time for everything that is drawn next."""
+        self.now = self.options.clock()
+        self._once.clear()
+        self.verdicts.next_frame()
+        if self.workspace.complete and (families := self.workspace.family_changes()) != self._families:
+            # Runs are judged by their siblings, too; not before all are known, or each that is read would cost all.
+            self._families = families
+            self._views.clear()
+            self.verdicts.forget()
+
+    def once(self, make: Callable[[Desk, RunView], T], view: RunView) -> T:
+        """What ``make`` says of a run, worked out once between two ticks though several panes ask."""
+        key = (make, view.run.path, self.lang, self.places)
+        kept = self._once.get(key)
+        if kept is None or kept[0] is not view:
+            kept = self._once[key] = (view, make(self, view))
+        return cast("T", kept[1])
+
+    def settle(self) -> None:
+        """Make sure that a run that exists is selected."""
+        runs = self.runs
+        if self._wanted and self.selected is self._stand_in:
+            # Not found until everything has been read; until then another run is shown, unless the user chose one.
+            found = self.workspace.find(self._wanted)
+            if found:
+                self.selected, self._wanted = found[0], ""
+        if self.selected is None or not any(run is self.selected for run in runs):
+            self.selected = self._stand_in = runs[0] if runs else None
+
+    def view(self, run: Run) -> RunView:
+        """The run as it looks now; made anew only if the run or, for a live one, the clock moved, and once when all
+        runs to compare it with are known."""
+        if self._all_known != self.workspace.complete:
+            self._all_known = self.workspace.complete
+            self._views.clear()
+            self.verdicts.forget()
+        kept = self._views.get(run.path)
+        if kept is not None and kept[0] == run.revision:
+            old = kept[2]
+            fresh = kept[1] == self.now or not old.status.live
+            if fresh and old.run is run and (not self.judging or old.judgement is not NOTHING_JUDGED):
+                return old
+        status = self.status(run)
+        judgement: Judgement | None = NOTHING_JUDGED
+        if self.judging and not run.partial and self._is_whole(run):
+            judgement = self.verdicts.of(run, status, at_once=run is self.selected)
+        progress = run.progress(self.now)
+        if judgement is None:
+            return RunView(run, self.now, status, progress, self.verdicts.earlier(run))
+        view = RunView(run, self.now, status, progress, judgement)
+        self._views[run.path] = (run.revision, self.now, view)
+        return view
+
+    def _is_whole(self, run: Run) -> bool:
+        """The run and those that it is compared with have been read whole; what has not is wanted from now on."""
+        thinned = [other.path for other in (run, *self.workspace.siblings(run)[:SIBLINGS]) if other.thinned]
+        self.wanted.update(thinned)
+        return not thinned
+
+    def ask(self) -> None:
+        """Have the runs read that are wanted since the last time."""
+        wanted, self.wanted = self.wanted, set()
+        if wanted:
+            self.on_want(wanted)
+
+    def current(self) -> RunView | None:
+        """The selected run as it looks now."""
+        return self.view(self.selected) if self.selected is not None else None
+
+    def any_live(self) -> bool:
+        """Some run may still go on, so the clock matters."""
+        return any(self.status(run).live for run in self.runs)
+
+    def status(self, run: Run) -> Status:
+        """The run's state alone, kept until the run or, for a live one, the clock moves."""
+        kept = self._states.get(run.path)
+        if kept is not None and kept[0] == run.revision and (kept[1] == self.now or not kept[2].live):
+            return kept[2]
+        status = run.status(self.now)
+        if run.partial:
+            # Whether it still goes on, and how well, is known at the end of its log.
+            status = Status("waiting", "reading", since=status.since)
+        self._states[run.path] = (run.revision, self.now, status)
+        return status
+
+    def _judge(self, run: Run) -> Judgement:
+        from lora_tui.analysis import judge
+
+        return judge(run, self.now, self.context(run))
+
+    def context(self, run: Run) -> Context:
+        """What this run is judged with."""
+        return replace(self.options.context, siblings=self.workspace.siblings(run))
+
+    # -- words ---------------------------------------------------------------------------------------------------
+
+    def phrase(
+        self, key: str, role: str = "text", label: str = "muted", count: int | None = None, **params: str
+    ) -> Line:
+        """A sentence of the catalogue as a line: what was put into it in one role, its own words in another."""
+        marked = {name: f"{_OPEN}{value}{_CLOSE}" for name, value in params.items()}
+        if count is not None:
+            text = self.words.n(key, count, n=f"{_OPEN}{count}{_CLOSE}", **marked)
+        else:
+            text = self.words.t(key, **marked)
+        out: Line = []
+        for part in text.split(_OPEN):
+            value, close, rest = part.partition(_CLOSE)
+            if not close:
+                value, rest = "", value
+            out += [(value, role)] if value else []
+            out += [(rest, label)] if rest else []
+        return out

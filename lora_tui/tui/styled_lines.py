@@ -1,0 +1,147 @@
+"""Lines of styled text: the material every pane is made of. Widths are terminal cells.
+
+A line is a list of spans ``(text, role)``; a role is a name of :mod:`lora_tui.tui.theme`, so a line knows nothing of
+colours and can be compared, tested and cached as plain data. Nothing in it is ever read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lora_tui.text.cells import cell_width, clip, is_narrow
+from lora_tui.text.cells import wrap as wrap
+
+Span = tuple[str, str]
+Line = list[Span]
+
+NEAR = 12
+"""Changes closer than this are sent as one: moving the cursor and setting a style costs more."""
+SENTENCE = 40
+"""Text of more cells than this is worth reading even if its end is cut."""
+
+
+def width_of(line: Iterable[Span]) -> int:
+    """Cells that the line takes."""
+    return sum(cell_width(text) for text, _ in line)
+
+
+def cut(line: Iterable[Span], width: int) -> Line:
+    """The line cut to at most ``width`` cells."""
+    out: Line = []
+    left = width
+    for text, role in line:
+        cells = cell_width(text)
+        if cells > left:
+            out.append((clip(text, left), role))
+            break
+        out.append((text, role))
+        left -= cells
+    return out
+
+
+def fill(line: Iterable[Span], width: int, role: str = "text") -> Line:
+    """The line cut or padded to exactly ``width`` cells."""
+    out = cut(line, width)
+    gap = width - width_of(out)
+    if gap > 0:
+        out.append((" " * gap, role))
+    return out
+
+
+def spread(left: Iterable[Span], right: Iterable[Span], width: int, role: str = "text", filler: str = " ") -> Line:
+    """``left`` and ``right`` at the two ends of ``width`` cells; where both do not fit, ``left`` is cut."""
+    right = cut(right, width)
+    room = width - width_of(right)
+    out = cut(left, max(0, room - 1) if right else room)
+    gap = room - width_of(out)
+    if gap > 0:
+        out.append((filler * gap, role))
+    return [*out, *right]
+
+
+def joined(parts: Iterable[Sequence[Span]], width: int, gap: Span = ("   ", "text")) -> Line:
+    """As many whole parts as fit in ``width``, in order; a part that does not fit is left out, a long sentence cut."""
+    out: Line = []
+    used = 0
+    for part in parts:
+        if not part:
+            continue
+        cells = width_of(part)
+        lead = cell_width(gap[0]) if out else 0
+        if used + lead + cells > width:
+            room = width - used - lead
+            if out and (cells <= SENTENCE or room < SENTENCE // 2):
+                continue
+            part, cells = cut(part, room), room
+        if out:
+            out.append(gap)
+        out.extend(part)
+        used += lead + cells
+    return out
+
+
+def box(rows: Sequence[Line], width: int, height: int, title: Line, note: Line, role: str = "border") -> list[Line]:
+    """A frame of ``width`` × ``height`` around ``rows`` with ``title`` at its upper left and ``note`` at its right."""
+    if height < 2:
+        return [fill([], width)]
+    return [box_head(width, title, note, role), *box_body(rows, width, height, role)]
+
+
+def box_head(width: int, title: Line, note: Line, role: str = "border") -> Line:
+    """The upper border."""
+    right: Line = [(" ", role), *cut(note, width // 2), (" ─╮", role)] if note else [("─╮", role)]
+    room = width - width_of(right) - 5
+    left: Line = [("╭─ ", role), *cut(title, room), (" ", role)] if title and room > 0 else [("╭─", role)]
+    return [*left, ("─" * max(0, width - width_of(left) - width_of(right)), role), *right]
+
+
+def box_body(rows: Sequence[Line], width: int, height: int, role: str = "border") -> list[Line]:
+    """Everything below the upper border."""
+    inner = max(0, width - 4)
+    out: list[Line] = []
+    for index in range(max(0, height - 2)):
+        row = rows[index] if index < len(rows) else []
+        out.append([("│ ", role), *fill(row, inner), (" │", role)])
+    out.append([("╰" + "─" * max(0, width - 2) + "╯", role)])
+    return out
+
+
+def changed(old: Line, new: Line) -> list[tuple[int, int]]:
+    """Where two lines of equal width differ: first cell and number of cells of every stretch, from left to right."""
+    if old == new:
+        return []
+    before, after = _cells(old), _cells(new)
+    if len(before) != len(after):
+        return [(0, max(len(before), len(after)))]
+    out: list[tuple[int, int]] = []
+    for place, (left, right) in enumerate(zip(before, after, strict=True)):
+        if left == right:
+            continue
+        first = place
+        # Half of a wide character cannot be repainted.
+        while first and not (after[first][0] and before[first][0]):
+            first -= 1
+        last = place + 1
+        while last < len(after) and not (after[last][0] and before[last][0]):
+            last += 1
+        if out and first - sum(out[-1]) <= NEAR:
+            first = out.pop()[0] if out[-1][0] <= first else first
+        out.append((first, last - first))
+    return out
+
+
+def _cells(line: Line) -> list[Span]:
+    out: list[Span] = []
+    for text, role in line:
+        if is_narrow(text):
+            out.extend((char, role) for char in text)
+            continue
+        for char in text:
+            cells = cell_width(char)
+            if cells:
+                out.append((char, role))
+                if cells == 2:
+                    out.append(("", role))
+            elif out:
+                out[-1] = (out[-1][0] + char, role)
+    return out

@@ -1,0 +1,1 @@
+"""What is specific to a real terminal: the driver, its output, slow lines, patches of Textual."""

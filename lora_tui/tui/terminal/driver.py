@@ -1,0 +1,211 @@
+"""The driver of real terminals: what Textual's does not do. Uses private parts of it (Textual 8.2.8).
+
+- A terminal that is gone ends the app and does not hang it (:mod:`lora_tui.tui.terminal.output`).
+- A slow one gets the newest frame and not all of them (:mod:`lora_tui.tui.terminal.backpressure`).
+- Ctrl-Z, ``fg`` and ``bg`` do what they do to any other program. Textual's driver stops itself alone, so that a wrapper
+  waits for it for ever; where no shell could continue it, it is lost; and a SIGCONT without a stop before makes it take
+  the terminal's raw state for the user's.
+- The terminal is asked whether it draws characters of ambiguous width in two cells, as many set up for Chinese do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from textual import events, messages
+from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
+
+from lora_tui.tui.terminal.backpressure import QUESTION, Flow
+from lora_tui.tui.terminal.output import Frame, LastingFile
+
+if TYPE_CHECKING:
+    from lora_tui.tui.terminal.textual_patches import PacedApp
+
+LEAVE_S = 1.5
+"""How long a terminal that takes nothing is waited for at the end."""
+ANSWER_S = 0.7
+"""How long an answer on its way is waited for at the end: afterwards the shell would take it for typing."""
+WIDTHS_S = 0.15
+"""How long the first frame waits for the widths of glyphs, where they are asked for."""
+ASK_WIDTH = "".join(f"\x1b[2;1H{glyph}{QUESTION}" for glyph in "●─") + "\x1b[2;1H  "
+"""A mark and a line, as some terminals draw only the one in two cells; the first frame is painted over it."""
+
+
+class TerminalDriver(LinuxDriver):
+    """Textual's driver for terminals, with the above."""
+
+    def __init__(
+        self, app: PacedApp, *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        self.app = app
+        # What Textual draws on may be a file (2>errors.log); that standard output is a terminal is asked for before.
+        file = next(file for file in (sys.__stderr__, sys.__stdout__) if file is not None and file.isatty())
+        self._out = LastingFile(file, self._frame_done)
+        self._file = self._out  # type: ignore[assignment]  # all that the driver uses of a file
+        self._flow = Flow()
+        self._frame: list[str] | None = None
+        self._widths_to_come = 0
+        self._wide_to_tell = False
+        """An answer has come that the app does not know yet."""
+        self._widths_until = 0.0
+        """When the answers to that are no longer waited for (monotonic seconds)."""
+        self._answered = threading.Event()
+        self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
+
+    # -- frames --------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def frame(self) -> Iterator[None]:
+        """What is written meanwhile is one frame."""
+        self._frame = []
+        try:
+            yield
+        finally:
+            text, self._frame = "".join(self._frame), None
+            if text:
+                asks = self._flow.give(len(text), time.monotonic())
+                frame = Frame(text + QUESTION if asks else text)
+                frame.asks = asks
+                self.write(frame)
+
+    def write(self, data: str) -> None:
+        if self._frame is not None:
+            self._frame.append(data)
+        else:
+            super().write(data)
+
+    def behind(self) -> bool:
+        """Whether the terminal has not got so far that a new frame would be seen soon."""
+        now = time.monotonic()
+        # A first frame with glyphs of the wrong width would be garbage for a moment.
+        asking = self._wide_to_tell or (self._widths_to_come > 0 and now < self._widths_until)
+        return asking or self._flow.behind(now)
+
+    @property
+    def slow(self) -> bool:
+        """Whether the line is so slow that a frame is seen growing."""
+        return self._flow.slow
+
+    def _frame_done(self, frame: Frame, whole: bool) -> None:
+        """In the writing thread."""
+        count = len(frame) - len(QUESTION) * frame.asks
+        if whole:
+            self._flow.out(count, frame.asks, time.monotonic())
+        else:
+            self._flow.cut(count, frame.asks)
+        self._soon(self.app.catch_up)
+
+    def _soon(self, call: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for it any more
+            self._loop.call_soon_threadsafe(call)
+
+    def _tell_wide(self) -> None:
+        self.app.wide_glyphs()
+        self._wide_to_tell = False
+        self.app.call_next(self.app.catch_up)
+
+    def process_message(self, message: Message) -> None:
+        """In the input thread: answers to questions are no events."""
+        if isinstance(message, events.CursorPosition):
+            if self._widths_to_come and message.y == 1:  # from 0; frames end elsewhere, at the upper left
+                self._widths_to_come -= 1
+                self._flow.talks()
+                if message.x == 2:
+                    self._wide_to_tell = True
+                    self._soon(self._tell_wide)
+                elif not self._widths_to_come:
+                    self._soon(self.app.catch_up)
+            else:
+                self._flow.answer(time.monotonic())
+                self._answered.set()
+                self._soon(self.app.catch_up)
+            return
+        if isinstance(message, messages.TerminalSupportsSynchronizedOutput):
+            self._flow.talks()
+        super().process_message(message)
+
+    # -- taking the terminal and giving it back --------------------------------------------------------------------
+
+    def start_application_mode(self) -> None:
+        # Textual goes on without its writer where it was stopped here, started in the background.
+        self._wait_for_foreground()
+        self._out.until = None
+        self._flow = Flow()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        if self.app.asks_width:
+            self.app.asks_width = False
+            self._widths_to_come = ASK_WIDTH.count(QUESTION)
+            self._widths_until = time.monotonic() + WIDTHS_S
+            self._loop.call_later(WIDTHS_S, self.app.catch_up)
+            self.write(ASK_WIDTH)
+        self._loop.add_signal_handler(signal.SIGCONT, self._continued)
+
+    def stop_application_mode(self) -> None:
+        self._loop.remove_signal_handler(signal.SIGCONT)
+        # Before everything else is written, as the writer may be in the midst of a long frame.
+        self._out.until = time.monotonic() + LEAVE_S
+        self._answered.clear()
+        if self._flow.asking and self._out.lost is None:
+            self._answered.wait(ANSWER_S)
+        super().stop_application_mode()
+
+    def close(self) -> None:
+        """Wait for the writer, but not for ever: a terminal that takes nothing must not keep the program."""
+        writer = self._writer_thread
+        if writer is not None:
+            writer._queue.put(None)
+            writer.join(LEAVE_S)
+
+    # -- stopping and going on -------------------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        """SIGTSTP: give the terminal back, stop, and take it again."""
+        if not self._auto_restart:
+            return
+        self.suspend_application_mode()
+        # All of the job stops, or a wrapper would go on waiting and the shell with it.
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTSTP)
+        # With the default action, where no shell could ever continue the job, the kernel does not stop it.
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTSTP)
+        self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
+        self.resume_application_mode()
+        self.app.come_back()
+
+    def _continued(self) -> None:
+        """SIGCONT after a SIGSTOP, of which nothing was told: whoever had the terminal may have changed it."""
+        if self._auto_restart and self._out.lost is None:
+            self._wait_for_foreground()
+            self.suspend_application_mode()
+            self.resume_application_mode()
+            self.app.come_back()
+
+    def _wait_for_foreground(self) -> None:
+        """After ``bg`` another job has the terminal: stop until ``fg``, as a program does that reads from it."""
+        while True:
+            try:
+                if os.tcgetpgrp(self.fileno) == os.getpgrp():
+                    return
+            except OSError:  # not the controlling terminal: there are no jobs
+                return
+            before = time.monotonic()
+            signal.raise_signal(signal.SIGTTIN)
+            if time.monotonic() - before < 0.01:  # not stopped: no shell is there to give it the terminal
+                return
+
+
+def outlast(app: PacedApp) -> None:
+    """Have an app that is not running yet use such a driver, where it would use Textual's for terminals."""
+    if app.driver_class is LinuxDriver:
+        app.driver_class = TerminalDriver

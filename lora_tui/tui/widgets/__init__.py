@@ -1,1 +1,0 @@
-"""The panes, each with the functions that make its lines."""

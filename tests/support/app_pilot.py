@@ -1,0 +1,61 @@
+"""The app over real runs, with a clock that stands still, and its screen as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lora_tui.ingest.follower import Follower
+from lora_tui.runs.workspace import Workspace
+from lora_tui.text.cells import cell_width
+from lora_tui.tui.app import LoraTuiApp
+from lora_tui.tui.options import AppOptions
+
+LATER = 1_795_400_000.0
+"""A day after the sample runs were made."""
+
+
+def make_app(*paths: Path, now: float | Callable[[], float] = LATER, **options: Any) -> LoraTuiApp:
+    """An app that has read everything below ``paths`` and follows nothing."""
+    clock = now if callable(now) else lambda: now
+    options.setdefault("title", "saves")
+    return LoraTuiApp(_read(paths), None, AppOptions(clock=clock, **options))
+
+
+@lru_cache(maxsize=64)
+def _read(paths: tuple[Path, ...]) -> Workspace:
+    """The same tree is read once for all tests; the app only looks at it."""
+    follower = Follower(list(paths), cwd=paths[0])
+    workspace = Workspace(paths)
+    for batch in follower.read_all():
+        workspace.apply(batch)
+    return workspace
+
+
+def rows(app: LoraTuiApp) -> list[str]:
+    """The lines on the screen."""
+    strips = app.screen._compositor.render_strips()[: app.size.height]
+    return ["".join(segment.text for segment in strip) for strip in strips]
+
+
+def text(app: LoraTuiApp) -> str:
+    """Everything on the screen."""
+    return "\n".join(rows(app))
+
+
+def pane(app: LoraTuiApp, name: str) -> str:
+    """The text of one pane."""
+    region = app.query_one(f"#{name}").region
+    return "\n".join(cells(line, region.x, region.width) for line in rows(app)[region.y : region.bottom])
+
+
+def cells(line: str, start: int, width: int) -> str:
+    """A stretch of a line, counted in cells."""
+    out, at = "", 0
+    for char in line:
+        if start <= at < start + width:
+            out += char
+        at += cell_width(char)
+    return out

@@ -1,0 +1,174 @@
+"""The app in a real terminal, and a job in a process of its own that writes what the app shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from tests.support.terminal import Terminal, cell_width, repository_root
+
+PYTHON = {"PYTHONPATH": str(repository_root())}
+DOTS = re.compile("[\u2801-\u28ff]")
+DOT_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""The bits of a braille character, from the top down, left and right."""
+
+
+def start(
+    directory: Path, *arguments: str | Path, size: tuple[int, int] = (120, 40), env: Mapping[str, str] | None = None
+) -> Terminal:
+    """``python -m lora_tui watch`` in ``directory``."""
+    command = [sys.executable, "-m", "lora_tui", "watch", *arguments]
+    return Terminal(command, *size, {**PYTHON, **(env or {})}, directory)
+
+
+@contextmanager
+def watching(
+    directory: Path, *arguments: str | Path, size: tuple[int, int] = (120, 40), env: Mapping[str, str] | None = None
+) -> Iterator[Terminal]:
+    """The app, up and drawn, and ended with ``q`` and a clean terminal."""
+    with start(directory, *arguments, size=size, env=env) as terminal:
+        terminal.wait_for(r"quit|退出|\d/\d" if size[0] >= 60 and size[1] >= 18 else r"lora-tui|[●○✓✗◐◌◇■]")
+        terminal.drain(0.1)
+        yield terminal
+        assert terminal.process.poll() is None, terminal.shown()
+        terminal.send("q")
+        assert terminal.wait_exit() == 0, terminal.shown()
+        assert terminal.left_behind() == []
+        assert "Traceback" not in terminal.text
+
+
+def settle(terminal: Terminal, quiet: float = 0.3) -> str:
+    """Wait until the screen stands still; the screen."""
+    version = -1
+    while version != terminal.screen.version:
+        version = terminal.screen.version
+        terminal.drain(quiet)
+    return terminal.text
+
+
+def cli(directory: Path, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Another command, without a terminal."""
+    environment = {**os.environ, **PYTHON, "PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "lora_tui", *arguments]
+    return subprocess.run(command, capture_output=True, cwd=directory, env=environment, stdin=subprocess.DEVNULL)
+
+
+def clock(seconds: int) -> str:
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def row(step: int, loss: float, total: int = 100) -> dict[str, object]:
+    """A training row, one step a second."""
+    return {
+        "current_steps": step, "total_steps": total, "loss": loss, "lr": 1e-4, "epoch": step * 2 / total,
+        "percentage": 100 * step / total, "elapsed_time": clock(step), "remaining_time": clock(total - step),
+    }  # fmt: skip
+
+
+def eval_row(step: int, loss: float, total: int = 100) -> dict[str, object]:
+    """What is logged after an evaluation."""
+    return {
+        ("eval_loss" if key == "loss" else key): value for key, value in row(step, loss, total).items() if key != "lr"
+    }
+
+
+def predict_row(batch: int, total: int) -> dict[str, object]:
+    """The progress of a prediction."""
+    return {
+        "current_steps": batch, "total_steps": total, "percentage": 100 * batch / total,
+        "elapsed_time": clock(batch), "remaining_time": clock(total - batch),
+    }  # fmt: skip
+
+
+def write_run(run: Path, losses: list[float], total: int | None = None) -> Path:
+    """A run with one row a step, as if it had been written just now."""
+    run.mkdir(parents=True, exist_ok=True)
+    total = total if total is not None else len(losses)
+    lines = [json.dumps(row(step, loss, total)) + "\n" for step, loss in enumerate(losses, 1)]
+    (run / "trainer_log.jsonl").write_text("".join(lines), encoding="utf-8")
+    return run
+
+
+def descendants(terminal: Terminal) -> list[psutil.Process]:
+    """The processes below the program."""
+    return psutil.Process(terminal.process.pid).children(recursive=True)
+
+
+# -- reading the chart off the screen --------------------------------------------------------------------------------
+
+
+class Chart(NamedTuple):
+    """The loss chart as it stands on the screen."""
+
+    cells: list[str]
+    """The cells of the plot, row by row from the top down, without frame and axes."""
+    y_labels: list[tuple[int, float]]
+    """Row and value, from the top down."""
+    x_labels: list[tuple[int, float]]
+    """Column (of the plot) and value, from left to right."""
+
+    @property
+    def dots(self) -> list[tuple[int, int]]:
+        """Every dot that is set: column and row of dots, from the upper left."""
+        found = []
+        for y, line in enumerate(self.cells):
+            for x, char in enumerate(line):
+                if DOTS.match(char):
+                    bits = ord(char) - 0x2800
+                    found += [(2 * x + i, 4 * y + j) for j in range(4) for i in (0, 1) if bits & DOT_BITS[j][i]]
+        return found
+
+    def dot_of(self, value: float) -> int:
+        """The row of dots, from the top, of a value: the ends of the axis are the outermost dots."""
+        (top, most), (bottom, least) = self.y_labels[0], self.y_labels[-1]
+        assert (top, bottom) == (0, len(self.cells) - 1), "the axis is labelled at both ends"
+        return int((most - value) / (most - least) * (4 * len(self.cells) - 1) + 0.5)
+
+    def column_of(self, value: float) -> float:
+        """The column in which the axis has a value; the outermost labels are moved to keep them on the axis."""
+        inner = self.x_labels[1:-1] if len(self.x_labels) > 3 else self.x_labels
+        (left, first), (right, last) = inner[0], inner[-1]
+        return left + (value - first) / (last - first) * (right - left)
+
+    def char_at(self, x: float, y: float) -> str:
+        """What is drawn in a cell or beside it: a label says where a column is to within one."""
+        column, line = round(self.column_of(x)), self.cells[self.dot_of(y) // 4]
+        return line[max(0, column - 1) : column + 2]
+
+
+def cells_of(screen: str) -> str:
+    """The screen with a second character for the second cell of a wide one, so that places are columns."""
+    return "".join(char + "\0" if cell_width(char) == 2 else char for char in screen)
+
+
+def loss_chart(screen: str) -> Chart | None:
+    """The loss chart on the screen; nothing where there is none."""
+    lines = cells_of(screen).split("\n")
+    # A card has the same title, but no values beside it.
+    head = re.compile(r"╭─ loss \S+   ")
+    found = next(((y, match.start()) for y, line in enumerate(lines) if (match := head.search(line))), None)
+    if found is None:
+        return None
+    top, left = found
+    body = [line[left + 1 : -1] for line in takewhile(lambda line: line[left : left + 1] == "│", lines[top + 1 :])]
+    if not body:
+        return None
+    axis = next((at for at, char in enumerate(body[-1]) if char == "└"), None)
+    if axis is None:
+        return None
+    rows = body[:-1]
+    y_labels = [(y, float(line[:axis])) for y, line in enumerate(rows) if line[:axis].strip()]
+    x_labels = [
+        (match.start() + len(match[0]) // 2, float(match[0])) for match in re.finditer(r"[\d.]+", body[-1][axis + 1 :])
+    ]
+    return Chart([line[axis + 1 :] for line in rows], y_labels, x_labels)

@@ -1,0 +1,168 @@
+"""The command as a user starts it: a process of its own, with its own stdout and stderr."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.support.terminal import repository_root
+
+COMMAND = [sys.executable, "-m", "lora_tui"]
+SOON_S = 20.0
+"""Far more than it takes; a machine may be busy."""
+CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A plain English environment with this checkout first."""
+    env = {key: value for key, value in os.environ.items() if key not in ("LANGUAGE", "PYTHONIOENCODING", "COLUMNS")}
+    env.update(LANG="C.UTF-8", LC_ALL="C.UTF-8", PYTHONPATH=str(repository_root()), TERM="xterm-256color")
+    return {**env, **(extra or {})}
+
+
+def lora_tui(
+    *args: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """One call without a terminal; its exit status, stdout and stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # preexec_fn beside threads
+        return subprocess.run(
+            [*COMMAND, *map(str, args)],
+            cwd=cwd,
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            preexec_fn=before,
+        )
+
+
+def without_override() -> None:
+    """Take root's right to read everything from the process to start, so that permissions mean something."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None)
+        for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+            libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def strict(text: str) -> Any:
+    """JSON as every parser takes it: NaN and Infinity are errors, and so is a key that is there twice."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len(dict(items)) == len(items), f"a key twice: {items}"
+        return dict(items)
+
+    return json.loads(text, parse_constant=refuse, object_pairs_hook=pairs)
+
+
+class Running:
+    """A command while it runs: its lines as they come."""
+
+    def __init__(self, *args: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, *map(str, args)],
+            cwd=cwd,
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+
+    def line(self, timeout: float = 20.0) -> str:
+        """The next line. Raises queue.Empty where none comes."""
+        return self._lines.get(timeout=timeout)
+
+    def line_with(self, text: str, timeout: float = 20.0) -> str:
+        """The next line that holds a text."""
+        end = time.monotonic() + timeout
+        while text not in (line := self.line(end - time.monotonic())):
+            pass
+        return line
+
+    def silent(self, seconds: float) -> bool:
+        """No line comes for a while."""
+        try:
+            self._lines.get(timeout=seconds)
+        except queue.Empty:
+            return True
+        return False
+
+    def close(self) -> tuple[int, str]:
+        """End it; the exit status and what it said on stderr."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self._reader.join(5.0)
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        said = "" if self.process.stderr.closed else self.process.stderr.read()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return self.process.wait(), said
+
+
+class Following(Running):
+    """``status --follow`` while it runs."""
+
+    def __init__(self, *args: str | Path, cwd: Path | None = None) -> None:
+        super().__init__("status", "--follow", *args, cwd=cwd)
+
+
+class Waiting(Running):
+    """``wait`` while it runs."""
+
+    def __init__(self, *args: str | Path, cwd: Path | None = None) -> None:
+        super().__init__("wait", *args, cwd=cwd)
+        end, spent = time.monotonic() + SOON_S, -1.0
+        while self.process.poll() is None and time.monotonic() < end:
+            # It has begun to wait once it stops working.
+            try:
+                now = sum(psutil.Process(self.process.pid).cpu_times()[:2])
+            except psutil.NoSuchProcess:
+                break
+            if now == spent > 0.1:
+                break
+            spent = now
+            time.sleep(0.3)
+
+    def waits(self, seconds: float = 0.5) -> bool:
+        """It says nothing and goes on."""
+        return self.silent(seconds) and self.process.poll() is None
+
+    def end(self) -> tuple[int, list[str], str]:
+        """Exit code, lines and stderr once it has ended."""
+        try:
+            self.process.wait(SOON_S)
+        finally:
+            code, said = self.close()
+        lines = []
+        while not self._lines.empty():
+            lines.append(self._lines.get())
+        return code, lines, said

@@ -1,0 +1,91 @@
+"""Runs with checkpoints, for tests: what lies on disk, when it was written, and how much room is left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lora_tui.analysis import Finding
+from lora_tui.analysis.findings.find import find
+from lora_tui.i18n import Words
+from lora_tui.records.documents import ConfigDoc, ConfigValue, LogRow, TrainerState
+from lora_tui.records.updates import CheckpointDir, CheckpointsSeen, FileDoc, FileRows, SpaceSeen, Update
+from lora_tui.runs.run import Run
+from tests.support.run_builder import START, evaluation, train
+
+BEGAN = START - 10_000.0
+"""When the runs below began; a step takes one second."""
+
+
+def when(step: int) -> float:
+    """When the checkpoint of a step was written."""
+    return BEGAN + step
+
+
+def rows(last: int, total: int, evals: Mapping[int, float] | None = None, every: int = 10) -> list[LogRow]:
+    """Training rows with a falling loss, and evaluations."""
+    found = [train(step, 2.0 - step / total, total) for step in range(every, last + 1, every)]
+    found += [evaluation(step, value, total) for step, value in (evals or {}).items() if step <= last]
+    return sorted(found, key=lambda row: (row.step or 0, row.kind == "eval"))
+
+
+def saved(step: int, *, whole: bool = True, size: int = 0, at: float | None = None) -> CheckpointDir:
+    return CheckpointDir(
+        step, f"checkpoint-{step}", when(step) if at is None else at, whole, size=size, model_size=size // 3
+    )
+
+
+def run_with(
+    log: Sequence[LogRow],
+    checkpoints: Sequence[CheckpointDir | int] = (),
+    *,
+    config: Mapping[str, ConfigValue] | None = None,
+    save_steps: int | None = None,
+    best: tuple[int, float] | None = None,
+    free: int | None = None,
+    seen: Sequence[int] = (),
+) -> tuple[Run, float]:
+    """A run whose last row was written just now, and the moment. ``save_steps`` and ``best`` stand in the state of the
+    newest checkpoint; ``seen``: checkpoints that were there before."""
+    items = tuple(saved(item) if isinstance(item, int) else item for item in checkpoints)
+    last = max((row.step or 0) for row in log)
+    now = when(last)
+    updates: list[Update] = [FileRows("trainer_log.jsonl", "log", tuple(log), now)]
+    if config:
+        updates.append(FileDoc("training_args.yaml", ConfigDoc(dict(config), "llamafactory"), BEGAN - 60))
+    if seen:
+        updates.append(CheckpointsSeen(tuple(saved(step) for step in seen)))
+    updates.append(CheckpointsSeen(items))
+    whole = [item for item in items if item.has_state]
+    if whole and (save_steps or best):
+        newest = max(whole, key=lambda item: item.mtime)
+        state = TrainerState(
+            global_step=newest.step, max_steps=log[-1].total_steps,
+            save_steps=float(save_steps) if save_steps else None, best_step=best[0] if best else None,
+            best_metric=best[1] if best else None,
+            best_checkpoint=f"saves/x/checkpoint-{best[0]}" if best else None,
+        )  # fmt: skip
+        updates.append(FileDoc(f"{newest.path}/trainer_state.json", state, newest.mtime))
+    if free is not None:
+        updates.append(SpaceSeen(free, 10 * free))
+    run = Run(Path("/runs/made here"))
+    run.apply(updates)
+    return run, now + 2.0
+
+
+def finding(run: Run, code: str, now: float) -> Finding:
+    """The one finding of that code, whose words are complete in both languages."""
+    found = [one for one in find(run, now) if one.code == code]
+    assert len(found) == 1, [one.code for one in find(run, now)]
+    for lang in ("en", "zh"):
+        words = Words(lang)
+        for text in (words.finding_name(found[0]), *words.finding(found[0])):
+            assert text
+            assert "{" not in text, text
+            assert not text.startswith("finding."), text
+    return found[0]
+
+
+def codes(run: Run, now: float) -> list[str]:
+    """Codes of all findings."""
+    return [one.code for one in find(run, now)]

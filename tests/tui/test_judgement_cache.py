@@ -1,0 +1,178 @@
+"""Many runs in the list: they are judged in pieces, and what is owed is not forgotten."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import pytest
+
+from lora_tui import load_all
+from lora_tui.analysis.model import Judgement
+from lora_tui.ingest.follower import Follower
+from lora_tui.records.updates import Batch
+from lora_tui.runs.run import Run, Status
+from lora_tui.runs.workspace import Workspace
+from lora_tui.tui import judgement_cache as verdicts
+from lora_tui.tui.app import LoraTuiApp
+from lora_tui.tui.judgement_cache import Verdicts
+from lora_tui.tui.options import AppOptions
+from lora_tui.tui.panes.run_list import RunListPane
+from tests.support.app_pilot import LATER, make_app, pane
+
+ENDED, LIVE = Status("finished"), Status("running")
+
+
+class Judge:
+    """Takes as long as a run of some thousand rows does, and remembers which runs it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[Run] = []
+
+    def __call__(self, run: Run) -> Judgement:
+        self.seen.append(run)
+        time.sleep(verdicts.AT_ONCE_S * 0.6)
+        return Judgement()
+
+
+@pytest.fixture
+def runs(all_runs: Path) -> list[Run]:
+    return load_all(all_runs)[:8]
+
+
+def test_a_frame_waits_for_two_of_eight(runs: list[Run]) -> None:
+    judge = Judge()
+    kept = Verdicts(judge)
+    assert [kept.of(run, ENDED, at_once=False) is not None for run in runs] == [True, True] + [False] * 6
+    # The selected one is always judged.
+    assert kept.of(runs[7], ENDED, at_once=True) is not None
+    pieces = 0
+    while kept.owing:
+        before = len(judge.seen)
+        kept.some()
+        pieces += 1
+        assert 1 <= len(judge.seen) - before <= 2
+    assert pieces >= 3
+    kept.next_frame()
+    assert all(kept.of(run, ENDED, at_once=False) is not None for run in runs)
+    assert {run.path for run in judge.seen} == {run.path for run in runs}
+
+
+def test_what_is_scrolled_out_of_sight_is_not_owed(runs: list[Run]) -> None:
+    judge = Judge()
+    kept = Verdicts(judge)
+    for run in runs:
+        kept.of(run, ENDED, at_once=False)
+    assert kept.owing
+    kept.next_frame()
+    assert not kept.owing
+    kept.some()
+    assert len(judge.seen) == 2
+
+
+def test_a_live_run_keeps_its_verdict_for_a_moment(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = Judge()
+    kept = Verdicts(judge)
+    run = runs[0]
+    first = kept.of(run, LIVE, at_once=True)
+    run.revision += 1
+    assert kept.of(run, LIVE, at_once=True) is first
+    # Another state, or no time left to keep it: judged anew.
+    assert kept.of(run, ENDED, at_once=True) is not first
+    monkeypatch.setattr(verdicts, "JUDGE_EVERY_S", 0.0)
+    kept.of(run, LIVE, at_once=True)
+    run.revision += 1
+    kept.of(run, LIVE, at_once=True)
+    assert len(judge.seen) == 4
+    assert kept.earlier(runs[1]).findings == ()
+
+
+async def test_the_list_catches_up_by_itself(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no time at all before a frame the list shows in the end what it shows with enough."""
+    shown = []
+    for at_once in (60.0, 0.0):
+        monkeypatch.setattr(verdicts, "AT_ONCE_S", at_once)
+        app = make_app(all_runs)
+        async with app.run_test(size=(200, 80)) as pilot:
+            await pilot.pause()
+            app._painter.paint(charts=False)
+            for _ in range(200):
+                if not app.desk.verdicts.owing and not app._painter._judging:
+                    break
+                await pilot.pause(0.01)
+            shown.append(pane(app, "runs"))
+    assert shown[0] == shown[1]
+    assert "overfitting" in shown[0].lower()
+
+
+async def test_runs_that_the_wheel_brings_into_sight_are_judged_too(
+    all_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are finished, so no clock paints them; and the wheel moves the list alone."""
+    monkeypatch.setattr(verdicts, "AT_ONCE_S", 0.0)
+    app = make_app(all_runs)
+    async with app.run_test(size=(120, 30)) as pilot:
+        for _ in range(100):
+            await pilot.pause(0.01)
+        app.screen.query_one(RunListPane).scroll_by(12)
+        for _ in range(100):
+            await pilot.pause(0.01)
+        scrolled = pane(app, "runs")
+        monkeypatch.setattr(verdicts, "AT_ONCE_S", 60.0)
+        app._painter.paint(charts=False)
+        await pilot.pause()
+        assert scrolled == pane(app, "runs")
+
+
+def test_listed_runs_wait_while_the_first_reading_goes_on(runs: list[Run]) -> None:
+    judge = Judge()
+    kept = Verdicts(judge)
+    kept.wait(60.0)
+    assert [kept.of(run, ENDED, at_once=run is runs[0]) is not None for run in runs] == [True] + [False] * 7
+    assert not kept.owing
+    kept.wait(0.0)
+    assert kept.of(runs[1], ENDED, at_once=False) is not None
+
+
+async def test_a_reading_without_an_end_does_not_keep_the_list_waiting(
+    all_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One log that grows faster than it is read must not hide what is wrong with the other runs."""
+    monkeypatch.setattr("lora_tui.tui.app.PATIENCE_S", 0.3)
+    read = Follower.read
+
+    def never_complete(self: Follower, budget_s: float = 0.1, each_s: float = math.inf) -> Batch:
+        return read(self, budget_s, each_s)._replace(complete=False)
+
+    monkeypatch.setattr(Follower, "read", never_complete)
+    follower = Follower([all_runs], cwd=all_runs)
+    app = LoraTuiApp(Workspace(follower.roots), follower, AppOptions(clock=lambda: LATER, title="saves"))
+    async with app.run_test(size=(200, 80)) as pilot:
+        for _ in range(500):
+            await pilot.pause(0.01)
+            if "overfitting" in pane(app, "runs").lower():
+                break
+        assert "overfitting" in pane(app, "runs").lower()
+
+
+@pytest.mark.parametrize("already", [True, False], ids=["read before", "read while shown"])
+async def test_listed_runs_are_judged_once_all_is_read(all_runs: Path, already: bool) -> None:
+    """Also where everything was read before the first frame, so that the reading finds nothing new."""
+    follower = Follower([all_runs], cwd=all_runs)
+    workspace = Workspace(follower.roots)
+    for batch in follower.read_all() if already else [follower.read(0.0)]:
+        workspace.apply(batch)
+    app = LoraTuiApp(workspace, follower, AppOptions(clock=lambda: LATER, title="saves"))
+    whole = make_app(all_runs)
+    async with whole.run_test(size=(200, 80)) as pilot:
+        for _ in range(100):
+            await pilot.pause(0.01)
+        wanted = sorted(pane(whole, "runs").splitlines())
+    async with app.run_test(size=(200, 80)) as pilot:
+        for _ in range(500):
+            await pilot.pause(0.01)
+            if sorted(pane(app, "runs").splitlines()) == wanted:
+                break
+        assert sorted(pane(app, "runs").splitlines()) == wanted
+    assert "overfitting" in "".join(wanted).lower()

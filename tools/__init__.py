@@ -1,0 +1,1 @@
+"""Tools for developers: the bench, the judge of findings, the fuzzer, mutation testing."""

@@ -1,0 +1,103 @@
+"""Many runs: 1,000 runs of 1,000 rows, and the same among 10,000 directories."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.terminal import Terminal
+from tools.bench import data, measure
+from tools.bench.bounds import Bounds
+from tools.bench.table import Table
+
+RUNS, ROWS, DIRECTORIES = 1_000, 1_000, 10_000
+TIMEOUT_S = 180.0
+COMPLETE = (rf"\b{RUNS:,}|{RUNS} runs", rf"✓ (?:{RUNS:,}|{RUNS})\b")
+"""What the app says once every run is in its list: how many, and that they are finished."""
+
+
+class Many:
+    """The rows of the table that are about many runs."""
+
+    def __init__(self, bounds: Bounds, table: Table) -> None:
+        self.bounds, self.table = bounds, table
+        self._tree: Path | None = None
+
+    def parts(self) -> dict[str, Callable[[], None]]:
+        """Name -> what measures it."""
+        return {"many": self.many, "poll": self.poll, "directories": self.directories}
+
+    def _runs(self) -> Path:
+        if self._tree is None:
+            self._tree = self.bounds.folder / "many"
+            data.write_many(self._tree, RUNS, ROWS)
+        return self._tree
+
+    def many(self) -> None:
+        """The list of 1,000 runs, then idle."""
+        single = self.bounds.folder / "single" / "run"
+        shutil.copytree(self._runs() / "group00" / "run0000", single)
+        with measure.start(self.bounds.watch(single, "✓")) as terminal:
+            terminal.wait_for("✓", timeout=30)
+            one = self._rest(terminal)
+        idle = self._list("1,000 runs", self._runs())
+        if "rss_mb" in one and "rss_mb" in idle:
+            each = (idle["rss_mb"] - one["rss_mb"]) * 1024 / (RUNS - 1)
+            self.table.add("memory of an idle run among 1,000", each, "kB", 100)
+            self.table.note("memory at 1,000 runs, peak", idle["peak_rss_mb"], "MB")
+
+    def poll(self) -> None:
+        """Looking again twice a second instead of waiting for events."""
+        watch = self.bounds.watch(self._runs(), poll=True)
+        with measure.start(watch) as terminal:
+            terminal.wait_for(*COMPLETE, timeout=TIMEOUT_S)
+            self._rest(terminal)
+            self.table.add("polling 1,000 runs, CPU", self._cpu(terminal), "%", 2)
+
+    def directories(self) -> None:
+        """The same runs among 10,000 directories."""
+        tree = self.bounds.folder / "directories"
+        shutil.copytree(self._runs(), tree)
+        assert data.add_directories(tree, DIRECTORIES) >= DIRECTORIES
+        self._list("10,000 directories", tree)
+
+    def _list(self, name: str, tree: Path) -> measure.Result:
+        """Start to the complete list, then idle. The memory at rest."""
+        begin = time.process_time()
+        found = sum(len(files) for _, _, files in os.walk(tree))
+        walk = time.process_time() - begin
+        table = self.table
+        with measure.start(self.bounds.watch(tree)) as terminal:
+            try:
+                complete = terminal.wait_for(*COMPLETE, timeout=TIMEOUT_S) - terminal.started
+            except TimeoutError:
+                complete = None
+            table.add(f"{name}: list complete", complete, "s", 3, f"os.walk over {found:,} files {walk:.2f} s")
+            memory = self._rest(terminal)
+            table.note(f"{name}: CPU time until all is read", measure.cpu_seconds(terminal.process.pid), "s")
+            terminal.send("G")
+            terminal.drain(2.0)
+            shown = [line[:46] for line in terminal.text.splitlines() if re.search(r"run\d{4} ", line[:46])]
+            bare = sum(not re.search(r" \d\.\d", line) for line in shown)
+            table.add(f"{name}: runs at the list's end without their loss", bare if shown else None, "", 0)
+            terminal.drain(3.0)
+            sent = terminal.bytes_read
+            table.add(f"{name}: idle, CPU", self._cpu(terminal), "%", 0.5)
+            table.note(f"{name}: idle, output", (terminal.bytes_read - sent) / self.bounds.seconds, "B/s")
+        return memory
+
+    def _rest(self, terminal: Terminal) -> measure.Result:
+        """Wait until nothing is read any more; the memory then."""
+        measure.wait_whole(terminal, lambda each: each.screen.version, TIMEOUT_S)
+        terminal.drain(2.0)
+        return measure.memory(terminal.process.pid)
+
+    def _cpu(self, terminal: Terminal) -> float:
+        """Per cent of a core over a while."""
+        before, begin = measure.cpu_seconds(terminal.process.pid), time.perf_counter()
+        terminal.drain(self.bounds.seconds)
+        return 100 * (measure.cpu_seconds(terminal.process.pid) - before) / (time.perf_counter() - begin)

@@ -1,0 +1,256 @@
+"""What must hold for any input, parser by parser. A target takes bytes and raises if something does not."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import struct
+import unicodedata
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from lora_tui.formats.config_files import (
+    parse_adapter_config,
+    parse_llamaboard_config,
+    parse_model_card,
+    parse_training_args,
+)
+from lora_tui.formats.console.parser import ConsoleParser, looks_like_training_log
+from lora_tui.formats.json_lines import MAX_COUNT, MAX_METRICS, MAX_PROBLEMS
+from lora_tui.formats.predictions import PredictionsParser
+from lora_tui.formats.results import parse_results
+from lora_tui.formats.tensorboard import EventFileParser, masked_crc32c
+from lora_tui.formats.trainer_log import TrainerLogParser
+from lora_tui.formats.trainer_state import parse_trainer_state
+from lora_tui.query.parser import ExpressionError, parse
+from lora_tui.records.documents import (
+    ConfigDoc,
+    ConsoleFacts,
+    FormatError,
+    LogRow,
+    Predictions,
+    Results,
+    StreamParser,
+    TrainerState,
+)
+from lora_tui.records.rows import FEW
+from lora_tui.settings import toml_lines as toml
+from lora_tui.text import cells as text
+
+Target = Callable[[bytes], None]
+CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories of what a terminal obeys or hides, and of what UTF-8 cannot carry."""
+PAST, FUTURE = 0.0, 1e11
+RECORD = b"|-|"
+"""Parts the records of an event file that the fuzzer has no checksums for."""
+
+
+# -- what a record may hold ------------------------------------------------------------------------------------------
+
+
+def check_text(*texts: str) -> None:
+    for one in texts:
+        one.encode("utf-8")
+
+
+def check_numbers(values: Iterable[tuple[str, float]]) -> None:
+    for name, value in values:
+        check_text(name)
+        assert type(value) in (int, float), value
+        float(value)
+
+
+def check_row(row: LogRow) -> None:
+    assert row.kind in ("train", "eval", "mark", "progress")
+    assert row.step is None or (type(row.step) is int and 0 <= row.step < MAX_COUNT), row
+    assert row.total_steps is None or 0 <= row.total_steps < MAX_COUNT, row
+    assert row.epoch is None or type(row.epoch) is float, row
+    assert row.elapsed_s is None or 0 <= row.elapsed_s < math.inf, row
+    assert row.time is None or PAST <= row.time < FUTURE, row
+    assert len(row.values) <= MAX_METRICS
+    check_numbers(row.values.items())
+
+
+def check_doc(doc: object) -> None:
+    if isinstance(doc, TrainerState):
+        for row in doc.rows:
+            check_row(row)
+        check_numbers(doc.summary.items())
+        check_text(doc.best_checkpoint or "")
+        counts = (doc.global_step, doc.max_steps, doc.train_batch_size, doc.num_input_tokens_seen, doc.best_step)
+        assert all(count is None or 0 <= count < MAX_COUNT for count in counts)
+    elif isinstance(doc, Results):
+        check_numbers(doc.values.items())
+        assert len(doc.values) <= MAX_METRICS
+    elif isinstance(doc, ConfigDoc):
+        check_config(doc.values.items())
+    elif isinstance(doc, Predictions):
+        assert 0 <= doc.empty + doc.repeats + doc.echoes <= doc.count
+        assert len(doc.worst) <= 6
+        assert len(doc.lengths) < 1000
+        check_text(*(doc.sample or {}).values(), *(part for bad in doc.worst for part in bad[2:]))
+    elif isinstance(doc, ConsoleFacts):
+        check_config(doc.config.items())
+        check_text(doc.output_dir or "", *doc.adapters)
+        assert len(doc.results) <= MAX_METRICS
+        for name, block in doc.results.items():
+            assert len(block) <= MAX_METRICS
+            check_numbers([(name, 0.0), *block.items()])
+        assert len(doc.tail) <= 12
+        shown = [*doc.tail, *((doc.failure.message, *doc.failure.excerpt) if doc.failure is not None else ())]
+        for line in shown:
+            assert len(line) <= 500
+            assert not any(char < " " or "\x7f" <= char <= "\x9f" for char in line), line
+        assert doc.step is None or 0 <= doc.step < MAX_COUNT
+        assert doc.total_steps is None or 0 <= doc.total_steps < MAX_COUNT
+
+
+def check_config(items: Iterable[tuple[str, object]]) -> None:
+    for name, value in items:
+        check_text(name)
+        for one in value if isinstance(value, tuple) else (value,):
+            assert one is None or isinstance(one, (str, int, float, bool)), one
+            if isinstance(one, str):
+                check_text(one)
+
+
+# -- parsers of what is appended -------------------------------------------------------------------------------------
+
+
+def feed(parser: StreamParser, *chunks: bytes) -> str:
+    """All that the parser says of these chunks, as text in which nan equals nan."""
+    said: list[object] = []
+    for chunk in (*chunks, b""):
+        for row in parser.feed(chunk):
+            check_row(row)
+            said.append(row._replace(values=dict(sorted(row.values.items()))))
+    problems = parser.take_problems()
+    assert len(problems) <= MAX_PROBLEMS + 1
+    for problem in problems:
+        check_text(problem.reason)
+    snapshot = parser.snapshot()
+    check_doc(snapshot)
+    return repr((said, problems, snapshot))
+
+
+def streamed(make: Callable[[], StreamParser], data: bytes) -> None:
+    """The first byte says where the rest is cut in two: the same must come out of the halves as of the whole.
+
+    A whole line: a bar frame that ends the file is taken for what it is, and there is no telling what follows it.
+    """
+    whole = data[1:] + b"\n"
+    cut = len(whole) * data[0] // 256 if data else 0
+    said = feed(make(), whole)
+    if cut:
+        assert feed(make(), whole[:cut], whole[cut:]) == said
+
+
+def log_in_blocks(data: bytes) -> None:
+    """So many rows that they are read in columns: the same must come out as of each line alone."""
+    lines = data.split(b"\n")
+    many = [line + b"\n" for line in (lines * (1 + FEW // len(lines)))[: 2 * FEW]]
+    assert feed(TrainerLogParser(), b"".join(many)) == feed(TrainerLogParser(), *many)
+
+
+def event_file(data: bytes) -> None:
+    """The bytes as they are; and each part of them as a record with right checksums, fed in two halves."""
+    feed(EventFileParser(), data)
+    framed = b"".join(map(framed_record, data[1:].split(RECORD)))
+    cut = len(framed) * data[0] // 256 if data else 0
+    feed(EventFileParser(), framed[:cut], framed[cut:])
+
+
+def framed_record(payload: bytes) -> bytes:
+    head = struct.pack("<Q", len(payload))
+    return head + struct.pack("<I", masked_crc32c(head)) + payload + struct.pack("<I", masked_crc32c(payload))
+
+
+# -- parsers of whole files ------------------------------------------------------------------------------------------
+
+
+def document(parse_file: Callable[[bytes], object], data: bytes) -> None:
+    with contextlib.suppress(FormatError):
+        check_doc(parse_file(data))
+
+
+def results(data: bytes) -> None:
+    for name in ("eval_results.json", "other"):
+        document(partial(parse_results, name), data)
+
+
+def settings_file(data: bytes) -> None:
+    lines = data.count(b"\n") + 1
+    try:
+        toml.parse(data)
+    except toml.TomlError as error:
+        check_text(str(error))
+        found = [error.line]
+    else:
+        found = list(toml.key_lines(data).values())
+    assert all(1 <= line <= lines for line in found), found
+
+
+def expression(data: bytes) -> None:
+    words = data.decode("utf-8", "surrogateescape")
+    column = 1
+    try:
+        parse(words).unknown([])
+    except ExpressionError as error:
+        check_text(*error.params.values())
+        column = error.column
+    assert 1 <= column <= len(words) + 1
+
+
+# -- text that is shown ----------------------------------------------------------------------------------------------
+
+
+def shown_text(data: bytes) -> None:
+    raw = data.decode("utf-8", "surrogateescape")
+    for limit in (None, 20):
+        clean = text.clean(raw, limit)
+        found = [char for char in clean if unicodedata.category(char) in CONTROL]
+        assert not found, (raw, found)
+        assert text.clean(clean, limit) == clean
+        assert limit is None or len(clean) <= limit
+        check_text(clean, text.markdown(clean), text.json_seen(raw))
+        width = data[0] % 40 if data else 10
+        assert text.cell_width(text.clip(clean, width)) <= width
+        assert text.cell_width(text.fit(clean, width)) == width
+        assert all(text.cell_width(line) <= max(width, 4) for line in text.wrap(clean, width))
+
+
+def recognised(data: bytes) -> None:
+    looks_like_training_log(data, data)
+
+
+# -- everything at once ----------------------------------------------------------------------------------------------
+
+
+def shown_run(data: bytes) -> None:
+    """Files of one run, apart by FILE: what they say is judged and shown in every form."""
+    from tools.fuzz.faces import check_faces
+
+    check_faces(Path("/runs/x"), data.split(FILE))
+
+
+FILE = b"|=|"
+
+TARGETS: dict[str, Target] = {
+    "trainer_log": partial(streamed, TrainerLogParser),
+    "log_in_blocks": log_in_blocks,
+    "console": partial(streamed, ConsoleParser),
+    "tfevents": event_file,
+    "predictions": partial(streamed, PredictionsParser),
+    "trainer_state": partial(document, parse_trainer_state),
+    "results": results,
+    "adapter": partial(document, parse_adapter_config),
+    "yaml": partial(document, parse_training_args),
+    "board": partial(document, parse_llamaboard_config),
+    "card": partial(document, parse_model_card),
+    "recognise": recognised,
+    "toml": settings_file,
+    "expression": expression,
+    "text": shown_text,
+    "run": shown_run,
+}
