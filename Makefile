@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow coverage fuzz mutants e2e soak judge pictures check fix locale bench bench-rivals bench-training screenshots clean
+.PHONY: help demo test slow coverage fuzz mutants e2e soak judge pictures check fix locale bench bench-rivals bench-training architecture screenshots clean
 
 PYTHON ?=
 NEWEST ?= 1
@@ -100,6 +100,7 @@ check: $(VENV)/.stamp ## format, lint, types, the arrows between the modules, th
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-logo
+	@$(RUN)/python -m tools.architecture --check
 	@$(RUN)/python -m lora_tui.i18n.compile --check
 
 pictures: $(VENV)/.stamp ## draw the screens that the tests compare with anew; look at the diff
@@ -124,6 +125,9 @@ bench-rivals: $(VENV)/.stamp ## measure it beside terminalboard, tlog, W&B LEET 
 
 bench-training: $(VENV)/.stamp ## what watching costs a training on the same machine (ARGS="--pairs 30", "--one-core"); needs what e2e sets up
 	@$(RUN)/python tools/bench/beside_training.py $(ARGS)
+
+architecture: $(VENV)/.stamp ## draw docs/architecture.svg, the packages and their layers
+	@$(RUN)/python -m tools.architecture
 
 screenshots: $(VENV)/.stamp ## draw the pictures of the documentation
 	@$(RUN)/python docs/screenshots.py
