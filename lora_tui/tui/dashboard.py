@@ -95,7 +95,9 @@ class Cockpit(Widget):
         if wants != self._wants:
             self._wants = wants
             # A child's wish makes the toolkit forget its parent's arrangement; the parent's own does not.
-            self.children[0].refresh(repaint=False, layout=True)
+            # A theme is told before the first child is mounted; the first arrangement then knows the wish anyway.
+            for child in self.children[:1]:
+                child.refresh(repaint=False, layout=True)
         if charts:
             self.desk.chart_stamp += 1
         places = self.places(self.size)
