@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from lora_tui.charts.model import LEAST, Curve, Limits, View, columns_of, log10, power10, widened
 from lora_tui.records.extremes import Extremes
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 
 
 def _quantile(ordered: Sequence[float], q: float) -> float:

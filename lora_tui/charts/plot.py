@@ -34,7 +34,8 @@ from lora_tui.charts.model import (
     power10,
     widened,
 )
-from lora_tui.text.cells import cell_width, clean, clip
+from lora_tui.text.cells import cell_width, clip
+from lora_tui.text.sanitize import clean
 
 __all__ = [
     "ASCII", "BLOCKS", "UNICODE", "Curve", "Frame", "Glyphs", "Limits", "Mark", "View", "decimate", "draw",

@@ -21,8 +21,9 @@ from lora_tui.runs.workspace import Workspace
 from lora_tui.settings.settings import Settings, load_settings
 from lora_tui.sources.base import SourceError
 from lora_tui.sources.local_disk import LocalDisk
-from lora_tui.text.atomic_write import write_whole
-from lora_tui.text.cells import cell_width, clean, fit, json_seen
+from lora_tui.text.atomic_write import write_atomically
+from lora_tui.text.cells import cell_width, fit
+from lora_tui.text.sanitize import clean, escape_json
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -90,7 +91,7 @@ def dump(data: object, indent: int | None) -> str:
     encoding = sys.stdout.encoding or ""
     plain = encoding.lower().replace("-", "") not in ("utf8", "utf_8")
     text = json.dumps(data, ensure_ascii=plain, allow_nan=False, indent=indent)
-    return json_seen(text)
+    return escape_json(text)
 
 
 def plain(run: Run, now: float, words: Words, context: Context = PLAIN) -> dict[str, object]:
@@ -110,7 +111,7 @@ def complain(text: str) -> None:
 def save(path: Path, text: str | Iterable[str], words: Words) -> None:
     """What ``-o FILE`` asks for: the whole file or, with a CommandError, the old one."""
     try:
-        write_whole(path, text)
+        write_atomically(path, text)
     except OSError as error:
         raise CommandError(
             words.t("cli.error.write", path=shown(path), reason=words.reason(error.strerror or str(error)))

@@ -10,7 +10,8 @@ from lora_tui.errors import UsageError
 from lora_tui.i18n import Words
 from lora_tui.query.parser import Expression, ExpressionError, parse
 from lora_tui.runs.run import Run
-from lora_tui.text.cells import clean, seconds
+from lora_tui.text.numbers import parse_duration
+from lora_tui.text.sanitize import clean
 
 
 def understand(option: str, text: str, words: Words) -> Expression:
@@ -39,7 +40,7 @@ def _refused(option: str, error: ExpressionError, words: Words) -> UsageError:
 
 def since(text: str, now: float, words: Words) -> float:
     """The Unix time that ``--since`` means: so long ago, or a date in local time. Raises UsageError."""
-    ago = seconds(text) if text.strip()[-1:] in tuple("smhd") else None
+    ago = parse_duration(text) if text.strip()[-1:] in tuple("smhd") else None
     if ago is not None:
         return now - ago
     try:

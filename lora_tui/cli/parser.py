@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lora_tui import __version__
-from lora_tui.text.cells import seconds
+from lora_tui.text.numbers import parse_duration
 
 EXAMPLES = """\
 examples:
@@ -307,8 +307,8 @@ def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _seconds(text: str) -> float:
-    """A duration such as 90s, 30m, 6h, 2d; a bare number is seconds."""
-    found = seconds(text)
+    """A duration such as 90s, 30m, 6h, 2d; a bare number is in seconds."""
+    found = parse_duration(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 30m, 6h, 2d")
     return found

@@ -20,7 +20,7 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal
 
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 
 if TYPE_CHECKING:
     from gettext import GNUTranslations

@@ -23,7 +23,7 @@ from typing import IO, Literal
 from lora_tui.analysis import PLAIN, Context, Finding, Judgement, judge
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run, Status
-from lora_tui.text.cells import clean, json_seen
+from lora_tui.text.sanitize import clean, escape_json
 from lora_tui.wording.oneline import summary
 
 Kind = Literal["finished", "stopped", "failed", "interrupted", "stalled", "finding", "held"]
@@ -176,7 +176,7 @@ def payload(event: Event, words: Words) -> str:
     data |= {key: whole[key] for key in SNAPSHOT if key in whole}
     if event.finding is not None:
         data["finding"] = next(each for each in whole["findings"] if each["code"] == event.finding.code)
-    return json_seen(json.dumps(data, ensure_ascii=False, allow_nan=False)) + "\n"
+    return escape_json(json.dumps(data, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 class Hook:

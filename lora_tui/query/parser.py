@@ -35,7 +35,8 @@ from lora_tui.query.fields import (
     one_slip,
 )  # fmt: skip
 from lora_tui.runs.run import Run
-from lora_tui.text.cells import DURATIONS, clean
+from lora_tui.text.numbers import DURATION_UNITS
+from lora_tui.text.sanitize import clean
 
 LONGEST = 1000
 """Characters of an expression."""
@@ -63,7 +64,7 @@ RECKON: dict[str, Callable[[float, float], float]] = {
     "*": operator.mul,
     "/": lambda a, b: a / b if b else math.nan,
 }
-UNITS = {**DURATIONS, "%": 0.01, "": 1.0}
+UNITS = {**DURATION_UNITS, "%": 0.01, "": 1.0}
 _TOKEN = re.compile(
     r"(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?[%smhd]?(?![\w.]))"
     r"|(?P<word>\w+(?:[/.:@-]+\w+)*)"

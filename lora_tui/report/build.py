@@ -16,7 +16,7 @@ from lora_tui.report.document import FindingEntry, LogSample, Option, Remark, Re
 from lora_tui.report.snapshot import iso_time, number, snapshot
 from lora_tui.runs.job_config import job_kind
 from lora_tui.runs.run import Run, Status
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import (
     SEVERITY,
     badge,

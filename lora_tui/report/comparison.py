@@ -1,7 +1,7 @@
 """What a comparison says, for every form of it (text, HTML, JSON): schema 1.
 
 Codes and numbers are language-neutral and stand beside their words. Every text has passed
-:func:`lora_tui.text.cells.clean`; it is not escaped. ``None`` is "not known"; in lists with a place for each run it
+:func:`lora_tui.text.sanitize.clean`; it is not escaped. ``None`` is "not known"; in lists with a place for each run it
 keeps the place.
 """
 
@@ -16,7 +16,7 @@ from lora_tui.analysis.comparison.measures import EVAL_AT, LOSS_AT, Side, Value
 from lora_tui.analysis.model import Finding
 from lora_tui.i18n import Words
 from lora_tui.report.snapshot import Document, Number, Part, Plain, number
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import joined, shown
 
 

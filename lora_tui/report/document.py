@@ -6,8 +6,8 @@ parts out; it decides nothing and needs no :class:`~lora_tui.runs.run.Run`.
 
 Rules for whoever shows it:
 
-* Every text has passed :func:`lora_tui.text.cells.clean`: one line, no control characters. It is *not* escaped: ``<``,
-  ``|``, ``[`` and the like may stand in it, so each form escapes all of it.
+* Every text has passed :func:`lora_tui.text.sanitize.clean`: one line, no control characters. It is *not* escaped:
+  ``<``, ``|``, ``[`` and the like may stand in it, so each form escapes all of it.
 * Backticks mark options and commands, as in Markdown, in ``text``, ``advice``, ``analysis``, ``note`` and
   ``summary``; they come in pairs and never from a file. Everywhere else a backtick is a character like others.
 * ``None`` and an empty list mean that the files do not tell: show nothing, no dash and no heading.

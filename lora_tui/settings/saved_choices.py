@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from lora_tui.text.atomic_write import write_whole
+from lora_tui.text.atomic_write import write_atomically
 
 
 def config_dir() -> Path:
@@ -38,4 +38,4 @@ def save_kept(**choices: str) -> None:
     """Add choices. A full disk leaves the old file whole. Raises OSError with the name of the file or directory."""
     path = keep_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps({**load_kept(), **choices}, indent=2) + "\n")
+    write_atomically(path, json.dumps({**load_kept(), **choices}, indent=2) + "\n")

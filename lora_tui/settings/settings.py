@@ -17,7 +17,7 @@ from lora_tui.analysis.context import PLAIN, Context
 from lora_tui.errors import CommandError
 from lora_tui.i18n import LANGUAGES, Language, Words, resolve_language
 from lora_tui.settings.saved_choices import config_dir, load_kept
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 
 Origin = Literal["option", "kept", "file", "environment", "default"]
 ThemeName = Literal["dark", "light", "ansi"]

@@ -1,4 +1,4 @@
-"""Files that the user asked for (``-o FILE``): written whole or not at all."""
+"""Write files that the user asked for (``-o FILE``) completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from threading import get_ident
 
 
-def write_whole(path: Path, text: str | Iterable[str]) -> None:
-    """Write UTF-8 to ``path``: beside it first, renamed when complete, so that a full disk leaves the old file whole.
+def write_atomically(path: Path, text: str | Iterable[str]) -> None:
+    """Write ``text``, in one piece or in chunks, to ``path`` as UTF-8, atomically.
 
-    ``text`` may come in chunks. A link keeps pointing where it did and its target is written; an existing file keeps
-    its permissions; a device or pipe (``/dev/stdout``) is written straight. Raises OSError whose ``filename`` is
-    ``path``; another error that a chunk raises goes through, and leaves nothing behind either.
+    Writes a temporary file in the same directory and renames it when it is complete, so that a full disk leaves the old
+    file intact. Follows a symbolic link and replaces its target; keeps the permissions of an existing file; writes
+    directly to a device or pipe (``/dev/stdout``). Raises OSError with ``path`` as its ``filename``. An exception
+    raised by an iterator of chunks passes through, and leaves no file behind either.
     """
     chunks = (text,) if isinstance(text, str) else text
     try:
@@ -21,21 +22,21 @@ def write_whole(path: Path, text: str | Iterable[str]) -> None:
             _write(path, "w", chunks)
             return
         target = path.resolve()
-        beside = target.with_name(f".lora-tui-{os.getpid()}-{get_ident()}.part")
+        temporary = target.with_name(f".lora-tui-{os.getpid()}-{get_ident()}.part")
         try:
-            _write(beside, "x", chunks)
+            _write(temporary, "x", chunks)
             if target.exists():
-                beside.chmod(target.stat().st_mode & 0o7777)
-            beside.replace(target)
+                temporary.chmod(target.stat().st_mode & 0o7777)
+            temporary.replace(target)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        # The name beside is nothing that the user knows.
+        # Name the user's file, not the temporary one.
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _write(path: Path, mode: str, chunks: Iterable[str]) -> None:
-    # Half a surrogate of a file name is no UTF-8: it becomes its number, as on the terminal.
+    # A file name that is not UTF-8 holds lone surrogates, which become backslash escapes, as on the terminal.
     with path.open(mode, encoding="utf-8", errors="backslashreplace", newline="") as file:
         for chunk in chunks:
             file.write(chunk)

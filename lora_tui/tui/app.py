@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from lora_tui.i18n import Words
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.tui import theme
 from lora_tui.tui.dashboard import Cockpit
 from lora_tui.tui.judgement_cache import PATIENCE_S

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 
 if TYPE_CHECKING:
     from lora_tui.analysis.model import CheckpointChoice

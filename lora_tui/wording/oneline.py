@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
-from lora_tui.text.cells import fixed4, number
+from lora_tui.text.numbers import fixed4, number
 
 
 def summary(run: Run, now: float, words: Words) -> str:

@@ -9,7 +9,8 @@ from lora_tui.analysis.metrics import metric
 from lora_tui.analysis.model import Finding, Rating
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
-from lora_tui.text.cells import clean, count, fixed4, number
+from lora_tui.text.numbers import count, fixed4, number
+from lora_tui.text.sanitize import clean
 
 FULL = {"excellent": "★", "good": "●", "fair": "▲", "poor": "✗"}
 HOLLOW = {"excellent": "☆", "good": "○", "fair": "△", "poor": "×"}

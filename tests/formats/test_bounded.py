@@ -28,7 +28,7 @@ from lora_tui.records.rows import Block, Rows
 from lora_tui.records.updates import FileRows
 from lora_tui.runs.merged_series import MOST_SERIES
 from lora_tui.runs.run import Run
-from lora_tui.text import cells as text
+from lora_tui.text.sanitize import clean
 from tools.fuzz.targets import framed_record
 
 
@@ -127,7 +127,7 @@ GROWING: dict[str, tuple[Callable[[bytes], object], Maker]] = {
         "[INFO|", "[INFO|a] 1111-11-11 1", "{'loss'", ">> epoch: 1", " - INFO - ",
     )),
     **named("clean", of_text(
-        lambda data: text.clean(data.decode("utf-8"), None),
+        lambda data: clean(data.decode("utf-8"), None),
         "\x1b]", "\x1b[1", "\x9b1", "\x9d1;", "\x1b]\n", "\u0301", "\u200b", "\x1bP\x1b",
     )),
     **named("secrets", of_text(lambda data: mask_text(data.decode()), "api_key=a://b:c@d --token ", "token-", "://a")),

@@ -143,5 +143,5 @@ def test_the_words_cost_one_catalogue_and_little_of_python():
     assert {name for name in loaded.split() if name.startswith("lora_tui.")} == {
         "lora_tui.i18n",
         "lora_tui.text",
-        "lora_tui.text.cells",
+        "lora_tui.text.sanitize",
     }

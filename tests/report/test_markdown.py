@@ -14,7 +14,7 @@ from lora_tui.analysis import Finding
 from lora_tui.i18n import Words
 from lora_tui.report.render import markdown
 from lora_tui.report.render.markdown import code, data, escape, prose
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import finding_texts
 from tests.report import hostile, seeds
 

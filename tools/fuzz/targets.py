@@ -36,7 +36,8 @@ from lora_tui.records.documents import (
 )
 from lora_tui.records.rows import FEW
 from lora_tui.settings import toml_lines as toml
-from lora_tui.text import cells as text
+from lora_tui.text.cells import cell_width, clip, fit, wrap
+from lora_tui.text.sanitize import clean, escape_json, escape_markdown
 
 Target = Callable[[bytes], None]
 CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -208,16 +209,16 @@ def expression(data: bytes) -> None:
 def shown_text(data: bytes) -> None:
     raw = data.decode("utf-8", "surrogateescape")
     for limit in (None, 20):
-        clean = text.clean(raw, limit)
-        found = [char for char in clean if unicodedata.category(char) in CONTROL]
+        text = clean(raw, limit)
+        found = [char for char in text if unicodedata.category(char) in CONTROL]
         assert not found, (raw, found)
-        assert text.clean(clean, limit) == clean
-        assert limit is None or len(clean) <= limit
-        check_text(clean, text.markdown(clean), text.json_seen(raw))
+        assert clean(text, limit) == text
+        assert limit is None or len(text) <= limit
+        check_text(text, escape_markdown(text), escape_json(raw))
         width = data[0] % 40 if data else 10
-        assert text.cell_width(text.clip(clean, width)) <= width
-        assert text.cell_width(text.fit(clean, width)) == width
-        assert all(text.cell_width(line) <= max(width, 4) for line in text.wrap(clean, width))
+        assert cell_width(clip(text, width)) <= width
+        assert cell_width(fit(text, width)) == width
+        assert all(cell_width(line) <= max(width, 4) for line in wrap(text, width))
 
 
 def recognised(data: bytes) -> None:

@@ -22,7 +22,7 @@ from lora_tui.analysis.rating_rules import Rule
 from lora_tui.analysis.ratings.collector import Rater
 from lora_tui.analysis.similarity import Names, Setup, name_beside, pairwise_false, prediction_set, same, same_eval_set
 from lora_tui.runs.run import Run
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 
 _SCORES = {"bleu-4": "bleu", "rouge-1": "rouge1", "rouge-2": "rouge2", "rouge-l": "rougel"}
 

@@ -16,7 +16,7 @@ from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 
 WIDTH = 120
 """Cells of a line where there is no terminal to ask."""

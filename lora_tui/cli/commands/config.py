@@ -10,7 +10,8 @@ from lora_tui.analysis.rating_rules import LR_RANGES, RULES, Rule
 from lora_tui.cli.common import dump, shown
 from lora_tui.i18n import Words
 from lora_tui.settings.settings import DEFAULTS, Choice, Origin, Settings, config_path, load_settings, settings_language
-from lora_tui.text.cells import cell_width, clean, fit, wrap
+from lora_tui.text.cells import cell_width, fit, wrap
+from lora_tui.text.sanitize import clean
 
 COMMENT_WIDTH = 100
 

@@ -14,7 +14,7 @@ from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.settings.settings import Settings
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.explain import Line, case_of, explain_finding, explain_metric, find_topic, near, overview, text
 
 WIDEST = 92

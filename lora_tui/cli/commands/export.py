@@ -23,7 +23,7 @@ from pathlib import Path
 from lora_tui.analysis import METRICS
 from lora_tui.cli.common import complain, dump, find_run, place, read, save, settings_of, words_of
 from lora_tui.runs.run import Run
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 
 CHUNK = 4096
 """Rows worked on at a time: memory stays bounded though columns are filled as a whole."""

@@ -27,7 +27,8 @@ from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
 from lora_tui.settings.settings import Settings
-from lora_tui.text.cells import clean, fixed4, markdown
+from lora_tui.text.numbers import fixed4
+from lora_tui.text.sanitize import clean, escape_markdown
 
 if TYPE_CHECKING:
     from lora_tui.query.parser import Expression
@@ -131,5 +132,5 @@ def _row(run: Run, now: float, words: Words) -> list[str]:
 def _markdown(rows: list[list[str]]) -> str:
     """A table in GitHub's Markdown."""
     rule = ["---:" if index in RIGHT else "---" for index in range(len(COLUMNS))]
-    lines = [rows[0], rule, *[[markdown(cell) for cell in row] for row in rows[1:]]]
+    lines = [rows[0], rule, *[[escape_markdown(cell) for cell in row] for row in rows[1:]]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -16,7 +16,9 @@ from lora_tui.runs.run import Run
 from lora_tui.runs.status import time_left
 from lora_tui.runs.workspace import Workspace
 from lora_tui.settings.settings import Settings
-from lora_tui.text.cells import clean, fit, fixed4, number
+from lora_tui.text.cells import fit
+from lora_tui.text.numbers import fixed4, number
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.oneline import summary
 from lora_tui.wording.sentences import ends_text, left_text
 

@@ -28,7 +28,7 @@ from lora_tui.query.parser import Expression
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
 from lora_tui.settings.settings import Settings
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.oneline import summary
 
 DONE, BADLY, TIMED_OUT = 0, 3, 4

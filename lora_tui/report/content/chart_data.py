@@ -14,7 +14,7 @@ from lora_tui.report.document import Chart, ChartMark, Line, StepTable, TableCel
 from lora_tui.report.snapshot import number
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import capital, follow, shown, unit
 
 POINTS = 600

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lora_tui.analysis import run_facts as facts
 from lora_tui.report.content.section_builder import Teller
 from lora_tui.runs.run import Progress, Run
-from lora_tui.text.cells import count as counted
+from lora_tui.text.numbers import count as counted
 from lora_tui.wording.values import method_name, model_name, percent, shown
 
 

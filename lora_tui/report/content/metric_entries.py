@@ -12,7 +12,7 @@ from lora_tui.i18n import Words
 from lora_tui.report.document import MetricEntry, ResultsSection
 from lora_tui.report.snapshot import number
 from lora_tui.runs.run import ResultSet, Run
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import badge, join, shown, unit, with_unit
 
 TRAINING = (

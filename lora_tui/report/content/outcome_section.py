@@ -8,7 +8,8 @@ from lora_tui.analysis import Band
 from lora_tui.analysis import run_facts as facts
 from lora_tui.i18n import Words
 from lora_tui.report.content.section_builder import Teller, last_rows
-from lora_tui.text.cells import clean, fixed4
+from lora_tui.text.numbers import fixed4
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import percent, shown
 
 

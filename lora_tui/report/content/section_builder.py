@@ -9,7 +9,7 @@ from lora_tui.analysis import Judgement
 from lora_tui.i18n import Words
 from lora_tui.report.document import Fact
 from lora_tui.runs.run import Progress, Run, Status
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import capital, with_unit
 
 

@@ -15,7 +15,7 @@ from lora_tui.report.document import Section
 from lora_tui.runs.files import LOG
 from lora_tui.runs.run import NO_PERPLEXITY, Run
 from lora_tui.runs.status import whole_speed
-from lora_tui.text.cells import fixed4
+from lora_tui.text.numbers import fixed4
 from lora_tui.wording.values import percent, shown, with_unit
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from lora_tui.i18n import Words
 from lora_tui.report.document import Fact, Remark, Report, StepTable
-from lora_tui.text.cells import cell_width, clean, wrap
+from lora_tui.text.cells import cell_width, wrap
+from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import capital, follow
 
 WIDTH = 64

@@ -13,7 +13,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import NewType
 
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 
 Html = NewType("Html", str)
 """Finished markup."""

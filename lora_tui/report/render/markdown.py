@@ -26,7 +26,7 @@ from lora_tui.report.document import (
     StepTable,
 )
 from lora_tui.report.render.text_chart import draw, legend
-from lora_tui.text.cells import clean, markdown
+from lora_tui.text.sanitize import clean, escape_markdown
 from lora_tui.wording.values import follow, join, risky
 
 _INSIDE_WORD = re.compile(r"(?<=[A-Za-z0-9])\\_(?=[A-Za-z0-9])")
@@ -43,7 +43,7 @@ _ROUGE = re.compile(r"(predict|eval)_rouge-[12l]")
 
 def escape(text: str) -> str:
     """Text of one line as it stands: nothing of it is Markdown or HTML, at the start of a line neither."""
-    escaped = markdown(clean(text, None).strip())
+    escaped = escape_markdown(clean(text, None).strip())
     # An underscore between letters is no markup, and option names are full of them; nor is a ! without a [.
     escaped = _NO_PICTURE.sub("!", _INSIDE_WORD.sub("_", escaped))
     return _NUMBER.sub(r"\1\\", _BULLET.sub(r"\\", escaped))

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from lora_tui.report.render.html_page import SERIES, Html, esc, tag
-from lora_tui.text.cells import cell_width, clean, count, number
+from lora_tui.text.cells import cell_width
+from lora_tui.text.numbers import count, number
+from lora_tui.text.sanitize import clean
 
 _T = TypeVar("_T")
 WIDTH, HEIGHT = 1000, 300

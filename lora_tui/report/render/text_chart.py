@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lora_tui.i18n import Words
 from lora_tui.report.document import Chart, Line
-from lora_tui.text.cells import number
+from lora_tui.text.numbers import number
 
 WIDTH, HEIGHT = 76, 18
 _MARKERS = {"raw": ("·", "."), "line": ("•", "*"), "points": ("O", "O")}

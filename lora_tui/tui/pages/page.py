@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lora_tui.text.cells import clean, fixed4
+from lora_tui.text.numbers import fixed4
+from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes import results
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.findings import problem_lines

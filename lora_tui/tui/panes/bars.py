@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lora_tui.runs.run import StateName
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.tui.keys import hints
 from lora_tui.tui.panes.base import Pane, Zone
 from lora_tui.tui.panes.header import percent

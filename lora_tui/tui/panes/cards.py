@@ -10,7 +10,7 @@ from lora_tui.charts import plot as chart
 from lora_tui.records.extremes import SIZE
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
-from lora_tui.text.cells import count, number
+from lora_tui.text.numbers import count, number
 from lora_tui.tui.layout import cards_across
 from lora_tui.tui.panes.base import Pane, Zone
 from lora_tui.tui.panes.symbols import main_metric, rating_span, short_name, shown, verdict

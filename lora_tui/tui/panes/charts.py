@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from lora_tui.charts import plot as chart
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
-from lora_tui.text.cells import clean, number
+from lora_tui.text.numbers import number
+from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.empty_state import waiting_lines
 from lora_tui.tui.panes.symbols import main_metric, rating_span, short_name, shown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.symbols import shown
 from lora_tui.tui.state import Desk, RunView
 from lora_tui.tui.styled_lines import Line, joined, wrap

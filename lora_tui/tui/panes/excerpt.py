@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.state import RunView
 from lora_tui.tui.styled_lines import Line, box

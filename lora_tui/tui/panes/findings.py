@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lora_tui.runs.results import was_evaluated
-from lora_tui.text.cells import clean
+from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane, Zone
 from lora_tui.tui.panes.symbols import finding_span
 from lora_tui.tui.state import Desk, RunView

@@ -5,7 +5,8 @@ from __future__ import annotations
 from lora_tui.runs.results import was_evaluated
 from lora_tui.runs.run import Checkpoint
 from lora_tui.runs.status import time_left, whole_speed
-from lora_tui.text.cells import clean, number
+from lora_tui.text.numbers import number
+from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.symbols import error_text, method_text, model_text, shown, state_span
 from lora_tui.tui.state import Desk, RunView

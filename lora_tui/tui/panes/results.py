@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from lora_tui.runs.run import ResultSet, Run
-from lora_tui.text.cells import cell_width, clean, number
+from lora_tui.text.cells import cell_width
+from lora_tui.text.numbers import number
+from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.symbols import rating_span, shown, verdict
 from lora_tui.tui.state import Desk, RunView

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lora_tui.runs.run import Run
 from lora_tui.runs.status import time_left
-from lora_tui.text.cells import clean, clip
+from lora_tui.text.cells import clip
+from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane, Zone
 from lora_tui.tui.panes.header import newest, percent, phase_text
 from lora_tui.tui.panes.symbols import (

@@ -7,7 +7,9 @@ import re
 from lora_tui.analysis.model import Finding, Rating
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run, Status
-from lora_tui.text.cells import cell_width, clean, count, fixed4, number
+from lora_tui.text.cells import cell_width
+from lora_tui.text.numbers import count, fixed4, number
+from lora_tui.text.sanitize import clean
 from lora_tui.tui.styled_lines import Span
 
 STATE = {

@@ -10,8 +10,9 @@ from textual.binding import Binding, BindingType
 from lora_tui.report.build import build
 from lora_tui.report.document import Report
 from lora_tui.runs.run import Run
-from lora_tui.text.atomic_write import write_whole
-from lora_tui.text.cells import cell_width, clean, json_seen
+from lora_tui.text.atomic_write import write_atomically
+from lora_tui.text.cells import cell_width
+from lora_tui.text.sanitize import clean, escape_json
 from lora_tui.tui.screens.text_screen import TextPane, TextScreen
 from lora_tui.tui.state import Desk, RunView
 from lora_tui.tui.styled_lines import Line, box
@@ -82,7 +83,7 @@ class ReportScreen(TextScreen):
         path = free_path(Path.cwd(), self._run, form)
         shown = f"./{path.name}"
         try:
-            write_whole(path, form_of(self.report, self._desk, form))
+            write_atomically(path, form_of(self.report, self._desk, form))
         except OSError as error:
             reason = words.reason(clean(error.strerror or str(error)))
             said = words.t("tui.report_failed", path=shown, reason=reason)
@@ -106,7 +107,7 @@ def form_of(report: Report, desk: Desk, form: Form) -> str:
     if form == "json":
         import json
 
-        return json_seen(json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False, indent=2)) + "\n"
+        return escape_json(json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False, indent=2)) + "\n"
     from lora_tui.report.render.box import render as text
 
     return text(report, words, ascii_only=desk.ascii) + "\n"
