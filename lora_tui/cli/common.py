@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from lora_tui.analysis import PLAIN, Context, judge
+from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
@@ -31,9 +32,9 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return load_settings(getattr(args, "config", None), args.lang)
 
 
-def context_of(run: Run, workspace: Workspace, settings: Settings) -> Context:
+def context_of(run: Run, index: SiblingIndex, settings: Settings) -> Context:
     """What this run is judged with: the user's rules, and the runs to compare it with."""
-    return replace(settings.context, siblings=workspace.siblings(run))
+    return replace(settings.context, siblings=index.siblings(run))
 
 
 def words_of(lang: str, for_json: bool, settings: Settings) -> Words:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from lora_tui.records.updates import Batch
 from lora_tui.runs.run import Run
-
-if TYPE_CHECKING:
-    from lora_tui.analysis.similarity import Data, Kin
 
 
 class Workspace:
@@ -20,17 +16,13 @@ class Workspace:
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = [Path(root).absolute() for root in roots]
         self.runs: list[Run] = []
-        """Newest first; the order changes only when runs appear, vanish, or wake up."""
+        """Newest first. A new list whenever runs appear, vanish or become active again; else the order stays."""
+        self.revision = 0
+        """Grows with every batch that changes a run or the list."""
         self.complete = False
         """Everything that was there at the start has been read."""
         self._by_path: dict[Path, Run] = {}
         self._order: dict[Path, float] = {}
-        self._kin: dict[Path, Kin | None] = {}
-        self._unsorted: set[Path] = set()
-        """Runs that changed since the families were last looked at."""
-        self._families: dict[tuple[str | None, str], dict[Data, list[Run]]] | None = None
-        """Runs by stage and model, then by data, newest first."""
-        self._joined = 0
         self._plain: dict[Path, str] = {}
         """Names of all runs ever seen, before twins are told apart."""
 
@@ -41,8 +33,6 @@ class Workspace:
         for item in batch.runs:
             if item.gone:
                 gone = self._by_path.pop(item.path, None)
-                self._joined += self._kin.pop(item.path, None) is not None
-                self._unsorted.discard(item.path)
                 structure = structure or gone is not None
                 continue
             run = self._by_path.get(item.path)
@@ -52,7 +42,6 @@ class Workspace:
             run.partial, run.thinned = item.partial, item.thinned
             run.apply(item.updates)
             changed.add(run)
-        self._unsorted.update(run.path for run in changed)
         self.complete = self.complete or batch.complete
         if structure:
             self._name_all()
@@ -60,6 +49,8 @@ class Workspace:
             self._sort()
         if changed:
             self._link()
+        if changed or structure:
+            self.revision += 1
         return changed
 
     def _woke(self, run: Run) -> bool:
@@ -71,7 +62,6 @@ class Workspace:
     def _sort(self) -> None:
         self._order = {path: run.activity or -math.inf for path, run in self._by_path.items()}
         self.runs = sorted(self._by_path.values(), key=lambda run: (-self._order[run.path], run.name))
-        self._families = None
 
     def _name_all(self) -> None:
         for run in self._by_path.values():
@@ -120,45 +110,6 @@ class Workspace:
                 elif best is not None and score == best[0] and run is not best[1]:
                     tie = True
         return best[1] if best is not None and not tie else None
-
-    def siblings(self, run: Run) -> tuple[Run, ...]:
-        """The other runs that train the same model at the same stage on the same data, as far as their files tell,
-        newest first. What is not known of the data is not held against a run; a stage is."""
-        families = self._sorted_into_families()
-        kin = self._kin.get(run.path)
-        if kin is None:
-            return ()
-        family = families.get((kin.stage, kin.model), {})
-        known = [(data, runs) for data, runs in family.items() if kin.data.agrees(data) is not False]
-        if len(known) == 1:
-            return tuple(other for other in known[0][1] if other is not run)
-        alike = {other.path for _, runs in known for other in runs}
-        return tuple(other for other in self.runs if other.path in alike and other is not run)
-
-    def family_changes(self) -> int:
-        """How often a run has joined or left its siblings so far: while it is the same, :meth:`siblings` is."""
-        self._sorted_into_families()
-        return self._joined
-
-    def _sorted_into_families(self) -> dict[tuple[str | None, str], dict[Data, list[Run]]]:
-        """The index, brought up to date: only runs that changed are looked at, and it is rebuilt only if one of them
-        is not what it was."""
-        from lora_tui.analysis.similarity import kin_of
-
-        for path in self._unsorted:
-            run = self._by_path.get(path)
-            kin = kin_of(run) if run is not None else None
-            if self._kin.get(path) != kin:
-                self._kin[path] = kin
-                self._families = None
-                self._joined += 1
-        self._unsorted.clear()
-        if self._families is None:
-            self._families = {}
-            for run in self.runs:
-                if (kin := self._kin.get(run.path)) is not None:
-                    self._families.setdefault((kin.stage, kin.model), {}).setdefault(kin.data, []).append(run)
-        return self._families
 
     def find(self, name: str) -> list[Run]:
         """Runs of that name or path, else those whose path ends with it, else, once all are known, contains it."""

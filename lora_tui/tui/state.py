@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from lora_tui.analysis.context import SIBLINGS, Context
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from lora_tui.analysis.sibling_index import SiblingIndex
     from lora_tui.runs.workspace import Workspace
 
 
@@ -93,6 +95,14 @@ class Desk:
         """What every drawing depends on apart from the data."""
         return (self.theme, self.lang, self.wide)
 
+    @cached_property
+    def sibling_index(self) -> SiblingIndex:
+        """The runs that each run is compared with."""
+        # Loaded when it is first needed, which is after the first frame.
+        from lora_tui.analysis.sibling_index import SiblingIndex
+
+        return SiblingIndex(self.workspace)
+
     @property
     def runs(self) -> list[Run]:
         """All runs, newest first."""
@@ -108,7 +118,7 @@ class Desk:
         self.now = self.options.clock()
         self._once.clear()
         self.verdicts.next_frame()
-        if self.workspace.complete and (families := self.workspace.family_changes()) != self._families:
+        if self.workspace.complete and (families := self.sibling_index.changes()) != self._families:
             # Runs are judged by their siblings, too; not before all are known, or each that is read would cost all.
             self._families = families
             self._views.clear()
@@ -159,7 +169,7 @@ class Desk:
 
     def _is_whole(self, run: Run) -> bool:
         """The run and those that it is compared with have been read whole; what has not is wanted from now on."""
-        thinned = [other.path for other in (run, *self.workspace.siblings(run)[:SIBLINGS]) if other.thinned]
+        thinned = [other.path for other in (run, *self.sibling_index.siblings(run)[:SIBLINGS]) if other.thinned]
         self.wanted.update(thinned)
         return not thinned
 
@@ -196,7 +206,7 @@ class Desk:
 
     def context(self, run: Run) -> Context:
         """What this run is judged with."""
-        return replace(self.options.context, siblings=self.workspace.siblings(run))
+        return replace(self.options.context, siblings=self.sibling_index.siblings(run))
 
     # -- words ---------------------------------------------------------------------------------------------------
 

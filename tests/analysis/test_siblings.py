@@ -14,6 +14,7 @@ from lora_tui.analysis import judge
 from lora_tui.analysis.comparison.previous_run import earlier, since_previous
 from lora_tui.analysis.context import Context
 from lora_tui.analysis.model import Rating
+from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.analysis.similarity import name_beside
 from lora_tui.i18n import Words
 from lora_tui.records.documents import ConfigDoc, LogRow, Results, TrainerState
@@ -60,23 +61,31 @@ def updates(
     return RunUpdates(Path("/r") / name, tuple(found))
 
 
-def workspace(*runs: RunUpdates) -> Workspace:
-    made = Workspace([Path("/r")])
+class Space(Workspace):
+    """A workspace with its index."""
+
+    def __init__(self) -> None:
+        super().__init__([Path("/r")])
+        self.index = SiblingIndex(self)
+
+
+def workspace(*runs: RunUpdates) -> Space:
+    made = Space()
     made.apply(Batch(runs, True))
     return made
 
 
-def named(space: Workspace, name: str) -> Run:
+def named(space: Space, name: str) -> Run:
     return next(run for run in space.runs if run.name == name)
 
 
-def siblings(space: Workspace, name: str) -> list[str]:
-    return [run.name for run in space.siblings(named(space, name))]
+def siblings(space: Space, name: str) -> list[str]:
+    return [run.name for run in space.index.siblings(named(space, name))]
 
 
-def rated(space: Workspace, name: str) -> Mapping[str, Rating]:
+def rated(space: Space, name: str) -> Mapping[str, Rating]:
     run = named(space, name)
-    return judge(run, NOW, Context(siblings=space.siblings(run))).ratings
+    return judge(run, NOW, Context(siblings=space.index.siblings(run))).ratings
 
 
 class TestWho:
@@ -101,11 +110,11 @@ class TestWho:
         assert siblings(space, "a") == []
         document = ConfigDoc({**BASE}, "llamafactory")
         space.apply(Batch((RunUpdates(Path("/r/b"), (FileDoc("training_args.yaml", document, START + 200),)),)))
-        before = space.family_changes()
+        before = space.index.changes()
         assert siblings(space, "a") == ["b"]
-        assert space.family_changes() == before
+        assert space.index.changes() == before
         space.apply(Batch((RunUpdates(Path("/r/b"), gone=True),)))
-        assert space.family_changes() > before
+        assert space.index.changes() > before
         assert siblings(space, "a") == []
 
     def test_a_job_that_trains_nothing_has_none(self):
@@ -122,14 +131,14 @@ class TestWho:
             workspace(*(updates(f"r{at}", 1.0, at, {"dataset": f"d{at % 5}"}) for at in range(count)))
             for count in (100, 1000)
         )
-        first, longer = (calls_of(space.siblings, space.runs[0]) for space in (few, many))
+        first, longer = (calls_of(space.index.siblings, space.runs[0]) for space in (few, many))
         assert longer < 11 * first
-        assert len(many.siblings(many.runs[0])) == 199
-        assert calls_of(lambda: [many.siblings(run) for run in many.runs]) < 1.5 * 1000 * 199
+        assert len(many.index.siblings(many.runs[0])) == 199
+        assert calls_of(lambda: [many.index.siblings(run) for run in many.runs]) < 1.5 * 1000 * 199
         newest = many.runs[0]
         row = FileRows("trainer_log.jsonl", "log", (train(210, 1.0, 400),), START + 1000)
         many.apply(Batch((RunUpdates(newest.path, (row,)),)))
-        assert calls_of(lambda: many.siblings(newest)) < 1000
+        assert calls_of(lambda: many.index.siblings(newest)) < 1000
 
     def test_names_beside_each_other(self):
         left, right = Run(Path("/r/x"), "m/lora/sft"), Run(Path("/r/y"), "m/full/sft")
@@ -218,7 +227,7 @@ class TestRatings:
         rated(space, "b")
         gone = weakref.ref(named(space, "a"))
         space.apply(Batch((RunUpdates(Path("/r/a"), gone=True),)))
-        space.siblings(named(space, "b"))
+        space.index.siblings(named(space, "b"))
         gc.collect()
         assert gone() is None
 
@@ -227,7 +236,7 @@ class TestPrevious:
     def test_against_the_newest_before_it(self):
         space = workspace(updates("a", 1.5, 0), updates("b", 1.2, 100), updates("c", 1.0, 200), updates("d", 0.5, 300))
         run = named(space, "c")
-        found = since_previous(run, space.siblings(run), NOW)
+        found = since_previous(run, space.index.siblings(run), NOW)
         assert found is not None
         assert (found.run.name, found.sure) == ("b", True)
         change = found.changes["eval_loss"]
@@ -238,13 +247,13 @@ class TestPrevious:
     def test_nothing_before_it(self):
         space = workspace(updates("a", 1.5, 0), updates("b", 1.2, 100))
         run = named(space, "a")
-        assert since_previous(run, space.siblings(run), NOW) is None
+        assert since_previous(run, space.index.siblings(run), NOW) is None
 
     @pytest.mark.parametrize(("bleu", "outcome"), [(40.0, "same"), (60.0, "better"), (10.0, "worse")])
     def test_scores_with_their_noise(self, bleu, outcome):
         space = workspace(updates("a", 1.0, 0, bleu=(37.0, 100)), updates("b", 1.0, 100, bleu=(bleu, 100)))
         run = named(space, "b")
-        found = since_previous(run, space.siblings(run), NOW)
+        found = since_previous(run, space.index.siblings(run), NOW)
         assert found is not None
         assert found.changes["predict_bleu-4"].outcome == outcome
         assert found.changes["eval_loss"].outcome == "same"
@@ -253,34 +262,34 @@ class TestPrevious:
         bare = RunUpdates(Path("/r/b"), updates("b", 1.1, 100).updates[:2])
         space = workspace(updates("a", 1.5, 0), bare, updates("c", 1.0, 200))
         run = named(space, "c")
-        found = since_previous(run, space.siblings(run), NOW)
+        found = since_previous(run, space.index.siblings(run), NOW)
         assert found is not None
         assert found.run.name == "a"
 
     def test_whether_the_samples_are_the_same_is_not_known(self):
         space = workspace(updates("a", 1.5, 0, {"val_size": None, "seed": None}), updates("b", 1.0, 100))
         run = named(space, "b")
-        found = since_previous(run, space.siblings(run), NOW)
+        found = since_previous(run, space.index.siblings(run), NOW)
         assert found is not None
         assert not found.sure
 
     def test_never_against_other_samples(self):
         space = workspace(updates("a", 1.5, 0, {"val_size": 0.5}), updates("b", 1.0, 100))
         run = named(space, "b")
-        assert since_previous(run, space.siblings(run), NOW) is None
+        assert since_previous(run, space.index.siblings(run), NOW) is None
 
     def test_known_data_before_unknown(self):
         space = workspace(updates("a", 1.5, 0), updates("b", 1.2, 100, {"dataset": None}), updates("c", 1.0, 200))
         run = named(space, "c")
-        assert [other.name for other in earlier(run, space.siblings(run), NOW)] == ["a", "b"]
+        assert [other.name for other in earlier(run, space.index.siblings(run), NOW)] == ["a", "b"]
 
     def test_a_run_without_results_looks_at_nobody(self):
         """Which is every run that is being trained, at each of its rows."""
         others = [updates(f"r{at}", 1.5, at) for at in range(20)]
         space = workspace(*others, RunUpdates(Path("/r/b"), updates("b", 1.2, 100).updates[:2]), updates("c", 1.1, 200))
         bare, whole = named(space, "b"), named(space, "c")
-        assert since_previous(whole, space.siblings(whole), NOW) is not None
-        around = space.siblings(bare)
+        assert since_previous(whole, space.index.siblings(whole), NOW) is not None
+        around = space.index.siblings(bare)
         assert len(around) == 21
         assert since_previous(bare, around, NOW) is None
         among, alone = (calls_of(since_previous, bare, others, NOW) for others in (around, ()))
@@ -303,7 +312,7 @@ class TestPrevious:
             ))  # fmt: skip
 
         space = workspace(told("a", 1.5, 0, 5000), told("b", 1.2, 100, 110), told("c", 1.1, 200, 210))
-        found = {run.name: since_previous(run, space.siblings(run), NOW) for run in space.runs}
+        found = {run.name: since_previous(run, space.index.siblings(run), NOW) for run in space.runs}
         assert {name: since and since.run.name for name, since in found.items()} == {"a": None, "b": "a", "c": "b"}
 
     def test_what_has_no_better_way_has_changed(self):
@@ -316,7 +325,7 @@ class TestPrevious:
 
         space = workspace(logged("a", 0, -10.0), logged("b", 100, -12.0))
         run = named(space, "b")
-        found = since_previous(run, space.siblings(run), NOW)
+        found = since_previous(run, space.index.siblings(run), NOW)
         assert found is not None
         changes = {key: (change.difference, change.outcome) for key, change in found.changes.items()}
         assert changes["eval_logps/chosen"] == (-2.0, "changed")
@@ -329,7 +338,7 @@ class TestPrevious:
 
         space = workspace(scored("a", 0, 30.0), scored("b", 100, 60.0))
         run = named(space, "b")
-        found = since_previous(run, space.siblings(run), NOW)
+        found = since_previous(run, space.index.siblings(run), NOW)
         assert found is not None
         assert found.changes["predict_bleu-4"].outcome == "changed"
 

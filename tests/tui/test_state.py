@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from lora_tui.analysis import PLAIN
+from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.ingest.follower import Follower
 from lora_tui.runs.workspace import Workspace
 from lora_tui.tui.options import AppOptions
@@ -16,7 +17,8 @@ def test_a_run_is_judged_again_when_all_others_are_known(all_runs):
     for batch in follower.read_all():
         workspace.apply(batch)
     follower.close()
-    run = next(run for run in workspace.runs if run.name == "lora/sft" and workspace.siblings(run))
+    index = SiblingIndex(workspace)
+    run = next(run for run in workspace.runs if run.name == "lora/sft" and index.siblings(run))
     desk = Desk(workspace, AppOptions(clock=lambda: LATER))
     desk.judging = True
     workspace.complete = False
@@ -24,7 +26,7 @@ def test_a_run_is_judged_again_when_all_others_are_known(all_runs):
     assert desk.view(run) is first
     workspace.complete = True
     assert desk.view(run) is not first
-    assert desk.context(run).siblings == workspace.siblings(run)
+    assert desk.context(run).siblings == index.siblings(run)
 
 
 def test_the_rules_of_the_user(all_runs):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lora_tui.analysis.comparison.compare import compare
+from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import check_paths, context_of, dump, find_run, place, read, save, settings_of, shown, words_of
 from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
@@ -35,7 +36,8 @@ def main(args: argparse.Namespace) -> int:
     if len(runs) < 2:
         raise CommandError(words.t("compare.too_few", names=", ".join(clean(run.name) for run in runs)))
     now = time.time()
-    found = compare(runs, now, [context_of(run, workspace, settings) for run in runs])
+    index = SiblingIndex(workspace)
+    found = compare(runs, now, [context_of(run, index, settings) for run in runs])
     # No plugin of the environment has a say in this schema, and pydantic's search for them takes as long as the runs.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from lora_tui.report.comparison import comparison_report

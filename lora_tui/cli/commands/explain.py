@@ -9,6 +9,7 @@ import time
 from lora_tui.analysis import Judgement, judge
 from lora_tui.analysis.context import Context
 from lora_tui.analysis.findings.find import CODES
+from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import context_of, find_run, place, read, settings_of, words_of
 from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
@@ -53,7 +54,7 @@ def _page_of_run(args: argparse.Namespace, settings: Settings, topic: str, words
         run = find_run(args.run, follower, workspace, words)
     finally:
         follower.close()
-    context = context_of(run, workspace, settings)
+    context = context_of(run, SiblingIndex(workspace), settings)
     found = judge(run, time.time(), context)
     page = _in_run(topic, run, found, words, context, width)
     if page is not None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import (
     RIGHT,
     check_paths,
@@ -92,7 +93,8 @@ class _Wanted:
         from lora_tui.cli.conditions import check_names
 
         check_names("--filter", expression, workspace.runs, words)
-        return [run for run in runs if expression.holds(run, now, context_of(run, workspace, settings))]
+        index = SiblingIndex(workspace)
+        return [run for run in runs if expression.holds(run, now, context_of(run, index, settings))]
 
 
 def _sort_key(run: Run, key: str, now: float) -> tuple[float, float, str]:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import context_of, dump, find_run, place, read, save, settings_of, shown, words_of
 from lora_tui.errors import UsageError
 from lora_tui.i18n import Words
@@ -33,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
     follower, workspace = read([place(args.run)], args.log)
     follower.close()
     run = find_run(args.run, follower, workspace, words)
-    context = context_of(run, workspace, settings)
+    context = context_of(run, SiblingIndex(workspace), settings)
     now = time.time()
     # No plugin of the environment has a say in this schema, and pydantic's search for them takes as long as the run.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

@@ -9,6 +9,7 @@ import signal
 import time
 
 from lora_tui.analysis import Context, judge
+from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import Faults, context_of, dump, find_run, place, plain, read, settings_of, what, words_of
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
@@ -32,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
         run = find_run(args.run, follower, workspace, words)
         if args.follow:
             return _follow(follower, workspace, run, args.json, words, settings)
-        context = context_of(run, workspace, settings)
+        context = context_of(run, SiblingIndex(workspace), settings)
         print(_json(run, words, 2, context) if args.json else _text(run, time.time(), words, context))
         return 0
     finally:
@@ -56,12 +57,13 @@ def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, w
     before = signal.signal(signal.SIGINT, lambda number, _frame: left.append(number))
     follower.start_watching()
     told, faults = "", Faults(words, follower)
+    index = SiblingIndex(workspace)
     while not left:
         line = summary(run, time.time(), words)
         if line != told:
             told = line
             if as_json:
-                line = _json(run, words, None, context_of(run, workspace, settings))
+                line = _json(run, words, None, context_of(run, index, settings))
             else:
                 line = f"{words.clock(time.time())}  {line}"
             print(line, flush=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_tui.analysis import judge
+from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.commands.status import INTERRUPTED, LISTEN_S
 from lora_tui.cli.common import Faults, check_errors, complain, context_of, read, settings_of, shown, words_of
 from lora_tui.errors import CommandError
@@ -153,6 +154,7 @@ class _Watch:
     ) -> None:  # fmt: skip
         self._follower = follower
         self._workspace = Workspace(follower.roots)
+        self._siblings = SiblingIndex(self._workspace)
         self._awaited = awaited
         self._expression = expression
         self._any = any_
@@ -225,7 +227,7 @@ class _Watch:
 
     def _look_at(self, one: _Awaited, run: Run, now: float) -> None:
         status = run.status(now)
-        context = context_of(run, self._workspace, self._settings)
+        context = context_of(run, self._siblings, self._settings)
         if self._expression is not None and self._expression.holds(run, now, context):
             one.held = True
             self._say(one, f"{clean(self._expression.text)}  {summary(run, now, self._words)}")

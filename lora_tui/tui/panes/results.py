@@ -82,7 +82,7 @@ def since(desk: Desk, view: RunView) -> Since | None:
     # Not before there are results: it is not needed for the first frame of others.
     from lora_tui.analysis.comparison.previous_run import since_previous
 
-    return since_previous(view.run, desk.workspace.siblings(view.run), view.now)
+    return since_previous(view.run, desk.sibling_index.siblings(view.run), view.now)
 
 
 def headline_sets(view: RunView) -> list[tuple[Run, ResultSet]]:
