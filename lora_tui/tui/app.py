@@ -220,12 +220,12 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     def _notice(self) -> None:
         """Tell of what has become of runs, where someone wants to know and nothing is half read."""
-        notices, desk = self.options.notices, self.desk
-        if notices is None or not self._reader.whole:
+        notifier, desk = self.options.notifier, self.desk
+        if notifier is None or not self._reader.whole:
             return
-        told = notices.look(desk.runs, desk.now, desk.words, desk.status, NOTICE_S)
+        told = notifier.check(desk.runs, desk.now, desk.words, desk.status, NOTICE_S)
         if told:
-            if notices.bell:
+            if notifier.bell:
                 self.bell()
             self._note(told[-1])
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from lora_tui.analysis.context import PLAIN, Context
 
 if TYPE_CHECKING:
-    from lora_tui.notify.events import Notices
+    from lora_tui.notify.events import Notifier
 
 Language = Literal["en", "zh"]
 ThemeName = Literal["dark", "light", "ansi"]
@@ -45,5 +45,5 @@ class AppOptions:
     """Write an SVG picture here once everything has been read, then leave."""
     missing: tuple[tuple[str, str], ...] = ()
     """Paths given that do not exist yet, each with the nearest directory above it that does."""
-    notices: Notices | None = None
-    """Who is told of events, if anyone is."""
+    notifier: Notifier | None = None
+    """Event notifier, or None when no command or bell is configured."""

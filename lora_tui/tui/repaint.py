@@ -133,8 +133,8 @@ class Painter:
         """The clock runs only while a run may go on: a finished run left open costs nothing."""
         if self._clock is None:
             return
-        notices = self._desk.options.notices
-        if self._desk.any_live() or (notices is not None and notices.pending):
+        notifier = self._desk.options.notifier
+        if self._desk.any_live() or (notifier is not None and notifier.pending):
             self._clock.resume()
         else:
             self._clock.pause()

@@ -15,8 +15,6 @@ from typing import Any
 import psutil
 import pytest
 
-from lora_tui.i18n import Words
-from lora_tui.notify.events import AT_ONCE, Hook
 from tests.support.live_app import descendants, start, watching
 from tests.support.live_job import Job
 from tests.support.program import SOON_S, Waiting, lora_tui, strict
@@ -138,42 +136,6 @@ def test_ctrl_c_reaches_no_command(job: Job, tmp_path: Path) -> None:
         terminal.send("\x03")
         assert terminal.wait_exit() == 130
     assert ended.exists()
-
-
-# -- the hook --------------------------------------------------------------------------------------------------------
-
-
-def test_many_events_wait_for_their_turn_and_none_is_lost(tmp_path: Path) -> None:
-    lines: list[str] = []
-    hook = Hook(f"echo + >> {tmp_path}/out; sleep 0.2; echo - >> {tmp_path}/out; exit 3", Words("en"), lines.append)
-    begin = time.monotonic()
-    for number in range(3 * AT_ONCE):
-        hook.put(f"{number}\n", {})
-    assert time.monotonic() - begin < 0.5, "nobody waits for a command"
-    assert hook.close(SOON_S) == 0
-    marks = (tmp_path / "out").read_text().split()
-    assert marks.count("+") == marks.count("-") == 3 * AT_ONCE
-    running = [marks[:end].count("+") - marks[:end].count("-") for end in range(len(marks) + 1)]
-    assert max(running) <= AT_ONCE
-    assert lines == ["an event's command has ended with 3"]
-    assert not [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
-
-
-def test_the_last_word_of_a_command_is_told_without_its_escapes() -> None:
-    lines: list[str] = []
-    hook = Hook("cat >/dev/null; printf 'a\\n\\033[31mno mail for you\\n' >&2; false", Words("zh"), lines.append)
-    hook.put("x" * 1_000_000, {})
-    hook.close(SOON_S)
-    assert lines == ["事件命令的退出码为 1：no mail for you"]
-
-
-@pytest.mark.parametrize("shell", ["", "/nowhere/sh", "/bin/sh"])
-def test_the_shell_is_the_users_or_sh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
-    monkeypatch.setenv("SHELL", shell)
-    hook = Hook(f"cat > {tmp_path}/out", Words("en"), lambda line: pytest.fail(line))
-    hook.put("训练\n", {"LORA_TUI_EVENT": "x"})
-    assert hook.close(SOON_S) == 0
-    assert (tmp_path / "out").read_text(encoding="utf-8") == "训练\n"
 
 
 # -- watch -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from lora_tui.analysis import Judgement, judge
 from lora_tui.i18n import Words
 from lora_tui.notify import events
-from lora_tui.notify.events import Event, Witness, payload, said
+from lora_tui.notify.events import Event, EventDetector, event_json, event_line
 from lora_tui.records.documents import ConsoleFacts, Failure, LogRow, Results
 from lora_tui.records.updates import FileDoc, FileRows, Update
 from lora_tui.runs.run import Run
@@ -61,12 +61,12 @@ class Made:
 class Looking:
     def __init__(self, *made: Made) -> None:
         self.made = list(made)
-        self.witness = Witness(START)
+        self.detector = EventDetector(START)
 
     def seen(self, budget_s: float = math.inf) -> list[Event]:
         now = max(each.now for each in self.made)
         runs = [each.run for each in self.made]
-        return list(self.witness.look(runs, now, lambda run: run.status(now), budget_s))
+        return list(self.detector.check(runs, now, lambda run: run.status(now), budget_s))
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self.seen()]
@@ -184,9 +184,9 @@ def test_what_takes_too_long_is_told_at_the_next_look() -> None:
     for made in many:
         made.fail()
     assert looking.seen(budget_s=-1.0) == []
-    assert looking.witness.pending
+    assert looking.detector.pending
     assert looking.kinds() == ["failed"] * 5
-    assert not looking.witness.pending
+    assert not looking.detector.pending
 
 
 def test_runs_that_ended_before_are_not_judged_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,11 +205,11 @@ def test_an_event_is_strict_json_with_words_for_people(lang: str) -> None:
     made.fail(message="ValueError: \x1b[2J\u202eboom")
     now = made.now + 5
     looking = Looking(made)
-    looking.witness._begun = True
+    looking.detector._started = True
     found = looking.seen()
     assert [event.kind for event in found] == ["failed", "finding"]
     for event in found:
-        text = payload(event, Words(lang))
+        text = event_json(event, Words(lang))
         assert text.endswith("\n")
         assert text.count("\n") == 1
         assert not {"\x1b", "\u202e"} & set(text)
@@ -225,5 +225,5 @@ def test_an_event_is_strict_json_with_words_for_people(lang: str) -> None:
         assert data["time"].endswith("Z")
         assert ("失败" in data["text"]) == (lang == "zh")
     held = Event("held", made.run, now, found[0].judgement, condition="loss > 1")
-    assert strict(payload(held, Words(lang)))["condition"] == "loss > 1"
-    assert "loss > 1" in said(held, Words(lang))
+    assert strict(event_json(held, Words(lang)))["condition"] == "loss > 1"
+    assert "loss > 1" in event_line(held, Words(lang))

@@ -16,7 +16,7 @@ from lora_tui.report.build import build
 from lora_tui.report.content.chart_data import POINTS, thin
 from lora_tui.report.render import box, html, markdown
 from lora_tui.text.cells import cell_width
-from lora_tui.wording.advice import checkpoint_advice
+from lora_tui.wording.sentences import checkpoint_advice
 from tests.conftest import DATA, last_write
 from tests.support.call_count import calls_of
 from tests.support.program import strict

@@ -14,7 +14,7 @@ from lora_tui.tui.options import AppOptions
 from lora_tui.tui.pages.page import checkpoint_lines
 from lora_tui.tui.state import Desk, RunView
 from lora_tui.tui.styled_lines import width_of
-from lora_tui.wording.advice import checkpoint_advice
+from lora_tui.wording.sentences import checkpoint_advice
 from tests.support.app_pilot import make_app, pane
 from tests.support.saving_run import rows, run_with, saved, when
 

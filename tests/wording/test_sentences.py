@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lora_tui.i18n import Words
-from lora_tui.wording.sentences import ends_text, left_text
+from lora_tui.wording.sentences import clock_range, duration_range
 
 EN, ZH = Words("en"), Words("zh")
 M, H = 60.0, 3600.0
@@ -31,13 +31,13 @@ M, H = 60.0, 3600.0
     ],
 )
 def test_a_time_left(low: float, high: float, en: str, zh: str) -> None:
-    assert left_text(EN, low, high) == en
-    assert left_text(ZH, low, high) == zh
+    assert duration_range(EN, low, high) == en
+    assert duration_range(ZH, low, high) == zh
 
 
 def test_seconds_that_go_by_change_it_seldom() -> None:
     """Ten minutes of a countdown from 42–55 minutes: a handful of texts, not six hundred."""
-    texts = [left_text(EN, 42 * M - second, 55 * M - second) for second in range(600)]
+    texts = [duration_range(EN, 42 * M - second, 55 * M - second) for second in range(600)]
     assert len(set(texts)) <= 12
 
 
@@ -65,11 +65,11 @@ NOON = 1_750_075_200.0
     ],
 )
 def test_a_moment(low: float, high: float, text: str) -> None:
-    assert ends_text(EN, low, high, NOON) == text
-    assert ends_text(ZH, low, high, NOON) == text
+    assert clock_range(EN, low, high, NOON) == text
+    assert clock_range(ZH, low, high, NOON) == text
 
 
 def test_what_no_clock_can_show() -> None:
-    assert left_text(EN, 10.0, float("inf")) == "–"
-    assert ends_text(EN, NOON, float("inf"), NOON) == "–"
-    assert "–" in ends_text(EN, NOON, 1e18, NOON)
+    assert duration_range(EN, 10.0, float("inf")) == "–"
+    assert clock_range(EN, NOON, float("inf"), NOON) == "–"
+    assert "–" in clock_range(EN, NOON, 1e18, NOON)

@@ -19,7 +19,7 @@ from lora_tui.records.updates import FileDoc, FileProblem, FileRows, RowSource, 
 from lora_tui.report.build import build
 from lora_tui.report.render import box, html, markdown
 from lora_tui.runs.run import Run
-from lora_tui.wording.oneline import summary
+from lora_tui.wording.sentences import run_summary
 
 WRITTEN, NOW = 1_750_000_000.0, 1_750_000_600.0
 
@@ -65,7 +65,7 @@ def check_run(run: Run, now: float = NOW) -> None:
         words = Words(language)
         report = build(run, now, words, judgement=judge(run, now))
         texts = [
-            summary(run, now, words),
+            run_summary(run, now, words),
             dump(plain(run, now, words), 2),
             dump(report.to_json(), None),
             box.render(report, words),

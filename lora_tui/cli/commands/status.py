@@ -20,8 +20,7 @@ from lora_tui.settings.settings import Settings
 from lora_tui.text.cells import fit
 from lora_tui.text.numbers import fixed4, number
 from lora_tui.text.sanitize import clean
-from lora_tui.wording.oneline import summary
-from lora_tui.wording.sentences import ends_text, left_text
+from lora_tui.wording.sentences import clock_range, duration_range, run_summary
 
 
 def main(args: argparse.Namespace) -> int:
@@ -59,7 +58,7 @@ def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, w
     told, faults = "", Faults(words, follower)
     index = SiblingIndex(workspace)
     while not left:
-        line = summary(run, time.time(), words)
+        line = run_summary(run, time.time(), words)
         if line != told:
             told = line
             if as_json:
@@ -125,8 +124,8 @@ def _head(run: Run, now: float, words: Words) -> list[str]:
     if progress.elapsed_s is not None:
         second.append(words.t("head.elapsed", time=words.duration(progress.elapsed_s)))
     if (left := time_left(run, status, now)) is not None:
-        second.append(words.t("head.left", time=left_text(words, left.low, left.high)))
-        second.append(words.t("head.ends", time=ends_text(words, now + left.low, now + left.high, now)))
+        second.append(words.t("head.left", time=duration_range(words, left.low, left.high)))
+        second.append(words.t("head.ends", time=clock_range(words, now + left.low, now + left.high, now)))
     if progress.steps_at_risk:
         second.append(words.n("head.at_risk", progress.steps_at_risk))
     if run.activity is not None:

@@ -24,13 +24,14 @@ from lora_tui.cli.common import Faults, check_errors, complain, context_of, read
 from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
-from lora_tui.notify.events import Event, Hook, Notices
+from lora_tui.notify.events import Event, Notifier
+from lora_tui.notify.hook import Hook
 from lora_tui.query.parser import Expression
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
 from lora_tui.settings.settings import Settings
 from lora_tui.text.sanitize import clean
-from lora_tui.wording.oneline import summary
+from lora_tui.wording.sentences import run_summary
 
 DONE, BADLY, TIMED_OUT = 0, 3, 4
 """Exit codes."""
@@ -59,15 +60,15 @@ def main(args: argparse.Namespace) -> int:
     paths = _resolve(args.runs, args.log, words)
     command, bell = settings.on_event(args.on_event), settings.bell(args.bell)
     hook = Hook(command, words, complain, sys.stderr.buffer) if command else None
-    notices = Notices(hook, bell, settings.context) if hook is not None or bell else None
+    notifier = Notifier(hook, bell, settings.context) if hook is not None or bell else None
     follower = Follower(paths, args.log, args.poll, cwd=Path.cwd())
     try:
         logs = tuple(log.absolute() for log in args.log) if len(paths) == 1 else ()
         awaited = [_Awaited(path, logs) for path in paths]
-        return _Watch(follower, awaited, expression, args.any, notices, settings, words).wait(args.timeout)
+        return _Watch(follower, awaited, expression, args.any, notifier, settings, words).wait(args.timeout)
     finally:
         follower.close()
-        if notices is not None and (left := notices.close(PATIENCE_S)):
+        if notifier is not None and (left := notifier.close(PATIENCE_S)):
             complain(words.n("cli.event.left", left))
 
 
@@ -150,7 +151,7 @@ class _Watch:
 
     def __init__(
         self, follower: Follower, awaited: Sequence[_Awaited], expression: Expression | None, any_: bool,
-        notices: Notices | None, settings: Settings, words: Words,
+        notifier: Notifier | None, settings: Settings, words: Words,
     ) -> None:  # fmt: skip
         self._follower = follower
         self._workspace = Workspace(follower.roots)
@@ -158,7 +159,7 @@ class _Watch:
         self._awaited = awaited
         self._expression = expression
         self._any = any_
-        self._notices = notices
+        self._notifier = notifier
         self._settings = settings
         self._words = words
 
@@ -218,8 +219,8 @@ class _Watch:
         """Tell what became so, and the exit code once that is decided."""
         self._find()
         runs = [one.run for one in self._awaited if one.run is not None]
-        if self._notices is not None:
-            self._ring(bool(self._notices.look(runs, now, self._words, lambda run: run.status(now))))
+        if self._notifier is not None:
+            self._ring(bool(self._notifier.check(runs, now, self._words, lambda run: run.status(now))))
         for one in self._awaited:
             if one.run is not None and not one.held:
                 self._look_at(one, one.run, now)
@@ -230,13 +231,13 @@ class _Watch:
         context = context_of(run, self._siblings, self._settings)
         if self._expression is not None and self._expression.holds(run, now, context):
             one.held = True
-            self._say(one, f"{clean(self._expression.text)}  {summary(run, now, self._words)}")
-            if self._notices is not None:
+            self._say(one, f"{clean(self._expression.text)}  {run_summary(run, now, self._words)}")
+            if self._notifier is not None:
                 event = Event("held", run, now, judge(run, now, context), condition=self._expression.text)
-                self._ring(bool(self._notices.tell(event, self._words)))
+                self._ring(bool(self._notifier.notify(event, self._words)))
         elif status.state != one.state and status.state in ENDED:
             why = f"  {clean(status.failure.message, 200)}" if status.failure is not None else ""
-            self._say(one, summary(run, now, self._words) + why)
+            self._say(one, run_summary(run, now, self._words) + why)
         one.state, one.since = status.state, status.since or now
 
     def _say(self, one: _Awaited, text: str) -> None:
@@ -270,5 +271,5 @@ class _Watch:
         return TIMED_OUT
 
     def _ring(self, told: bool) -> None:
-        if told and self._notices is not None and self._notices.bell and sys.stderr.isatty():
+        if told and self._notifier is not None and self._notifier.bell and sys.stderr.isatty():
             print("\a", end="", file=sys.stderr, flush=True)

@@ -26,7 +26,7 @@ from lora_tui.tui.options import AppOptions
 from lora_tui.tui.terminal.terminals import can_draw, is_monochrome, may_be_wide
 
 if TYPE_CHECKING:
-    from lora_tui.notify.events import Notices
+    from lora_tui.notify.events import Notifier
 
 LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 """Signals that leave the terminal as it was and nothing behind."""
@@ -118,7 +118,7 @@ def _show(
     def keep(key: str, value: str) -> None:
         save_kept(**{key: value})
 
-    notices = _notices(args, settings, lambda line: app.command_failed(line)) if args.command == "watch" else None
+    notifier = _notifier(args, settings, lambda line: app.command_failed(line)) if args.command == "watch" else None
     if is_monochrome(os.environ):
         os.environ.setdefault("NO_COLOR", "1")
     lang, glyphs = settings.language(args.lang), settings.glyphs(args.glyphs)
@@ -134,7 +134,7 @@ def _show(
         run=run,
         title=title,
         keep=keep,
-        notices=notices,
+        notifier=notifier,
         clock=time.time,
         screenshot=args.screenshot,
         missing=tuple((str(p), str(next(up for up in p.parents if up.exists()))) for p in follower.missing),
@@ -153,8 +153,8 @@ def _show(
             app.run(headless=True, size=shutil.get_terminal_size((120, 40)))
     finally:
         follower.close()
-        if notices is not None:
-            notices.close(0.0)
+        if notifier is not None:
+            notifier.close(0.0)
         # On a terminal that is gone Textual fails before it tells its input thread to end, which would spin for ever.
         reading: threading.Event | None = getattr(app._driver, "exit_event", None)
         if reading is not None:
@@ -166,15 +166,16 @@ def _show(
     return app.return_code or 0
 
 
-def _notices(args: argparse.Namespace, settings: Settings, tell: Callable[[str], object]) -> Notices | None:
+def _notifier(args: argparse.Namespace, settings: Settings, tell: Callable[[str], object]) -> Notifier | None:
     """Who wants to be told of events."""
     command, bell = settings.on_event(args.on_event), settings.bell(args.bell)
     if not command and not bell:
         return None
-    from lora_tui.notify.events import Hook, Notices
+    from lora_tui.notify.events import Notifier
+    from lora_tui.notify.hook import Hook
 
     hook = Hook(command, Words(settings.language(args.lang)), tell) if command else None
-    return Notices(hook, bell, settings.context)
+    return Notifier(hook, bell, settings.context)
 
 
 def _end_with_terminal() -> None:

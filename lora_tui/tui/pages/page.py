@@ -9,7 +9,7 @@ from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.findings import problem_lines
 from lora_tui.tui.state import Desk, RunView
 from lora_tui.tui.styled_lines import Line, box, fill, width_of, wrap
-from lora_tui.wording.advice import checkpoint_advice
+from lora_tui.wording.sentences import checkpoint_advice
 
 
 class PagePane(Pane):

@@ -11,7 +11,7 @@ from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.symbols import error_text, method_text, model_text, shown, state_span
 from lora_tui.tui.state import Desk, RunView
 from lora_tui.tui.styled_lines import Line, box, joined, spread, width_of
-from lora_tui.wording.sentences import ends_text, left_text
+from lora_tui.wording.sentences import clock_range, duration_range
 
 SEP = ("   ", "text")
 
@@ -94,9 +94,9 @@ def _left(desk: Desk, view: RunView) -> Parts:
     left = time_left(view.run, view.status, view.now)
     if left is None:
         return []
-    ends = ends_text(desk.words, view.now + left.low, view.now + left.high, view.now)
+    ends = clock_range(desk.words, view.now + left.low, view.now + left.high, view.now)
     return [
-        desk.phrase("head.left", "value", time=left_text(desk.words, left.low, left.high)),
+        desk.phrase("head.left", "value", time=duration_range(desk.words, left.low, left.high)),
         desk.phrase("head.ends", time=ends),
     ]
 

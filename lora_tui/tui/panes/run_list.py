@@ -19,7 +19,7 @@ from lora_tui.tui.panes.symbols import (
 )
 from lora_tui.tui.state import Desk, RunView
 from lora_tui.tui.styled_lines import Line, box, fill, spread, width_of
-from lora_tui.wording.sentences import left_text
+from lora_tui.wording.sentences import duration_range
 
 ROWS = 2
 """Lines a run takes."""
@@ -151,7 +151,7 @@ def note_of(desk: Desk, view: RunView) -> Line:
     if status.state == "stalled":
         return [(words.t("head.silent", time=words.duration(status.silent_s or 0)), "rating-fair")]
     if (left := time_left(view.run, status, view.now)) is not None and status.state == "running":
-        return [(words.t("list.left", time=left_text(words, left.low, left.high)), "muted")]
+        return [(words.t("list.left", time=duration_range(words, left.low, left.high)), "muted")]
     return score(desk, view) or about(view.run)
 
 
