@@ -21,7 +21,7 @@ NOTICEABLE = 0.02
 """Share by which the free space must change to be told anew: an idle screen stays quiet."""
 
 
-class CheckpointDirs:
+class CheckpointScanner:
     """Tells of one run's checkpoints and of the free space, each only when it has changed."""
 
     def __init__(self, source: Source, path: Path) -> None:

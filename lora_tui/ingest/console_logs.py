@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lora_tui.ingest.directory_tree import is_checkpoint, is_console_name, is_skipped
-from lora_tui.ingest.discovery import RunDir, Tree
+from lora_tui.ingest.discovery import RunDir, RunTree
 from lora_tui.sources.base import Entry, Source, SourceError
 
 PEEK = 65536
@@ -33,10 +33,10 @@ class _Peek:
     output_dir: str | None
 
 
-class LogBook:
+class ConsoleLogs:
     """Tells which files are console logs of a training, and whose."""
 
-    def __init__(self, source: Source, tree: Tree, logs: list[Path], cwd: Path | None = None) -> None:
+    def __init__(self, source: Source, tree: RunTree, logs: list[Path], cwd: Path | None = None) -> None:
         self._source = source
         self._tree = tree
         self._logs = logs
@@ -137,7 +137,7 @@ class LogBook:
         run.consoles.append(entry)
 
     def _fill_unlisted(self, run: RunDir) -> None:
-        tree = Tree(self._source, [run.path])
+        tree = RunTree(self._source, [run.path])
         tree.scan()
         tree.fill(run)
         others = tree.runs()

@@ -36,7 +36,7 @@ THOROUGH = 10
 """Every so many looks cold directories are listed again too: some file systems do not keep a directory's time."""
 
 
-class Listings:
+class DirectoryTree:
     """Listings of all directories below the roots, as of the last look at each.
 
     A directory that cannot be listed any more stays as it was, with the reason in ``errors``: what is known of a run
@@ -51,7 +51,7 @@ class Listings:
         """Directory, or the point where a mount that does not answer begins -> why it cannot be read."""
         self.listening = False
         """Ask for events of every directory that is listed from now on."""
-        self.unheard: set[Path] = set()
+        self.unwatched: set[Path] = set()
         """Directories that matter now and of which no events come."""
         self._listed: dict[Path, list[Entry]] = {}
         self._root_files: dict[Path, Entry] = {}
@@ -110,7 +110,7 @@ class Listings:
         self._changed = True
         self._cold.pop(path, None)
         self._evident.discard(path)
-        self.unheard.discard(path)
+        self.unwatched.discard(path)
         self._source.unwatch(path)
 
     def _walk(
@@ -166,11 +166,11 @@ class Listings:
             self._evident.add(path)
         else:
             self._evident.discard(path)
-        self.unheard.discard(path)
+        self.unwatched.discard(path)
         if self.listening and self._sleeps(path, entries, now, inside):
             self._source.unwatch(path)
         elif self.listening and not heard:
-            self.unheard.add(path)
+            self.unwatched.add(path)
         return entries
 
     def _unchanged(self, path: Path) -> list[Entry] | None:
@@ -188,7 +188,7 @@ class Listings:
         """Listen to a cold directory that was listed before anybody listened. What happened since is told by its time,
         as in each look at it."""
         if not self._sleeps(path, self._listed[path], now, inside) and not self._source.watch(path):
-            self.unheard.add(path)
+            self.unwatched.add(path)
 
     def _sleeps(self, path: Path, entries: list[Entry], now: float, inside: bool) -> bool:
         """It belongs to a run and nothing happens in it."""
@@ -241,12 +241,12 @@ class Listings:
                 self._walk(child, 0, set(), set(), set(), now, self._is_inside(child.path))
         return old.keys() != new.keys()
 
-    def unheard_below(self, path: Path) -> set[Path]:
+    def unwatched_below(self, path: Path) -> set[Path]:
         """The directory of a run and those inside it, as far as no events come of them."""
         found, left = set(), [path]
         while left:
             here = left.pop()
-            if here in self.unheard:
+            if here in self.unwatched:
                 found.add(here)
             left.extend(e.path for e in self._listed.get(here, ()) if e.is_dir and e.path in self._listed)
         return found

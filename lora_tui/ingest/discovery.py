@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lora_tui.ingest.directory_tree import CHECKPOINT, EVIDENCE, Listings, is_checkpoint
+from lora_tui.ingest.directory_tree import CHECKPOINT, EVIDENCE, DirectoryTree, is_checkpoint
 from lora_tui.sources.base import Entry
 
 EVENTS = re.compile(r"events\.out\.tfevents\.")
@@ -32,7 +32,7 @@ class RunDir:
     """Relative directory -> why it could not be listed."""
 
 
-class Tree(Listings):
+class RunTree(DirectoryTree):
     """The listings, and which of the directories are runs."""
 
     def directory(self, path: Path) -> RunDir | None:

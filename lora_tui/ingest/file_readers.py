@@ -29,7 +29,7 @@ DOCUMENTS = RESULTS | {STATE, ADAPTER, "training_args.yaml", "llamaboard_config.
 """Names of the files that are read as a whole."""
 
 
-class Tail:
+class TailReader:
     """A file that is appended to, and how far it has been read. ``source``: whose rows it has, ``None`` if none."""
 
     def __init__(self, name: str, entry: Entry, source: RowSource | None) -> None:
@@ -40,7 +40,7 @@ class Tail:
         """The last reading met an error: the next one is due though nothing has changed."""
         self.settled = True
         """Nothing of what was read waits for what may come behind it."""
-        self.thinned = False
+        self.sampled = False
         """Only its ends and its evaluations have been told so far."""
         self._source = source
         self._parser = _stream_parser(source)
@@ -57,8 +57,8 @@ class Tail:
             raise SourceError("not a regular file")
         known = self._key is not None
         self._check_replaced(disk)
-        self._restarted = self._restarted or self.thinned
-        self.thinned = False
+        self._restarted = self._restarted or self.sampled
+        self.sampled = False
         rows = Rows()
         all_read = False
         while not all_read:
@@ -86,7 +86,7 @@ class Tail:
             raise SourceError("not a regular file")
         parser, (front, end) = TrainerLogParser(), glimpse(disk, self.entry)
         first, last = parser.feed(front), parser.feed(end)
-        again, self.thinned = self.thinned, True
+        again, self.sampled = self.sampled, True
         return [FileRows(self.name, "log", Rows([*first, *last]), self.entry.mtime, again, None, len(last))]
 
     def _check_replaced(self, disk: Source) -> None:
@@ -131,7 +131,7 @@ class Tail:
         return out
 
 
-class Whole:
+class DocumentReader:
     """A file that is always read as a whole. ``name`` is relative to the run, its last part one of DOCUMENTS."""
 
     def __init__(self, name: str, entry: Entry) -> None:

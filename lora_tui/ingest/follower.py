@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from lora_tui.ingest.console_logs import LogBook
-from lora_tui.ingest.discovery import Tree
+from lora_tui.ingest.console_logs import ConsoleLogs
+from lora_tui.ingest.discovery import RunTree
 from lora_tui.ingest.run_reader import LIVE_S, STAGES, RunReader
 from lora_tui.records.updates import Batch, RunUpdates
 from lora_tui.sources.base import Source, SourceError
@@ -45,7 +45,7 @@ class Follower:
     ``poll``: look again twice a second instead of waiting for events.
     ``cwd``: where else to look for console logs that name one of the runs.
     ``clock``: the present Unix time in seconds.
-    ``thin``: of long logs that are quiet, read what a list needs until a run is wanted.
+    ``sample``: read only the ends and the evaluations of long logs that are quiet, until a full reading is requested.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Follower:
         source: Source | None = None,
         cwd: Path | None = None,
         clock: Callable[[], float] = time.time,
-        thin: bool = False,
+        sample: bool = False,
     ) -> None:
         self._source: Source = source if source is not None else LocalDisk(poll)
         self._clock = clock
-        self._tree = Tree(self._source, [Path(p).absolute() for p in paths])
-        self._book = LogBook(self._source, self._tree, [Path(p).absolute() for p in logs], cwd)
+        self._tree = RunTree(self._source, [Path(p).absolute() for p in paths])
+        self._book = ConsoleLogs(self._source, self._tree, [Path(p).absolute() for p in logs], cwd)
         self._readers: dict[Path, RunReader] = {}
         self._changed: set[Path] | None = None
         """Paths to look at in the next turn; ``None`` means everything."""
@@ -71,8 +71,8 @@ class Follower:
         self._with_logs = False
         """Console logs have been given to their runs. Not in the first turn, which must be quick: a log is looked into
         before it is known whose it is, and the curve comes from other files."""
-        self._thin = thin
-        self._wanted: deque[Path] = deque()
+        self._sample = sample
+        self._requested: deque[Path] = deque()
         self._order: list[RunReader] | None = None
         """What was left to read after the last turn; ``None`` where something else has changed since."""
         self._complete = False
@@ -105,10 +105,10 @@ class Follower:
         end = time.monotonic() + budget_s
         now = self._clock()
         out = [RunUpdates(path, gone=True) for path in self._refresh()]
-        while self._wanted:
-            found = self._readers.get(self._wanted.popleft())
+        while self._requested:
+            found = self._readers.get(self._requested.popleft())
             if found is not None:
-                found.want()
+                found.request_full_read()
                 self._order = None
         order = self._order = self._pending()
         # What the list and the chart show comes first for all runs; long console logs and event files last.
@@ -122,7 +122,7 @@ class Follower:
                 if time.monotonic() >= until:
                     served.add(reader.path)
                 if updates:
-                    out.append(RunUpdates(reader.path, tuple(updates), partial=reader.behind, thinned=reader.thinned))
+                    out.append(RunUpdates(reader.path, tuple(updates), partial=reader.behind, sampled=reader.sampled))
         complete = not any(reader.pending for reader in self._readers.values()) and self._with_logs
         self._complete = self._complete or complete
         errors = tuple((str(path), why) for path, why in self._tree.errors.items())
@@ -133,13 +133,13 @@ class Follower:
         if self._order is not None:
             return [reader for reader in self._order if reader.pending]
         if not self._complete and self._readers:
-            max(self._readers.values(), key=lambda reader: reader.newest).want()
+            max(self._readers.values(), key=lambda reader: reader.newest).request_full_read()
         pending = [reader for reader in self._readers.values() if reader.pending]
         return sorted(pending, key=lambda reader: -reader.newest)
 
     def _notes(self) -> tuple[str, ...]:
-        deaf = self._source.deaf
-        return (("waiting_for_path",) if self.missing else ()) + ((deaf,) if deaf else ())
+        no_events = self._source.no_events
+        return (("waiting_for_path",) if self.missing else ()) + ((no_events,) if no_events else ())
 
     def read_all(self) -> list[Batch]:
         """Everything that is there now, for headless faces."""
@@ -192,7 +192,7 @@ class Follower:
     @property
     def _is_silent(self) -> bool:
         """There are changes of which nothing will be told."""
-        return bool(self.missing or self._tree.unheard)
+        return bool(self.missing or self._tree.unwatched)
 
     def _look_at(self, path: Path) -> bool:
         """False if it is no file of a run."""
@@ -207,11 +207,11 @@ class Follower:
         those runs', and those in which runs may appear."""
         now = self._clock()
         hot = [reader for reader in self._readers.values() if now - reader.newest < LIVE_S]
-        unheard = self._tree.unheard & {*self.roots, *(path.parent for path in self._readers)}
+        unwatched = self._tree.unwatched & {*self.roots, *(path.parent for path in self._readers)}
         for reader in sorted(hot, key=lambda reader: -reader.newest)[:NEAR]:
             reader.look()
-            unheard |= self._tree.unheard_below(reader.path)
-        return unheard | {path for path in self._tree.missing if self._appeared(path)}
+            unwatched |= self._tree.unwatched_below(reader.path)
+        return unwatched | {path for path in self._tree.missing if self._appeared(path)}
 
     def _appeared(self, path: Path) -> bool:
         try:
@@ -247,7 +247,7 @@ class Follower:
             del self._readers[path]
         for path, run_dir in found.items():
             if path not in self._readers:
-                self._readers[path] = RunReader(self._source, path, thin=self._thin)
+                self._readers[path] = RunReader(self._source, path, sample=self._sample)
             self._readers[path].attach(run_dir)
         return gone
 
@@ -258,14 +258,14 @@ class Follower:
         self._started = self._tree.listening = True
         self._changed = None
 
-    def want(self, paths: Iterable[Path]) -> None:
+    def request_full_read(self, paths: Iterable[Path]) -> None:
         """Read the logs of these runs whole; from another thread."""
-        self._wanted.extend(paths)
+        self._requested.extend(paths)
         self.wake()
 
     def wait(self, timeout_s: float = 60.0) -> bool:
         """Sleep until there may be something to read, at most ``timeout_s``. False when the time is over."""
-        if self._changed is None or not self._with_logs or self._wanted:
+        if self._changed is None or not self._with_logs or self._requested:
             return True
         # What is left of one file must not hide what happens to the others meanwhile.
         pending = any(reader.pending for reader in self._readers.values())
@@ -284,7 +284,7 @@ class Follower:
             self._changed = None
         else:
             self._changed |= changed
-        return pending or bool(changed or self._wanted) or self._near or self._changed is None
+        return pending or bool(changed or self._requested) or self._near or self._changed is None
 
     def wake(self) -> None:
         """End a ``wait`` in another thread."""

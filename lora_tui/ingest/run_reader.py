@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lora_tui.ingest.checkpoint_dirs import STATE, CheckpointDirs
+from lora_tui.ingest.checkpoint_dirs import STATE, CheckpointScanner
 from lora_tui.ingest.discovery import EVENTS, RunDir
-from lora_tui.ingest.file_readers import ADAPTER, DOCUMENTS, Tail, Whole
+from lora_tui.ingest.file_readers import ADAPTER, DOCUMENTS, DocumentReader, TailReader
 from lora_tui.ingest.glimpse import worthwhile
 from lora_tui.records.documents import FormatError
 from lora_tui.records.updates import FileGone, FileProblem, FileSeen, RowSource, Update
@@ -26,35 +26,35 @@ class RunReader:
     """The files of one run. ``attach`` says which there are, ``look`` which changed, ``read`` reads some of them."""
 
     def __init__(
-        self, source: Source, path: Path, clock: Callable[[], float] = time.time, *, thin: bool = False
+        self, source: Source, path: Path, clock: Callable[[], float] = time.time, *, sample: bool = False
     ) -> None:
         self.path = path
         self._source = source
         self._clock = clock
-        self._tails: dict[str, Tail] = {}
-        self._wholes: dict[str, Whole] = {}
+        self._tails: dict[str, TailReader] = {}
+        self._wholes: dict[str, DocumentReader] = {}
         self._seen: dict[str, float] = {}
         self._pending: dict[str, None] = {}
         self._out: list[Update] = []
-        self._checkpoints = CheckpointDirs(source, path)
+        self._checkpoints = CheckpointScanner(source, path)
         self._run_dir = RunDir(path)
         self._errors: dict[str, str] = {}
         self._said: dict[str, str] = {}
-        self._thin = thin
+        self._sample = sample
         self._caught_up = False
         self.has_log = False
         """A trainer_log.jsonl was seen here, though it may be gone by now."""
 
     @property
-    def thinned(self) -> bool:
+    def sampled(self) -> bool:
         """Of its log only the ends and the evaluations have been read."""
         tail = self._tails.get(LOG)
-        return tail is not None and tail.thinned
+        return tail is not None and tail.sampled
 
-    def want(self) -> None:
+    def request_full_read(self) -> None:
         """Read its log whole from now on."""
-        self._thin = False
-        if self.thinned:
+        self._sample = False
+        if self.sampled:
             self._pending[LOG] = None
 
     @property
@@ -124,7 +124,7 @@ class RunReader:
     def _attach_tail(self, name: str, entry: Entry, source: RowSource | None) -> str:
         tail = self._tails.get(name)
         if tail is None:
-            tail = self._tails[name] = Tail(name, entry, source)
+            tail = self._tails[name] = TailReader(name, entry, source)
             self._pending[name] = None
         elif entry.version != tail.entry.version:
             # Of the two the listing may be the older one: it is kept until something in its directory changes.
@@ -134,7 +134,7 @@ class RunReader:
     def _attach_whole(self, name: str, entry: Entry) -> None:
         whole = self._wholes.get(name)
         if whole is None:
-            whole = self._wholes[name] = Whole(name, entry)
+            whole = self._wholes[name] = DocumentReader(name, entry)
         elif entry.version != whole.entry.version:
             entry = self._stat(name, entry.path) or entry
         whole.entry = entry
@@ -221,7 +221,7 @@ class RunReader:
             self._say(name, str(error))
             return None
 
-    def _look_at(self, tail: Tail) -> bool:
+    def _look_at(self, tail: TailReader) -> bool:
         """False if the file is gone, which the directory's listing will say."""
         entry = self._stat(tail.name, tail.entry.path)
         if entry is None:
@@ -233,7 +233,7 @@ class RunReader:
             self._pending[tail.name] = None
         return True
 
-    def _look_whole(self, whole: Whole) -> bool:
+    def _look_whole(self, whole: DocumentReader) -> bool:
         entry = self._stat(whole.name, whole.entry.path)
         if entry is not None:
             self._attach_whole(whole.name, entry)
@@ -262,10 +262,10 @@ class RunReader:
     def _stage(self, name: str) -> int:
         return 0 if name == LOG else 1 if name in self._wholes else 2
 
-    def _read_tail(self, tail: Tail, end: float, live: bool, now: float) -> None:
+    def _read_tail(self, tail: TailReader, end: float, live: bool, now: float) -> None:
         try:
-            thin = self._thin and tail.name == LOG and not self._caught_up and self._is_quiet(tail, now)
-            told, all_read = (tail.glimpse(self._source), True) if thin else tail.read(self._source, end, live, now)
+            sample = self._sample and tail.name == LOG and not self._caught_up and self._is_quiet(tail, now)
+            told, all_read = (tail.glimpse(self._source), True) if sample else tail.read(self._source, end, live, now)
         except SourceError as error:
             tail.failed = True
             self._pending.pop(tail.name, None)
@@ -274,17 +274,17 @@ class RunReader:
             return
         if all_read:
             self._pending.pop(tail.name, None)
-            self._caught_up = self._caught_up or (tail.name == LOG and not thin)
+            self._caught_up = self._caught_up or (tail.name == LOG and not sample)
         if tail.failed:
             tail.failed = False
             self._say(tail.name, "")
         self._out.extend(told)
 
     @staticmethod
-    def _is_quiet(tail: Tail, now: float) -> bool:
+    def _is_quiet(tail: TailReader, now: float) -> bool:
         return now - tail.entry.mtime > LIVE_S and worthwhile(tail.entry)
 
-    def _read_whole(self, whole: Whole, now: float) -> None:
+    def _read_whole(self, whole: DocumentReader, now: float) -> None:
         self._pending.pop(whole.name, None)
         if not whole.changed:
             return

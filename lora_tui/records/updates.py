@@ -102,7 +102,7 @@ class RunUpdates(NamedTuple):
     gone: bool = False
     partial: bool = False
     """Its log has not been read to the end yet: what it says now is of the past."""
-    thinned: bool = False
+    sampled: bool = False
     """Of its log only the ends and the evaluations have been read."""
 
 

@@ -53,7 +53,7 @@ class Run:
         """Eval and predict jobs that loaded this run's adapter; set by the workspace."""
         self.partial = False
         """Its log is still being read: the last row so far is not the last one."""
-        self.thinned = False
+        self.sampled = False
         """Of its log only the ends and the evaluations are known."""
         self.log_deleted = False
         """trainer_log.jsonl vanished while it was watched: a new attempt has begun and not logged yet."""

@@ -39,7 +39,7 @@ class Workspace:
             if run is None:
                 run = self._by_path[item.path] = Run(item.path)
                 structure = True
-            run.partial, run.thinned = item.partial, item.thinned
+            run.partial, run.sampled = item.partial, item.sampled
             run.apply(item.updates)
             changed.add(run)
         self.complete = self.complete or batch.complete

@@ -56,7 +56,7 @@ class Listener(Protocol):
         """Tell no more of a directory."""
 
     @property
-    def deaf(self) -> str:
+    def no_events(self) -> str:
         """Why ``watch`` finds no events (a code): ``no_instance`` or ``no_watch``, the limits of inotify(7) for one
         user. Empty as long as they can be had, and where there can be none."""
 

@@ -38,25 +38,25 @@ class Inotify:
         self._numbers: dict[Path, int] = {}
         self._most = _most()
         self._closed = False
-        self._deaf = ""
+        self._no_events = ""
 
     @property
-    def deaf(self) -> str:
+    def no_events(self) -> str:
         """``no_watch`` while there are no more watches to have, else empty."""
-        return self._deaf
+        return self._no_events
 
     def watch(self, directory: Path) -> bool:
         """Listen to what changes directly in a directory; again after it was made anew. False if that cannot be."""
         if directory not in self._numbers and len(self._numbers) >= self._most:
-            self._deaf = "no_watch"
+            self._no_events = "no_watch"
             return False
         number: int = self._libc.inotify_add_watch(self._handle, os.fsencode(directory), MASK)
         if number < 0:
             if ctypes.get_errno() in (errno.ENOSPC, errno.ENOMEM):
-                self._deaf = "no_watch"
+                self._no_events = "no_watch"
             return False
         if directory not in self._numbers:
-            self._deaf = ""
+            self._no_events = ""
         before = self._numbers.get(directory)
         if before is not None and before != number:
             self._forget(before)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from lora_tui.sources.base import Entry, Listener, NoAnswer, SourceError, Space
 from lora_tui.sources.mounts import Mount, Mounts
-from lora_tui.sources.timeouts import Lane
+from lora_tui.sources.timeouts import TimedCalls
 
 T = TypeVar("T")
 AGAIN_S = 30.0
@@ -37,7 +37,7 @@ class LocalDisk:
     def __init__(self, poll: bool = False, mounts: Mounts | None = None) -> None:
         self._poll = poll
         self._mounts = mounts if mounts is not None else Mounts()
-        self._lanes: dict[Mount, Lane] = {}
+        self._timed: dict[Mount, TimedCalls] = {}
         self._far: dict[Path, Entry] = {}
         """What was last seen where a local directory leads to a distant mount."""
         self._listener: Listener | None = None
@@ -89,16 +89,16 @@ class LocalDisk:
         try:
             if mount is None:
                 return work()
-            return self._lane(mount).call((what, path), work)
+            return self._timed_calls(mount).call((what, path), work)
         except OSError as error:
             raise SourceError(reason(error)) from error
 
-    def _lane(self, mount: Mount) -> Lane:
-        lane = self._lanes.get(mount)
+    def _timed_calls(self, mount: Mount) -> TimedCalls:
+        lane = self._timed.get(mount)
         if lane is None:
-            for gone in [known for known in self._lanes if not self._mounts.there(known)]:
-                self._lanes.pop(gone).close()
-            lane = self._lanes[mount] = Lane(mount.point)
+            for gone in [known for known in self._timed if not self._mounts.there(known)]:
+                self._timed.pop(gone).close()
+            lane = self._timed[mount] = TimedCalls(mount.point)
         return lane
 
     # -- listening -----------------------------------------------------------------------------------------------
@@ -120,10 +120,10 @@ class LocalDisk:
             self._listener.unwatch(directory)
 
     @property
-    def deaf(self) -> str:
+    def no_events(self) -> str:
         """Why no events, or no more of them, can be had (a code); empty as long as they can."""
         if self._listener is not None:
-            return self._listener.deaf
+            return self._listener.no_events
         return "no_instance" if self._refused_at > 0 else ""
 
     def wait(self, timeout_s: float) -> set[Path]:
@@ -143,9 +143,9 @@ class LocalDisk:
 
     def close(self) -> None:
         """Give back every watch and thread."""
-        for lane in list(self._lanes.values()):
+        for lane in list(self._timed.values()):
             lane.close()
-        self._lanes.clear()
+        self._timed.clear()
         if self._listener is not None:
             self._listener.close()
 

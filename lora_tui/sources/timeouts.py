@@ -38,7 +38,7 @@ class _Call:
         return self._result
 
 
-class Lane:
+class TimedCalls:
     """The calls to one mount, one after the other. For one caller at a time."""
 
     def __init__(self, point: Path) -> None:

@@ -32,12 +32,12 @@ class Watchdog:
         self._changed: set[Path] = set()
         self._lock = threading.Lock()
         self._event = threading.Event()
-        self._deaf = ""
+        self._no_events = ""
 
     @property
-    def deaf(self) -> str:
+    def no_events(self) -> str:
         """``no_watch`` while there are no more watches to have, else empty."""
-        return self._deaf
+        return self._no_events
 
     def watch(self, directory: Path) -> bool:
         """Listen to a directory and everything below it. False if that cannot be."""
@@ -69,9 +69,9 @@ class Watchdog:
             watch = self._observer.schedule(handler, str(directory), recursive=True, event_filter=changes)
         except OSError as error:
             # No room for more, or a file system without events.
-            self._deaf = "no_watch" if error.errno in (errno.ENOSPC, errno.EMFILE) else ""
+            self._no_events = "no_watch" if error.errno in (errno.ENOSPC, errno.EMFILE) else ""
             return False
-        self._deaf = ""
+        self._no_events = ""
         self._watched[directory] = (key, watch)
         return True
 

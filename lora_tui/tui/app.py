@@ -73,7 +73,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.follower = follower
         if follower is not None:
-            self.desk.on_want = follower.want
+            self.desk.on_want = follower.request_full_read
         self.options = options
         self.asks_width = options.ask_width
         for each in theme.themes():

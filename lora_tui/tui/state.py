@@ -169,9 +169,9 @@ class Desk:
 
     def _is_whole(self, run: Run) -> bool:
         """The run and those that it is compared with have been read whole; what has not is wanted from now on."""
-        thinned = [other.path for other in (run, *self.sibling_index.siblings(run)[:SIBLINGS]) if other.thinned]
-        self.wanted.update(thinned)
-        return not thinned
+        sampled = [other.path for other in (run, *self.sibling_index.siblings(run)[:SIBLINGS]) if other.sampled]
+        self.wanted.update(sampled)
+        return not sampled
 
     def ask(self) -> None:
         """Have the runs read that are wanted since the last time."""

@@ -83,10 +83,10 @@ class Looks:
     """A reader that is asked again and again, as at every heartbeat."""
 
     def __init__(self, path: Path, clock: float) -> None:
-        from lora_tui.ingest.discovery import Tree
+        from lora_tui.ingest.discovery import RunTree
 
         self.disk = Disk()
-        self.tree = Tree(self.disk, [path])
+        self.tree = RunTree(self.disk, [path])
         self.path = path
         self.reader = RunReader(self.disk, path, lambda: clock)
 

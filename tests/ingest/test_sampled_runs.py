@@ -51,10 +51,10 @@ def apply_all(follower: Follower, workspace: Workspace) -> None:
 
 
 def test_only_what_is_quiet_and_not_first_is_thinned(saves: Path) -> None:
-    follower = Follower([saves], thin=True)
+    follower = Follower([saves], sample=True)
     workspace = Workspace(follower.roots)
     apply_all(follower, workspace)
-    assert {run.name: run.thinned for run in workspace.runs} == {"run0": False, "run1": True, "run2": True}
+    assert {run.name: run.sampled for run in workspace.runs} == {"run0": False, "run1": True, "run2": True}
     whole = {run.name: run for run in lora_tui.load_all(saves)}
     for run in workspace.runs:
         other = whole[run.name]
@@ -65,11 +65,11 @@ def test_only_what_is_quiet_and_not_first_is_thinned(saves: Path) -> None:
         assert run.timeline.longest_gap <= other.timeline.longest_gap
         assert run.status(time.time()).state == other.status(time.time()).state
     # An answer to what is wanted voids the glimpse, and gives exactly the run.
-    follower.want([run.path for run in workspace.runs])
+    follower.request_full_read([run.path for run in workspace.runs])
     apply_all(follower, workspace)
     for run in workspace.runs:
         other = whole[run.name]
-        assert not run.thinned
+        assert not run.sampled
         assert run.rows == other.rows
         assert {n: list(s.values) for n, s in run.series.items()} == {
             n: list(s.values) for n, s in other.series.items()
@@ -79,14 +79,14 @@ def test_only_what_is_quiet_and_not_first_is_thinned(saves: Path) -> None:
 def test_the_newest_is_read_whole_though_it_is_quiet(tmp_path: Path) -> None:
     write(tmp_path / "old", 3600.0)
     write(tmp_path / "older", 7200.0)
-    follower = Follower([tmp_path], thin=True)
+    follower = Follower([tmp_path], sample=True)
     workspace = Workspace(follower.roots)
     apply_all(follower, workspace)
-    assert [run.thinned for run in workspace.runs] == [False, True]
+    assert [run.sampled for run in workspace.runs] == [False, True]
 
 
 def test_a_thinned_run_that_goes_on_is_read_whole(saves: Path) -> None:
-    follower = Follower([saves], thin=True)
+    follower = Follower([saves], sample=True)
     workspace = Workspace(follower.roots)
     apply_all(follower, workspace)
     with (saves / "run2/trainer_log.jsonl").open("a") as log:
@@ -97,9 +97,9 @@ def test_a_thinned_run_that_goes_on_is_read_whole(saves: Path) -> None:
     finally:
         follower.close()
     run = workspace.find("run2")[0]
-    assert not run.thinned
+    assert not run.sampled
     assert len([r for r in run.rows if r.kind == "train"]) == ROWS + 1
 
 
 def test_without_being_told_everything_is_read(saves: Path) -> None:
-    assert not any(run.thinned for run in lora_tui.load_all(saves))
+    assert not any(run.sampled for run in lora_tui.load_all(saves))

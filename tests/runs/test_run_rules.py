@@ -86,7 +86,7 @@ class TestApply:
     def test_nothing_is_known_of_a_new_run(self) -> None:
         run = Run(Path("/runs/made"))
         assert (run.name, run.revision, run.linked) == ("made", 0, ())
-        assert (run.partial, run.thinned, run.log_deleted) == (False, False, False)
+        assert (run.partial, run.sampled, run.log_deleted) == (False, False, False)
         assert (list(run.rows), dict(run.series), dict(run.config), dict(run.results())) == ([], {}, {}, {})
         assert (run.stage, run.method, run.model, run.total_steps, run.epoch, run.eta) == (None,) * 6
         assert (run.activity, run.last_row_time, run.last_job_time, run.console, run.predictions) == (None,) * 5
@@ -144,9 +144,9 @@ class TestApply:
             *(row(step)._replace(elapsed_s=900.0 + step) for step in range(90, 96)),
         )
         whole = run_of(FileRows(LOG, "log", given, NOW))
-        thinned = run_of(FileRows(LOG, "log", given, NOW, last=6))
+        sampled = run_of(FileRows(LOG, "log", given, NOW, last=6))
         assert whole.timeline.longest_gap == 989.0
-        assert thinned.timeline.longest_gap == 1.0
+        assert sampled.timeline.longest_gap == 1.0
 
 
 class TestFollowing:

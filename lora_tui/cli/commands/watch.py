@@ -56,7 +56,7 @@ def watch(args: argparse.Namespace) -> int:
     for log in args.log:
         if not log.exists():
             raise CommandError(words.t("cli.error.log_missing", path=clean(str(log))))
-    follower = Follower(paths, args.log, args.poll, cwd=Path.cwd(), thin=True)
+    follower = Follower(paths, args.log, args.poll, cwd=Path.cwd(), sample=True)
     return _show(args, settings, follower, " ".join(map(str, paths)), args.run)
 
 

@@ -70,7 +70,7 @@ def test_a_read_that_fails_after_the_first_chunk_loses_no_row(tmp_path: Path, wa
 
 def test_a_log_that_grows_faster_than_it_is_read(tmp_path: Path) -> None:
     """The size that was seen is behind what has been read of it by then: that is no truncation."""
-    from lora_tui.ingest.file_readers import Tail
+    from lora_tui.ingest.file_readers import TailReader
     from lora_tui.sources.local_disk import LocalDisk
 
     log = tmp_path / "trainer_log.jsonl"
@@ -78,7 +78,7 @@ def test_a_log_that_grows_faster_than_it_is_read(tmp_path: Path) -> None:
     disk = LocalDisk()
     entry = disk.stat(log)
     assert entry is not None
-    tail = Tail(log.name, entry, "log")
+    tail = TailReader(log.name, entry, "log")
     with log.open("a") as file:
         file.writelines(json.dumps(row(step, 2.0, 10_000)) + "\n" for step in range(2, 6001))
     steps: list[int] = []

@@ -18,7 +18,7 @@ from lora_tui.ingest.follower import Follower
 from lora_tui.sources.base import NoAnswer
 from lora_tui.sources.local_disk import LocalDisk
 from lora_tui.sources.mounts import Mounts, parse_table
-from lora_tui.sources.timeouts import Lane
+from lora_tui.sources.timeouts import TimedCalls
 from tests.integration.faults.following import Watched, append, row, watched, watches
 from tests.integration.faults.fuse import Faulty
 from tests.support.live_app import settle, watching
@@ -134,7 +134,7 @@ def test_an_overlay_tells_of_every_change(overlay: Path, watched: Watch) -> None
     """The file lies in the lower layer when the watch is set, and in the upper one after the first row."""
     watch = watched(overlay)
     assert watch.losses("a") == [2.0]
-    assert watch.follower._tree.unheard == set()
+    assert watch.follower._tree.unwatched == set()
     for step in (2, 3):
         time.sleep(0.3)
         append(overlay / "a", row(step, 2.0 - step / 10))
@@ -150,7 +150,7 @@ def test_where_no_events_come_the_results_are_the_same(tmp_path: Path, watched: 
     append(source / "a", row(1, 2.0))
     with Faulty(source, point):
         far, near = watched(point), watched(source)
-        assert far.follower._tree.unheard >= {point, point / "a"}
+        assert far.follower._tree.unwatched >= {point, point / "a"}
         assert watches() == len(list(source.rglob("*/"))) + 1
 
         def same(within: float = 3.0) -> None:
@@ -190,7 +190,7 @@ def test_where_no_events_come_the_results_are_the_same(tmp_path: Path, watched: 
 
 def test_a_call_that_does_not_return_costs_a_second_once() -> None:
     go = threading.Event()
-    lane = Lane(Path("/mnt/far"))
+    lane = TimedCalls(Path("/mnt/far"))
     assert lane.call("a", lambda: 1) == 1
     start = time.monotonic()
     with pytest.raises(NoAnswer) as caught:

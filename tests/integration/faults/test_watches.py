@@ -239,7 +239,7 @@ def test_what_a_listener_tells(tmp_path: Path, kind: type[Inotify] | type[Watchd
         assert listener.watch(run)
         assert listener.watch(run)
         assert not listener.watch(tmp_path.with_name("none"))
-        assert listener.deaf == ""
+        assert listener.no_events == ""
 
         def heard(path: Path) -> bool:
             end = time.monotonic() + 3
@@ -306,7 +306,7 @@ def test_nothing_is_left_of_runs_that_came_and_went(tmp_path: Path, watched: Wat
     watch.follow(1.0)
     assert (watches(), threading.active_count(), handles()) == before
     follower = watch.follower
-    assert follower._tree.unheard == set()
+    assert follower._tree.unwatched == set()
     assert follower._tree._listed.keys() == {root, root / "stays"}
     assert len(follower._readers) == 1
     append(root / "stays", row(2, 1.0))

@@ -1,0 +1,56 @@
+"""Names of the files that training jobs write and that are read here.
+
+LLaMA-Factory, transformers, peft and trl choose them; no other module spells one out as a rule of its own.
+"""
+
+from __future__ import annotations
+
+import re
+
+TRAINER_LOG = "trainer_log.jsonl"
+"""Rows of LLaMA-Factory's LogCallback, one JSON object a line."""
+TRAINER_STATE = "trainer_state.json"
+"""State of transformers' Trainer, in the root when training has ended and in each checkpoint."""
+RESULTS = frozenset({"train_results.json", "eval_results.json", "predict_results.json", "all_results.json"})
+"""Metrics that transformers' ``Trainer.save_metrics`` writes for a split, and the union of all splits."""
+PREDICTIONS = "generated_predictions.jsonl"
+"""Predictions beside their labels, one JSON object a line."""
+
+ADAPTER_CONFIG = "adapter_config.json"
+"""Options of the adapter as peft saves them."""
+TRAINING_ARGS = "training_args.yaml"
+"""Options of a job that was started from LLaMA-Factory's web page."""
+LLAMABOARD_CONFIG = "llamaboard_config.yaml"
+"""State of LLaMA-Factory's web page by element id."""
+MODEL_CARD = "README.md"
+"""Model card: the last file that a job writes into its root."""
+DOCUMENTS = RESULTS | {TRAINER_STATE, ADAPTER_CONFIG, TRAINING_ARGS, LLAMABOARD_CONFIG, MODEL_CARD}
+"""Files that are always read as a whole."""
+
+ROOT_MODEL_FILES = frozenset({MODEL_CARD, "adapter_model.safetensors", "model.safetensors", "config.json"})
+"""Files of a saved model whose presence and time alone say something."""
+WEIGHTS = re.compile(r"(?:adapter_model|model|pytorch_model|value_head)(?:-\d+-of-\d+)?\.(?:safetensors|bin)\Z")
+"""Match the name of a file of model or adapter weights, whole or one of several shards."""
+
+EVENT_FILE = re.compile(r"events\.out\.tfevents\.")
+"""Match the start of the name of a TensorBoard event file."""
+
+CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})\Z")
+"""Match the name of a checkpoint directory; group 1 is the step (transformers' PREFIX_CHECKPOINT_DIR)."""
+CHECKPOINT_MARKER = "CHECKPOINT_COMPLETE"
+"""Empty file that LLaMA-Factory's v1 trainer writes last into a checkpoint."""
+
+RUNNING_LOG = "running_log.txt"
+"""Log of LLaMA-Factory's own logger, which the web page shows."""
+CONSOLE_NAMES = frozenset({RUNNING_LOG, "webui_subprocess.log", "nohup.out"})
+"""Full names of console logs; :data:`CONSOLE_SUFFIXES` has the endings that make one of any other name."""
+CONSOLE_SUFFIXES = (".log", ".out")
+"""Endings of file names under which people keep the console of a job."""
+
+RUN_EVIDENCE = RESULTS | {TRAINER_LOG, TRAINER_STATE, RUNNING_LOG}
+"""Files of which one is enough to make a directory a run."""
+
+
+def is_console_name(name: str) -> bool:
+    """Return whether people keep the console of a job under this file name."""
+    return name in CONSOLE_NAMES or name.endswith(CONSOLE_SUFFIXES)
