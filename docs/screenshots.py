@@ -21,7 +21,7 @@ from lora_tui.ingest.follower import Follower
 from lora_tui.runs.workspace import Workspace
 from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.options import AppOptions
-from lora_tui.tui.screenshot import widen
+from lora_tui.tui.screenshot import fix_wide_text
 
 HERE = Path(__file__).resolve().parent
 SIZE = (120, 36)
@@ -62,7 +62,7 @@ async def picture(root: Path, now: float, run: str, key: str, lang: Literal["en"
         if key:
             await pilot.press(key)
             await pilot.pause(0.3)
-        return widen(app.export_screenshot(title="lora-tui"))
+        return fix_wide_text(app.export_screenshot(title="lora-tui"))
 
 
 def main() -> None:

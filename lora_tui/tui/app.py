@@ -19,15 +19,14 @@ from textual.timer import Timer
 from lora_tui.i18n import Words
 from lora_tui.text.sanitize import clean
 from lora_tui.tui import theme
-from lora_tui.tui.dashboard import Cockpit
+from lora_tui.tui.dashboard import Dashboard
 from lora_tui.tui.judgement_cache import PATIENCE_S
 from lora_tui.tui.keys import COMMANDS, commands_of
-from lora_tui.tui.messages import BatchRead, CommandFailed, ReadingFailed
 from lora_tui.tui.navigation import Navigator
 from lora_tui.tui.options import AppOptions
-from lora_tui.tui.reader_thread import ReadingThread
-from lora_tui.tui.repaint import Painter
-from lora_tui.tui.state import Desk
+from lora_tui.tui.reader_thread import BatchRead, CommandFailed, ReaderThread, ReadingFailed
+from lora_tui.tui.repaint import Repainter
+from lora_tui.tui.state import AppState
 from lora_tui.tui.terminal.narrow import MainScreen, PlainCrash
 from lora_tui.tui.terminal.textual_patches import PacedApp
 
@@ -68,26 +67,26 @@ class LoraTuiApp(PlainCrash, PacedApp):
     ]
 
     def __init__(self, workspace: Workspace, follower: Follower | None, options: AppOptions) -> None:
-        self.desk = Desk(workspace, options)
+        self.state = AppState(workspace, options)
         # Without colour the terminal's own two are used; said before Textual chooses how it takes colours away.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.follower = follower
         if follower is not None:
-            self.desk.on_want = follower.request_full_read
+            self.state.on_want = follower.request_full_read
         self.options = options
         self.asks_width = options.ask_width
         for each in theme.themes():
             self.register_theme(each)
         self.theme = "ansi" if self.no_color else options.theme
-        self._cockpit = Cockpit(self.desk)
-        self._painter = Painter(self, self.desk, self._cockpit)
-        self._navigator = Navigator(self.desk, self._cockpit, self._painter.paint)
+        self._dashboard = Dashboard(self.state)
+        self._repainter = Repainter(self, self.state, self._dashboard)
+        self._navigator = Navigator(self.state, self._dashboard, self._repainter.paint)
         self._g_at = float("-inf")
         self._complete = False
-        self._reader = ReadingThread(self.post_message)
+        self._reader = ReaderThread(self.post_message)
         self._note_timer: Timer | None = None
         self._leaving = self._up = False
-        self.set_class(self.desk.ascii, "-ascii-glyphs")
+        self.set_class(self.state.ascii, "-ascii-glyphs")
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -98,9 +97,9 @@ class LoraTuiApp(PlainCrash, PacedApp):
         return MainScreen()
 
     def compose(self) -> ComposeResult:
-        self.desk.settle()
+        self.state.settle()
         self._restyle()
-        yield self._cockpit
+        yield self._dashboard
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda _: self._on_theme())
@@ -118,11 +117,11 @@ class LoraTuiApp(PlainCrash, PacedApp):
         # What was loaded until now stays until the end: collections need not look at it again.
         gc.freeze()
         gc.enable()
-        self.desk.judging = True
+        self.state.judging = True
         if self.follower is not None and self.options.screenshot is None:
-            self.desk.verdicts.wait(PATIENCE_S)
-        self._painter.paint(charts=False)
-        self._painter.start_clock(self._notice)
+            self.state.judgements.wait(PATIENCE_S)
+        self._repainter.paint(charts=False)
+        self._repainter.start_clock(self._notice)
         if self.follower is not None:
             self.run_worker(partial(self._reader.run, self.follower), name="reader", group="reader", thread=True)
 
@@ -151,64 +150,64 @@ class LoraTuiApp(PlainCrash, PacedApp):
         """After a stop: everything is drawn anew, with what has changed meanwhile."""
         if self._up and not self._leaving:
             super().come_back()
-            self._painter.paint(charts=True)
+            self._repainter.paint(charts=True)
 
     def wide_glyphs(self) -> None:
         """ASCII, where half of a glyph would lie over its neighbour."""
-        if not self.desk.wide:
-            self.desk.ascii = self.desk.wide = True
+        if not self.state.wide:
+            self.state.ascii = self.state.wide = True
             self.set_class(True, "-ascii-glyphs")
             if self._up and not self._leaving:
-                self._painter.paint(charts=True)
+                self._repainter.paint(charts=True)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def on_batch_read(self, message: BatchRead) -> None:
-        batch, desk = message.batch, self.desk
+        batch, state = message.batch, self.state
         self._reader.took(batch.complete)
-        changed = desk.workspace.apply(batch)
-        if not batch.complete and desk.selected is not None:
+        changed = state.workspace.apply(batch)
+        if not batch.complete and state.selected is not None:
             # A little with each batch: all of it with the next chart would keep a key waiting.
-            for series in desk.selected.series.values():
+            for series in state.selected.series.values():
                 series.keep_up()
-        told = (desk.notes, desk.errors)
-        desk.notes, desk.errors = batch.notes, batch.errors
+        told = (state.notes, state.errors)
+        state.notes, state.errors = batch.notes, batch.errors
         for code in set(batch.notes) - {*told[0], "waiting_for_path"}:
-            self._note(desk.words.t(f"note.{code}"))
+            self._note(state.words.t(f"note.{code}"))
         first = batch.complete and not self._complete
         if first:
-            desk.verdicts.wait(0.0)
-        if batch.runs or first or told != (desk.notes, desk.errors):
-            desk.trouble = ""
-            before = desk.selected
-            desk.settle()
-            other = before is not desk.selected
+            state.judgements.wait(0.0)
+        if batch.runs or first or told != (state.notes, state.errors):
+            state.trouble = ""
+            before = state.selected
+            state.settle()
+            other = before is not state.selected
             if first:
                 # What was read on the way was shown now and then; the whole of it is shown at once.
-                self._painter.paint(charts=True)
+                self._repainter.paint(charts=True)
             else:
                 load = not batch.complete and not other
-                self._painter.paint_soon(charts=desk.selected in changed or other, load=load)
+                self._repainter.paint_soon(charts=state.selected in changed or other, load=load)
         self._notice()
         if first:
             self._complete = True
             if self.options.screenshot is not None:
-                self.call_after_refresh(self.save_picture)
+                self.call_after_refresh(self.save_screenshot)
 
     def on_reading_failed(self, message: ReadingFailed) -> None:
-        self.desk.trouble = message.error
-        self._painter.paint(charts=False)
+        self.state.trouble = message.error
+        self._repainter.paint(charts=False)
 
-    def save_picture(self) -> None:
+    def save_screenshot(self) -> None:
         """Write the screen as SVG where the options say, and leave."""
         path = self.options.screenshot
-        if path is not None and self.desk.verdicts.owing:
-            self.call_later(self.save_picture)
+        if path is not None and self.state.judgements.pending:
+            self.call_later(self.save_screenshot)
             return
         if path is not None:
-            from lora_tui.tui.screenshot import widen
+            from lora_tui.tui.screenshot import fix_wide_text
 
-            path.write_text(widen(self.export_screenshot(title="lora-tui")), encoding="utf-8")
+            path.write_text(fix_wide_text(self.export_screenshot(title="lora-tui")), encoding="utf-8")
         self.exit(0)
 
     # -- events --------------------------------------------------------------------------------------------------
@@ -220,10 +219,10 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     def _notice(self) -> None:
         """Tell of what has become of runs, where someone wants to know and nothing is half read."""
-        notifier, desk = self.options.notifier, self.desk
+        notifier, state = self.options.notifier, self.state
         if notifier is None or not self._reader.whole:
             return
-        told = notifier.check(desk.runs, desk.now, desk.words, desk.status, NOTICE_S)
+        told = notifier.check(state.runs, state.now, state.words, state.status, NOTICE_S)
         if told:
             if notifier.bell:
                 self.bell()
@@ -238,28 +237,28 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     def _note(self, text: str) -> None:
         """Say something in the footer for some seconds."""
-        self.desk.note = text
+        self.state.note = text
         if self._note_timer is not None:
             self._note_timer.stop()
         self._note_timer = self.set_timer(NOTE_S, lambda: self._note("")) if text else None
-        self._painter.paint(charts=False)
+        self._repainter.paint(charts=False)
 
     def _restyle(self) -> None:
-        self.desk.palette = theme.Palette(self.theme_variables, self.current_theme.ansi)
-        self.desk.theme = self.theme
+        self.state.palette = theme.Palette(self.theme_variables, self.current_theme.ansi)
+        self.state.theme = self.theme
 
     def _on_theme(self) -> None:
         self._restyle()
-        self._painter.paint(charts=True)
+        self._repainter.paint(charts=True)
 
     # -- actions -------------------------------------------------------------------------------------------------
 
     def action_select(self, index: int) -> None:
-        self.desk.focus = "runs"
+        self.state.focus = "runs"
         self._navigator.select(index)
 
     def action_walk(self, by: int) -> None:
-        self._navigator.select(self.desk.index + by)
+        self._navigator.select(self.state.index + by)
 
     def action_move(self, by: int) -> None:
         self._navigator.move(by)
@@ -290,15 +289,15 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     def action_open(self) -> None:
         """Close the drawer over the chosen run, or explain the card or finding in focus."""
-        desk = self.desk
-        if desk.page != "overview":
+        state = self.state
+        if state.page != "overview":
             return
-        if desk.drawer or desk.focus == "runs":
+        if state.drawer or state.focus == "runs":
             self._navigator.focus(1)
             return
         from lora_tui.tui.screens.explain import explain
 
-        screen = explain(desk)
+        screen = explain(state)
         if screen is not None:
             self.push_screen(screen)
 
@@ -310,11 +309,11 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     def action_language(self) -> None:
         """English or Chinese, kept for the next time."""
-        desk = self.desk
-        desk.lang = "zh" if desk.lang == "en" else "en"
-        desk.words = Words(desk.lang)
-        self._keep("lang", desk.lang)
-        self._painter.paint(charts=True)
+        state = self.state
+        state.lang = "zh" if state.lang == "en" else "en"
+        state.words = Words(state.lang)
+        self._keep("lang", state.lang)
+        self._repainter.paint(charts=True)
 
     def action_theme(self) -> None:
         """The next theme, kept for the next time."""
@@ -324,7 +323,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     def _keep(self, key: str, value: str) -> None:
         """Keep a choice for the next time, or say why that cannot be."""
-        words = self.desk.words
+        words = self.state.words
         try:
             self.options.keep(key, value)
         except OSError as error:
@@ -336,22 +335,22 @@ class LoraTuiApp(PlainCrash, PacedApp):
         from lora_tui.tui.screens.help import HelpScreen
 
         if isinstance(self.screen, MainScreen):
-            self.push_screen(HelpScreen(self.desk))
+            self.push_screen(HelpScreen(self.state))
 
     def action_report(self) -> None:
         """What there is to say of the selected run, to read and to write."""
-        view = self.desk.current()
+        view = self.state.current()
         if view is not None and isinstance(self.screen, MainScreen):
             from lora_tui.tui.screens.report import ReportScreen
 
-            self.push_screen(ReportScreen(self.desk, view))
+            self.push_screen(ReportScreen(self.state, view))
 
     def action_command_palette(self) -> None:
         """All commands, searched by typing."""
         from textual.command import CommandPalette
 
         if isinstance(self.screen, MainScreen):
-            placeholder = self.desk.words.t("keys.palette")
+            placeholder = self.state.words.t("keys.palette")
             self.push_screen(CommandPalette(placeholder=placeholder, id="--command-palette"))
 
     async def action_quit(self) -> None:
@@ -360,8 +359,8 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action, and every run by name, for the palette."""
-        words = self.desk.words
-        for command in commands_of(self.desk.page):
+        words = self.state.words
+        for command in commands_of(self.state.page):
             if command.code == "palette":
                 continue
             yield SystemCommand(

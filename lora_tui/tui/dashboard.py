@@ -1,4 +1,4 @@
-"""The container of all panes, laid out by :func:`lora_tui.tui.layout.plan`."""
+"""The container of all panes, laid out by :func:`lora_tui.tui.layout.place_panes`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
-from lora_tui.tui.layout import Rect, Wants, plan
+from lora_tui.tui.layout import Content, Rect, place_panes
 from lora_tui.tui.pages.page import PagePane
 from lora_tui.tui.panes.bars import FooterPane, LinePane, TopPane
 from lora_tui.tui.panes.base import Pane
@@ -20,14 +20,14 @@ from lora_tui.tui.panes.findings import SHOWN_PROBLEMS, FindingsPane, quiet_line
 from lora_tui.tui.panes.header import HeadPane
 from lora_tui.tui.panes.results import ResultsPane, wanted
 from lora_tui.tui.panes.run_list import RunListPane
-from lora_tui.tui.state import Desk
+from lora_tui.tui.state import AppState
 
 
-class _Planned(Layout):
-    name = "planned"
+class _PlacedPanes(Layout):
+    name = "panes"
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:
-        places = parent.places(size) if isinstance(parent, Cockpit) else {}
+        places = parent.places(size) if isinstance(parent, Dashboard) else {}
         out: ArrangeResult = []
         for child in children:
             rect = places.get(child.id or "")
@@ -41,37 +41,37 @@ class _Planned(Layout):
 CHARTS = ("loss", "lr", "own")
 
 
-class Cockpit(Widget):
+class Dashboard(Widget):
     """All panes; which of them are seen, and where, depends on the size and on what there is to show."""
 
-    DEFAULT_CSS = "Cockpit { width: 1fr; height: 1fr; }"
+    DEFAULT_CSS = "Dashboard { width: 1fr; height: 1fr; }"
     ALLOW_SELECT = False
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(id="cockpit")
-        self.desk = desk
-        self._layout = _Planned()
-        self._wants: Wants | None = None
+    def __init__(self, state: AppState) -> None:
+        super().__init__(id="dashboard")
+        self.state = state
+        self._layout = _PlacedPanes()
+        self._content: Content | None = None
 
     @property
     def layout(self) -> Layout:
         return self._layout
 
     def compose(self) -> ComposeResult:
-        desk = self.desk
-        yield LossPane(desk, "loss")
-        yield HeadPane(desk, "head")
-        yield CardsPane(desk, "cards")
-        yield FindingsPane(desk, "findings")
-        yield RatePane(desk, "lr")
-        yield OwnPane(desk, "own")
-        yield ResultsPane(desk, "results")
-        yield ExcerptPane(desk, "excerpt")
-        yield PagePane(desk, "page")
-        yield TopPane(desk, "top")
-        yield FooterPane(desk, "footer")
-        yield LinePane(desk, "line")
-        yield RunListPane(desk, "runs")
+        state = self.state
+        yield LossPane(state, "loss")
+        yield HeadPane(state, "head")
+        yield CardsPane(state, "cards")
+        yield FindingsPane(state, "findings")
+        yield RatePane(state, "lr")
+        yield OwnPane(state, "own")
+        yield ResultsPane(state, "results")
+        yield ExcerptPane(state, "excerpt")
+        yield PagePane(state, "page")
+        yield TopPane(state, "top")
+        yield FooterPane(state, "footer")
+        yield LinePane(state, "line")
+        yield RunListPane(state, "runs")
 
     @property
     def panes(self) -> Iterator[Pane]:
@@ -83,44 +83,44 @@ class Cockpit(Widget):
 
     def places(self, size: Size) -> dict[str, Rect]:
         """Where every pane goes at this size."""
-        if self._wants is None:
-            self._wants = self.wants()
-        places = plan(size.width, size.height, self._wants)
-        self.desk.places = frozenset(places)
+        if self._content is None:
+            self._content = self.content()
+        places = place_panes(size.width, size.height, self._content)
+        self.state.places = frozenset(places)
         return places
 
     def renew(self, charts: bool) -> None:
         """Bring the panes up to date; ``charts`` says whether curves are drawn anew too."""
-        wants = self.wants()
-        if wants != self._wants:
-            self._wants = wants
+        content = self.content()
+        if content != self._content:
+            self._content = content
             # A child's wish makes the toolkit forget its parent's arrangement; the parent's own does not.
             # A theme is told before the first child is mounted; the first arrangement then knows the wish anyway.
             for child in self.children[:1]:
                 child.refresh(repaint=False, layout=True)
         if charts:
-            self.desk.chart_stamp += 1
+            self.state.chart_stamp += 1
         places = self.places(self.size)
         for pane in self.children:
             if isinstance(pane, Pane):
                 pane.renew() if pane.id in places else pane.forget()
 
-    def wants(self) -> Wants:
+    def content(self) -> Content:
         """What there is to show now."""
-        desk = self.desk
-        view = desk.current()
+        state = self.state
+        view = state.current()
         if view is None:
-            return Wants(page=desk.page)
+            return Content(page=state.page)
         run = view.run
-        return Wants(
-            runs=len(desk.runs),
-            page=desk.page,
-            drawer=desk.drawer,
-            cards=len(desk.once(cards_of, view)),
+        return Content(
+            runs=len(state.runs),
+            page=state.page,
+            drawer=state.drawer,
+            cards=len(state.once(cards_of, view)),
             findings=len(view.judgement.findings)
-            + len(desk.once(quiet_lines, view))
+            + len(state.once(quiet_lines, view))
             + min(len(run.problems), SHOWN_PROBLEMS),
-            results=wanted(desk, view),
+            results=wanted(state, view),
             charts=small_charts(run) if own_metric(run) or "lr" in run.series else 0,
             excerpt=len(excerpt_of(view)),
         )

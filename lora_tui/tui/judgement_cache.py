@@ -27,16 +27,16 @@ class _Kept(NamedTuple):
     judgement: Judgement
 
 
-class Verdicts:
+class JudgementCache:
     """``make`` judges a run: some 20 ms for 1,000 rows that have not been looked at before."""
 
     def __init__(self, make: Callable[[Run], Judgement]) -> None:
         self._make = make
-        self.on_owing: Callable[[], object] = lambda: None
+        self.on_pending: Callable[[], object] = lambda: None
         """Called whenever a judgement is owed: :meth:`some` is wanted soon."""
         self._patient_until = float("-inf")
         self._kept: dict[object, _Kept] = {}
-        self._owed: dict[object, tuple[Run, Status]] = {}
+        self._pending: dict[object, tuple[Run, Status]] = {}
         self._spent_s = 0.0
 
     @property
@@ -58,8 +58,8 @@ class Verdicts:
             return self._judge(run, status)
         if self.waiting:
             return None
-        self._owed[run.path] = (run, status)
-        self.on_owing()
+        self._pending[run.path] = (run, status)
+        self.on_pending()
         return None
 
     def earlier(self, run: Run) -> Judgement:
@@ -68,22 +68,22 @@ class Verdicts:
         return kept.judgement if kept is not None else NOTHING_JUDGED
 
     @property
-    def owing(self) -> bool:
+    def pending(self) -> bool:
         """For some runs there was no time."""
-        return bool(self._owed)
+        return bool(self._pending)
 
     def some(self) -> None:
         """Judge some of those, one at least."""
         self._spent_s = 0.0
-        while self._owed:
-            self._judge(*self._owed.pop(next(iter(self._owed))))
+        while self._pending:
+            self._judge(*self._pending.pop(next(iter(self._pending))))
             if self._spent_s >= AT_ONCE_S:
                 break
 
     def next_frame(self) -> None:
         """There is time again; what the frame does not ask for is not owed any more."""
         self._spent_s = 0.0
-        self._owed.clear()
+        self._pending.clear()
 
     def forget(self) -> None:
         """Nothing holds any more: other runs are there to be compared with."""

@@ -21,7 +21,7 @@ class Rect(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wants:
+class Content:
     """What there is to show."""
 
     runs: int = 0
@@ -37,7 +37,7 @@ class Wants:
     """Lines of a failed run's log."""
 
 
-def plan(width: int, height: int, wants: Wants) -> dict[str, Rect]:
+def place_panes(width: int, height: int, content: Content) -> dict[str, Rect]:
     """Pane name -> place. A pane without a place is not shown."""
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return {"line": Rect(0, 0, width, height)}
@@ -46,15 +46,15 @@ def plan(width: int, height: int, wants: Wants) -> dict[str, Rect]:
     if height >= 30:
         out["top"] = Rect(0, 0, width, 1)
         top = 1
-    if wants.runs == 0:
+    if content.runs == 0:
         out["loss"] = Rect(0, top, width, bottom - top)
         return out
-    left = list_width(width, wants.runs)
+    left = list_width(width, content.runs)
     if left:
         out["runs"] = Rect(0, top, left, bottom - top)
-    elif wants.drawer:
+    elif content.drawer:
         out["runs"] = Rect(0, top, min(44, width - 8), bottom - top)
-    out.update(_main(left, top, width - left, bottom - top, wants))
+    out.update(_main(left, top, width - left, bottom - top, content))
     return out
 
 
@@ -65,27 +65,27 @@ def list_width(width: int, runs: int) -> int:
     return 32 if width < 112 else 34 if width < 140 else 38 if width < 180 else 44
 
 
-def _main(x: int, y: int, width: int, height: int, wants: Wants) -> dict[str, Rect]:
+def _main(x: int, y: int, width: int, height: int, content: Content) -> dict[str, Rect]:
     out: dict[str, Rect] = {}
     head = 5 if height >= 28 else 3 if height >= 19 else 2
     out["head"] = Rect(x, y, width, head)
     y, height = y + head, height - head
-    if wants.page != "overview":
+    if content.page != "overview":
         out["page"] = Rect(x, y, width, height)
         return out
 
     below: list[tuple[str, int]] = []
-    findings = _findings(height, wants)
+    findings = _findings(height, content)
     if findings:
         below.append(("findings", findings))
-    if wants.cards and height >= 20:
-        below.insert(0, ("cards", 8 if height >= 42 and wants.cards > cards_across(width) else 4))
+    if content.cards and height >= 20:
+        below.insert(0, ("cards", 8 if height >= 42 and content.cards > cards_across(width) else 4))
     chart = height - sum(rows for _, rows in below)
-    middle = _middle(chart, wants)
+    middle = _middle(chart, content)
     out["loss"] = Rect(x, y, width, chart - middle)
     y += chart - middle
     if middle:
-        out.update(_middle_row(x, y, width, middle, wants))
+        out.update(_middle_row(x, y, width, middle, content))
         y += middle
     for name, rows in below:
         out[name] = Rect(x, y, width, rows)
@@ -98,40 +98,40 @@ def cards_across(width: int) -> int:
     return max(1, width // 20)
 
 
-def _findings(height: int, wants: Wants) -> int:
-    if not wants.findings:
+def _findings(height: int, content: Content) -> int:
+    if not content.findings:
         return 0
     if height < 18:
         return 1
     most = 3 if height < 36 else 4 if height < 46 else 6
-    return 2 + min(most, max(1, wants.findings))
+    return 2 + min(most, max(1, content.findings))
 
 
-def _middle(chart: int, wants: Wants) -> int:
+def _middle(chart: int, content: Content) -> int:
     """Rows between the loss chart and the cards, so that the loss chart keeps the larger part."""
-    if wants.excerpt:
-        rows = min(wants.excerpt + 2, chart - 9)
+    if content.excerpt:
+        rows = min(content.excerpt + 2, chart - 9)
         return rows if rows >= 4 else 0
-    if wants.results:
+    if content.results:
         # Never lower than the small chart beside it needs to be read.
-        rows = max(7, min(wants.results + 2, chart * 45 // 100))
+        rows = max(7, min(content.results + 2, chart * 45 // 100))
         return rows if chart - rows >= 9 else 0
-    if wants.charts:
+    if content.charts:
         rows = chart * 3 // 10
         return min(rows, 13) if rows >= 6 else 0
     return 0
 
 
-def _middle_row(x: int, y: int, width: int, height: int, wants: Wants) -> dict[str, Rect]:
-    if wants.excerpt:
+def _middle_row(x: int, y: int, width: int, height: int, content: Content) -> dict[str, Rect]:
+    if content.excerpt:
         return {"excerpt": Rect(x, y, width, height)}
     names: list[tuple[str, int]] = []
-    if wants.results:
+    if content.results:
         names.append(("results", 5))
-    if wants.charts and (not wants.results or width >= 84):
-        names.append(("lr", 3 if wants.results else 1))
-    if wants.charts > 1 and (not wants.results or width >= 140):
-        names.append(("own", 3 if wants.results else 1))
+    if content.charts and (not content.results or width >= 84):
+        names.append(("lr", 3 if content.results else 1))
+    if content.charts > 1 and (not content.results or width >= 140):
+        names.append(("own", 3 if content.results else 1))
     total = sum(weight for _, weight in names)
     out: dict[str, Rect] = {}
     used = 0

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from textual.message import Message
 from textual.worker import get_current_worker
 
-from lora_tui.tui.messages import BatchRead, ReadingFailed
+from lora_tui.records.updates import Batch
 
 if TYPE_CHECKING:
-    from textual.message import Message
-
     from lora_tui.ingest.follower import Follower
 
 READ_S, EACH_S = 0.1, 0.03
@@ -25,7 +24,31 @@ AHEAD = 1
 """Batches that may wait while one is being taken in: more would only fill the memory, and keep keys waiting."""
 
 
-class ReadingThread:
+class BatchRead(Message, bubble=False):
+    """The reading thread finished a turn."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__()
+        self.batch = batch
+
+
+class ReadingFailed(Message, bubble=False):
+    """A turn of the reading thread met an input/output error; it goes on with the next one."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__()
+        self.error = error
+
+
+class CommandFailed(Message, bubble=False):
+    """A command that the user wanted run on events has failed."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__()
+        self.line = line
+
+
+class ReaderThread:
     """``run`` is the thread; the app's own thread says what it has taken in, and when a key was pressed."""
 
     def __init__(self, post: Callable[[Message], bool]) -> None:

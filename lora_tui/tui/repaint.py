@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lora_tui.tui.dashboard import Cockpit
-from lora_tui.tui.state import Desk
+from lora_tui.tui.dashboard import Dashboard
+from lora_tui.tui.state import AppState
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -46,13 +46,13 @@ class _Pace:
         self._painted = now
 
 
-class Painter:
+class Repainter:
     """Brings the panes up to date: numbers alone, or the curves as well, which cost more."""
 
-    def __init__(self, app: PacedApp, desk: Desk, cockpit: Cockpit) -> None:
+    def __init__(self, app: PacedApp, state: AppState, dashboard: Dashboard) -> None:
         self._app = app
-        self._desk = desk
-        self._cockpit = cockpit
+        self._state = state
+        self._dashboard = dashboard
         self._numbers = _Pace(NUMBERS_S, 0.25)
         self._charts = _Pace(CHARTS_S, 0.25)
         self._number_timer: Timer | None = None
@@ -60,11 +60,11 @@ class Painter:
         self._clock: Timer | None = None
         self._painted_at = float("-inf")
         self._judging = False
-        desk.verdicts.on_owing = self._judge_soon
+        state.judgements.on_pending = self._judge_soon
 
     def paint(self, charts: bool) -> None:
         """Paint now, and wind the clock for what is there."""
-        self._desk.tick()
+        self._state.tick()
         now = self._painted_at = time.monotonic()
         self._numbers.painted(now)
         _stop(self._number_timer)
@@ -73,8 +73,8 @@ class Painter:
             self._charts.painted(now)
             _stop(self._chart_timer)
             self._chart_timer = None
-        self._cockpit.renew(charts)
-        self._desk.ask()
+        self._dashboard.renew(charts)
+        self._state.ask()
         self._wind_clock()
 
     def _judge_soon(self) -> None:
@@ -85,8 +85,8 @@ class Painter:
 
     def _judge_more(self) -> None:
         """Judge what the list shows without it, in pieces between which keys are answered, then show it."""
-        self._desk.verdicts.some()
-        if self._desk.verdicts.owing:
+        self._state.judgements.some()
+        if self._state.judgements.pending:
             self._app.call_later(self._judge_more)
             return
         self._judging = False
@@ -133,8 +133,8 @@ class Painter:
         """The clock runs only while a run may go on: a finished run left open costs nothing."""
         if self._clock is None:
             return
-        notifier = self._desk.options.notifier
-        if self._desk.any_live() or (notifier is not None and notifier.pending):
+        notifier = self._state.options.notifier
+        if self._state.any_live() or (notifier is not None and notifier.pending):
             self._clock.resume()
         else:
             self._clock.pause()

@@ -10,7 +10,7 @@ from lora_tui.text.cells import cell_width
 _TEXT = re.compile(r'textLength="([0-9.]+)"([^>]*)>([^<]*)</text>')
 
 
-def widen(svg: str) -> str:
+def fix_wide_text(svg: str) -> str:
     """The exported SVG with the true length of wide characters, which the exporter counts as one cell each."""
 
     def fix(match: re.Match[str]) -> str:

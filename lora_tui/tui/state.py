@@ -10,7 +10,7 @@ from lora_tui.analysis.context import SIBLINGS, Context
 from lora_tui.analysis.model import Judgement
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Progress, ResultSet, Run, Status
-from lora_tui.tui.judgement_cache import NOTHING_JUDGED, Verdicts
+from lora_tui.tui.judgement_cache import NOTHING_JUDGED, JudgementCache
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.styled_lines import Line
 from lora_tui.tui.theme import Palette
@@ -45,7 +45,7 @@ _OPEN, _CLOSE = "\x01", "\x02"
 """Around values inside a text of the catalogue; cleaned text from files never holds them."""
 
 
-class Desk:
+class AppState:
     """The state behind the screen."""
 
     def __init__(self, workspace: Workspace, options: AppOptions) -> None:
@@ -86,7 +86,7 @@ class Desk:
         self._views: dict[object, tuple[int, float, RunView]] = {}
         self._once: dict[object, tuple[RunView, object]] = {}
         self._states: dict[object, tuple[int, float, Status]] = {}
-        self.verdicts = Verdicts(self._judge)
+        self.judgements = JudgementCache(self._judge)
         self._families = 0
         self._all_known = workspace.complete
 
@@ -117,14 +117,14 @@ class Desk:
         """Take the time for everything that is drawn next."""
         self.now = self.options.clock()
         self._once.clear()
-        self.verdicts.next_frame()
+        self.judgements.next_frame()
         if self.workspace.complete and (families := self.sibling_index.changes()) != self._families:
             # Runs are judged by their siblings, too; not before all are known, or each that is read would cost all.
             self._families = families
             self._views.clear()
-            self.verdicts.forget()
+            self.judgements.forget()
 
-    def once(self, make: Callable[[Desk, RunView], T], view: RunView) -> T:
+    def once(self, make: Callable[[AppState, RunView], T], view: RunView) -> T:
         """What ``make`` says of a run, worked out once between two ticks though several panes ask."""
         key = (make, view.run.path, self.lang, self.places)
         kept = self._once.get(key)
@@ -149,7 +149,7 @@ class Desk:
         if self._all_known != self.workspace.complete:
             self._all_known = self.workspace.complete
             self._views.clear()
-            self.verdicts.forget()
+            self.judgements.forget()
         kept = self._views.get(run.path)
         if kept is not None and kept[0] == run.revision:
             old = kept[2]
@@ -159,10 +159,10 @@ class Desk:
         status = self.status(run)
         judgement: Judgement | None = NOTHING_JUDGED
         if self.judging and not run.partial and self._is_whole(run):
-            judgement = self.verdicts.of(run, status, at_once=run is self.selected)
+            judgement = self.judgements.of(run, status, at_once=run is self.selected)
         progress = run.progress(self.now)
         if judgement is None:
-            return RunView(run, self.now, status, progress, self.verdicts.earlier(run))
+            return RunView(run, self.now, status, progress, self.judgements.earlier(run))
         view = RunView(run, self.now, status, progress, judgement)
         self._views[run.path] = (run.revision, self.now, view)
         return view

@@ -54,11 +54,11 @@ async def test_the_app_says_that_it_reads_and_judges_nothing(tmp_path: Path) -> 
     write(tmp_path / "run")
     app = make_app(tmp_path)
     async with app.run_test(size=(120, 40)) as pilot:
-        run = app.desk.runs[0]
+        run = app.state.runs[0]
         for partial in (True, False):
             run.partial, run.revision = partial, run.revision + 1
-            app.desk.judging = True
-            app._painter.paint(charts=True)
+            app.state.judging = True
+            app._repainter.paint(charts=True)
             await pilot.pause()
             assert ("30,000 rows read so far" in text(app)) == partial
             assert ("reading its files" in text(app)) == partial

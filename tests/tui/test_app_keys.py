@@ -16,12 +16,12 @@ NARROW = (80, 24)
 
 
 def names(app: LoraTuiApp) -> list[str]:
-    return [run.name for run in app.desk.runs]
+    return [run.name for run in app.state.runs]
 
 
 def selected(app: LoraTuiApp) -> str:
-    assert app.desk.selected is not None
-    return app.desk.selected.name
+    assert app.state.selected is not None
+    return app.state.selected.name
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:
@@ -63,7 +63,7 @@ async def test_brackets_walk_through_the_runs_from_any_page(all_runs: Path) -> N
         at = names(app).index("sft-long")
         await press(pilot, "left_square_bracket")
         assert selected(app) == names(app)[at - 1]
-        assert app.desk.page == "config"
+        assert app.state.page == "config"
         await press(pilot, "right_square_bracket")
         assert "128" in pane(app, "page"), "lora_alpha of sft-long"
 
@@ -79,12 +79,12 @@ async def test_pages_open_by_number_and_esc_goes_back(all_runs: Path) -> None:
         await press(pilot, "7")
         assert "checkpoint-" in pane(app, "page")
         await press(pilot, "escape")
-        assert app.desk.page == "overview"
+        assert app.state.page == "overview"
         assert "smoothed" in pane(app, "loss")
         await press(pilot, "escape")
         assert app.is_running, "esc never quits"
         await press(pilot, "7", "1")
-        assert app.desk.page == "overview"
+        assert app.state.page == "overview"
 
 
 async def test_only_what_is_built_has_a_key(all_runs: Path) -> None:
@@ -135,11 +135,11 @@ async def test_theme_goes_round_and_is_kept(all_runs: Path) -> None:
     async with app.run_test(size=WIDE) as pilot:
         await press(pilot)
         before = text(app)
-        style = app.desk.palette["text"]
+        style = app.state.palette["text"]
         await press(pilot, "T")
-        assert app.desk.palette["text"] != style
+        assert app.state.palette["text"] != style
         await press(pilot, "T", "T")
-        assert app.desk.palette["text"] == style
+        assert app.state.palette["text"] == style
         assert text(app) == before, "a theme changes colours alone"
     assert [value for _, value in kept] == ["light", "ansi", "dark"]
 
@@ -151,8 +151,8 @@ async def test_the_help_lists_the_keys_of_this_place_and_only_those(all_runs: Pa
         shown = text(app)
         for command in commands_of("overview"):
             if command.shown:
-                assert app.desk.words.t(f"keys.{command.code}") in shown
-        assert app.desk.words.t("keys.charts") not in shown.split("help")[0].split("quit")[0]
+                assert app.state.words.t(f"keys.{command.code}") in shown
+        assert app.state.words.t("keys.charts") not in shown.split("help")[0].split("quit")[0]
         await press(pilot, "escape")
         assert "next pane" not in "\n".join(rows(app)[:-1])
 
@@ -175,7 +175,7 @@ async def test_palette_offers_the_commands_and_runs_them(all_runs: Path) -> None
         await pilot.pause(0.5)
         await press(pilot, "enter")
         await pilot.pause(0.3)
-        assert app.desk.page == "checkpoints"
+        assert app.state.page == "checkpoints"
 
 
 async def test_the_list_is_a_drawer_when_narrow(all_runs: Path) -> None:
@@ -197,15 +197,15 @@ async def test_focus_walks_and_enter_explains(all_runs: Path) -> None:
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=WIDE) as pilot:
         await press(pilot, "tab")
-        assert app.desk.focus == "cards"
+        assert app.state.focus == "cards"
         await press(pilot, "enter")
         assert "How far the predictions are" in text(app)
         await press(pilot, "escape", "tab", "enter")
-        assert app.desk.words.t("pane.findings") in text(app)
+        assert app.state.words.t("pane.findings") in text(app)
         await press(pilot, "escape", "escape")
-        assert app.desk.focus == "runs"
+        assert app.state.focus == "runs"
         await press(pilot, "shift+tab")
-        assert app.desk.focus == "findings"
+        assert app.state.focus == "findings"
 
 
 async def test_mouse_selects_a_run_scrolls_the_list_and_clicks_keys(all_runs: Path) -> None:
@@ -217,7 +217,7 @@ async def test_mouse_selects_a_run_scrolls_the_list_and_clicks_keys(all_runs: Pa
         footer = rows(app)[-1]
         await pilot.click("#footer", offset=(footer.index("6 config") + 3, 0))
         await pilot.pause()
-        assert app.desk.page == "config"
+        assert app.state.page == "config"
         await press(pilot, "1")
         first = pane(app, "runs")
         app.query_one("#runs").post_message(_wheel(app))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lora_tui.text.cells import cell_width
-from lora_tui.tui.layout import Wants, plan
+from lora_tui.tui.layout import Content, place_panes
 from tests.support.app_pilot import make_app, pane, rows, text
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -28,7 +28,7 @@ async def test_a_finished_run(all_runs: Path, size: tuple[int, int], lang: str) 
     app = make_app(all_runs / "lora", run="sft", lang=lang)
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.1)
-        words = app.desk.words
+        words = app.state.words
         assert "810/810" in pane(app, "head")
         assert words.t("state.finished") in pane(app, "head")
         assert "1.0573" in pane(app, "loss"), "the last loss, to four decimals"
@@ -56,7 +56,7 @@ async def test_every_line_is_whole_at_every_size(all_runs: Path, size: tuple[int
         shown = "".join(lines)
         for left, right in ("╭╮", "╰╯"):
             assert shown.count(left) == shown.count(right)
-        run = app.desk.selected
+        run = app.state.selected
         assert run is not None
         assert run.name == name
         last = run.series["loss"].last
@@ -68,7 +68,7 @@ async def test_the_loss_curve_is_the_largest_thing(all_runs: Path) -> None:
     for size in EVERY_SIZE:
         app = make_app(all_runs / "lora", run="sft-long")
         async with app.run_test(size=size):
-            regions = {child.id: child.region for child in app.query_one("#cockpit").children}
+            regions = {child.id: child.region for child in app.query_one("#dashboard").children}
             largest = max((r.area, name or "") for name, r in regions.items() if name not in ("runs", "page"))
             assert largest[1] == "loss", size
 
@@ -90,8 +90,8 @@ async def test_below_60_by_18_there_is_one_line(all_runs: Path) -> None:
 
 
 async def test_elements_leave_in_order_as_the_screen_gets_lower() -> None:
-    wants = Wants(runs=3, cards=5, findings=3, charts=2)
-    seen = {height: set(plan(80, height, wants)) for height in range(18, 45)}
+    content = Content(runs=3, cards=5, findings=3, charts=2)
+    seen = {height: set(place_panes(80, height, content)) for height in range(18, 45)}
     assert {"head", "loss", "findings", "footer"} <= seen[18]
     assert "cards" not in seen[18]
     assert "cards" in seen[24]
@@ -151,7 +151,7 @@ async def test_without_colour_every_style_is_colourless(all_runs: Path, monkeypa
         await pilot.pause(0.1)
         assert app.theme == "ansi"
         assert "★" in text(app) or "●" in text(app)
-        assert app.desk.words.t("state.finished") in text(app)
+        assert app.state.words.t("state.finished") in text(app)
 
 
 async def test_text_from_files_is_never_markup(tmp_path: Path, all_runs: Path) -> None:

@@ -14,8 +14,8 @@ from lora_tui.ingest.follower import Follower
 from lora_tui.records.updates import Batch
 from lora_tui.runs.workspace import Workspace
 from lora_tui.tui.app import LoraTuiApp
-from lora_tui.tui.messages import BatchRead, ReadingFailed
 from lora_tui.tui.options import AppOptions
+from lora_tui.tui.reader_thread import BatchRead, ReadingFailed
 from tests.support.app_pilot import make_app, pane, rows, text
 
 SIZE = (120, 40)
@@ -72,17 +72,17 @@ async def test_the_clock_moves_a_run_from_running_to_silent_to_cut_off(tmp_path:
         await pilot.pause(0.1)
         assert "● training" in pane(app, "head")
         now[0] = START + 400
-        app._painter.paint(charts=False)
+        app._repainter.paint(charts=False)
         await pilot.pause(0.1)
         assert "◌ silent" in pane(app, "head")
         assert "silent for" in pane(app, "head")
         now[0] = START + 3600
-        app._painter.paint(charts=False)
+        app._repainter.paint(charts=False)
         await pilot.pause(0.1)
         assert "◇ cut off" in pane(app, "head")
         assert "cut off at 400/1000" in pane(app, "head")
-        assert app._painter._clock is not None
-        assert not app._painter._clock._active.is_set(), "the clock stands still when no run is live"
+        assert app._repainter._clock is not None
+        assert not app._repainter._clock._active.is_set(), "the clock stands still when no run is live"
 
 
 async def test_waiting_tells_the_phase_that_the_console_tells(tmp_path: Path, all_runs: Path) -> None:
@@ -159,9 +159,9 @@ async def test_new_rows_results_and_runs_appear_by_themselves(tmp_path: Path) ->
         (run / "predict_results.json").write_text('{"predict_bleu-4": 61.25, "predict_rouge-l": 70.5}')
         await until(pilot, lambda: "61.25" in text(app))
         write_run(root / "b", 3)
-        await until(pilot, lambda: len(app.desk.runs) == 2)
-        assert app.desk.selected is not None
-        assert app.desk.selected.name == "a", "nothing steals the selection"
+        await until(pilot, lambda: len(app.state.runs) == 2)
+        assert app.state.selected is not None
+        assert app.state.selected.name == "a", "nothing steals the selection"
         await until(pilot, lambda: "╭─ Runs" in text(app))
 
 
@@ -177,10 +177,10 @@ async def test_a_finished_run_left_open_draws_nothing(all_runs: Path, monkeypatc
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause(0.3)
         drawn: list[str] = []
-        for child in app.query_one("#cockpit").children:
+        for child in app.query_one("#dashboard").children:
             monkeypatch.setattr(child, "refresh", lambda *_, name=child.id, **__: drawn.append(name))
-        app._painter.paint(charts=False)
-        app._painter.paint(charts=True)
+        app._repainter.paint(charts=False)
+        app._repainter.paint(charts=True)
         await pilot.pause(1.3)
         assert drawn == []
 

@@ -12,7 +12,7 @@ from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.pages.page import checkpoint_lines
-from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import width_of
 from lora_tui.wording.sentences import checkpoint_advice
 from tests.support.app_pilot import make_app, pane
@@ -24,9 +24,9 @@ LIMIT = {"save_steps": 100, "save_total_limit": 3}
 
 def page(run: Run, now: float, lang: Language = "en", width: int = 76) -> list[str]:
     options = AppOptions(clock=lambda: now, lang=lang, title="saves")
-    desk = Desk(Workspace([Path("/runs")]), options)
+    state = AppState(Workspace([Path("/runs")]), options)
     view = RunView(run, now, run.status(now), run.progress(now), judge(run, now))
-    lines = checkpoint_lines(desk, view, width)
+    lines = checkpoint_lines(state, view, width)
     assert max(width_of(line) for line in lines) <= width
     return ["".join(text for text, _ in line).rstrip() for line in lines]
 

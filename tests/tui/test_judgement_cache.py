@@ -16,7 +16,7 @@ from lora_tui.runs.run import Run, Status
 from lora_tui.runs.workspace import Workspace
 from lora_tui.tui import judgement_cache as verdicts
 from lora_tui.tui.app import LoraTuiApp
-from lora_tui.tui.judgement_cache import Verdicts
+from lora_tui.tui.judgement_cache import JudgementCache
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.panes.run_list import RunListPane
 from tests.support.app_pilot import LATER, make_app, pane
@@ -43,12 +43,12 @@ def runs(all_runs: Path) -> list[Run]:
 
 def test_a_frame_waits_for_two_of_eight(runs: list[Run]) -> None:
     judge = Judge()
-    kept = Verdicts(judge)
+    kept = JudgementCache(judge)
     assert [kept.of(run, ENDED, at_once=False) is not None for run in runs] == [True, True] + [False] * 6
     # The selected one is always judged.
     assert kept.of(runs[7], ENDED, at_once=True) is not None
     pieces = 0
-    while kept.owing:
+    while kept.pending:
         before = len(judge.seen)
         kept.some()
         pieces += 1
@@ -61,19 +61,19 @@ def test_a_frame_waits_for_two_of_eight(runs: list[Run]) -> None:
 
 def test_what_is_scrolled_out_of_sight_is_not_owed(runs: list[Run]) -> None:
     judge = Judge()
-    kept = Verdicts(judge)
+    kept = JudgementCache(judge)
     for run in runs:
         kept.of(run, ENDED, at_once=False)
-    assert kept.owing
+    assert kept.pending
     kept.next_frame()
-    assert not kept.owing
+    assert not kept.pending
     kept.some()
     assert len(judge.seen) == 2
 
 
 def test_a_live_run_keeps_its_verdict_for_a_moment(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     judge = Judge()
-    kept = Verdicts(judge)
+    kept = JudgementCache(judge)
     run = runs[0]
     first = kept.of(run, LIVE, at_once=True)
     run.revision += 1
@@ -96,9 +96,9 @@ async def test_the_list_catches_up_by_itself(all_runs: Path, monkeypatch: pytest
         app = make_app(all_runs)
         async with app.run_test(size=(200, 80)) as pilot:
             await pilot.pause()
-            app._painter.paint(charts=False)
+            app._repainter.paint(charts=False)
             for _ in range(200):
-                if not app.desk.verdicts.owing and not app._painter._judging:
+                if not app.state.judgements.pending and not app._repainter._judging:
                     break
                 await pilot.pause(0.01)
             shown.append(pane(app, "runs"))
@@ -120,17 +120,17 @@ async def test_runs_that_the_wheel_brings_into_sight_are_judged_too(
             await pilot.pause(0.01)
         scrolled = pane(app, "runs")
         monkeypatch.setattr(verdicts, "AT_ONCE_S", 60.0)
-        app._painter.paint(charts=False)
+        app._repainter.paint(charts=False)
         await pilot.pause()
         assert scrolled == pane(app, "runs")
 
 
 def test_listed_runs_wait_while_the_first_reading_goes_on(runs: list[Run]) -> None:
     judge = Judge()
-    kept = Verdicts(judge)
+    kept = JudgementCache(judge)
     kept.wait(60.0)
     assert [kept.of(run, ENDED, at_once=run is runs[0]) is not None for run in runs] == [True] + [False] * 7
-    assert not kept.owing
+    assert not kept.pending
     kept.wait(0.0)
     assert kept.of(runs[1], ENDED, at_once=False) is not None
 

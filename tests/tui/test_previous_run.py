@@ -11,7 +11,7 @@ from lora_tui.records.updates import Batch
 from lora_tui.runs.workspace import Workspace
 from lora_tui.text.cells import cell_width
 from lora_tui.tui.options import AppOptions
-from lora_tui.tui.state import Desk
+from lora_tui.tui.state import AppState
 from tests.support.app_pilot import LATER, make_app, pane, rows
 
 
@@ -67,14 +67,14 @@ async def test_a_run_is_judged_anew_when_its_siblings_are_known(all_runs: Path) 
     runs = [item for batch in batches for item in batch]
     first = [item for item in runs if item.path.name == "resumed"]
     workspace.apply(Batch(tuple(first)))
-    desk = Desk(workspace, AppOptions(clock=lambda: LATER))
-    desk.judging = True
+    state = AppState(workspace, AppOptions(clock=lambda: LATER))
+    state.judging = True
     run = workspace.runs[0]
-    assert desk.view(run).judgement.ratings["eval_loss"].basis != "sibling"
+    assert state.view(run).judgement.ratings["eval_loss"].basis != "sibling"
     workspace.apply(Batch(tuple(item for item in runs if item not in first), complete=True))
-    desk.tick()
-    rating = desk.view(run).judgement.ratings["eval_loss"]
+    state.tick()
+    rating = state.view(run).judgement.ratings["eval_loss"]
     assert (rating.basis, rating.params["sibling"]) == ("sibling", "sft")
-    judged = desk.view(run).judgement
-    desk.tick()
-    assert desk.view(run).judgement is judged
+    judged = state.view(run).judgement
+    state.tick()
+    assert state.view(run).judgement is judged

@@ -62,7 +62,7 @@ async def test_where_nothing_can_be_written_it_says_so(all_runs: Path, monkeypat
 
 def test_the_name_of_a_run_makes_a_plain_file_name(all_runs: Path, tmp_path: Path) -> None:
     app = make_app(all_runs / "lora", run="lora/sft")
-    run = app.desk.runs[0]
+    run = app.state.runs[0]
     before = run.name
     try:
         for name, file in (

@@ -23,7 +23,7 @@ from lora_tui.settings.saved_choices import save_kept
 from lora_tui.settings.settings import Settings, load_settings
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.options import AppOptions
-from lora_tui.tui.terminal.terminals import can_draw, is_monochrome, may_be_wide
+from lora_tui.tui.terminal.capabilities import can_draw, is_monochrome, may_be_wide
 
 if TYPE_CHECKING:
     from lora_tui.notify.events import Notifier

@@ -7,7 +7,7 @@ from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes import results
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.findings import problem_lines
-from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, fill, width_of, wrap
 from lora_tui.wording.sentences import checkpoint_advice
 
@@ -15,31 +15,31 @@ from lora_tui.wording.sentences import checkpoint_advice
 class PagePane(Pane):
     """Lines of the current page, scrolled by keys and the wheel."""
 
-    def __init__(self, desk: Desk, name: str) -> None:
-        super().__init__(desk, name)
+    def __init__(self, state: AppState, name: str) -> None:
+        super().__init__(state, name)
         self.offset_y = 0
         self._shown: tuple[object, ...] = ()
 
     def draw(self, width: int, height: int) -> list[Line]:
-        desk = self.desk
-        view = desk.current()
+        state = self.state
+        view = state.current()
         if view is None:
             return []
-        if self._shown != (desk.page, view.run.path):
-            self._shown = (desk.page, view.run.path)
+        if self._shown != (state.page, view.run.path):
+            self._shown = (state.page, view.run.path)
             self.offset_y = 0
-        page = PAGE_LINES.get(desk.page)
+        page = PAGE_LINES.get(state.page)
         if page is None:
             # Drawn once more on the way back to the overview.
             return []
-        lines = page(desk, view, width - 4)
+        lines = page(state, view, width - 4)
         room = height - 2
         self.offset_y = max(0, min(self.offset_y, len(lines) - room))
         note: Line = []
         if len(lines) > room:
             last = min(len(lines), self.offset_y + room)
             note = [(f"{self.offset_y + 1}–{last}/{len(lines)}", "muted")]
-        title: Line = [(desk.words.t(f"page.{desk.page}"), "title")]
+        title: Line = [(state.words.t(f"page.{state.page}"), "title")]
         return box(lines[self.offset_y : self.offset_y + room], width, height, title, note)
 
     def scroll_lines(self, lines: int) -> None:
@@ -56,14 +56,14 @@ class PagePane(Pane):
         self.scroll_lines(-3)
 
 
-def config_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
+def config_lines(state: AppState, view: RunView, width: int) -> list[Line]:
     """Option, value, source: first what is asked for most, then the rest by name."""
     config = view.run.config
-    problems = problem_lines(desk, view, len(view.run.problems))
+    problems = problem_lines(state, view, len(view.run.problems))
     if problems:
-        problems = [[], [(desk.words.n("cli.status.problems", len(problems)), "muted")], *problems]
+        problems = [[], [(state.words.n("cli.status.problems", len(problems)), "muted")], *problems]
     if not config:
-        return [[(desk.words.t("config.none"), "muted")], *problems]
+        return [[(state.words.t("config.none"), "muted")], *problems]
     names = [name for name in _FIRST if name in config]
     rest = sorted(name for name in config if name not in _FIRST)
     wide = min(max(width_of([(name, "")]) for name in config), width * 2 // 5)
@@ -106,9 +106,9 @@ _FIRST = (
 _ADVICE_ROLES = {"take": "text|bold", "note": "muted", "warn": "rating-fair", "command": "text"}
 
 
-def checkpoint_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
+def checkpoint_lines(state: AppState, view: RunView, width: int) -> list[Line]:
     """Which checkpoint to take and what is at stake; then every one with its evaluation, the newest first."""
-    words = desk.words
+    words = state.words
     items = sorted(view.run.checkpoints(), key=lambda item: item.step, reverse=True)
     out = [
         [(part, _ADVICE_ROLES[advice.kind])]

@@ -10,7 +10,7 @@ from lora_tui.tui.keys import hints
 from lora_tui.tui.panes.base import Pane, Zone
 from lora_tui.tui.panes.header import percent
 from lora_tui.tui.panes.symbols import STATE, main_metric, shown, state_span
-from lora_tui.tui.state import Desk
+from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line, cut, joined, spread, width_of
 
 _COUNTED: tuple[StateName, ...] = (
@@ -22,33 +22,33 @@ class TopPane(Pane):
     """The product, what is watched, and how many runs are in which state."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        desk = self.desk
-        words = desk.words
+        state = self.state
+        words = state.words
         counts: dict[StateName, int] = {}
-        for run in desk.runs:
-            state = desk.status(run).state
-            counts[state] = counts.get(state, 0) + 1
-        right: Line = [(words.n("app.runs", len(desk.runs)), "muted")]
-        for state in _COUNTED:
-            if state in counts:
-                right += [("   ", "text"), (STATE[state] + " ", f"state-{state}"),
-                          (f"{counts[state]} {words.t('state.' + state)}", "muted")]  # fmt: skip
+        for run in state.runs:
+            name = state.status(run).state
+            counts[name] = counts.get(name, 0) + 1
+        right: Line = [(words.n("app.runs", len(state.runs)), "muted")]
+        for name in _COUNTED:
+            if name in counts:
+                right += [("   ", "text"), (STATE[name] + " ", f"state-{name}"),
+                          (f"{counts[name]} {words.t('state.' + name)}", "muted")]  # fmt: skip
         right.append((" ", "text"))
-        left: Line = [(" lora-tui", "series-1|bold"), ("  " + clean(desk.options.title), "muted")]
-        if desk.errors and desk.runs:
-            left[1:] = [("  ! " + _unread(desk), "rating-fair")]
+        left: Line = [(" lora-tui", "series-1|bold"), ("  " + clean(state.options.title), "muted")]
+        if state.errors and state.runs:
+            left[1:] = [("  ! " + _unread(state), "rating-fair")]
         return [spread(left, right, width)]
 
 
-def _unread(desk: Desk) -> str:
+def _unread(state: AppState) -> str:
     """The first directory that cannot be read, and how many more there are."""
-    (name, why), *more = desk.errors
+    (name, why), *more = state.errors
     path = Path(name)
-    for root in desk.workspace.roots:
+    for root in state.workspace.roots:
         if root == path or root in path.parents:
             path = path.relative_to(root.parent)
             break
-    text = desk.words.t("app.unread", path=clean(str(path)), reason=desk.words.reason(clean(why)))
+    text = state.words.t("app.unread", path=clean(str(path)), reason=state.words.reason(clean(why)))
     return f"{text} +{len(more)}" if more else text
 
 
@@ -56,15 +56,15 @@ class FooterPane(Pane):
     """Keys that help here, or for some seconds what just happened."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        desk = self.desk
-        if desk.trouble:
-            return [spread([(" ! " + clean(desk.trouble), "rating-fair")], [], width)]
-        if desk.note:
-            return [cut([(" " + clean(desk.note), "text")], width)]
-        listed = "runs" in desk.places and not desk.drawer
-        all_hints = hints(desk.page, desk.focus, desk.drawer, listed, len(desk.runs))
+        state = self.state
+        if state.trouble:
+            return [spread([(" ! " + clean(state.trouble), "rating-fair")], [], width)]
+        if state.note:
+            return [cut([(" " + clean(state.note), "text")], width)]
+        listed = "runs" in state.places and not state.drawer
+        all_hints = hints(state.page, state.focus, state.drawer, listed, len(state.runs))
         parts: list[Line] = [
-            [(hint.shown, "key|bold"), (f" {desk.words.t('keys.' + hint.code)}  ", "muted")] for hint in all_hints
+            [(hint.shown, "key|bold"), (f" {state.words.t('keys.' + hint.code)}  ", "muted")] for hint in all_hints
         ]
         # How to get help and how to leave are always said.
         order = sorted(range(len(parts)), key=lambda i: (all_hints[i].code not in ("help", "quit"), i))
@@ -86,17 +86,11 @@ class LinePane(Pane):
     """Everything in one line, for a terminal that is too small for more."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        view = self.desk.current()
+        view = self.state.current()
         if view is None:
-            return [
-                [
-                    (
-                        " lora-tui: " + self.desk.words.t("list.empty_in", path=clean(self.desk.options.title or ".")),
-                        "text",
-                    )
-                ]
-            ]
-        progress, words = view.progress, self.desk.words
+            where = clean(self.state.options.title or ".")
+            return [[(" lora-tui: " + self.state.words.t("list.empty_in", path=where), "text")]]
+        progress, words = view.progress, self.state.words
         mark, role = state_span(view.status)
         main = main_metric(view.run)
         series = view.run.series.get(main)
@@ -110,7 +104,7 @@ class LinePane(Pane):
                 [(f"{progress.step}/{progress.total_steps}" if progress.total_steps else str(progress.step), "text")]
             )
         if progress.finish_at is not None and view.status.live:
-            parts.append(self.desk.phrase("head.ends", time=words.clock(progress.finish_at, view.now)))
+            parts.append(self.state.phrase("head.ends", time=words.clock(progress.finish_at, view.now)))
         else:
             parts.append([(words.state(view.status), role)])
         return [joined(parts, width, ("  ", "text"))]

@@ -16,7 +16,7 @@ from lora_tui.tui.styled_lines import Line, changed, width_of
 from lora_tui.tui.terminal.capabilities import OneCell
 
 if TYPE_CHECKING:
-    from lora_tui.tui.state import Desk
+    from lora_tui.tui.state import AppState
 
 ASCII = str.maketrans(
     {
@@ -49,9 +49,9 @@ class Pane(Widget):
     DEFAULT_CSS = "Pane { width: 1fr; height: 1fr; }"
     ALLOW_SELECT = False
 
-    def __init__(self, desk: Desk, name: str) -> None:
+    def __init__(self, state: AppState, name: str) -> None:
         super().__init__(id=name)
-        self.desk = desk
+        self.state = state
         self.zones: list[Zone] = []
         self._rows: list[Line] = []
         self._strips: dict[int, Strip] = {}
@@ -97,7 +97,7 @@ class Pane(Widget):
 
     def _look(self) -> tuple[object, ...]:
         """What a drawing depends on apart from the data."""
-        return (self.size, self.desk.look)
+        return (self.size, self.state.look)
 
     def _draw(self) -> None:
         old = self._rows
@@ -112,11 +112,11 @@ class Pane(Widget):
             self._strips.clear()
 
     def _strip(self, y: int) -> Strip:
-        palette = self.desk.palette
+        palette = self.state.palette
         width = self.size.width
         line = self._rows[y] if y < len(self._rows) else []
-        if self.desk.ascii:
-            table = ONE_CELL if self.desk.wide else ASCII
+        if self.state.ascii:
+            table = ONE_CELL if self.state.wide else ASCII
             line = [(text.translate(table), role) for text, role in line]
         segments = []
         for role, spans in groupby(line, key=itemgetter(1)):

@@ -14,7 +14,7 @@ from lora_tui.text.numbers import count, number
 from lora_tui.tui.layout import cards_across
 from lora_tui.tui.panes.base import Pane, Zone
 from lora_tui.tui.panes.symbols import main_metric, rating_span, short_name, shown, verdict
-from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, spread, width_of
 
 HEIGHT = 4
@@ -39,10 +39,10 @@ class CardsPane(Pane):
     """One or two rows of cards of equal width."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        view = self.desk.current()
+        view = self.state.current()
         if view is None:
             return []
-        cards = self.desk.once(cards_of, view)
+        cards = self.state.once(cards_of, view)
         per_row = cards_across(width)
         rows = max(1, height // HEIGHT)
         cards = cards[: per_row * rows]
@@ -57,7 +57,7 @@ class CardsPane(Pane):
                 right = width * (place + 1) // len(group)
                 index = row * per_row + place
                 blocks.append(
-                    draw_card(self.desk, card, right - x, self.desk.focus == "cards" and index == self.desk.card)
+                    draw_card(self.state, card, right - x, self.state.focus == "cards" and index == self.state.card)
                 )
                 for line in range(HEIGHT):
                     self.zones.append(Zone(row * HEIGHT + line, x, right - x, f"app.card({index})"))
@@ -67,7 +67,7 @@ class CardsPane(Pane):
         return out
 
 
-def draw_card(desk: Desk, card: Card, width: int, focused: bool) -> list[Line]:
+def draw_card(state: AppState, card: Card, width: int, focused: bool) -> list[Line]:
     """A frame with value and spark above, badge and words below."""
     inner = width - 4
     value: Line = [(card.value, card.role), (" " + trend(card.series) if card.series is not None else "", "muted")]
@@ -75,11 +75,11 @@ def draw_card(desk: Desk, card: Card, width: int, focused: bool) -> list[Line]:
     room = inner - width_of(value) - 1
     if card.series is not None and card.series.finite >= 3 and room >= 3:
         cells = min(room, 14, card.series.finite)
-        glyphs = chart.ASCII if desk.ascii else chart.UNICODE
+        glyphs = chart.ASCII if state.ascii else chart.UNICODE
         spark = [(chart.draw_spark(recent(card.series), cells, glyphs), "series-1")]
     if card.rating is not None:
         mark, role = rating_span(card.rating)
-        said = verdict(desk.words, card.rating, inner - 1 - len(mark))
+        said = verdict(state.words, card.rating, inner - 1 - len(mark))
         words: Line = [(mark + " ", role), (said, role if card.rating.level == "poor" else "text")]
     else:
         words = [(card.note, "faint")]
@@ -121,7 +121,7 @@ _ORDER: dict[str, tuple[str, ...]] = {
 _SCORES = ("predict_bleu-4", "predict_rouge-l", "predict_rouge-1", "predict_rouge-2")
 
 
-def cards_of(desk: Desk, view: RunView) -> list[Card]:
+def cards_of(state: AppState, view: RunView) -> list[Card]:
     """The cards of this run, the most telling first."""
     run = view.run
     ratings = view.judgement.ratings
@@ -130,42 +130,42 @@ def cards_of(desk: Desk, view: RunView) -> list[Card]:
     for name in (main, *_ORDER.get(run.stage or "", _ORDER[""])):
         series = run.series.get(name)
         rating = ratings.get(name)
-        title = short_name(desk.words, name)
+        title = short_name(state.words, name)
         if name == "lr" and rating is not None:
             # What is rated is the peak: 0 at the end of a schedule is right.
-            out.append(Card(name, desk.words.t("card.peak_lr"), shown(name, rating.value), None, rating))
+            out.append(Card(name, state.words.t("card.peak_lr"), shown(name, rating.value), None, rating))
         elif series is not None and series.last is not None:
             bad = series.last != series.last or (rating is not None and rating.level == "poor" and name == main)
             role = "rating-poor|bold" if bad else "value"
-            out.append(Card(name, title, shown(name, series.last), series, rating, counted(desk, series), role))
+            out.append(Card(name, title, shown(name, series.last), series, rating, counted(state, series), role))
         elif rating is not None:
             out.append(Card(name, title, shown(name, rating.value), None, rating))
-    if "results" not in desk.places:
-        scores = [_score(desk, view, name) for name in _SCORES]
+    if "results" not in state.places:
+        scores = [_score(state, view, name) for name in _SCORES]
         out[2:2] = [card for card in scores if card is not None]
-    out.extend(_speed(desk, view))
-    out.extend(_settings(desk, view))
+    out.extend(_speed(state, view))
+    out.extend(_settings(state, view))
     seen: set[str] = set()
     return [card for card in out if not (card.title in seen or seen.add(card.title))]  # type: ignore[func-returns-value]
 
 
-def counted(desk: Desk, series: Series) -> str:
+def counted(state: AppState, series: Series) -> str:
     """Instead of a verdict, for a metric that has no rule here: how many values there are."""
-    return desk.words.n("card.values", len(series))
+    return state.words.n("card.values", len(series))
 
 
-def _score(desk: Desk, view: RunView, name: str) -> Card | None:
+def _score(state: AppState, view: RunView, name: str) -> Card | None:
     for run in (view.run, *view.run.linked):
         result = run.results().get("predict")
         if result is not None and name in result.values:
             rating = view.judgement.ratings.get(name)
-            note = desk.words.t("results.stale") if result.stale else ""
-            return Card(name, short_name(desk.words, name), shown(name, result.values[name]), None, rating, note)
+            note = state.words.t("results.stale") if result.stale else ""
+            return Card(name, short_name(state.words, name), shown(name, result.values[name]), None, rating, note)
     return None
 
 
-def _speed(desk: Desk, view: RunView) -> Iterable[Card]:
-    progress, words, run = view.progress, desk.words, view.run
+def _speed(state: AppState, view: RunView) -> Iterable[Card]:
+    progress, words, run = view.progress, state.words, view.run
     if progress.tokens_per_s:
         yield Card("throughput", short_name(words, "throughput"), number(progress.tokens_per_s),
                    run.series.get("throughput"), view.judgement.ratings.get("throughput"),
@@ -179,8 +179,8 @@ def _speed(desk: Desk, view: RunView) -> Iterable[Card]:
         yield Card("steps_per_s", short_name(words, "steps_per_s"), number(progress.steps_per_s), None, rating, note)
 
 
-def _settings(desk: Desk, view: RunView) -> Iterable[Card]:
-    words, run, progress = desk.words, view.run, view.progress
+def _settings(state: AppState, view: RunView) -> Iterable[Card]:
+    words, run, progress = state.words, view.run, view.progress
     if progress.epoch is not None:
         rating = view.judgement.ratings.get("epoch")
         total = f"/{number(round(progress.total_epochs, 2))}" if progress.total_epochs else ""

@@ -12,7 +12,7 @@ from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.empty_state import waiting_lines
 from lora_tui.tui.panes.symbols import main_metric, rating_span, short_name, shown
-from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, box_body, box_head, joined, width_of
 
 MOST_EPOCHS = 12
@@ -23,8 +23,8 @@ MOST_NAN = 200
 class ChartPane(Pane):
     """One chart in a frame."""
 
-    def __init__(self, desk: Desk, name: str) -> None:
-        super().__init__(desk, name)
+    def __init__(self, state: AppState, name: str) -> None:
+        super().__init__(state, name)
         self._body: list[Line] = []
         self._key: tuple[object, ...] = ()
         self.limits: chart.Limits | None = None
@@ -46,10 +46,10 @@ class ChartPane(Pane):
         return []
 
     def draw(self, width: int, height: int) -> list[Line]:
-        view = self.desk.current()
+        view = self.state.current()
         if view is None or not any(len(curve.xs) for curve in self.curves(view)):
             return self.empty(view, width, height)
-        key = (view.run.path, self.desk.chart_stamp, width, height, self.desk.ascii)
+        key = (view.run.path, self.state.chart_stamp, width, height, self.state.ascii)
         if key != self._key:
             self._body = box_body(self._plot(view, width - 4, height - 2).rows, width, height)
             self._key = key
@@ -69,7 +69,7 @@ class ChartPane(Pane):
         self.limits = chart.limits(curves)
         curves = [*self.ahead(view, x_max), *curves]
         view_port = chart.View(0, x_max, self.limits.y_min, self.limits.y_max)
-        glyphs = chart.ASCII if self.desk.ascii else chart.UNICODE
+        glyphs = chart.ASCII if self.state.ascii else chart.UNICODE
         return chart.draw(curves, self.marks(view, x_max), view_port, width, height, glyphs)
 
 
@@ -131,45 +131,45 @@ class LossPane(ChartPane):
         return [chart.Curve("ahead", "raw", xs, (start, bound)) for bound in ends]
 
     def title(self, view: RunView) -> tuple[Line, Line]:
-        words, run = self.desk.words, view.run
+        words, run = self.state.words, view.run
         main = main_metric(run)
         series = run.series[main]
-        desk = self.desk
+        state = self.state
         parts: list[Line] = [[(words.metric(main) + " ", "title"), (shown(main, series.last), "value")]]
         if series.smoothed is not None:
             value = shown(main, series.smoothed)
-            parts.append(desk.phrase("chart.smoothed_value", "series-1|bold", "series-1", value=value))
+            parts.append(state.phrase("chart.smoothed_value", "series-1|bold", "series-1", value=value))
         other = run.series.get("eval_" + main)
         if other is not None and other.last is not None:
             value = shown(main, other.last)
-            line = desk.phrase("chart.eval_value", "series-2|bold", "series-2", value=value)
+            line = state.phrase("chart.eval_value", "series-2|bold", "series-2", value=value)
             parts.append([("◆ ", "series-2"), *line])
         if series.finite:
             value, step = shown(main, series.min), str(int(series.min_step))
-            parts.append(desk.phrase("chart.min_at", "muted", value=value, step=step))
+            parts.append(state.phrase("chart.min_at", "muted", value=value, step=step))
         end = view.judgement.forecast.final_loss
         if end is not None and main == "loss":
-            parts.append(desk.phrase("chart.end_value", low=number(end.low, 3), high=number(end.high, 3)))
+            parts.append(state.phrase("chart.end_value", low=number(end.low, 3), high=number(end.high, 3)))
         room = self.size.width - 8
         note: Line = []
         if series.nonfinite:
             note = [
                 ("× ", "nan"),
-                *desk.phrase("chart.nan_count", "rating-poor", "rating-poor", n=str(series.nonfinite)),
+                *state.phrase("chart.nan_count", "rating-poor", "rating-poor", n=str(series.nonfinite)),
             ]
         elif self.limits is not None and self.limits.above:
             bound = number(self.limits.y_max)
             note = [
                 ("▲ ", "clip"),
-                *desk.phrase("chart.clipped_short", "faint", "faint", self.limits.above, bound=bound),
+                *state.phrase("chart.clipped_short", "faint", "faint", self.limits.above, bound=bound),
             ]
             if width_of(note) > room * 2 // 5:
                 note = [(f"▲ {self.limits.above} > {bound}", "clip")]
         return joined(parts, room - width_of(note) - 2, ("   ", "border")), note
 
     def empty(self, view: RunView | None, width: int, height: int) -> list[Line]:
-        rows = waiting_lines(self.desk, view, width - 4, height - 2)
-        title: Line = [(self.desk.words.t("pane.run"), "title")] if view is not None else []
+        rows = waiting_lines(self.state, view, width - 4, height - 2)
+        title: Line = [(self.state.words.t("pane.run"), "title")] if view is not None else []
         return box(rows, width, height, title, [])
 
 
@@ -185,7 +185,7 @@ class RatePane(ChartPane):
     def title(self, view: RunView) -> tuple[Line, Line]:
         series = view.run.series["lr"]
         kind = view.run.config.get("lr_scheduler_type")
-        words, wide = self.desk.words, self.size.width >= 44
+        words, wide = self.state.words, self.size.width >= 44
         name = words.metric("lr") if wide else words.t("card.lr")
         title: Line = [(name + " ", "title"), (shown("lr", series.last), "value")]
         return title, [(clean(str(kind.value)), "muted")] if kind is not None else []
@@ -209,15 +209,15 @@ class OwnPane(ChartPane):
     def title(self, view: RunView) -> tuple[Line, Line]:
         name = own_metric(view.run) or ""
         series = view.run.series[name]
-        title: Line = [(short_name(self.desk.words, name) + " ", "title"), (shown(name, series.last), "value")]
+        title: Line = [(short_name(self.state.words, name) + " ", "title"), (shown(name, series.last), "value")]
         rating = view.judgement.ratings.get(name)
         note: Line = []
         main = view.run.series.get(main_metric(view.run))
         if main is not None and (series.last_step or 0) < (main.last_step or 0) and name == "grad_norm":
-            note = self.desk.phrase("chart.at_step", "faint", "faint", step=str(int(series.last_step or 0)))
+            note = self.state.phrase("chart.at_step", "faint", "faint", step=str(int(series.last_step or 0)))
         elif rating is not None:
             mark, role = rating_span(rating)
-            note = [(mark + " ", role), (self.desk.words.rating(rating), "muted")]
+            note = [(mark + " ", role), (self.state.words.rating(rating), "muted")]
         return title, note
 
 

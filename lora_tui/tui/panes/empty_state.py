@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.symbols import shown
-from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, joined, wrap
 
 
-def waiting_lines(desk: Desk, view: RunView | None, width: int, height: int) -> list[Line]:
+def waiting_lines(state: AppState, view: RunView | None, width: int, height: int) -> list[Line]:
     """Lines for the empty chart."""
     if view is None:
-        return _no_runs(desk, width, height)
-    words, run = desk.words, view.run
+        return _no_runs(state, width, height)
+    words, run = state.words, view.run
     out: list[Line] = [[]]
     console = run.console
     facts: list[Line] = []
@@ -41,17 +41,17 @@ def waiting_lines(desk: Desk, view: RunView | None, width: int, height: int) -> 
     return out
 
 
-def _no_runs(desk: Desk, width: int, height: int) -> list[Line]:
-    words = desk.words
+def _no_runs(state: AppState, width: int, height: int) -> list[Line]:
+    words = state.words
     lines: list[Line] = []
-    for path, nearest in desk.options.missing if "waiting_for_path" in desk.notes else ():
+    for path, nearest in state.options.missing if "waiting_for_path" in state.notes else ():
         text = words.t("list.missing_nearest", path=clean(path), nearest=clean(nearest))
         lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
-    for path, reason in desk.errors:
+    for path, reason in state.errors:
         text = words.t("cli.error.read", path=clean(path), reason=words.reason(clean(reason)))
         lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
     if not lines:
-        text = words.t("list.empty_in", path=clean(desk.options.title or "."))
+        text = words.t("list.empty_in", path=clean(state.options.title or "."))
         lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
     lines.append([])
     lines.extend([(part, "muted")] for part in wrap(words.t("tui.what_is_a_run"), width - 8))

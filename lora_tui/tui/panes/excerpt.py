@@ -14,14 +14,14 @@ class ExcerptPane(Pane):
     """The lines around the end of the traceback, under the chart."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        view = self.desk.current()
+        view = self.state.current()
         if view is None:
             return []
         lines = excerpt_of(view)[-(height - 2) :]
         rows: list[Line] = [
             [(line, "text" if index == len(lines) - 1 else "muted")] for index, line in enumerate(lines)
         ]
-        return box(rows, width, height, [(self.desk.words.t("pane.log"), "title")], [])
+        return box(rows, width, height, [(self.state.words.t("pane.log"), "title")], [])
 
 
 def excerpt_of(view: RunView) -> list[str]:

@@ -6,7 +6,7 @@ from lora_tui.runs.results import was_evaluated
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane, Zone
 from lora_tui.tui.panes.symbols import finding_span
-from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, fill
 
 
@@ -14,15 +14,15 @@ class FindingsPane(Pane):
     """One line a finding: mark, title, sentence. A single row has no frame."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        view = self.desk.current()
+        view = self.state.current()
         if view is None:
             return []
         framed = height >= 3
         inner = width - (4 if framed else 2)
         room = height - 2 if framed else height
-        findings, words = view.judgement.findings, self.desk.words
-        focused = self.desk.focus == "findings"
-        first = max(0, self.desk.finding - room + 1) if focused else 0
+        findings, words = view.judgement.findings, self.state.words
+        focused = self.state.focus == "findings"
+        first = max(0, self.state.finding - room + 1) if focused else 0
         rows: list[Line] = []
         for index, finding in list(enumerate(findings))[first : first + room]:
             mark, role = finding_span(finding)
@@ -31,14 +31,14 @@ class FindingsPane(Pane):
             if not text.lower().startswith(name.lower()):
                 line.append((name + "  ", f"{role}|bold" if role != "info" else "text"))
             line.append((text, "muted"))
-            if focused and index == self.desk.finding:
+            if focused and index == self.state.finding:
                 line = [(text, part + "|sel") for text, part in fill(line, inner)]
             rows.append(line)
             self.zones.append(Zone(len(rows) if framed else len(rows) - 1, 0, width, f"app.finding({index})"))
         if len(rows) < room:
-            rows.extend(problem_lines(self.desk, view, room - len(rows)))
+            rows.extend(problem_lines(self.state, view, room - len(rows)))
         if len(rows) < room:
-            rows.extend(quiet_lines(self.desk, view)[: room - len(rows)])
+            rows.extend(quiet_lines(self.state, view)[: room - len(rows)])
         if not framed:
             return [[(" ", "text"), *row] for row in rows]
         title: Line = [(words.t("pane.findings"), "title")]
@@ -50,26 +50,26 @@ class FindingsPane(Pane):
 SHOWN_PROBLEMS = 2
 
 
-def problem_lines(desk: Desk, view: RunView, most: int = SHOWN_PROBLEMS) -> list[Line]:
+def problem_lines(state: AppState, view: RunView, most: int = SHOWN_PROBLEMS) -> list[Line]:
     """Parts of the run's files that could not be used, a line each; the last line counts those that have none."""
     notes = view.run.problems
     lines: list[Line] = [
         [
             ("! ", "rating-fair"),
             (clean(note.file) + (f":{note.line}" if note.line else "") + "  ", "text"),
-            (desk.words.reason(clean(note.reason)), "muted"),
+            (state.words.reason(clean(note.reason)), "muted"),
         ]
         for note in notes[:most]
     ]
     if len(notes) > most and lines:
-        rest = desk.words.n("tui.more_problems", len(notes) - most + 1)
+        rest = state.words.n("tui.more_problems", len(notes) - most + 1)
         lines[-1] = [("! ", "rating-fair"), (rest, "muted")]
     return lines
 
 
-def quiet_lines(desk: Desk, view: RunView) -> list[Line]:
+def quiet_lines(state: AppState, view: RunView) -> list[Line]:
     """What is not logged, with the option that would log it."""
-    series, words = view.run.series, desk.words
+    series, words = view.run.series, state.words
     if (
         not view.run.rows
         or view.progress.unit == "batches"

@@ -9,7 +9,7 @@ from lora_tui.text.numbers import number
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.symbols import error_text, method_text, model_text, shown, state_span
-from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, joined, spread, width_of
 from lora_tui.wording.sentences import clock_range, duration_range
 
@@ -20,21 +20,21 @@ class HeadPane(Pane):
     """Three lines: bar and counters, times, and the one thing that matters in this state."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        view = self.desk.current()
+        view = self.state.current()
         if view is None:
             return []
         boxed = height >= 5
         inner = width - 4 if boxed else width - 2
-        words = self.desk.words
+        words = self.state.words
         glyph, role = state_span(view.status)
         state: Line = [(glyph + " ", role), (words.state(view.status), role)]
         what = [part for part in ((view.run.stage or "").upper(), method_text(view.run), model_text(view.run)) if part]
         about: Line = [(" · " + clean(part), "muted") for part in what]
         name: Line = [(clean(view.run.name), "title|bold")]
-        rows = [bar_line(self.desk, view, inner), *state_lines(self.desk, view, inner)]
+        rows = [bar_line(self.state, view, inner), *state_lines(self.state, view, inner)]
         if boxed:
             return box(rows, width, height, [*name, *about], state)
-        place = f"  {self.desk.index + 1}/{len(self.desk.runs)}" if len(self.desk.runs) > 1 else ""
+        place = f"  {self.state.index + 1}/{len(self.state.runs)}" if len(self.state.runs) > 1 else ""
         title = spread([(" ", "text"), (glyph + " ", role), *name, (place, "faint"), *about], state[1:], width - 1)
         out = [title, [(" ", "text"), *rows[0]], [(" ", "text"), *(rows[2] if height < 3 else rows[1])]]
         if height == 3 and view.status.state not in ("running", "finished"):
@@ -42,7 +42,7 @@ class HeadPane(Pane):
         return out[:height]
 
 
-def bar_line(desk: Desk, view: RunView, width: int) -> Line:
+def bar_line(state: AppState, view: RunView, width: int) -> Line:
     """Bar, percent, step of steps, epoch of epochs."""
     progress = view.progress
     text: Line = []
@@ -50,14 +50,14 @@ def bar_line(desk: Desk, view: RunView, width: int) -> Line:
         text.append((f" {percent(progress.fraction)}", "value"))
     if progress.step is not None and progress.total_steps:
         key = "head.batches" if progress.unit == "batches" else "head.step"
-        text += [("  ", "text"), *desk.phrase(key, label="text", done=str(progress.step), step=str(progress.step),
+        text += [("  ", "text"), *state.phrase(key, label="text", done=str(progress.step), step=str(progress.step),
                                              total=str(progress.total_steps))]  # fmt: skip
     elif progress.step is not None:
-        text += [("  ", "text"), *desk.phrase("head.step_only", step=str(progress.step))]
+        text += [("  ", "text"), *state.phrase("head.step_only", step=str(progress.step))]
     if progress.epoch is not None:
         total = number(round(progress.total_epochs, 2)) if progress.total_epochs else ""
         key = "head.epoch_of" if total else "head.epoch"
-        text += [("  ", "text"), *desk.phrase(key, epoch=f"{progress.epoch:.2f}", total=total)]
+        text += [("  ", "text"), *state.phrase(key, epoch=f"{progress.epoch:.2f}", total=total)]
     cells = max(8, width - width_of(text) - 1)
     if progress.fraction is None:
         return [("─" * cells, "bar-rest"), *text]
@@ -79,38 +79,38 @@ def percent(fraction: float) -> str:
     return f"{min(int(fraction * 100 + 0.5), 99) if fraction < 1 else 100} %"
 
 
-def state_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
+def state_lines(state: AppState, view: RunView, width: int) -> list[Line]:
     """The second and third line, by state."""
     make = _BY_STATE.get(view.status.state, _running)
-    first, second = make(desk, view)
+    first, second = make(state, view)
     return [joined(first, width, SEP), joined(second, width, SEP)]
 
 
 Parts = list[Line]
 
 
-def _left(desk: Desk, view: RunView) -> Parts:
+def _left(state: AppState, view: RunView) -> Parts:
     """Time left and the clock time of the end, as exact as they are known."""
     left = time_left(view.run, view.status, view.now)
     if left is None:
         return []
-    ends = clock_range(desk.words, view.now + left.low, view.now + left.high, view.now)
+    ends = clock_range(state.words, view.now + left.low, view.now + left.high, view.now)
     return [
-        desk.phrase("head.left", "value", time=duration_range(desk.words, left.low, left.high)),
-        desk.phrase("head.ends", time=ends),
+        state.phrase("head.left", "value", time=duration_range(state.words, left.low, left.high)),
+        state.phrase("head.ends", time=ends),
     ]
 
 
-def _times(desk: Desk, view: RunView) -> Parts:
-    words, progress = desk.words, view.progress
-    out = _left(desk, view)
+def _times(state: AppState, view: RunView) -> Parts:
+    words, progress = state.words, view.progress
+    out = _left(state, view)
     if progress.elapsed_s is not None:
-        out.append(desk.phrase("head.ran", time=words.duration(progress.elapsed_s)))
-    out.extend(speed(desk, view))
+        out.append(state.phrase("head.ran", time=words.duration(progress.elapsed_s)))
+    out.extend(speed(state, view))
     return out
 
 
-def speed(desk: Desk, view: RunView) -> Parts:
+def speed(state: AppState, view: RunView) -> Parts:
     """Steps and tokens in a second, of the last rows while it runs, then of the whole; slow steps as seconds a step."""
     progress = view.progress
     steps, tokens = progress.steps_per_s, progress.tokens_per_s
@@ -120,25 +120,25 @@ def speed(desk: Desk, view: RunView) -> Parts:
     if steps:
         slow = steps < 0.1
         value = 1 / steps if slow else steps
-        out.append(desk.phrase("head.s_per_step" if slow else "head.steps_per_s", n=number(value, 3)))
+        out.append(state.phrase("head.s_per_step" if slow else "head.steps_per_s", n=number(value, 3)))
     if tokens:
-        out.append(desk.phrase("head.tokens_per_s", n=number(tokens, 3)))
+        out.append(state.phrase("head.tokens_per_s", n=number(tokens, 3)))
     return out
 
 
-def _running(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
-    return _times(desk, view), [*_alarm(desk, view), *_risk(desk, view), *_next_eval(desk, view)]
+def _running(state: AppState, view: RunView) -> tuple[Parts, Parts]:
+    return _times(state, view), [*_alarm(state, view), *_risk(state, view), *_next_eval(state, view)]
 
 
-def _alarm(desk: Desk, view: RunView) -> Parts:
+def _alarm(state: AppState, view: RunView) -> Parts:
     """GPU time that is being wasted is said in the head, in red."""
     for item in view.judgement.findings:
         if item.severity == "critical" and item.end_step is None and not item.code.startswith(("failed", "stalled")):
-            return [[("✗ " + desk.words.finding(item)[0], "rating-poor|bold")]]
+            return [[("✗ " + state.words.finding(item)[0], "rating-poor|bold")]]
     return []
 
 
-def _next_eval(desk: Desk, view: RunView) -> Parts:
+def _next_eval(state: AppState, view: RunView) -> Parts:
     setting, progress = view.run.config.get("eval_steps"), view.progress
     every = setting.value if setting is not None else None
     strategy = view.run.config.get("eval_strategy")
@@ -149,22 +149,22 @@ def _next_eval(desk: Desk, view: RunView) -> Parts:
     step = (progress.step // int(every) + 1) * int(every)
     if not progress.steps_per_s or (progress.total_steps and step > progress.total_steps):
         return []
-    time = desk.words.duration((step - progress.step) / progress.steps_per_s)
-    return [desk.phrase("head.next_eval", time=time, step=str(step))]
+    time = state.words.duration((step - progress.step) / progress.steps_per_s)
+    return [state.phrase("head.next_eval", time=time, step=str(step))]
 
 
-def _risk(desk: Desk, view: RunView) -> Parts:
+def _risk(state: AppState, view: RunView) -> Parts:
     risk = view.progress.steps_at_risk
     last = newest(view)
     out: Parts = []
     if last is not None:
-        ago = desk.words.age(max(0.0, view.now - last.mtime))
+        ago = state.words.age(max(0.0, view.now - last.mtime))
         key = "head.checkpoint" if last.mtime else "head.checkpoint_step"
-        out.append(desk.phrase(key, step=str(last.step), ago=ago))
+        out.append(state.phrase(key, step=str(last.step), ago=ago))
     elif view.status.live:
-        out.append([(desk.words.t("head.no_checkpoint"), "muted")])
+        out.append([(state.words.t("head.no_checkpoint"), "muted")])
     if risk:
-        out.append(desk.phrase("head.at_risk", count=risk))
+        out.append(state.phrase("head.at_risk", count=risk))
     return out
 
 
@@ -175,70 +175,70 @@ def newest(view: RunView) -> Checkpoint | None:
     return max(done, key=lambda item: item.step) if done else None
 
 
-def phase_text(desk: Desk, view: RunView) -> str:
+def phase_text(state: AppState, view: RunView) -> str:
     """The phase in words, with its counters where a log tells them."""
     status = view.status
-    phase = desk.words.t(f"phase.{status.phase}")
+    phase = state.words.t(f"phase.{status.phase}")
     if status.done is not None and status.total:
-        return desk.words.t("phase.progress", phase=phase, done=status.done, total=status.total)
+        return state.words.t("phase.progress", phase=phase, done=status.done, total=status.total)
     return phase
 
 
-def _waiting(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
-    words, status = desk.words, view.status
+def _waiting(state: AppState, view: RunView) -> tuple[Parts, Parts]:
+    words, status = state.words, view.status
     if status.phase == "reading":
-        return [desk.phrase("head.reading", rows=f"{len(view.run.rows):,}")], []
+        return [state.phrase("head.reading", rows=f"{len(view.run.rows):,}")], []
     first: Parts = [[(words.t("head.waiting"), "text")]]
     if status.phase:
-        first = [[(phase_text(desk, view), "text|bold")], [(words.t("head.waiting"), "muted")]]
+        first = [[(phase_text(state, view), "text|bold")], [(words.t("head.waiting"), "muted")]]
     if status.silent_s is not None:
         first.append([(words.duration(status.silent_s), "muted")])
     second: Parts = [] if status.phase else [[(words.t("head.nothing_yet"), "muted")]]
     return first, second
 
 
-def _evaluating(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
-    words, status = desk.words, view.status
-    first: Parts = [[(phase_text(desk, view), "series-2")]]
+def _evaluating(state: AppState, view: RunView) -> tuple[Parts, Parts]:
+    words, status = state.words, view.status
+    first: Parts = [[(phase_text(state, view), "series-2")]]
     if status.silent_s is not None:
         first.append([(words.duration(status.silent_s), "text")])
     if status.usual_s is not None:
-        first.append(desk.phrase("head.usual", time=words.duration(status.usual_s)))
+        first.append(state.phrase("head.usual", time=words.duration(status.usual_s)))
     first.append([(words.t("head.quiet"), "faint")])
-    return first, [*_left(desk, view), *_risk(desk, view)]
+    return first, [*_left(state, view), *_risk(state, view)]
 
 
-def _stalled(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
-    words, status = desk.words, view.status
+def _stalled(state: AppState, view: RunView) -> tuple[Parts, Parts]:
+    words, status = state.words, view.status
     silent = words.duration(status.silent_s or 0)
     if status.usual_s is None:
-        return [desk.phrase("head.silent", "rating-fair|bold", "rating-fair", time=silent)], _resume(desk, view)
+        return [state.phrase("head.silent", "rating-fair|bold", "rating-fair", time=silent)], _resume(state, view)
     usual = words.duration(status.usual_s)
-    line = desk.phrase("head.silent_usual", "rating-fair|bold", "rating-fair", time=silent, usual=usual)
-    return [line], _resume(desk, view)
+    line = state.phrase("head.silent_usual", "rating-fair|bold", "rating-fair", time=silent, usual=usual)
+    return [line], _resume(state, view)
 
 
-def _resume(desk: Desk, view: RunView) -> Parts:
+def _resume(state: AppState, view: RunView) -> Parts:
     last = newest(view)
     torn = [item for item in view.run.checkpoints() if not item.complete]
     risk = view.progress.steps_at_risk
     out: Parts = []
     if last is not None and risk:
-        out.append(desk.phrase("head.resume_lost", "text|bold", count=risk, checkpoint=clean(last.path)))
+        out.append(state.phrase("head.resume_lost", "text|bold", count=risk, checkpoint=clean(last.path)))
     elif last is not None:
-        out.append(desk.phrase("head.resume", "text|bold", checkpoint=clean(last.path)))
+        out.append(state.phrase("head.resume", "text|bold", checkpoint=clean(last.path)))
     else:
-        out.append([(desk.words.t("head.no_resume"), "muted")])
+        out.append([(state.words.t("head.no_resume"), "muted")])
     if torn:
-        out.append(desk.phrase("head.incomplete", checkpoint=clean(torn[-1].path)))
+        out.append(state.phrase("head.incomplete", checkpoint=clean(torn[-1].path)))
     return out
 
 
-def _interrupted(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
-    words, status, progress = desk.words, view.status, view.progress
+def _interrupted(state: AppState, view: RunView) -> tuple[Parts, Parts]:
+    words, status, progress = state.words, view.status, view.progress
     first: Parts = []
     if progress.step is not None:
-        line = desk.phrase(
+        line = state.phrase(
             "head.cut_at", label="rating-fair", step=str(progress.step), total=str(progress.total_steps or "?")
         )
         first.append(line)
@@ -246,51 +246,53 @@ def _interrupted(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
         first.append([(words.clock(status.since, view.now), "text")])
     why = error_text(status.failure.message) if status.failure is not None else words.t("head.cut_hint")
     first.append([(why, "muted")])
-    return first, _resume(desk, view)
+    return first, _resume(state, view)
 
 
-def _failed(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
-    status, words, progress = view.status, desk.words, view.progress
+def _failed(state: AppState, view: RunView) -> tuple[Parts, Parts]:
+    status, words, progress = view.status, state.words, view.progress
     first: Parts = []
     if status.failure is not None:
         first.append([(error_text(status.failure.message), "rating-poor|bold")])
     if progress.step is not None and progress.unit == "steps":
         time = words.clock(status.since, view.now) if status.since is not None else ""
-        line = desk.phrase("head.failed_at", step=str(progress.step), total=str(progress.total_steps or "?"), time=time)
-        second = [line, *_resume(desk, view)]
+        line = state.phrase(
+            "head.failed_at", step=str(progress.step), total=str(progress.total_steps or "?"), time=time
+        )
+        second = [line, *_resume(state, view)]
     else:
         second = [[(words.t("head.failed_early"), "muted")]]
     return first, second
 
 
-def _finished(desk: Desk, view: RunView) -> tuple[Parts, Parts]:
-    words, run, progress = desk.words, view.run, view.progress
+def _finished(state: AppState, view: RunView) -> tuple[Parts, Parts]:
+    words, run, progress = state.words, view.run, view.progress
     first: Parts = []
     if view.status.state == "stopped" and progress.step is not None:
-        first.append(desk.phrase("head.stopped_at", step=str(progress.step), total=str(progress.total_steps or "?")))
+        first.append(state.phrase("head.stopped_at", step=str(progress.step), total=str(progress.total_steps or "?")))
     elif view.status.since is not None:
-        first.append(desk.phrase("head.finished_at", time=words.clock(view.status.since, view.now)))
+        first.append(state.phrase("head.finished_at", time=words.clock(view.status.since, view.now)))
     if progress.elapsed_s:
-        first.append(desk.phrase("head.took", time=words.duration(progress.elapsed_s)))
-    first.extend(speed(desk, view))
+        first.append(state.phrase("head.took", time=words.duration(progress.elapsed_s)))
+    first.extend(speed(state, view))
     second: Parts = []
     train = view.results.get("train")
     # After a resume it is the sum since then, divided by all steps.
     if train is not None and not train.stale and "train_loss" in train.values and run.segments == 1:
-        second.append(desk.phrase("head.mean_loss", value=shown("loss", train.values["train_loss"])))
+        second.append(state.phrase("head.mean_loss", value=shown("loss", train.values["train_loss"])))
     loss = run.series.get("loss")
     if loss is not None and loss.last is not None:
-        second.append(desk.phrase("head.last_loss", "value", value=shown("loss", loss.last)))
+        second.append(state.phrase("head.last_loss", "value", value=shown("loss", loss.last)))
     for name, key in (("eval_loss", "head.eval"), ("perplexity", "head.ppl")):
         series = run.series.get(name)
         if series is not None and series.last is not None:
-            second.append(desk.phrase(key, value=shown(name, series.last)))
+            second.append(state.phrase(key, value=shown(name, series.last)))
     if progress.unit == "steps" and not was_evaluated(run):
         second.append([(words.t("head.not_evaluated"), "faint")])
     best = next((item for item in run.checkpoints() if item.best), None)
     if best is not None and best.eval_loss is not None:
-        second.append(desk.phrase("head.best", checkpoint=clean(best.path), value=shown("loss", best.eval_loss)))
-    return first, [*_alarm(desk, view), *second]
+        second.append(state.phrase("head.best", checkpoint=clean(best.path), value=shown("loss", best.eval_loss)))
+    return first, [*_alarm(state, view), *second]
 
 
 _BY_STATE = {

@@ -11,7 +11,7 @@ from lora_tui.text.numbers import number
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.symbols import rating_span, shown, verdict
-from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, cut, fill, joined, spread, width_of, wrap
 
 if TYPE_CHECKING:
@@ -38,17 +38,17 @@ class ResultsPane(Pane):
     """The scores alone, on the overview."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        view = self.desk.current()
+        view = self.state.current()
         if view is None:
             return []
         sets = headline_sets(view)
-        rows = summary_lines(self.desk, view, width - 4)
-        title: Line = [(self.desk.words.t("results.title"), "title")]
+        rows = summary_lines(self.state, view, width - 4)
+        title: Line = [(self.state.words.t("results.title"), "title")]
         note: Line = []
         if sets:
             owner, result = sets[0]
             name = clean(result.file) if owner is view.run else clean(f"{owner.name}/{result.file}")
-            when = self.desk.words.clock(result.mtime, view.now)
+            when = self.state.words.clock(result.mtime, view.now)
             note = joined([[(when, "muted")], [(name, "faint")]], width // 2 - 2, ("  ", "border"))
         return box(rows, width, height, title, note)
 
@@ -69,20 +69,20 @@ def split_of(result: ResultSet) -> str:
     return result.file.rsplit("/", 1)[-1].split("_results")[0].split(".")[0]
 
 
-def wanted(desk: Desk, view: RunView) -> int:
+def wanted(state: AppState, view: RunView) -> int:
     """Lines that the pane on the overview would like; 0 where nothing was evaluated."""
     lines = sum(len(_headline(result)) + 1 for _, result in headline_sets(view))
-    return lines + 1 if lines and desk.once(since, view) is not None else lines
+    return lines + 1 if lines and state.once(since, view) is not None else lines
 
 
-def since(desk: Desk, view: RunView) -> Since | None:
+def since(state: AppState, view: RunView) -> Since | None:
     """What changed against the run before this one of the same model, data and stage."""
     if not headline_sets(view):
         return None
     # Not before there are results: it is not needed for the first frame of others.
     from lora_tui.analysis.comparison.previous_run import since_previous
 
-    return since_previous(view.run, desk.sibling_index.siblings(view.run), view.now)
+    return since_previous(view.run, state.sibling_index.siblings(view.run), view.now)
 
 
 def headline_sets(view: RunView) -> list[tuple[Run, ResultSet]]:
@@ -116,7 +116,7 @@ def _rank(name: str) -> int:
     return _FIRST.index(name) if name in _FIRST else len(_FIRST)
 
 
-def summary_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
+def summary_lines(state: AppState, view: RunView, width: int) -> list[Line]:
     """Scores with their badges, the sample count behind them, and what they are compared with."""
     out: list[Line] = []
     sets = headline_sets(view)
@@ -125,31 +125,31 @@ def summary_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
         len(_headline(result)) for _, result in sets
     )
     for _, result in sets:
-        out.extend(score_line(desk, view, result, key, width) for key in _headline(result))
+        out.extend(score_line(state, view, result, key, width) for key in _headline(result))
         if result.stale:
-            out.append([("! " + desk.words.t("results.stale"), "rating-fair")])
+            out.append([("! " + state.words.t("results.stale"), "rating-fair")])
         else:
-            line = samples_line(desk, view, result)
+            line = samples_line(state, view, result)
             out.append([(clean(result.file) + " · ", "faint"), *line] if alike else line)
-    out.append(cut(_previous(desk, view, "results.previous.short", "results.previous.short.unsure"), width))
+    out.append(cut(_previous(state, view, "results.previous.short", "results.previous.short.unsure"), width))
     return [line for line in out if line]
 
 
-def score_line(desk: Desk, view: RunView, result: ResultSet, key: str, width: int) -> Line:
+def score_line(state: AppState, view: RunView, result: ResultSet, key: str, width: int) -> Line:
     """Name, value, badge, words; at the right what changed since the run before."""
     value = result.values[key]
-    left: Line = fill([(desk.words.metric(key), "muted")], min(22, max(11, width // 4)))
+    left: Line = fill([(state.words.metric(key), "muted")], min(22, max(11, width // 4)))
     left.append((shown(key, value).rjust(9), "value"))
-    right = _change(desk, view, result, key)
+    right = _change(state, view, result, key)
     room = width - width_of(left) - width_of(right) - 6
     if not right or room < 0:
-        return left + badge(desk, view, result, key, "text")
-    left += badge(desk, view, result, key, "text", room)
+        return left + badge(state, view, result, key, "text")
+    left += badge(state, view, result, key, "text", room)
     return spread(left, right, width)
 
 
-def _change(desk: Desk, view: RunView, result: ResultSet, key: str) -> Line:
-    found = desk.once(since, view)
+def _change(state: AppState, view: RunView, result: ResultSet, key: str) -> Line:
+    found = state.once(since, view)
     change = found.changes.get(key) if found is not None else None
     if found is None or change is None or found.results.get(split_of(result)) is not result:
         return []
@@ -157,7 +157,7 @@ def _change(desk: Desk, view: RunView, result: ResultSet, key: str) -> Line:
     if change.outcome == "changed":
         return [(difference, "faint")]
     key, role = _OUTCOMES[change.outcome]
-    return [(difference, role), (" " + desk.words.t(key) + ("" if found.sure else "?"), role)]
+    return [(difference, role), (" " + state.words.t(key) + ("" if found.sure else "?"), role)]
 
 
 _OUTCOMES = {
@@ -167,32 +167,32 @@ _OUTCOMES = {
 }
 
 
-def _previous(desk: Desk, view: RunView, sure: str, unsure: str) -> Line:
+def _previous(state: AppState, view: RunView, sure: str, unsure: str) -> Line:
     """Which run the differences are against; the keys of the words for it, where it is sure that both were measured
     on the same samples and where it is not."""
-    found = desk.once(since, view)
+    found = state.once(since, view)
     if found is None:
         return []
     from lora_tui.analysis.similarity import name_beside
 
-    return [(desk.words.t(sure if found.sure else unsure, name=clean(name_beside(found.run, view.run))), "faint")]
+    return [(state.words.t(sure if found.sure else unsure, name=clean(name_beside(found.run, view.run))), "faint")]
 
 
-def badge(desk: Desk, view: RunView, result: ResultSet, key: str, role: str, room: int = 1000) -> Line:
+def badge(state: AppState, view: RunView, result: ResultSet, key: str, role: str, room: int = 1000) -> Line:
     """Mark and words, if it is this file's number that was rated and not that of another job; of words that do not
     fit into ``room``, a clause that does, or none."""
     rating = view.judgement.ratings.get(key)
     if rating is None or result.stale or rating.value != result.values[key]:
         return []
     mark, color = rating_span(rating)
-    text = verdict(desk.words, rating, room)
+    text = verdict(state.words, rating, room)
     text = text if cell_width(text) <= room else ""
     return [("  ", "text"), (mark, color), (" " * (3 - len(mark)), "text"), (text, role)]
 
 
-def samples_line(desk: Desk, view: RunView, result: ResultSet) -> Line:
+def samples_line(state: AppState, view: RunView, result: ResultSet) -> Line:
     """What follows from runtime and rate: samples, batch size, and the noise of a score over so many samples."""
-    words = desk.words
+    words = state.words
     prefix = split_of(result) + "_"
     runtime = result.values.get(prefix + "runtime")
     rate = result.values.get(prefix + "samples_per_second")
@@ -214,10 +214,10 @@ def samples_line(desk: Desk, view: RunView, result: ResultSet) -> Line:
     return [(" · ".join(parts), "faint")] if parts else []
 
 
-def page_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
+def page_lines(state: AppState, view: RunView, width: int) -> list[Line]:
     """The results page: every file with every value."""
     out: list[Line] = []
-    words = desk.words
+    words = state.words
     for run, result in result_sets(view):
         if out:
             out.append([])
@@ -229,7 +229,7 @@ def page_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
         out.append(head)
         done = _scores(result)
         for key in done:
-            out.append([("  ", "text"), *score_line(desk, view, result, key, width - 2)])
+            out.append([("  ", "text"), *score_line(state, view, result, key, width - 2)])
         for key in sorted(set(result.values) - set(done)):
             value = result.values[key]
             text = number(value)
@@ -237,8 +237,8 @@ def page_lines(desk: Desk, view: RunView, width: int) -> list[Line]:
                 text = words.duration(value) if value >= 10 else f"{number(value, 3)} {words.t('unit.s')}"
             line: Line = [("  ", "text"), *fill([(words.metric(key), "muted")], min(22, max(11, width // 4)))]
             line.append((text.rjust(9), "text"))
-            out.append([*line, *badge(desk, view, result, key, "muted")])
-    previous = "".join(text for text, _ in _previous(desk, view, "results.previous", "results.previous.unsure"))
+            out.append([*line, *badge(state, view, result, key, "muted")])
+    previous = "".join(text for text, _ in _previous(state, view, "results.previous", "results.previous.unsure"))
     if previous:
         out += [[], *([(line, "muted")] for line in wrap(previous, width))]
     sample = view.run.predictions.sample if view.run.predictions is not None else None

@@ -17,7 +17,7 @@ from lora_tui.tui.panes.symbols import (
     shown,
     state_span,
 )
-from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, fill, spread, width_of
 from lora_tui.wording.sentences import duration_range
 
@@ -28,22 +28,22 @@ ROWS = 2
 class RunListPane(Pane):
     """Keeps the selected run in sight; the wheel moves the window, a click selects."""
 
-    def __init__(self, desk: Desk, name: str) -> None:
-        super().__init__(desk, name)
+    def __init__(self, state: AppState, name: str) -> None:
+        super().__init__(state, name)
         self.top = 0
         self._seen = -1
         self.capacity = 1
 
     def draw(self, width: int, height: int) -> list[Line]:
-        desk, words = self.desk, self.desk.words
-        runs = desk.runs
+        state, words = self.state, self.state.words
+        runs = state.runs
         inner = width - 4
         self.capacity = max(1, (height - 3) // ROWS)
         self._follow(len(runs))
-        rows: list[Line] = [columns_head(desk, inner)]
+        rows: list[Line] = [columns_head(state, inner)]
         for place, run in enumerate(runs[self.top : self.top + self.capacity]):
-            chosen = run is desk.selected
-            for line in entry(desk, run, inner):
+            chosen = run is state.selected
+            for line in entry(state, run, inner):
                 rows.append([(text, f"{role}|sel" if chosen else role) for text, role in fill(line, inner)])
             for line_no in range(ROWS):
                 y = 2 + place * ROWS + line_no
@@ -51,11 +51,11 @@ class RunListPane(Pane):
         note: Line = []
         if len(runs) > self.capacity:
             note = [(f"{self.top + 1}–{min(len(runs), self.top + self.capacity)}/{len(runs)}", "muted")]
-        role = "border-focus" if desk.focus == "runs" and len(runs) > 1 else "border"
+        role = "border-focus" if state.focus == "runs" and len(runs) > 1 else "border"
         return box(rows, width, height, [(words.t("pane.runs"), "title")], note, role)
 
     def _follow(self, total: int) -> None:
-        index = self.desk.index
+        index = self.state.index
         if index != self._seen:
             self._seen = index
             if index < self.top:
@@ -66,7 +66,7 @@ class RunListPane(Pane):
 
     def scroll_by(self, runs: int) -> None:
         """Move the window, leaving the selection where it is."""
-        self.top = max(0, min(self.top + runs, len(self.desk.runs) - self.capacity))
+        self.top = max(0, min(self.top + runs, len(self.state.runs) - self.capacity))
         self.renew()
 
     def on_mouse_scroll_down(self) -> None:
@@ -82,15 +82,15 @@ LOSS, EVAL = 7, 6
 """Cells of the two columns of numbers."""
 
 
-def columns_head(desk: Desk, width: int) -> Line:
+def columns_head(state: AppState, width: int) -> Line:
     """The names of the columns."""
     right = "loss".rjust(LOSS) + "eval".rjust(EVAL)
-    return spread([("  " + desk.words.t("list.name"), "faint")], [(right, "faint")], width)
+    return spread([("  " + state.words.t("list.name"), "faint")], [(right, "faint")], width)
 
 
-def entry(desk: Desk, run: Run, width: int) -> list[Line]:
+def entry(state: AppState, run: Run, width: int) -> list[Line]:
     """The two lines of one run."""
-    view = desk.view(run)
+    view = state.view(run)
     glyph, role = state_span(view.status)
     main = run.series.get(main_metric(run))
     best = run.series.get("eval_loss")
@@ -101,10 +101,10 @@ def entry(desk: Desk, run: Run, width: int) -> list[Line]:
     room = width - 3 - LOSS - EVAL
     if width_of([(name, "")]) > room:
         name = "…" + tail(name, room - 1)
-    bold = "|bold" if run is desk.selected else ""
+    bold = "|bold" if run is state.selected else ""
     first = spread([(glyph + " ", role), (name, "text" + bold)], [(last, "text" + bold), (least, "muted")], width)
-    age = desk.words.age(max(0.0, view.now - view.status.since)) if view.status.since is not None else ""
-    note = note_of(desk, view)
+    age = state.words.age(max(0.0, view.now - view.status.since)) if view.status.since is not None else ""
+    note = note_of(state, view)
     fraction = view.progress.fraction
     if fraction is not None and view.status.state not in ("finished", "stopped", "waiting"):
         note = [(percent(fraction).replace(" ", "") + "  ", "text"), *note]
@@ -131,18 +131,18 @@ def tail(text: str, width: int) -> str:
     return text
 
 
-def note_of(desk: Desk, view: RunView) -> Line:
+def note_of(state: AppState, view: RunView) -> Line:
     """The one thing worth knowing: what is wrong, how long it takes, or how good it is."""
-    words, status = desk.words, view.status
+    words, status = state.words, view.status
     worst = next((f for f in view.judgement.findings if f.severity in ("critical", "warning")), None)
     if worst is not None and not worst.code.startswith(("failed", "stalled", "interrupted")):
         return [(finding_span(worst)[0] + " ", worst.severity), (words.finding_name(worst), worst.severity)]
     if status.state == "failed" and status.failure is not None:
         return [(error_text(status.failure.message), "rating-poor")]
     if status.state == "waiting":
-        return [(phase_text(desk, view) if status.phase else words.t("head.waiting"), "muted")]
+        return [(phase_text(state, view) if status.phase else words.t("head.waiting"), "muted")]
     if status.state == "evaluating":
-        return [(phase_text(desk, view), "series-2")]
+        return [(phase_text(state, view), "series-2")]
     if status.state == "interrupted":
         last = newest(view)
         if last is not None:
@@ -152,10 +152,10 @@ def note_of(desk: Desk, view: RunView) -> Line:
         return [(words.t("head.silent", time=words.duration(status.silent_s or 0)), "rating-fair")]
     if (left := time_left(view.run, status, view.now)) is not None and status.state == "running":
         return [(words.t("list.left", time=duration_range(words, left.low, left.high)), "muted")]
-    return score(desk, view) or about(view.run)
+    return score(state, view) or about(view.run)
 
 
-def score(desk: Desk, view: RunView) -> Line:
+def score(state: AppState, view: RunView) -> Line:
     """The headline score of a run that was evaluated by generating."""
     for run in (view.run, *view.run.linked):
         result = run.results().get("predict")
@@ -170,7 +170,7 @@ def score(desk: Desk, view: RunView) -> Line:
         return out
     accuracy = view.run.series.get("eval_accuracy") or view.run.series.get("eval_rewards/accuracies")
     if accuracy is not None and accuracy.last is not None:
-        return [(f"{desk.words.metric('accuracy')} {accuracy.last:.2f}", "muted")]
+        return [(f"{state.words.metric('accuracy')} {accuracy.last:.2f}", "muted")]
     return []
 
 

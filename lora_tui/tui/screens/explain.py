@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lora_tui.tui.panes.cards import cards_of
 from lora_tui.tui.screens.text_screen import TextScreen
-from lora_tui.tui.state import Desk
+from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line
 from lora_tui.wording.explain import Case, explain_finding, explain_metric
 
@@ -18,8 +18,8 @@ FRAME = 6
 class ExplainScreen(TextScreen):
     """A page that is wrapped anew when the terminal changes its size."""
 
-    def __init__(self, desk: Desk, title: str, make: Callable[[int], list[Line]]) -> None:
-        super().__init__(desk, title, [], WIDTH)
+    def __init__(self, state: AppState, title: str, make: Callable[[int], list[Line]]) -> None:
+        super().__init__(state, title, [], WIDTH)
         self._make = make
 
     def fit(self) -> None:
@@ -28,26 +28,26 @@ class ExplainScreen(TextScreen):
         super().fit()
 
 
-def explain(desk: Desk) -> TextScreen | None:
+def explain(state: AppState) -> TextScreen | None:
     """A screen for the card or finding in focus."""
-    view = desk.current()
+    view = state.current()
     if view is None:
         return None
-    words, context = desk.words, desk.context(view.run)
-    if desk.focus == "findings":
+    words, context = state.words, state.context(view.run)
+    if state.focus == "findings":
         findings = view.judgement.findings
-        if desk.finding >= len(findings):
+        if state.finding >= len(findings):
             return None
-        finding = findings[desk.finding]
+        finding = findings[state.finding]
         return ExplainScreen(
-            desk, words.t("pane.findings"), lambda width: explain_finding(finding.code, words, width, finding)
+            state, words.t("pane.findings"), lambda width: explain_finding(finding.code, words, width, finding)
         )
-    cards = cards_of(desk, view)
-    if desk.card >= len(cards):
+    cards = cards_of(state, view)
+    if state.card >= len(cards):
         return None
-    card = cards[desk.card]
+    card = cards[state.card]
     rating = card.rating if card.rating is not None else view.judgement.ratings.get(card.metric)
     series = card.series if card.series is not None else view.run.series.get(card.metric)
     value = series.last if series is not None and series.last is not None else rating.value if rating else None
     case = Case(view.run, rating, series, value)
-    return ExplainScreen(desk, card.title, lambda width: explain_metric(card.metric, words, context, width, case))
+    return ExplainScreen(state, card.title, lambda width: explain_metric(card.metric, words, context, width, case))

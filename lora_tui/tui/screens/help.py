@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lora_tui.tui.keys import commands_of
 from lora_tui.tui.screens.text_screen import TextScreen
-from lora_tui.tui.state import Desk
+from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line, fill, wrap
 
 WIDTH = 64
@@ -13,10 +13,10 @@ WIDTH = 64
 class HelpScreen(TextScreen):
     """Made of the same list as the bindings and the footer."""
 
-    def __init__(self, desk: Desk) -> None:
-        words = desk.words
+    def __init__(self, state: AppState) -> None:
+        words = state.words
         lines: list[Line] = [[]]
-        for command in commands_of(desk.page):
+        for command in commands_of(state.page):
             if command.shown:
                 text = words.t(f"keys.{command.code}")
                 lines.append([(" ", "text"), *fill([(command.shown, "key|bold")], 12), (text, "text")])
@@ -30,4 +30,4 @@ class HelpScreen(TextScreen):
         ):
             lines += [[(" " + part, "muted")] for part in wrap(words.t(key), WIDTH - 6)]
         lines.append([])
-        super().__init__(desk, words.t("help.title"), lines, WIDTH)
+        super().__init__(state, words.t("help.title"), lines, WIDTH)

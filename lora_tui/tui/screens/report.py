@@ -14,7 +14,7 @@ from lora_tui.text.atomic_write import write_atomically
 from lora_tui.text.cells import cell_width
 from lora_tui.text.sanitize import clean, escape_json
 from lora_tui.tui.screens.text_screen import TextPane, TextScreen
-from lora_tui.tui.state import Desk, RunView
+from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box
 
 LEAST = 60
@@ -37,14 +37,14 @@ class ReportPane(TextPane):
         rows = self.lines[self.offset_y : self.offset_y + room]
         rows += [[]] * (room - len(rows))
         rows += [[("─" * (width - 4), "border")], self.said or self._keys()]
-        words = self.desk.words
+        words = self.state.words
         note: Line = [("esc", "key"), (" " + words.t("keys.close"), "faint")]
         if len(self.lines) > room:
             note = [(f"{self.offset_y + 1}–{self.offset_y + room}/{len(self.lines)}  ", "muted"), *note]
         return box(rows, width, height, [(self.heading, "title|bold")], note, "border-focus")
 
     def _keys(self) -> Line:
-        words = self.desk.words
+        words = self.state.words
         out: Line = [(words.t("tui.report_write") + "  ", "muted")]
         for key, name, _ in FORMS:
             shown = name or words.t("tui.report_text")
@@ -63,27 +63,27 @@ class ReportScreen(TextScreen):
         Binding("G,end", "scroll(1000000)", show=False),
     ]
 
-    def __init__(self, desk: Desk, view: RunView) -> None:
+    def __init__(self, state: AppState, view: RunView) -> None:
         from lora_tui.report.render.box import render
 
-        self.report: Report = build(view.run, view.now, desk.words, desk.context(view.run), view.judgement)
-        self._desk = desk
+        self.report: Report = build(view.run, view.now, state.words, state.context(view.run), view.judgement)
+        self._state = state
         self._run = view.run
-        text = render(self.report, desk.words, ascii_only=desk.ascii)
+        text = render(self.report, state.words, ascii_only=state.ascii)
         lines: list[Line] = [[(line, "text")] for line in text.splitlines()]
         wide = max(map(cell_width, text.splitlines()))
-        super().__init__(desk, desk.words.t("tui.report_title"), lines, max(LEAST, wide + 4))
-        self.pane = ReportPane(desk, self.pane.heading, lines)
+        super().__init__(state, state.words.t("tui.report_title"), lines, max(LEAST, wide + 4))
+        self.pane = ReportPane(state, self.pane.heading, lines)
 
     def action_write(self, form: Form) -> None:
         """Write one form beside no other: a file that is there already stays."""
         pane = self.pane
-        words = self._desk.words
+        words = self._state.words
         assert isinstance(pane, ReportPane)
         path = free_path(Path.cwd(), self._run, form)
         shown = f"./{path.name}"
         try:
-            write_atomically(path, form_of(self.report, self._desk, form))
+            write_atomically(path, form_of(self.report, self._state, form))
         except OSError as error:
             reason = words.reason(clean(error.strerror or str(error)))
             said = words.t("tui.report_failed", path=shown, reason=reason)
@@ -93,9 +93,9 @@ class ReportScreen(TextScreen):
         pane.renew()
 
 
-def form_of(report: Report, desk: Desk, form: Form) -> str:
+def form_of(report: Report, state: AppState, form: Form) -> str:
     """The report as a file's content. What a form needs is imported when it is asked for."""
-    words = desk.words
+    words = state.words
     if form == "html":
         from lora_tui.report.render.html import render as html
 
@@ -110,7 +110,7 @@ def form_of(report: Report, desk: Desk, form: Form) -> str:
         return escape_json(json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False, indent=2)) + "\n"
     from lora_tui.report.render.box import render as text
 
-    return text(report, words, ascii_only=desk.ascii) + "\n"
+    return text(report, words, ascii_only=state.ascii) + "\n"
 
 
 def free_path(directory: Path, run: Run, form: Form) -> Path:

@@ -10,15 +10,15 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
 from lora_tui.tui.panes.base import Pane
-from lora_tui.tui.state import Desk
+from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line, box
 
 
 class TextPane(Pane):
     """A framed text that scrolls."""
 
-    def __init__(self, desk: Desk, title: str, lines: list[Line]) -> None:
-        super().__init__(desk, "text")
+    def __init__(self, state: AppState, title: str, lines: list[Line]) -> None:
+        super().__init__(state, "text")
         self.heading = title
         self.lines = lines
         self.offset_y = 0
@@ -26,9 +26,9 @@ class TextPane(Pane):
     def draw(self, width: int, height: int) -> list[Line]:
         room = height - 2
         self.offset_y = max(0, min(self.offset_y, len(self.lines) - room))
-        note: Line = [("esc", "key"), (" " + self.desk.words.t("keys.close"), "faint")]
+        note: Line = [("esc", "key"), (" " + self.state.words.t("keys.close"), "faint")]
         if len(self.lines) > room:
-            note = [("j/k", "key"), (" " + self.desk.words.t("keys.scroll") + "  ", "faint"), *note]
+            note = [("j/k", "key"), (" " + self.state.words.t("keys.scroll") + "  ", "faint"), *note]
         rows = self.lines[self.offset_y : self.offset_y + room]
         out = box(rows, width, height, [(self.heading, "title|bold")], note, "border-focus")
         for y in self._thumb(room):
@@ -74,9 +74,9 @@ class TextScreen(ModalScreen[None]):
         Binding("G,end", "scroll(1_000_000)", show=False),
     ]
 
-    def __init__(self, desk: Desk, title: str, lines: list[Line], width: int) -> None:
+    def __init__(self, state: AppState, title: str, lines: list[Line], width: int) -> None:
         super().__init__()
-        self.pane = TextPane(desk, title, lines)
+        self.pane = TextPane(state, title, lines)
         self._width = width
 
     def compose(self) -> ComposeResult:

@@ -24,7 +24,7 @@ SLOW_S, FAST_S = 1.0, 0.25
 """An answer that takes more makes a line a slow one, an answer that takes less a fast one again."""
 
 
-class Flow:
+class Backpressure:
     """The account of what is on its way. All times are monotonic seconds; may be used by several threads."""
 
     def __init__(self) -> None:

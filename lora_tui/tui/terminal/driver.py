@@ -23,8 +23,8 @@ from textual import events, messages
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
-from lora_tui.tui.terminal.backpressure import QUESTION, Flow
-from lora_tui.tui.terminal.output import Frame, LastingFile
+from lora_tui.tui.terminal.backpressure import QUESTION, Backpressure
+from lora_tui.tui.terminal.output import Frame, TerminalFile
 
 if TYPE_CHECKING:
     from lora_tui.tui.terminal.textual_patches import PacedApp
@@ -49,9 +49,9 @@ class TerminalDriver(LinuxDriver):
         self.app = app
         # What Textual draws on may be a file (2>errors.log); that standard output is a terminal is asked for before.
         file = next(file for file in (sys.__stderr__, sys.__stdout__) if file is not None and file.isatty())
-        self._out = LastingFile(file, self._frame_done)
+        self._out = TerminalFile(file, self._frame_done)
         self._file = self._out  # type: ignore[assignment]  # all that the driver uses of a file
-        self._flow = Flow()
+        self._flow = Backpressure()
         self._frame: list[str] | None = None
         self._widths_to_come = 0
         self._wide_to_tell = False
@@ -140,7 +140,7 @@ class TerminalDriver(LinuxDriver):
         # Textual goes on without its writer where it was stopped here, started in the background.
         self._wait_for_foreground()
         self._out.until = None
-        self._flow = Flow()
+        self._flow = Backpressure()
         super().start_application_mode()  # type: ignore[no-untyped-call]
         if self.app.asks_width:
             self.app.asks_width = False

@@ -28,7 +28,7 @@ class Frame(str):
     """The terminal is asked at its end whether it has got so far."""
 
 
-class LastingFile:
+class TerminalFile:
     """A terminal's file that takes whatever is written, also when there is no terminal any more.
 
     It writes past ``file``, which may have nothing buffered. ``told(frame, whole)`` is called after every frame.

@@ -36,8 +36,8 @@ class PacedApp(App[int]):
 
     def __init__(self, ansi_color: bool | None = None) -> None:
         super().__init__(ansi_color=ansi_color)
-        self._owed: dict[Region, None] = {}
-        self._owed_since = 0.0
+        self._pending: dict[Region, None] = {}
+        self._pending_since = 0.0
         self._backlog_s = 0.0
         self._put_off = 0
         self._looking: Timer | None = None
@@ -48,7 +48,7 @@ class PacedApp(App[int]):
         driver = self._driver
         if not isinstance(driver, TerminalDriver) or not driver.slow:
             return 0.0
-        return max(self._backlog_s, time.monotonic() - self._owed_since if self._owed else 0.0)
+        return max(self._backlog_s, time.monotonic() - self._pending_since if self._pending else 0.0)
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         driver = self._driver
@@ -68,32 +68,32 @@ class PacedApp(App[int]):
                 super()._display(screen, renderable)
 
     def _owe(self, stretches: list[Region]) -> None:
-        if not self._owed:
-            self._owed_since = time.monotonic()
+        if not self._pending:
+            self._pending_since = time.monotonic()
         for stretch in stretches:
-            self._owed.setdefault(stretch)
+            self._pending.setdefault(stretch)
         if self._looking is None:
             self._looking = self.set_interval(LOOK_S, self.catch_up)
 
     def catch_up(self) -> None:
         """Paint what is owed or a portion of it, unless the terminal is still behind."""
         driver = self._driver
-        if not (self._owed and self.screen_stack) or not isinstance(driver, TerminalDriver) or driver.behind():
+        if not (self._pending and self.screen_stack) or not isinstance(driver, TerminalDriver) or driver.behind():
             return  # without a screen the app has ended
         # What is laid out now: after a change of the window's size that is not yet all of it, or more.
         whole = self.screen._compositor.size.region
         room = PORTION if driver.slow else whole.area
         portion: list[Region] = []
-        for stretch in sorted(self._owed, key=lambda stretch: stretch.width):
+        for stretch in sorted(self._pending, key=lambda stretch: stretch.width):
             room -= stretch.width + MOVING
             if portion and room < 0:
                 break
             portion.append(stretch.intersection(whole))
-            del self._owed[stretch]
-        if not self._owed and self._looking is not None:
+            del self._pending[stretch]
+        if not self._pending and self._looking is not None:
             self._looking.stop()
             self._looking = None
-            self._backlog_s = time.monotonic() - self._owed_since
+            self._backlog_s = time.monotonic() - self._pending_since
         if portion := [stretch for stretch in portion if stretch]:
             # Not Screen.refresh, which takes what it is given for everything and forgets the panes that wait.
             screen = self.screen

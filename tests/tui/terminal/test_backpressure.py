@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from lora_tui.tui.terminal.backpressure import ASK_EVERY, FAST_S, LOST_S, PATIENCE_S, SLOW_S, SLOWEST, WINDOW, Flow
+from lora_tui.tui.terminal.backpressure import (
+    ASK_EVERY,
+    FAST_S,
+    LOST_S,
+    PATIENCE_S,
+    SLOW_S,
+    SLOWEST,
+    WINDOW,
+    Backpressure,
+)
 
 
-def out(flow: Flow, count: int, now: float) -> bool:
+def out(flow: Backpressure, count: int, now: float) -> bool:
     """A frame that the kernel takes at once; whether the terminal is asked."""
     asks = flow.give(count, now)
     flow.out(count, asks, now)
@@ -13,7 +22,7 @@ def out(flow: Flow, count: int, now: float) -> bool:
 
 
 def test_what_the_writer_still_has_is_waited_for() -> None:
-    flow = Flow()
+    flow = Backpressure()
     asks = flow.give(100, 0.0)
     assert not asks
     assert flow.behind(0.0)
@@ -22,7 +31,7 @@ def test_what_the_writer_still_has_is_waited_for() -> None:
 
 
 def test_a_question_follows_after_a_while_and_one_at_a_time() -> None:
-    flow = Flow()
+    flow = Backpressure()
     assert not out(flow, ASK_EVERY - 1, 0.0)
     assert out(flow, 1, 0.0)
     assert not out(flow, 10 * ASK_EVERY, 0.0), "the answer is not there yet"
@@ -31,7 +40,7 @@ def test_a_question_follows_after_a_while_and_one_at_a_time() -> None:
 
 
 def test_a_terminal_that_never_answered_is_not_waited_for() -> None:
-    flow = Flow()
+    flow = Backpressure()
     assert out(flow, 50 * WINDOW, 0.0)
     assert not flow.behind(0.0)
     assert not flow.behind(1.0)
@@ -39,7 +48,7 @@ def test_a_terminal_that_never_answered_is_not_waited_for() -> None:
 
 
 def test_an_answer_is_waited_for_when_much_is_on_its_way_or_it_takes_long() -> None:
-    flow = Flow()
+    flow = Backpressure()
     flow.talks()
     assert out(flow, ASK_EVERY, 0.0)
     assert flow.asking
@@ -54,7 +63,7 @@ def test_an_answer_is_waited_for_when_much_is_on_its_way_or_it_takes_long() -> N
 
 
 def test_a_lost_answer_is_not_waited_for_for_ever_and_not_again_until_one_is_heard() -> None:
-    flow = Flow()
+    flow = Backpressure()
     flow.talks()
     out(flow, ASK_EVERY, 0.0)
     patience = LOST_S + ASK_EVERY / SLOWEST
@@ -68,7 +77,7 @@ def test_a_lost_answer_is_not_waited_for_for_ever_and_not_again_until_one_is_hea
 
 
 def test_an_answer_may_be_there_before_the_writer_says_that_it_asked() -> None:
-    flow = Flow()
+    flow = Backpressure()
     flow.talks()
     asks = flow.give(ASK_EVERY, 0.0)
     flow.answer(0.001)
@@ -78,7 +87,7 @@ def test_an_answer_may_be_there_before_the_writer_says_that_it_asked() -> None:
 
 
 def test_a_frame_that_is_cut_asks_nothing() -> None:
-    flow = Flow()
+    flow = Backpressure()
     flow.talks()
     asks = flow.give(ASK_EVERY, 0.0)
     assert asks
@@ -88,7 +97,7 @@ def test_a_frame_that_is_cut_asks_nothing() -> None:
 
 
 def test_a_line_is_slow_by_its_answers_until_they_are_fast() -> None:
-    flow = Flow()
+    flow = Backpressure()
     flow.talks()
     for took, slow in ((SLOW_S - 0.1, False), (SLOW_S + 0.1, True), (FAST_S + 0.1, True), (FAST_S - 0.1, False)):
         out(flow, ASK_EVERY, 0.0)

@@ -16,13 +16,13 @@ import tty
 import pytest
 from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 
-from lora_tui.tui.terminal.output import CUT, PIECE, Frame, LastingFile, _pieces
+from lora_tui.tui.terminal.output import CUT, PIECE, Frame, TerminalFile, _pieces
 
 
 def test_the_writer_outlasts_its_terminal() -> None:
     master, slave = pty.openpty()
     with open(slave, "w", encoding="utf-8") as terminal:  # noqa: PTH123 a file number
-        file = LastingFile(terminal)
+        file = TerminalFile(terminal)
         writer = WriterThread(file)  # type: ignore[arg-type]  # all that it uses of a file
         writer.start()
         writer.write("seen\n")
@@ -42,9 +42,9 @@ def test_python_ends_well_after_it(text: str) -> None:
     """Its exit code would be 120 if standard error could not be written to the end."""
     code = (
         "import os, pty, sys\n"
-        "from lora_tui.tui.terminal.output import LastingFile\n"
+        "from lora_tui.tui.terminal.output import TerminalFile\n"
         "master, slave = pty.openpty(); os.close(master); os.dup2(slave, 2)\n"
-        "file = LastingFile(sys.stderr); file.write(sys.argv[1]); file.flush()\n"
+        "file = TerminalFile(sys.stderr); file.write(sys.argv[1]); file.flush()\n"
         "assert file.lost is not None\n"
     )
     env = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
@@ -62,7 +62,7 @@ class Slow:
         tty.setraw(self.slave)
         self.terminal = open(self.slave, "w", encoding="utf-8")  # noqa: PTH123, SIM115 a file number, closed below
         self.told: list[tuple[bool, bool]] = []
-        self.file = LastingFile(self.terminal, lambda frame, whole: self.told.append((frame.asks, whole)))
+        self.file = TerminalFile(self.terminal, lambda frame, whole: self.told.append((frame.asks, whole)))
 
     def __enter__(self) -> Slow:
         return self
@@ -144,6 +144,6 @@ def test_pieces_make_up_the_whole_and_cut_no_character(text: str) -> None:
 def test_what_the_encoding_does_not_have_keeps_its_cells() -> None:
     master, slave = pty.openpty()
     with open(slave, "w", encoding="latin-1") as terminal:  # noqa: PTH123 a file number
-        LastingFile(terminal).write("é─训x")
+        TerminalFile(terminal).write("é─训x")
     assert os.read(master, 100) == b"\xe9???x"
     os.close(master)
