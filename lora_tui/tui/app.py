@@ -192,17 +192,17 @@ class LoraTuiApp(PlainCrash, PacedApp):
         if first:
             self._complete = True
             if self.options.screenshot is not None:
-                self.call_after_refresh(self.save_screenshot)
+                self.call_after_refresh(self.write_screenshot)
 
     def on_reading_failed(self, message: ReadingFailed) -> None:
         self.state.trouble = message.error
         self._repainter.paint(charts=False)
 
-    def save_screenshot(self) -> None:
+    def write_screenshot(self) -> None:
         """Write the screen as SVG where the options say, and leave."""
         path = self.options.screenshot
         if path is not None and self.state.judgements.pending:
-            self.call_later(self.save_screenshot)
+            self.call_later(self.write_screenshot)
             return
         if path is not None:
             from lora_tui.tui.screenshot import fix_wide_text
