@@ -7,26 +7,60 @@ reward stage writes ``{"chosen", "rejected"}`` (numbers), also without a final n
 
 from __future__ import annotations
 
+import math
+import re
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from lora_tui.formats.generated import echoes, ending, repeats
 from lora_tui.formats.json_lines import LineSplitter, Problems, as_text, load_json
 from lora_tui.records.documents import BadPrediction, LogRow, Predictions, Problem
 
 SAMPLE_CHARACTERS = 500
-"""Characters kept of each text of the sample."""
-WORST_CHARACTERS = 200
-"""The same of a prediction that looks wrong."""
-WORST_OF_A_KIND = 2
+"""Characters that are kept of each text of the sample."""
+BAD_CHARACTERS = 200
+"""Characters that are kept of each text of a prediction that looks wrong."""
+MAX_BAD_PER_REASON = 2
+"""Predictions that are kept as examples of one kind of defect."""
 
 _TEXT_KEYS = ("prompt", "predict", "label")
 _REWARD_KEYS = ("chosen", "rejected")
 Reason = Literal["empty", "repeats", "echo"]
 
+NGRAM, MIN_TIMES = 8, 5
+"""Words (or characters) of a phrase, and how often it must occur in a text that counts as a loop."""
+TAIL_CHARACTERS = 6000
+"""Characters at the end of a text that are searched for a loop, which always goes on to the end."""
+PROBES, MIN_HITS = 12, 2
+"""Number of evenly spaced places at which a phrase is taken from a text, and how many of them must lie in a loop.
+
+A phrase that belongs to the subject (the name of a court in a judgment) is hit by one probe at most."""
+MIN_RUN = 40
+"""Length of a row of one character that counts as a loop too ("!!!!!!", which broken weights often generate)."""
+MIN_ECHO = 8
+"""Characters of the shortest prediction that counts as an echo; a shorter one may end a prompt by chance."""
+MAX_TEMPLATE = 120
+"""Characters of the longest chat template that may follow the question in a prompt."""
+
+_ENDS = frozenset(".!?。！？…\"'”’」』）)]}】》>`*|~～;；:：")
+_BEFORE = frozenset("\n>]:：")
+_AFTER = re.compile(
+    r"(?:<[^<>\n]{1,40}>|\[/?[A-Z]{1,8}\]|#|\s|assistant|response|model|gpt|助手|回答|[:：])*", re.IGNORECASE
+)
+"""Text that chat templates put between a question and its answer."""
+_CHARACTER_RUN = re.compile(rf"(\S)\1{{{MIN_RUN - 1}}}")
+
+
+class Ending(NamedTuple):
+    """Length of a text, and whether it ends in the middle of a sentence."""
+
+    bucket: int
+    """Estimated number of tokens, rounded to 5 %."""
+    is_open: bool
+    """Whether the last character ends no sentence, code block or quotation."""
+
 
 class _Counts:
-    """What was counted over the records so far."""
+    """Counts over the records of a file so far."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -41,7 +75,7 @@ class _Counts:
         self.worst: list[BadPrediction] = []
 
     def add(self, record: dict[str, object], line: int) -> None:
-        """Take in one record."""
+        """Count one record, which is on line ``line`` (from 1)."""
         if self.sample is None:
             self.sample, self.kind = _sample_of(record), _kind_of(record)
         self.count += 1
@@ -59,27 +93,27 @@ class _Counts:
         self.lengths[end.bucket] = self.lengths.get(end.bucket, 0) + 1
         if end.is_open:
             self.open_ends[end.bucket] = self.open_ends.get(end.bucket, 0) + 1
-        if repeats(predict) and not repeats(label):
+        if is_repetitive(predict) and not is_repetitive(label):
             self._bad("repeats", line, prompt, predict, label)
-        elif echoes(predict, prompt, label):
+        elif echoes_prompt(predict, prompt, label):
             self._bad("echo", line, prompt, predict, label)
 
     def _bad(self, reason: Reason, line: int, prompt: str, predict: str, label: str) -> None:
         self.bad[reason] += 1
-        if self.bad[reason] <= WORST_OF_A_KIND:
-            size = WORST_CHARACTERS
+        if self.bad[reason] <= MAX_BAD_PER_REASON:
+            size = BAD_CHARACTERS
             texts = (as_text(prompt[-size:]), as_text(predict[:size]), as_text(label[:size]))
             self.worst.append(BadPrediction(line, reason, *texts))
 
     def copy(self) -> _Counts:
-        """The same, to go on with on its own."""
+        """Return an independent copy."""
         other = _Counts()
         for name, value in vars(self).items():
             setattr(other, name, value.copy() if isinstance(value, (dict, list)) else value)
         return other
 
     def freeze(self) -> Predictions:
-        """As the record that others read."""
+        """Return an immutable copy as a :class:`Predictions` record."""
         return Predictions(
             count=self.count, empty=self.bad["empty"], kind=self.kind,
             sample=MappingProxyType(dict(self.sample)) if self.sample is not None else None,
@@ -91,10 +125,11 @@ class _Counts:
 
 
 class PredictionsParser:
-    """Incremental parser of ``generated_predictions.jsonl`` (a ``StreamParser``): counts, keeps one sample and the
-    first few predictions that look wrong. Its memory does not grow with the file.
+    """Incremental parser of ``generated_predictions.jsonl`` (a ``StreamParser``).
 
-    Problems: "not JSON", "not an object", "not a prediction", and a line of more than 4 MiB; such a line is skipped.
+    Counts records and keeps one sample and the first few predictions that look wrong; its memory does not grow with the
+    file. Problems: "not JSON", "not an object", "not a prediction", and a line of more than 4 MiB; such a line is
+    skipped.
     """
 
     def __init__(self) -> None:
@@ -104,7 +139,7 @@ class PredictionsParser:
         self._snapshot: Predictions | None = None
 
     def feed(self, data: bytes) -> list[LogRow]:
-        """Count the lines that ``data`` completes; there are no rows, the list is empty. Never raises on content."""
+        """Count the lines that ``data`` completes. Returns an empty list, since there are no rows. Never raises."""
         if data:
             self._snapshot = None
         for number, line in self._lines.feed(data):
@@ -118,17 +153,17 @@ class PredictionsParser:
         return []
 
     def take_problems(self) -> list[Problem]:
-        """Return the problems since the last call, at most 20 and one that counts the rest."""
+        """Return the problems since the last call: at most 20, and one more that counts the rest."""
         return self._problems.take()
 
     def snapshot(self) -> Predictions:
-        """Return what is known so far, the same object until more is fed.
+        """Return the counts so far; the same object until more is fed.
 
-        A last line without a newline counts if it is a whole record.
+        Counts a last line without a newline if it is a complete record.
         """
         if self._snapshot is None:
             last = self._lines.pending.strip()
-            # Most lines in the middle of their writing do not end so: no need to parse them each time.
+            # Most lines that are still being written do not end so, and need not be parsed each time.
             record = _record(last) if last.endswith(b"}") else "unfinished"
             counts = self._counts
             if not isinstance(record, str):
@@ -139,7 +174,7 @@ class PredictionsParser:
 
 
 def _record(line: bytes) -> dict[str, object] | str:
-    """Return the record of a line, or the reason why there is none."""
+    """Parse one line; returns the record, or as a string the reason why it is none."""
     try:
         value = load_json(line.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
@@ -164,3 +199,56 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, (int, float)) else ""
+
+
+def is_repetitive(text: str) -> bool:
+    """Return whether a text is a loop: one phrase of 8 words (or characters) occurs 5 times, or a character 40 times.
+
+    The phrase must occur anywhere in the last 6000 characters, the 40 characters in a row. Looks at a bounded part of a
+    text and mostly in compiled code, so that a file of 100 MB takes seconds.
+    """
+    text = text[-TAIL_CHARACTERS:]
+    if len(text) < MIN_RUN:
+        return False
+    if _CHARACTER_RUN.search(text):
+        return True
+    words = text.split()
+    # Chinese and Japanese have no spaces, and some loops have none either.
+    by_word = len(words) * 12 > len(text)
+    size, joint = (len(words), " ") if by_word else (len(text), "")
+    if size < NGRAM * MIN_TIMES:
+        return False
+    plain = " ".join(words) if by_word else text
+    last, hits = size - NGRAM, 0
+    for probe in range(PROBES):
+        start = last * probe // (PROBES - 1)
+        gram = joint.join(words[start : start + NGRAM]) if by_word else text[start : start + NGRAM]
+        # Rules and rows of a table repeat as well, but hold few letters.
+        if sum(map(str.isalnum, gram)) >= NGRAM // 2 and plain.count(gram) >= MIN_TIMES:
+            hits += 1
+    return hits >= MIN_HITS
+
+
+def echoes_prompt(text: str, prompt: str, label: str) -> bool:
+    """Return whether ``text`` repeats the end of ``prompt``, before its chat template, although ``label`` differs."""
+    text = text.strip()
+    if len(text) < MIN_ECHO or not prompt:
+        return False
+    at = prompt.rfind(text, max(0, len(prompt) - len(text) - MAX_TEMPLATE))
+    if at < 0 or text == label.strip():
+        return False
+    before = prompt[:at].rstrip(" ")[-1:]
+    return (not before or before in _BEFORE) and _AFTER.fullmatch(prompt, at + len(text)) is not None
+
+
+def ending(text: str) -> Ending:
+    """Return the length and the kind of ending of ``text``, which must not be blank."""
+    text = text.rstrip()
+    wide = (len(text.encode("utf-8", "replace")) - len(text)) // 2
+    tokens = max(1.0, 0.65 * wide + 0.25 * (len(text) - wide))
+    return Ending(token_bucket(tokens), text[-1:] not in _ENDS)
+
+
+def token_bucket(tokens: float) -> int:
+    """Round a number of tokens to a power of 1.05, so that a count by length has few entries whatever the texts."""
+    return round(1.05 ** round(math.log(max(1.0, tokens), 1.05)))

@@ -12,7 +12,7 @@ import re
 from types import MappingProxyType
 
 from lora_tui.formats.json_lines import MAX_METRICS, as_count, as_number, as_text, load_json_object
-from lora_tui.formats.trainer_log_columns import classify
+from lora_tui.formats.trainer_log import classify
 from lora_tui.records.documents import NOTHING, FormatError, LogRow, TrainerState
 
 _METRIC_NAMES = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from lora_tui.formats import config_files, generated
+from lora_tui.formats import config_files, predictions, trainer_log
 from lora_tui.formats import json_lines as lines
-from lora_tui.formats import trainer_log_columns as log_shapes
 from lora_tui.formats.console.parser import ConsoleParser, looks_like_training_log
 from lora_tui.formats.predictions import PredictionsParser
 from lora_tui.formats.results import parse_results
@@ -69,8 +68,8 @@ SLOW: dict[str, Callable[[], object]] = {
     "a traceback of paths": lambda: console(
         "Traceback (most recent call last):\n" + ("  " + 'File "' * 300 + "\n") * 100
     ),
-    "an echo of hashes": lambda: generated.echoes("question", "question" + "#" * 26 + "x", ""),
-    "an echo of one letter": lambda: generated.echoes("a" * 60_000 + "b" + "a" * 60_000, "a" * 500_000, ""),
+    "an echo of hashes": lambda: predictions.echoes_prompt("question", "question" + "#" * 26 + "x", ""),
+    "an echo of one letter": lambda: predictions.echoes_prompt("a" * 60_000 + "b" + "a" * 60_000, "a" * 500_000, ""),
     "a clock of many parts": lambda: yaml("a: 1" + ":1" * 100_000),
     "many declared tags": lambda: yaml("".join(f"%TAG !a{n}! x\n" for n in range(20_000)) + "---\na: 1"),
     "a maze of lists": lambda: yaml("a: " + "[" * 100_000),
@@ -300,7 +299,7 @@ def test_no_long_clock_is_remembered() -> None:
     clocks = [f"1 {place}{'x' * 1000}, 0:00:09" for place in range(200)]
     lines = [json.dumps({"current_steps": 1, "loss": 1.5, "elapsed_time": clock}).encode() + b"\n" for clock in clocks]
     assert {row.elapsed_s for row in TrainerLogParser().feed(b"".join(lines))} == {86409.0}
-    assert max(map(len, log_shapes._MINUTES), default=0) < 30
+    assert max(map(len, trainer_log._HOURS_AND_MINUTES), default=0) < 30
 
 
 # -- numbers and nesting ---------------------------------------------------------------------------------------------

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.formats.trainer_log import TrainerLogParser
-from lora_tui.formats.trainer_log_columns import parse_elapsed
+from lora_tui.formats.trainer_log import TrainerLogParser, parse_elapsed
 from lora_tui.records.documents import LogRow, Problem
 
 DATA = Path(__file__).parent.parent / "data" / "formats"

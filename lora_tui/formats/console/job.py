@@ -1,15 +1,14 @@
-"""What a console log tells of the job that writes it: its rows, phase, failure and settings."""
+"""What a console log tells of the job that writes it: its rows, phase, failure and options."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 
-from lora_tui.formats.console.console_messages import Message, parse_count
 from lora_tui.formats.console.failure import FailureTracker
+from lora_tui.formats.console.job_options import JobOptions
 from lora_tui.formats.console.metric_dicts import Event, EventQueue, Metrics, metric_values
-from lora_tui.formats.console.patterns import Frame, Number
+from lora_tui.formats.console.patterns import Frame, Message, Number, parse_count
 from lora_tui.formats.console.phases import PhaseTracker
-from lora_tui.formats.console.settings import Settings
 from lora_tui.formats.console.steps import StepFinder, whole
 from lora_tui.formats.secrets import mask_secrets, mask_text
 from lora_tui.records.documents import ConsoleFacts, LogRow
@@ -22,7 +21,7 @@ class ConsoleJob:
     """Follows the present job through the frames, events, messages and lines of its log, in their order."""
 
     def __init__(self) -> None:
-        self.settings = Settings()
+        self.options = JobOptions()
         self._phases = PhaseTracker()
         self._steps = StepFinder()
         self._failures = FailureTracker()
@@ -37,7 +36,7 @@ class ConsoleJob:
 
     def facts(self, is_log: bool, tail: tuple[str, ...]) -> ConsoleFacts:
         """Return what is known of the job beside its rows."""
-        steps, settings = self._steps, self.settings
+        steps, options = self._steps, self.options
         return ConsoleFacts(
             is_training_log=is_log,
             phase=self._phases.phase(steps.step, steps.total),
@@ -45,10 +44,10 @@ class ConsoleJob:
             completed=self._phases.completed,
             step=steps.step,
             total_steps=steps.total,
-            config=MappingProxyType(mask_secrets(settings.values(self._failures.stage))),
-            output_dir=settings.output_dir,
-            adapters=settings.adapters,
-            results=MappingProxyType(settings.metrics()),
+            config=MappingProxyType(mask_secrets(options.values(self._failures.stage))),
+            output_dir=options.output_dir,
+            adapters=options.adapters,
+            results=MappingProxyType(options.metrics()),
             tail=tuple(map(mask_text, tail)),
         )
 
@@ -131,12 +130,12 @@ class ConsoleJob:
         row = event.row(step, self._steps.total, None if shown is None else shown.elapsed_s)
         self._rows.append(row)
         if row.kind == "mark":
-            self.settings.note_summary(event.numbers)
+            self.options.note_summary(event.numbers)
             self._phases.finish()
             return
         self._phases.log_row()
         if row.kind == "train":
-            self.settings.note_row(row.values)
+            self.options.note_row(row.values)
             # What a buffered stdout brings late is older than the failure.
             if not (event.glued and step is None):
                 self._failures.progress(step)
@@ -147,7 +146,7 @@ class ConsoleJob:
         """A record was met; ``stage`` is what its logger's name tells."""
         self._phases.log_record()
         if stage is not None:
-            self.settings.config["stage"] = stage
+            self.options.config["stage"] = stage
 
     def note_line(self, text: str, rank: str | None, in_dump: bool) -> bool:
         """Whether a line is part of a traceback or names a failure; ``in_dump``: it may be of a training example."""
@@ -159,7 +158,7 @@ class ConsoleJob:
     def note_block(self, split: str) -> None:
         """A metric block begins."""
         self.release()
-        self.settings.begin_block(split)
+        self.options.begin_block(split)
         self._phases.log_block(split)
 
     def note_message(self, message: Message) -> None:
@@ -168,7 +167,7 @@ class ConsoleJob:
         phases = self._phases
         if kind == "tasks" or (kind == "rank" and found[1] == "0"):
             self._begin_job()
-        self.settings.note(message)
+        self.options.note(message)
         if kind == "running":
             self._begin_loop(found[1])
         elif kind == "header":
@@ -189,13 +188,13 @@ class ConsoleJob:
             phases.log_card()
         elif kind == "scoring":
             phases.score()
-        elif kind in _LOADED or (kind in ("model", "cache") and self.settings.has_dataset):
+        elif kind in _LOADED or (kind in ("model", "cache") and self.options.has_dataset):
             phases.load()
 
     def _begin_job(self) -> None:
         self.release()
         self._failures.started()
-        self.settings.start()
+        self.options.start()
         self._phases.begin_job()
 
     def _begin_loop(self, what: str) -> None:
@@ -203,7 +202,7 @@ class ConsoleJob:
         if what == "training":
             self._failures.started()
             self._steps.restart()
-            self.settings.results = {}
+            self.options.results = {}
             self._events.forget()
             self._frame_since = True
             self._phases.begin_training()
@@ -214,6 +213,6 @@ class ConsoleJob:
         count = parse_count(written)
         if count is not None:
             in_loop = self._phases.in_loop
-            self.settings.note_header(name, count, in_loop)
+            self.options.note_header(name, count, in_loop)
             if not in_loop:
                 self._steps.note_header(name, count)

@@ -13,10 +13,9 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from lora_tui.formats.console.console_messages import find_message
 from lora_tui.formats.console.job import ConsoleJob
 from lora_tui.formats.console.metric_dicts import MetricDicts, Metrics
-from lora_tui.formats.console.patterns import find_frame, find_v1_row
+from lora_tui.formats.console.patterns import find_frame, find_message, find_v1_row
 from lora_tui.formats.console.text import (
     MAX_PIECE,
     MAX_TEXT,
@@ -173,7 +172,7 @@ class ConsoleParser:
         if self._block is not None:
             metric = re.match(_BLOCK_LINE, text)
             if metric is not None:
-                self._job.settings.note_metric(self._block, metric[1], metric[2])
+                self._job.options.note_metric(self._block, metric[1], metric[2])
                 return
             self._block = None
         if "{'" in text:
@@ -189,7 +188,7 @@ class ConsoleParser:
             self._is_log = True
             return
         if self._dump:
-            self._job.settings.note_dump(text)
+            self._job.options.note_dump(text)
         if text.lstrip()[:1] not in ('"', "{", "}", "[", "]"):
             self._message(text[:MAX_TEXT])
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lora_tui.formats.generated import bucket, echoes, ending, repeats
+from lora_tui.formats.predictions import echoes_prompt, ending, is_repetitive, token_bucket
 from tests.formats.test_bounded import peak
 from tests.support.call_count import calls_of
 
@@ -33,25 +33,25 @@ FINE = [
 
 @pytest.mark.parametrize("text", LOOPS)
 def test_loops(text: str) -> None:
-    assert repeats(text)
+    assert is_repetitive(text)
 
 
 @pytest.mark.parametrize("text", FINE)
 def test_texts_that_are_fine(text: str) -> None:
-    assert not repeats(text)
+    assert not is_repetitive(text)
 
 
 def test_a_loop_at_the_end_of_a_long_text() -> None:
     rng = random.Random(1)
     words = ["".join(rng.choices("abcdefgh", k=5)) for _ in range(4000)]
-    assert not repeats(" ".join(words))
-    assert repeats(" ".join(words) + " and then the story went on and on" * 60)
+    assert not is_repetitive(" ".join(words))
+    assert is_repetitive(" ".join(words) + " and then the story went on and on" * 60)
 
 
 def test_a_name_that_belongs_to_the_subject_is_no_loop() -> None:
     rng = random.Random(2)
     filler = ["".join(rng.choices("的一是不了人我在有他这中大来上个国", k=180)) for _ in range(8)]
-    assert not repeats("北京市朝阳区人民法院".join(filler))
+    assert not is_repetitive("北京市朝阳区人民法院".join(filler))
 
 
 QWEN = "<|im_start|>user\nWhat is the capital of France<|im_end|>\n<|im_start|>assistant\n"
@@ -64,16 +64,16 @@ OLD = "Human: What is the capital of France\nAssistant:"
 
 @pytest.mark.parametrize("prompt", [QWEN, LLAMA, OLD, "[INST] What is the capital of France [/INST]"])
 def test_echoes(prompt: str) -> None:
-    assert echoes(" What is the capital of France\n", prompt, "Paris.")
-    assert not echoes("What is the capital of France", prompt, "What is the capital of France\n")
-    assert not echoes("Paris is the capital of France", prompt, "Paris.")
-    assert not echoes("of France", prompt, "Paris.")
-    assert not echoes("", prompt, "Paris.")
+    assert echoes_prompt(" What is the capital of France\n", prompt, "Paris.")
+    assert not echoes_prompt("What is the capital of France", prompt, "What is the capital of France\n")
+    assert not echoes_prompt("Paris is the capital of France", prompt, "Paris.")
+    assert not echoes_prompt("of France", prompt, "Paris.")
+    assert not echoes_prompt("", prompt, "Paris.")
 
 
 def test_a_question_further_up_is_no_echo() -> None:
-    assert not echoes("What is the capital of France", QWEN.replace("France", "France is my question"), "Paris.")
-    assert not echoes("What is the capital of France", "", "Paris.")
+    assert not echoes_prompt("What is the capital of France", QWEN.replace("France", "France is my question"), "Paris.")
+    assert not echoes_prompt("What is the capital of France", "", "Paris.")
 
 
 @pytest.mark.parametrize(
@@ -95,17 +95,17 @@ def test_tokens_are_estimated() -> None:
     # Qwen's tokenizer takes about 4.2 letters or 1.6 Chinese characters for one.
     assert 90 <= ending("word " * 80).bucket <= 110
     assert 55 <= ending("汉" * 100).bucket <= 75
-    assert bucket(0.1) == 1
-    assert bucket(97) == bucket(100) < bucket(106)
+    assert token_bucket(0.1) == 1
+    assert token_bucket(97) == token_bucket(100) < token_bucket(106)
 
 
 @pytest.mark.parametrize("unit", ["a", "ab ", "汉", "\n", "x y z ", "|---"])
 def test_a_bounded_part_of_a_text_is_looked_at(unit: str) -> None:
     def looks(size: int) -> int:
         text = unit * (size // len(unit))
-        return calls_of(lambda: (repeats(text), echoes(text, text + "</s>", "x"), ending(text)))
+        return calls_of(lambda: (is_repetitive(text), echoes_prompt(text, text + "</s>", "x"), ending(text)))
 
     assert looks(4_000_000) == looks(40_000) < 100
     # What compiled code looks at without a call shows in what it holds: words, slices.
     text = unit * (4_000_000 // len(unit))
-    assert peak(lambda: repeats(text)) < 1_000_000
+    assert peak(lambda: is_repetitive(text)) < 1_000_000

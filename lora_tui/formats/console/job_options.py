@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from lora_tui.formats.console.console_messages import Message, parse_count
-from lora_tui.formats.console.patterns import Number, more_precise, parse_metric, parse_number
+from lora_tui.formats.console.patterns import Message, Number, more_precise, parse_count, parse_metric, parse_number
 from lora_tui.formats.json_lines import MAX_METRICS
 from lora_tui.records.documents import ConfigValue
 
@@ -26,7 +25,7 @@ _HUB_CACHE = r"models--([^/\\]+?)--([^/\\]+)[/\\]snapshots"
 _DATA_SUFFIX = r"\.(?:jsonl?|csv|tsv|parquet|arrow|txt)$"
 
 
-class Settings:
+class JobOptions:
     """Collects the settings of the present job.
 
     ``config`` has LLaMA-Factory's option names and those of :class:`ConsoleFacts`; also ``compute_dtype`` and
