@@ -85,7 +85,7 @@ fuzz: $(VENV)/.stamp ## fuzz every parser with atheris, which CPython 3.10 to 3.
 	else $(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev,fuzz]'; fi; }
 	@$(RUN)/python -m tools.fuzz $(ARGS)
 
-mutants: $(VENV)/.stamp ## change run.py and the rating rules in 5,000 places and see whether a test notices (ARGS="--only rate_stages")
+mutants: $(VENV)/.stamp ## change the data of a run and the rating rules in 5,000 places and see whether a test notices (ARGS="--only rate_stages")
 	@$(RUN)/python -c 'import mutmut' 2>/dev/null || { \
 	if command -v uv >/dev/null; then uv pip install --quiet --python $(RUN)/python --editable '.[dev,mutants]'; \
 	else $(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev,mutants]'; fi; }

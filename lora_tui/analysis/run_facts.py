@@ -12,7 +12,7 @@ from lora_tui.analysis.statistics import median as median
 from lora_tui.analysis.statistics import noise as noise
 from lora_tui.analysis.statistics import rounded as rounded
 from lora_tui.analysis.statistics import window as window
-from lora_tui.runs.run import ResultSet, Run, Setting, Status
+from lora_tui.runs.run import ConfigEntry, ResultSet, Run, Status
 from lora_tui.runs.series import Series
 
 FEW_SAMPLES = 50
@@ -76,7 +76,7 @@ def number(run: Run, *names: str) -> float | None:
     return number_in(run.config, *names)
 
 
-def number_in(settings: Mapping[str, Setting], *names: str) -> float | None:
+def number_in(settings: Mapping[str, ConfigEntry], *names: str) -> float | None:
     """The same among any settings."""
     for name in names:
         setting = settings.get(name)

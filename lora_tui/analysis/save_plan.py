@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from lora_tui.analysis import run_facts as facts
 from lora_tui.runs.checkpoints import own_state
-from lora_tui.runs.rhythm import in_steps
+from lora_tui.runs.eta import in_steps
 from lora_tui.runs.run import Checkpoint, Run, Status
 
 MISSING = 2
@@ -113,7 +113,7 @@ def _segment_start(run: Run) -> float | None:
 def _every(run: Run, strategy: str | None, saved: float | None, own: Sequence[int]) -> int | None:
     """Steps between two saves. The option stands in the trainer's state even where it is not used (saves by epoch), so
     what lies on disk has the last word; ``None`` where that is irregular, though the time left is told with a guess
-    (:func:`lora_tui.runs.rhythm.save_rhythm`): nobody may wait for a save, or fear one, that does not come."""
+    (:func:`lora_tui.runs.eta.save_schedule`): nobody may wait for a save, or fear one, that does not come."""
     if strategy in ("no", "best"):
         return None
     total = run.total_steps

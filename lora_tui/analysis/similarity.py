@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 from lora_tui.analysis import run_facts as facts
 from lora_tui.records.documents import ConfigDoc, ConsoleFacts
 from lora_tui.records.updates import FileDoc
-from lora_tui.runs.job_config import merge_settings
-from lora_tui.runs.run import ResultSet, Run, Setting
+from lora_tui.runs.job_config import merge_config
+from lora_tui.runs.run import ConfigEntry, ResultSet, Run
 
 _HUB_CACHE = re.compile(r"(?:^|/)models--[^/]*--([^/]+)/snapshots/")
 Names = frozenset[str]
@@ -135,7 +135,7 @@ class Setup:
     stage: str | None
     model: str | None
     data: Data
-    settings: Mapping[str, Setting]
+    settings: Mapping[str, ConfigEntry]
     """The options of the training job, without what later jobs in the same directory loaded."""
     examples: int | None
     """Training samples."""
@@ -167,7 +167,7 @@ def setup_of(run: Run) -> Setup:
 
 
 def _setup(run: Run) -> Setup:
-    settings = merge_settings(_training_docs(run), run.files.state)
+    settings = merge_config(_training_docs(run), run.files.state)
     eval_sets = settings.get("eval_dataset")
     examples = facts.number_in(settings, "num_examples")
     return Setup(
@@ -193,7 +193,7 @@ def _training_docs(run: Run) -> list[FileDoc]:
     ]
 
 
-def _batch(run: Run, settings: Mapping[str, Setting]) -> int | None:
+def _batch(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
     """As a file says it; or samples/s divided by steps/s of the training results, which the trainer computes from it;
     or the product of the options, all three of them."""
     told = facts.number_in(settings, "total_train_batch_size")
@@ -210,7 +210,7 @@ def _batch(run: Run, settings: Mapping[str, Setting]) -> int | None:
     return int(parts[0] * parts[1] * parts[2]) if len(parts) == len(names) else None
 
 
-def _eval_samples(run: Run, settings: Mapping[str, Setting]) -> int | None:
+def _eval_samples(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
     told = facts.number_in(settings, "eval_examples")
     if told is not None:
         return int(told)

@@ -80,7 +80,7 @@ def build(run: Run, now: float, words: Words, context: Context = PLAIN, judgemen
 
 def _kind(run: Run) -> str:
     """train, eval or predict: what the job was for."""
-    if run.timeline.rows or (not run.job.rows and not run.results()):
+    if run.timeline.rows or (not run.eval_job.rows and not run.results()):
         return "train"
     results = run.results()
     if "train" in results:

@@ -6,15 +6,12 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from lora_tui.records.documents import TrainerState
 from lora_tui.records.updates import CheckpointDir
 from lora_tui.runs.files import ROOT_STATE
+from lora_tui.runs.run_data import RunData, derived
 from lora_tui.runs.timeline import SLACK_S
-
-if TYPE_CHECKING:
-    from lora_tui.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Checkpoint:
     """Left by another attempt in the same directory."""
 
 
-def is_complete(run: Run, item: CheckpointDir) -> bool:
+def is_complete(run: RunData, item: CheckpointDir) -> bool:
     """Its trainer_state.json, which is written last, is whole, or it has the v1 trainer's mark."""
     if item.has_state or item.has_marker:
         return True
@@ -45,7 +42,8 @@ def is_complete(run: Run, item: CheckpointDir) -> bool:
     return any(other.step > item.step for other in run.files.checkpoints) or run.files.root_state is not None
 
 
-def list_checkpoints(run: Run) -> tuple[Checkpoint, ...]:
+@derived
+def list_checkpoints(run: RunData) -> tuple[Checkpoint, ...]:
     """All checkpoints by step. The best is the one that the trainer named, else the one with the lowest eval loss; one
     of another attempt has no evaluation and is not the best."""
     items = run.files.checkpoints
@@ -77,7 +75,7 @@ def list_checkpoints(run: Run) -> tuple[Checkpoint, ...]:
     )
 
 
-def _is_foreign(run: Run, item: CheckpointDir, start: float) -> bool:
+def _is_foreign(run: RunData, item: CheckpointDir, start: float) -> bool:
     """Written before this attempt began, or beyond both its plan and its own step."""
     last, total = run.timeline.last, run.total_steps
     step = last.step if last is not None else None
@@ -87,14 +85,14 @@ def _is_foreign(run: Run, item: CheckpointDir, start: float) -> bool:
     return beyond or item.mtime < start - SLACK_S
 
 
-def own_state(run: Run) -> TrainerState | None:
+def own_state(run: RunData) -> TrainerState | None:
     """The newest trainer_state.json that this attempt has written, of the root or of a checkpoint."""
     start = attempt_start(run)
     found = [item for item in run.files.of(TrainerState) if item[1].mtime >= start - SLACK_S]
     return max(found, key=lambda item: (item[1].mtime, item[1].file == ROOT_STATE))[0] if found else None
 
 
-def reached_end(run: Run) -> bool:
+def reached_end(run: RunData) -> bool:
     """Plain trainers: the newest checkpoint holds the last step, and no training row came after it."""
     state = run.files.state
     if state is None or not state.max_steps or state.global_step is None or state.global_step < state.max_steps:
@@ -109,7 +107,7 @@ def reached_end(run: Run) -> bool:
     return not began_anew
 
 
-def steps_at_risk(run: Run) -> int | None:
+def steps_at_risk(run: RunData) -> int | None:
     """Steps since the newest complete checkpoint of this attempt, which a kill would lose now."""
     last = run.timeline.last
     if last is None or last.step is None:
@@ -123,7 +121,7 @@ def steps_at_risk(run: Run) -> int | None:
     return last.step - max(saved, default=0)
 
 
-def attempt_start(run: Run) -> float:
+def attempt_start(run: RunData) -> float:
     """When the training whose rows remain began (Unix seconds), minus infinity if the files do not tell. A resume
     goes on with the checkpoints of the attempt before."""
     timeline = run.timeline
@@ -143,7 +141,7 @@ def attempt_start(run: Run) -> float:
     return start
 
 
-def usual_gap(run: Run) -> float | None:
+def usual_gap(run: RunData) -> float | None:
     """Median seconds between two checkpoints."""
     times = sorted(item.mtime for item in run.files.checkpoints)
     gaps = sorted(b - a for a, b in pairwise(times))

@@ -12,15 +12,15 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Literal, NamedTuple
 
-from lora_tui.runs.rhythm import eval_rhythm, number, save_rhythm
-from lora_tui.runs.step_time import Block, pace_ahead
+from lora_tui.runs.checkpoints import list_checkpoints
+from lora_tui.runs.run_data import RunData, derived
+from lora_tui.runs.step_time import StepTimeSample, expected_step_time
 from lora_tui.runs.timeline import Span, Timeline, build
 
-if TYPE_CHECKING:
-    from lora_tui.runs.run import Run
-
+RECENT = 20
+"""Evaluations whose distance counts."""
 BLOCKS = 48
 """The segment is looked at in at most this many pieces."""
 EVENTS = 20
@@ -83,17 +83,18 @@ class Cost(NamedTuple):
         return count * self.spread**2 + (count * self.error) ** 2
 
 
-def eta_of(run: Run) -> Eta | None:
+@derived
+def eta_of(run: RunData) -> Eta | None:
     """The time left of a training, or of an eval-only or predict job, from its last row on; ``None`` where the files
     do not carry an answer."""
     if run.timeline.rows:
         return _of(run, run.timeline, run.total_steps, training=True)
     # Batches instead of steps, with neither evaluations nor saves between them.
-    rows = [row for row in run.job.rows if row.kind == "progress"]
+    rows = [row for row in run.eval_job.rows if row.kind == "progress"]
     return _of(run, build((row, None) for row in rows), rows[-1].total_steps, training=False) if rows else None
 
 
-def _of(run: Run, timeline: Timeline, total: int | None, *, training: bool) -> Eta | None:
+def _of(run: RunData, timeline: Timeline, total: int | None, *, training: bool) -> Eta | None:
     last, first = timeline.rows[-1], timeline.rows[timeline.starts[-1]]
     if last.step is None or first.step is None or not total or last.step >= total:
         return None
@@ -103,14 +104,14 @@ def _of(run: Run, timeline: Timeline, total: int | None, *, training: bool) -> E
 class _Estimate:
     """One estimate, part by part."""
 
-    def __init__(self, run: Run, timeline: Timeline, step: int, total: int, training: bool) -> None:
+    def __init__(self, run: RunData, timeline: Timeline, step: int, total: int, training: bool) -> None:
         self.run, self.timeline, self.rows = run, timeline, timeline.rows
         self.step, self.total, self.left = step, total, total - step
         self.first, self.end = timeline.starts[-1], len(timeline.rows) - 1
         self.start = self.first + min(SKIP, (self.end - self.first) // 4)
         self.seen = timeline.evals
-        self.evals = eval_rhythm(run, total) if training else None
-        self.saves = save_rhythm(run, total) if training else None
+        self.evals = eval_schedule(run, total) if training else None
+        self.saves = save_schedule(run, total) if training else None
         self.ends_with_save = training
         gaps = sorted(self._steps(i, i + 1) for i in range(max(self.first, self.end - 6), self.end))
         gaps = [gap for gap in gaps if gap > 0]
@@ -126,7 +127,7 @@ class _Estimate:
             evaluation = self._eval_cost(rate, save.mean)
             save = self._save_cost(rate, evaluation.mean)
             rate = self._mean_rate(evaluation.mean, save.mean) or rate
-        found = pace_ahead(self._blocks(evaluation, save), self.left, self.total)
+        found = expected_step_time(self._blocks(evaluation, save), self.left, self.total)
         return self._answer(*found, evaluation, save) if found is not None else None
 
     def _answer(self, rate: float, error: float, evaluation: Cost, save: Cost) -> Eta:
@@ -171,7 +172,7 @@ class _Estimate:
         rate = row.elapsed_s / row.step / (1 + SLOW)
         return self._answer(rate, SLOW_SPREAD * rate, self._eval_cost(rate, 0.0), self._save_cost(rate, 0.0))
 
-    def _blocks(self, evaluation: Cost, save: Cost) -> list[Block]:
+    def _blocks(self, evaluation: Cost, save: Cost) -> list[StepTimeSample]:
         stride = max(1.0, (self.end - self.start) / BLOCKS)
         edges = [self.start]
         for count in range(1, BLOCKS + 1):
@@ -181,7 +182,7 @@ class _Estimate:
                 index += 1
             if index > edges[-1]:
                 edges.append(index)
-        out: list[Block] = []
+        out: list[StepTimeSample] = []
         for a, b in pairwise(edges):
             span, steps = self.timeline.span(a, b), self._steps(a, b)
             if span is None or steps <= 0:
@@ -193,7 +194,7 @@ class _Estimate:
             error = (
                 _clock(span) + evals * evaluation.spread**2 + saves * save.spread**2 + (SLOW_SPREAD * slow * net) ** 2
             )
-            out.append(Block(steps, net / steps, error / steps**2))
+            out.append(StepTimeSample(steps, net / steps, error / steps**2))
         return out
 
     # -- evaluations and saves -----------------------------------------------------------------------------------
@@ -209,7 +210,7 @@ class _Estimate:
     def _saves_left(self) -> int:
         if self.saves is None:
             return int(self.ends_with_save)
-        saved = any(item.step == self.step and item.complete for item in self.run.checkpoints())
+        saved = any(item.step == self.step and item.complete for item in list_checkpoints(self.run))
         return self.saves.within(self.step + saved, self.total) + 1
 
     def _eval_cost(self, rate: float, save: float) -> Cost:
@@ -282,3 +283,89 @@ def _cost(lengths: Sequence[tuple[float, float]]) -> Cost:
     seen = math.fsum((length - mean) ** 2 for length, _ in lengths)
     variance = (seen + 2 * ((SPREAD * mean) ** 2 + clock)) / (count + 1)
     return Cost(mean, math.sqrt(max(variance - clock, (0.2 * SPREAD * mean) ** 2)), math.sqrt(variance / count))
+
+
+# --- when a training evaluates and saves ----
+
+
+@dataclass(frozen=True)
+class StepSchedule:
+    """Steps at which something is done: ``anchor``, and every ``every`` steps before and behind it."""
+
+    anchor: float
+    every: float
+
+    def within(self, start: float, end: float) -> int:
+        """How many of them are in [start, end)."""
+        # Epochs of 208.33 steps end at 208, 417, 625.
+        slack = min(0.5, 0.01 * self.every)
+        first = math.ceil((start - slack - self.anchor) / self.every)
+        return max(0, math.ceil((end - slack - self.anchor) / self.every) - first)
+
+    def until_end(self, start: float, total: float) -> int:
+        """How many of them are in [start, total]. The distance of those seen is rounded, so that one which falls a
+        little behind the end is due at the end."""
+        return self.within(start, total + 1 + 0.02 * self.every)
+
+
+def eval_schedule(run: RunData, total: int) -> StepSchedule | None:
+    """When evaluations take place, ``None`` where none is expected."""
+    rows = run.timeline.rows
+    seen = [rows[index].step or 0 for index in run.timeline.evals[-RECENT:]]
+    if len(seen) > 1:
+        return StepSchedule(seen[-1], max(1.0, (seen[-1] - seen[0]) / (len(seen) - 1)))
+    planned = _planned(run, "eval", total) if "eval_strategy" in run.config else None
+    if seen:
+        step = seen[0]
+        if planned is not None and planned.within(step, step + 1):
+            return planned
+        return StepSchedule(step, step) if step > 0 else None
+    # A planned step that was passed without a row: there are none.
+    return planned if planned is not None and planned.within(1, _step(run)) == 0 else None
+
+
+def save_schedule(run: RunData, total: int) -> StepSchedule | None:
+    """When checkpoints are written, ``None`` where it is not known. The trainer saves at its last step besides."""
+    strategy = run.config.get("save_strategy")
+    if strategy is not None and strategy.value == "no":
+        return None
+    step = _step(run)
+    seen = [item.step for item in list_checkpoints(run) if not item.foreign and 0 < item.step <= step]
+    planned = _planned(run, "save", total)
+    if planned is not None and all(planned.within(at, at + 1) for at in seen[-2:]):
+        return planned
+    if len(seen) > 1:
+        return StepSchedule(seen[-1], seen[-1] - seen[-2])
+    return StepSchedule(seen[0], seen[0]) if seen else None
+
+
+def number(run: RunData, key: str) -> float | None:
+    """An option that is a number above 0, and of a size that means something."""
+    setting = run.config.get(key)
+    value = setting.value if setting is not None else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if 1e-9 < value < 1e12 else None
+
+
+def in_steps(every: float, total: int) -> float:
+    """``save_steps`` and the like in steps: below 1 it is a share of all of them."""
+    return math.ceil(every * total) if every < 1 else every
+
+
+def _planned(run: RunData, what: Literal["eval", "save"], total: int) -> StepSchedule | None:
+    strategy = run.config.get(f"{what}_strategy")
+    if strategy is not None and strategy.value == "epoch":
+        epoch, step = run.epoch, _step(run)
+        return (
+            StepSchedule(0.0, max(1.0, step / epoch)) if epoch and step and math.isfinite(epoch) and epoch > 0 else None
+        )
+    every = number(run, f"{what}_steps")
+    if every is None or (strategy is not None and strategy.value == "no"):
+        return None
+    return StepSchedule(0.0, in_steps(every, total))
+
+
+def _step(run: RunData) -> int:
+    last = run.timeline.last
+    return last.step if last is not None and last.step is not None else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lora_tui.records.documents import LogRow
 
 
-class JobRows:
+class EvalJob:
     """The last such job that wrote into a log, alone in its directory or after a training."""
 
     def __init__(self) -> None:

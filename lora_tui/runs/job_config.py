@@ -17,7 +17,7 @@ STAGES = frozenset({"sft", "pt", "rm", "ppo", "dpo", "kto", "orpo", "simpo", "gr
 
 
 @dataclass(frozen=True)
-class Setting:
+class ConfigEntry:
     """One option of the job and the file that it was found in."""
 
     value: ConfigValue
@@ -40,9 +40,9 @@ def _rank(doc: FileDoc, key: str) -> int:
     return 2
 
 
-def merge_settings(docs: Iterable[FileDoc], state: TrainerState | None) -> dict[str, Setting]:
+def merge_config(docs: Iterable[FileDoc], state: TrainerState | None) -> dict[str, ConfigEntry]:
     """Option name -> value and source, the most trustworthy file first; sorted by name."""
-    best: dict[str, tuple[tuple[int, float], Setting]] = {}
+    best: dict[str, tuple[tuple[int, float], ConfigEntry]] = {}
     for doc in docs:
         if isinstance(doc.doc, (ConfigDoc, ConsoleFacts)):
             values = doc.doc.values if isinstance(doc.doc, ConfigDoc) else doc.doc.config
@@ -51,7 +51,7 @@ def merge_settings(docs: Iterable[FileDoc], state: TrainerState | None) -> dict[
                     continue
                 rank = (_rank(doc, key), doc.mtime)
                 if key not in best or best[key][0] <= rank:
-                    best[key] = (rank, Setting(value, doc.file))
+                    best[key] = (rank, ConfigEntry(value, doc.file))
     if state is not None:
         derived: dict[str, ConfigValue] = {
             "num_train_epochs": state.num_train_epochs,
@@ -62,12 +62,12 @@ def merge_settings(docs: Iterable[FileDoc], state: TrainerState | None) -> dict[
         }
         for key, value in derived.items():
             if value is not None and key not in best:
-                best[key] = ((1, 0.0), Setting(value, "trainer_state.json"))
+                best[key] = ((1, 0.0), ConfigEntry(value, "trainer_state.json"))
     return {key: best[key][1] for key in sorted(best)}
 
 
 def stage_of(
-    config: Mapping[str, Setting], series: Mapping[str, Series], results: Mapping[str, tuple[Results, FileDoc]]
+    config: Mapping[str, ConfigEntry], series: Mapping[str, Series], results: Mapping[str, tuple[Results, FileDoc]]
 ) -> str | None:
     """The training stage, by what a file says outright, else by metrics that only one stage logs (formats 2.4)."""
     said = config.get("stage")
@@ -95,7 +95,7 @@ def stage_of(
     return "pt" if "eval_perplexity" in keys else None
 
 
-def job_kind(config: Mapping[str, Setting]) -> str:
+def job_kind(config: Mapping[str, ConfigEntry]) -> str:
     """Whether a job that does not train predicts or evaluates."""
     for key in ("do_predict", "predict_with_generate"):
         if (setting := config.get(key)) is not None and setting.value is True:

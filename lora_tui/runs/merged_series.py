@@ -68,7 +68,7 @@ def agrees(ours: LogRow, theirs: LogRow) -> bool | None:
     return None
 
 
-class Merged:
+class MergedSeries:
     """Series over the rows of a timeline, enriched from other tables."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Merged:
     # -- building ------------------------------------------------------------------------------------------------
 
     @classmethod
-    def build(cls, timeline: Timeline, rank: int, others: Sequence[Table]) -> Merged:
+    def build(cls, timeline: Timeline, rank: int, others: Sequence[Table]) -> MergedSeries:
         """Merge from scratch: the primary source's ``timeline``, enriched by ``others`` at the steps that it has."""
         merged = cls()
         merged._rank = rank

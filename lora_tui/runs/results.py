@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from lora_tui.runs.run_data import RunData, derived
 from lora_tui.runs.timeline import SLACK_S
-
-if TYPE_CHECKING:
-    from lora_tui.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,8 @@ class ResultSet:
     file: str
 
 
-def results_of(run: Run) -> dict[str, ResultSet]:
+@derived
+def results_of(run: RunData) -> Mapping[str, ResultSet]:
     """Results by split (train, eval, predict), each with whether it is of an earlier attempt."""
     out: dict[str, ResultSet] = {}
     found = run.files.results
@@ -37,7 +35,7 @@ def results_of(run: Run) -> dict[str, ResultSet]:
     return out
 
 
-def was_evaluated(run: Run) -> bool:
+def was_evaluated(run: RunData) -> bool:
     """Any sign of an evaluation in this attempt: a value, a result, or a row that marks one.
 
     With ``predict_with_generate`` an evaluation has scores and no loss; LLaMA-Factory logs it as a row without a
@@ -45,7 +43,7 @@ def was_evaluated(run: Run) -> bool:
     """
     if any(name.startswith("eval_") for name in run.series):
         return True
-    result = run.results().get("eval")
+    result = results_of(run).get("eval")
     if result is not None and not result.stale:
         return True
     rows, last = run.timeline.rows, run.timeline.last
@@ -54,7 +52,7 @@ def was_evaluated(run: Run) -> bool:
     return any(row.kind == "eval" or (row.step or 0) < (step or 0) for row in marks)
 
 
-def _is_stale(run: Run, mtime: float) -> bool:
+def _is_stale(run: RunData, mtime: float) -> bool:
     """A training row came after it, or the root state's step is not the last training step."""
     if run.log_deleted or not run.timeline.rows:
         return run.log_deleted
@@ -62,7 +60,7 @@ def _is_stale(run: Run, mtime: float) -> bool:
     return (seen is not None and seen > mtime + SLACK_S) or _root_step_differs(run)
 
 
-def _root_step_differs(run: Run) -> bool:
+def _root_step_differs(run: RunData) -> bool:
     root, last = run.files.root_state, run.timeline.last
     # LLaMA-Factory's PPO loop counts its steps otherwise in the state than in the log.
     if run.stage == "ppo" or root is None or root[0].global_step is None or last is None or last.step is None:
@@ -70,17 +68,17 @@ def _root_step_differs(run: Run) -> bool:
     return root[0].global_step != last.step
 
 
-def is_closed(run: Run) -> bool:
+def is_closed(run: RunData) -> bool:
     """Results or the root state, which are written only after training, are not older than its last row."""
     if run.log_deleted:
         return False
-    if any(not result.stale for result in run.results().values()):
+    if any(not result.stale for result in results_of(run).values()):
         return True
     seen, root = run.last_row_time, run.files.root_state
     return root is not None and not _root_step_differs(run) and (seen is None or root[1] >= seen - SLACK_S)
 
 
-def left_model(run: Run) -> bool:
+def has_final_model(run: RunData) -> bool:
     """The final model is in the root, or the console says that training is over: what is left where the results were
     deleted since. While a job goes on, its results follow within moments."""
     seen, console = run.last_row_time, run.console

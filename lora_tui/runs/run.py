@@ -1,380 +1,59 @@
-"""Run: what is known of one training run; the only thing that changes.
+"""One training run: what its files say and what follows from it.
 
-A run is fed the follower's updates and answers questions about itself. It never reads the disk or the clock:
-the present moment is a parameter of ``status`` and ``progress``.
+The present moment is a parameter of every question that depends on it; nothing here reads the disk or the clock.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lora_tui.records.documents import ConsoleFacts, LogRow, Predictions, TrainerState
-from lora_tui.records.rows import Block
-from lora_tui.records.updates import (
-    CheckpointsSeen,
-    FileDoc,
-    FileGone,
-    FileProblem,
-    FileRows,
-    FileSeen,
-    SpaceSeen,
-    Update,
-)
 from lora_tui.runs.checkpoints import Checkpoint, list_checkpoints
 from lora_tui.runs.eta import Eta, eta_of
-from lora_tui.runs.eval_jobs import JobRows
-from lora_tui.runs.files import LOG, FileNote, Files
-from lora_tui.runs.job_config import Setting, merge_settings, stage_of
-from lora_tui.runs.merged_series import RANK, Merged, SourceKind
-from lora_tui.runs.results import ResultSet, is_closed, left_model, results_of
-from lora_tui.runs.series import Series
+from lora_tui.runs.files import FileNote
+from lora_tui.runs.job_config import ConfigEntry
+from lora_tui.runs.results import ResultSet, has_final_model, is_closed, results_of
+from lora_tui.runs.run_data import RunData
 from lora_tui.runs.status import Progress, StateName, Status, progress_of, status_of
-from lora_tui.runs.timeline import Timeline, is_training, pieces
 
-__all__ = ["Checkpoint", "Eta", "FileNote", "Progress", "ResultSet", "Run", "Setting", "StateName", "Status"]
-
-NO_PERPLEXITY = frozenset({"dpo", "orpo", "simpo", "kto", "rm", "ppo", "grpo"})
-"""Stages whose eval_loss is no cross-entropy per token, so that its exponential means nothing."""
+__all__ = ["Checkpoint", "ConfigEntry", "Eta", "FileNote", "Progress", "ResultSet", "Run", "StateName", "Status"]
 
 
-class Run:
-    """One run. ``apply`` is the only method that changes it; everything else reads."""
+class Run(RunData):
+    """One run: the data of its files, its state, progress, results, checkpoints and time left."""
 
     def __init__(self, path: Path, name: str = "") -> None:
-        self.path = path
-        """The run's directory, or the log file that was named itself."""
-        self.name = name or path.name
-        """Unique among the runs shown together; set by the workspace."""
-        self.revision = 0
-        """Grows with every change; equal revisions mean equal content."""
+        super().__init__(path, name)
         self.linked: tuple[Run, ...] = ()
         """Eval and predict jobs that loaded this run's adapter; set by the workspace."""
-        self.partial = False
-        """Its log is still being read: the last row so far is not the last one."""
-        self.sampled = False
-        """Of its log only the ends and the evaluations are known."""
-        self.log_deleted = False
-        """trainer_log.jsonl vanished while it was watched: a new attempt has begun and not logged yet."""
-        self.files = Files()
-        self.job = JobRows()
-        self.config: Mapping[str, Setting] = {}
-        """Option -> value and the file that it was found in; secrets are masked."""
-        self._merged = Merged()
-        self._primary: SourceKind = "log"
-        self._stage: str | None = None
-        self._results: dict[str, ResultSet] | None = None
-        self._checkpoints: tuple[Checkpoint, ...] | None = None
-        self._eta: tuple[Eta | None] | None = None
-
-    # -- changing ------------------------------------------------------------------------------------------------
-
-    def apply(self, updates: Sequence[Update]) -> None:
-        """Take in what the follower found, in order."""
-        if not updates:
-            return
-        rebuild = settings = False
-        for update in updates:
-            if isinstance(update, FileRows):
-                rebuild = self._take_rows(update, rebuild)
-            elif isinstance(update, FileDoc):
-                rebuild = self._take_doc(update, rebuild)
-                settings = True
-            elif isinstance(update, FileSeen):
-                self.files.times[update.file] = update.mtime
-            elif isinstance(update, CheckpointsSeen):
-                self.files.add_checkpoints(update)
-            elif isinstance(update, SpaceSeen):
-                self.files.space = update
-            elif isinstance(update, FileProblem):
-                self.files.add_problem(update)
-            else:
-                rebuild = self._forget(update) or rebuild
-                settings = True
-        if rebuild:
-            self._rebuild()
-        log = self.files.tables.get(LOG)
-        if log is not None and log.last is not None:
-            self.timeline.trust_last(log.last)
-        if settings:
-            self.config = merge_settings(self.files.docs.values(), self.files.state)
-        self._stage = stage_of(self.config, self._merged.series, self.files.results)
-        self._results = self._checkpoints = self._eta = None
-        self.revision += 1
-
-    def _take_rows(self, update: FileRows, rebuild: bool) -> bool:
-        """Keep rows; returns whether the series must be built anew."""
-        table, times, fresh = self.files.add_rows(update)
-        if update.source == "log":
-            self.log_deleted = self.log_deleted and not update.rows
-        if rebuild or fresh:
-            return True
-        if table.kind != self._primary:
-            rows = zip(update.rows, times, strict=True)
-            return self._choose_primary() != self._primary or not self._merged.enrich_tail(table.kind, rows)
-        if self.files.count_of(table.kind) > 1:
-            # Several event files or console logs: one may end later than another begins.
-            return True
-        return not all(self._follow(piece, time) for piece, time in pieces(update.rows, times))
-
-    def _follow(self, row: LogRow | Block, time: float | None) -> bool:
-        if isinstance(row, Block):
-            self.job.is_last = False
-            return self._merged.append_block(row, time)
-        if not is_training(row):
-            self.job.add(row, time)
-            return True
-        self.job.is_last = False
-        return self._merged.append(row, time)
-
-    def _take_doc(self, update: FileDoc, rebuild: bool) -> bool:
-        old = self.files.add_doc(update)
-        doc = update.doc
-        if rebuild or not isinstance(doc, TrainerState):
-            return rebuild
-        # Where states tell the story, the newest one is all of it.
-        if RANK["state"] >= RANK[self._primary] or self.stage == "ppo" or self._choose_primary() != self._primary:
-            return True
-        known = old.doc.rows if old is not None and isinstance(old.doc, TrainerState) else ()
-        fresh = doc.rows[len(known) :] if doc.rows[: len(known)] == known else doc.rows
-        return not self._merged.enrich_tail("state", [(row, None) for row in fresh])
-
-    def _forget(self, update: FileGone) -> bool:
-        table = self.files.forget(update)
-        if table is None:
-            return False
-        if table.kind == "log":
-            # The producer deletes its log to start over; what the other files tell is of the attempt before.
-            self.log_deleted = True
-            table.rows.clear()
-            table.times.cut(0)
-        else:
-            del self.files.tables[update.file]
-        return True
-
-    def _choose_primary(self) -> SourceKind:
-        """The source that tells the story: the producer's log, else the one with the most training rows."""
-        tables = self.files.tables.values()
-        if self.log_deleted or any(table.kind == "log" and table.rows for table in tables):
-            return "log"
-        counts: dict[SourceKind, int] = {"log": 0, "events": 0, "console": 0, "state": 0}
-        for table in tables:
-            counts[table.kind] += sum(row.kind == "train" for row in table.rows)
-        state = self.files.state
-        counts["state"] = sum(row.kind == "train" for row in state.rows) if state is not None else 0
-        # Of as many rows the first: the more precise one, but a state last, which is as old as its checkpoint.
-        return max(counts, key=lambda kind: counts[kind])
-
-    def _rebuild(self) -> None:
-        self._primary = primary = self._choose_primary()
-        self.job = JobRows()
-        timeline = Timeline()
-        # Each checkpoint's state holds the whole history: the newest is enough.
-        for table in self.files.tables_of(primary)[-1 if primary == "state" else 0 :]:
-            for row, time in pieces(table.rows, table.times):
-                if isinstance(row, Block) or is_training(row):
-                    self.job.is_last = False
-                    timeline.add_piece(row, time)
-                else:
-                    self.job.add(row, time)
-        sources: tuple[SourceKind, ...] = ("console", "events", "state")
-        others = [table for kind in sources if kind != primary for table in self.files.tables_of(kind)]
-        self._merged = Merged.build(timeline, RANK[primary], others)
-        if not timeline.rows and primary == "log":
-            # An eval-only job: its score is a point, its batches are no steps.
-            for row in self.job.rows:
-                if row.kind == "eval":
-                    self._merged.append(row, None)
-            self._merged.timeline = Timeline()
-
-    # -- what the rows say ---------------------------------------------------------------------------------------
-
-    @property
-    def timeline(self) -> Timeline:
-        """The training rows that remain after resumes."""
-        return self._merged.timeline
-
-    @property
-    def rows(self) -> Sequence[LogRow]:
-        """The rows of the timeline."""
-        return self._merged.timeline.rows
-
-    @property
-    def series(self) -> Mapping[str, Series]:
-        """Metric name -> series over the rows that remain. perplexity is derived from eval_loss."""
-        if self._stage in NO_PERPLEXITY and "perplexity" in self._merged.series:
-            return {name: s for name, s in self._merged.series.items() if name != "perplexity"}
-        return self._merged.series
-
-    @property
-    def counted_rows(self) -> bool:
-        """The x of every series is the number of the row, since the producer writes no steps."""
-        return self._merged.ordinal
-
-    @property
-    def segments(self) -> int:
-        """How many processes wrote the rows, one after the other: 1 + the number of resumes."""
-        return max(1, len(self.timeline.segments))
-
-    @property
-    def resumed_at(self) -> Sequence[int]:
-        """First step of every segment after the first."""
-        return [s.first_step for s in self.timeline.segments[1:] if s.first_step is not None]
-
-    @property
-    def total_steps(self) -> int | None:
-        """Planned optimizer steps of the present attempt."""
-        for row in reversed(self.timeline.rows[-3:]):
-            if row.total_steps is not None:
-                return row.total_steps
-        console, state, planned = self.console, self.files.state, self.config.get("max_steps")
-        if console is not None and console.total_steps is not None:
-            return console.total_steps
-        if state is not None and state.max_steps:
-            return state.max_steps
-        return planned.value if planned is not None and isinstance(planned.value, int) and planned.value > 0 else None
-
-    @property
-    def epoch(self) -> float | None:
-        """The last epoch that a row tells."""
-        return next((row.epoch for row in reversed(self.timeline.rows) if row.epoch is not None), None)
-
-    # -- what it is ----------------------------------------------------------------------------------------------
-
-    @property
-    def stage(self) -> str | None:
-        """sft, pt, rm, ppo, dpo, kto, orpo or grpo, if the files tell."""
-        return self._stage
-
-    def _text(self, key: str) -> str | None:
-        setting = self.config.get(key)
-        return setting.value if setting is not None and isinstance(setting.value, str) else None
-
-    @property
-    def method(self) -> str | None:
-        """lora, qlora, dora, oft, full or freeze, if the files tell."""
-        method = self._text("finetuning_type")
-        if method is None and any(name in self.files.times for name in ("config.json", "model.safetensors")):
-            method = "full"
-        return "qlora" if method == "lora" and "quantization_bit" in self.config else method
-
-    @property
-    def model(self) -> str | None:
-        """The base model, as the job named it."""
-        return self._text("model_name_or_path")
-
-    @property
-    def adapters(self) -> Sequence[str]:
-        """Adapters that the job loaded, as its config or console names them."""
-        said = self._text("adapter_name_or_path")
-        if said is not None:
-            return [part.strip() for part in said.split(",")]
-        return self.console.adapters if self.console is not None else ()
-
-    @property
-    def producer(self) -> str:
-        """llamafactory, llamafactory-v1, trl or transformers."""
-        log = self.files.tables.get(LOG)
-        if self._primary == "log" and log is not None and log.rows:
-            v1 = all(row.kind == "train" and row.elapsed_s is None for row in log.rows[:3])
-            return "llamafactory-v1" if v1 else "llamafactory"
-        if self.files.producer is not None:
-            return self.files.producer
-        hints = ("dataset", "stage", "trainable_percent", "stage_hint")
-        by_console = self.console is not None and any(key in self.config for key in hints)
-        return "llamafactory" if by_console or self.files.results else "transformers"
-
-    @property
-    def is_plain_trainer(self) -> bool:
-        """Hugging Face files alone: no LLaMA-Factory log, results or root state (TRL, or a bare Trainer)."""
-        files = self.files
-        return self._primary != "log" and not files.results and files.root_state is None and bool(files.checkpoints)
-
-    @property
-    def console(self) -> ConsoleFacts | None:
-        """The newest console log's facts."""
-        found = self.files.console
-        return found[0] if found is not None else None
-
-    @property
-    def console_time(self) -> float:
-        """When that log was last written, Unix seconds; minus infinity without one."""
-        found = self.files.console
-        return found[1] if found is not None else -math.inf
-
-    @property
-    def predictions(self) -> Predictions | None:
-        """generated_predictions.jsonl of this directory."""
-        return self.files.predictions
-
-    @property
-    def problems(self) -> Sequence[FileNote]:
-        """What could not be used, file by file."""
-        return self.files.problems
-
-    # -- when ----------------------------------------------------------------------------------------------------
-
-    @property
-    def activity(self) -> float | None:
-        """The last sign of life in the producer's files, Unix seconds."""
-        return self.files.activity
-
-    @property
-    def last_row_time(self) -> float | None:
-        """When the last training row was written: as seen, as its file says, or the log's own time if it is last."""
-        times = self.timeline.times
-        if not times or times[-1] is not None:
-            return times[-1] if times else None
-        if self._primary == "log" and not self.job.is_last:
-            return self.files.log_mtime()
-        # A job has written into the log since: the latest row with a time of its own is the best that is known.
-        return next((time for time in reversed(times[-5:]) if time is not None), None)
-
-    @property
-    def last_job_time(self) -> float | None:
-        """When the last row of an eval-only or predict job was written."""
-        if self.job.time is None and self.job.is_last:
-            return self.files.log_mtime()
-        return self.job.time
-
-    # -- results -------------------------------------------------------------------------------------------------
-
-    def results(self) -> Mapping[str, ResultSet]:
-        """Results by split (train, eval, predict), each with whether it is of an earlier attempt."""
-        if self._results is None:
-            self._results = results_of(self)
-        return self._results
-
-    @property
-    def closed(self) -> bool:
-        """Results or the root state, which are written only after training, are not older than its last row."""
-        return is_closed(self)
-
-    @property
-    def left_model(self) -> bool:
-        """The final model is in the root, or the console says that training is over."""
-        return left_model(self)
-
-    # -- answers -------------------------------------------------------------------------------------------------
-
-    def checkpoints(self) -> Sequence[Checkpoint]:
-        """The checkpoints on disk by step, with the evaluation of their step and which is the best."""
-        if self._checkpoints is None:
-            self._checkpoints = list_checkpoints(self)
-        return self._checkpoints
-
-    @property
-    def eta(self) -> Eta | None:
-        """The time left from the last row on, if the files carry an answer. It holds for a run that goes on."""
-        if self._eta is None:
-            self._eta = (eta_of(self),)
-        return self._eta[0]
 
     def status(self, now: float) -> Status:
-        """What the run is doing at the Unix time ``now``."""
+        """Return what the run is doing at the Unix time ``now``."""
         return status_of(self, now)
 
     def progress(self, now: float) -> Progress:
-        """How far the run is at the Unix time ``now``."""
+        """Return how far the run is at the Unix time ``now``."""
         return progress_of(self, now)
+
+    @property
+    def eta(self) -> Eta | None:
+        """Time left from the last row on, assuming that the run goes on; None where the files carry no answer."""
+        return eta_of(self)
+
+    def results(self) -> Mapping[str, ResultSet]:
+        """Return the results by split (train, eval, predict), each with whether it is of an earlier attempt."""
+        return results_of(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether results or a root state, which are written only after training, are not older than its last row."""
+        return is_closed(self)
+
+    @property
+    def has_final_model(self) -> bool:
+        """Whether the final model is in the root or the console says that training is over."""
+        return has_final_model(self)
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """Return the checkpoints on disk by step, with the eval loss of their step and which is the best."""
+        return list_checkpoints(self)

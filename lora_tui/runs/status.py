@@ -6,17 +6,15 @@ Every function takes ``now`` (Unix seconds): the same run asked for another mome
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from lora_tui.records.documents import ConsoleFacts, Failure
 from lora_tui.runs.checkpoints import is_complete, reached_end, steps_at_risk, usual_gap
-from lora_tui.runs.eta import TimeLeft
+from lora_tui.runs.eta import TimeLeft, eta_of
 from lora_tui.runs.job_config import job_kind
-from lora_tui.runs.results import was_evaluated
+from lora_tui.runs.results import has_final_model, is_closed, results_of, was_evaluated
+from lora_tui.runs.run_data import RunData
 from lora_tui.runs.timeline import SLACK_S
-
-if TYPE_CHECKING:
-    from lora_tui.runs.run import Run
 
 StateName = Literal["waiting", "running", "evaluating", "stalled", "interrupted", "failed", "stopped", "finished"]
 
@@ -79,7 +77,7 @@ class Progress:
     """Steps since the last complete checkpoint, which a kill would lose now."""
 
 
-def status_of(run: Run, now: float) -> Status:
+def status_of(run: RunData, now: float) -> Status:
     """The state of ``run`` at the Unix time ``now``."""
     since = run.activity
     base = Status("waiting", since=since, silent_s=max(0.0, now - since) if since is not None else None)
@@ -93,12 +91,12 @@ def status_of(run: Run, now: float) -> Status:
         return _training(run, base)
     if run.log_deleted:
         return _waiting(run, base)
-    if run.job.rows or run.results():
+    if run.eval_job.rows or results_of(run):
         return _job(run, base)
     return _waiting(run, base)
 
 
-def _ended_by_console(run: Run) -> Failure | None:
+def _ended_by_console(run: RunData) -> Failure | None:
     """The failure that a console log tells, unless rows or results came after it."""
     console = run.console
     if console is None or console.failure is None:
@@ -111,22 +109,22 @@ def _ended_by_console(run: Run) -> Failure | None:
     return console.failure
 
 
-def _outlived(run: Run, console: ConsoleFacts) -> bool:
+def _outlived(run: RunData, console: ConsoleFacts) -> bool:
     """The run has reached its last step and this log broke off before: it is that of an attempt before, which the file
     times no longer tell where all files were copied at once."""
     total, last = run.total_steps, run.timeline.rows[-1].step if run.timeline.rows else None
     if total is None or last is None or console.step is None:
         return False
-    return last >= total > console.step and "train" in run.results()
+    return last >= total > console.step and "train" in results_of(run)
 
 
-def _latest(run: Run) -> float | None:
+def _latest(run: RunData) -> float | None:
     """When the newest row or results file was written."""
     known = [t for t in (run.last_row_time, run.last_job_time, run.files.results_time) if t is not None]
     return max(known, default=None)
 
 
-def _new_attempt(run: Run, base: Status) -> Status | None:
+def _new_attempt(run: RunData, base: Status) -> Status | None:
     """A console log younger than every row and result that is still before its first step: the next attempt."""
     console = run.console
     if console is None or console.phase is None or console.phase.code not in SETUP_PHASES:
@@ -137,7 +135,7 @@ def _new_attempt(run: Run, base: Status) -> Status | None:
     return _waiting(run, base)
 
 
-def _silence(base: Status, run: Run, quiet: Status | None) -> Status:
+def _silence(base: Status, run: RunData, quiet: Status | None) -> Status:
     """Running, or ``quiet`` while a silence is by design, or stalled or interrupted after too long a one."""
     silent = base.silent_s or 0.0
     gap = run.timeline.median_gap() or usual_gap(run)
@@ -153,7 +151,7 @@ def _silence(base: Status, run: Run, quiet: Status | None) -> Status:
     return replace(base, state="running", phase="training", usual_s=gap)
 
 
-def _waiting(run: Run, base: Status) -> Status:
+def _waiting(run: RunData, base: Status) -> Status:
     console = run.console
     if console is not None and console.phase is not None:
         phase = console.phase
@@ -166,7 +164,7 @@ def _waiting(run: Run, base: Status) -> Status:
     return replace(base, state="stalled") if base.silent_s > STALL_S else base
 
 
-def _training(run: Run, base: Status) -> Status:
+def _training(run: RunData, base: Status) -> Status:
     last = run.timeline.rows[-1]
     total = run.total_steps
     reached = total is not None and last.step is not None and last.step >= total
@@ -175,7 +173,7 @@ def _training(run: Run, base: Status) -> Status:
     if run.is_plain_trainer:
         ended = reached_end(run)
     else:
-        over = run.closed or (run.left_model and (base.silent_s or 0.0) > AFTER_TRAINING_S)
+        over = is_closed(run) or (has_final_model(run) and (base.silent_s or 0.0) > AFTER_TRAINING_S)
         # A console log without its header tells no total; results that came after its rows then tell of the end.
         ended = (last.kind == "mark" or reached or total is None) and over
     if not ended:
@@ -183,7 +181,7 @@ def _training(run: Run, base: Status) -> Status:
     outcome = replace(base, state="finished" if reached or total is None or run.is_plain_trainer else "stopped")
     if (job := _job_after_training(run, base)) is not None:
         return job
-    train = run.results().get("train")
+    train = results_of(run).get("train")
     silent = base.silent_s or 0.0
     console = _console_phase(run, base)
     if console is not None and console.phase != "saving" and run.console_time > run.files.card_time:
@@ -194,7 +192,7 @@ def _training(run: Run, base: Status) -> Status:
     return outcome
 
 
-def _after_training(run: Run, silent: float) -> str:
+def _after_training(run: RunData, silent: float) -> str:
     """What is likely going on between the results of training and the model card, where no log tells. The plots take a
     second or two; what takes longer writes results of its own."""
     fresh = _fresh_results(run)
@@ -203,11 +201,11 @@ def _after_training(run: Run, silent: float) -> str:
     return "predicting" if silent > SLACK_S or job_kind(run.config) == "predicting" else "saving"
 
 
-def _fresh_results(run: Run) -> set[str]:
-    return {split for split, result in run.results().items() if not result.stale}
+def _fresh_results(run: RunData) -> set[str]:
+    return {split for split, result in results_of(run).items() if not result.stale}
 
 
-def _quiet_in_training(run: Run, base: Status, at_end: bool) -> Status | None:
+def _quiet_in_training(run: RunData, base: Status, at_end: bool) -> Status | None:
     """The phase in which a silence now is by design, or ``None``."""
     console = _console_phase(run, base)
     if console is not None:
@@ -222,13 +220,13 @@ def _quiet_in_training(run: Run, base: Status, at_end: bool) -> Status | None:
     return replace(base, state="evaluating", phase="saving") if _saves_at(run, last.step) else None
 
 
-def _interval(run: Run, key: str) -> int | None:
+def _interval(run: RunData, key: str) -> int | None:
     setting = run.config.get(key)
     value = setting.value if setting is not None else None
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 1 else None
 
 
-def _evaluates_at(run: Run, step: int) -> bool:
+def _evaluates_at(run: RunData, step: int) -> bool:
     """Whether an evaluation follows the training row of ``step``, by the distance of earlier ones or the config."""
     steps: list[int] = []
     for index in reversed(run.timeline.evals):
@@ -244,7 +242,7 @@ def _evaluates_at(run: Run, step: int) -> bool:
     return strategy is not None and strategy.value == "steps" and planned is not None and step % planned == 0
 
 
-def _eval_length(run: Run) -> float | None:
+def _eval_length(run: RunData) -> float | None:
     """Seconds that an evaluation takes in this run, as last seen."""
     if run.timeline.eval_s is not None:
         return run.timeline.eval_s
@@ -252,7 +250,7 @@ def _eval_length(run: Run) -> float | None:
     return runtime.last if runtime is not None else None
 
 
-def _saves_at(run: Run, step: int) -> bool:
+def _saves_at(run: RunData, step: int) -> bool:
     """Whether a checkpoint of ``step`` is due and not whole yet, by the config or by its unfinished directory."""
     here = [item for item in run.files.checkpoints if item.step == step]
     if here:
@@ -261,7 +259,7 @@ def _saves_at(run: Run, step: int) -> bool:
     return every is not None and step % every == 0
 
 
-def _console_phase(run: Run, base: Status) -> Status | None:
+def _console_phase(run: RunData, base: Status) -> Status | None:
     """A quiet phase that a console log announces, if the log is not older than the last row."""
     console = run.console
     if console is None or console.phase is None or console.phase.code not in QUIET_PHASES:
@@ -274,15 +272,15 @@ def _console_phase(run: Run, base: Status) -> Status | None:
     return replace(base, state="evaluating", phase=phase.code, done=phase.done, total=phase.total, usual_s=usual)
 
 
-def _job_after_training(run: Run, base: Status) -> Status | None:
+def _job_after_training(run: RunData, base: Status) -> Status | None:
     """An eval-only or predict job in the directory of a training that has ended, while its results are to come."""
-    if not run.job.rows or not run.job.is_last or _job_done(run):
+    if not run.eval_job.rows or not run.eval_job.is_last or _job_done(run):
         return None
     job = _job(run, base)
     return job if job.state == "evaluating" else None
 
 
-def _job(run: Run, base: Status) -> Status:
+def _job(run: RunData, base: Status) -> Status:
     """A job that only evaluates or predicts."""
     if _job_done(run):
         return replace(base, state="finished")
@@ -291,7 +289,7 @@ def _job(run: Run, base: Status) -> Status:
     phase = _job_phase(run)
     if phase == "predicting" and done is not None and done == total:
         phase = "scoring"
-    length = run.job.length_s
+    length = run.eval_job.length_s
     quiet = replace(base, state="evaluating", phase=phase, done=done, total=total, usual_s=length)
     silent = base.silent_s or 0.0
     if silent <= max(PHASE_S, PHASE_FACTOR * (length or 0.0)):
@@ -299,7 +297,7 @@ def _job(run: Run, base: Status) -> Status:
     return replace(quiet, state="interrupted" if silent > max(CUT_S, CUT_R * LEAST_R) else "stalled")
 
 
-def _job_done(run: Run) -> bool:
+def _job_done(run: RunData) -> bool:
     """Results that are not older than the job's last row are there."""
     times = [file.mtime for split, (_, file) in run.files.results.items() if split in ("eval", "predict")]
     if not times:
@@ -308,19 +306,19 @@ def _job_done(run: Run) -> bool:
     return since is None or max(times) >= since - SLACK_S
 
 
-def _job_progress(run: Run) -> tuple[int, int | None] | None:
+def _job_progress(run: RunData) -> tuple[int, int | None] | None:
     """Batches done and in all, by the log's rows or the console's bar."""
-    if run.job.progress is not None:
-        return run.job.progress
+    if run.eval_job.progress is not None:
+        return run.eval_job.progress
     phase = run.console.phase if run.console is not None else None
     if phase is None or phase.code not in ("evaluating", "predicting") or phase.done is None:
         return None
     return phase.done, phase.total
 
 
-def _job_phase(run: Run) -> str:
+def _job_phase(run: RunData) -> str:
     """evaluating, predicting or scoring, as well as the files tell."""
-    if run.job.evaluates:
+    if run.eval_job.evaluates:
         return "evaluating"
     console = run.console
     if console is not None and console.phase is not None and console.phase.code in ("predicting", "scoring"):
@@ -328,16 +326,17 @@ def _job_phase(run: Run) -> str:
     return job_kind(run.config)
 
 
-def time_left(run: Run, status: Status, now: float) -> TimeLeft | None:
+def time_left(run: RunData, status: Status, now: float) -> TimeLeft | None:
     """Seconds from ``now`` to the end of training, or of a job that only evaluates or predicts, where it goes on.
     ``status`` is the run's at that moment."""
-    if status.state not in ("running", "evaluating") or run.eta is None:
+    eta = eta_of(run)
+    if status.state not in ("running", "evaluating") or eta is None:
         return None
     seen = run.last_row_time if run.timeline.rows else run.last_job_time
-    return run.eta.after(now - seen if seen is not None else 0.0)
+    return eta.after(now - seen if seen is not None else 0.0)
 
 
-def progress_of(run: Run, now: float) -> Progress:
+def progress_of(run: RunData, now: float) -> Progress:
     """How far ``run`` is at the Unix time ``now``."""
     timeline = run.timeline
     status = status_of(run, now)
@@ -349,7 +348,7 @@ def progress_of(run: Run, now: float) -> Progress:
             return Progress(total_steps=run.total_steps, unit="steps")
         done, total = job
         return Progress(
-            done, total, min(1.0, done / total) if total else None, elapsed_s=run.job.length_s,
+            done, total, min(1.0, done / total) if total else None, elapsed_s=run.eval_job.length_s,
             remaining_s=remaining, finish_at=finish_at, unit="batches",
         )  # fmt: skip
     last = timeline.rows[-1]
@@ -374,7 +373,7 @@ def progress_of(run: Run, now: float) -> Progress:
     )
 
 
-def whole_speed(run: Run, progress: Progress) -> tuple[float | None, float | None]:
+def whole_speed(run: RunData, progress: Progress) -> tuple[float | None, float | None]:
     """Steps and tokens in a second over the whole of a run that was not resumed, evaluations and saves included."""
     if progress.unit != "steps" or not progress.elapsed_s or not progress.step or progress.segments != 1:
         return None, None

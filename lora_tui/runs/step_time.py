@@ -24,7 +24,7 @@ FAR = 2.5
 """Standard deviations from which on a piece counts less: a hiccup is no change of the pace (Huber)."""
 
 
-class Block(NamedTuple):
+class StepTimeSample(NamedTuple):
     """A piece of a run."""
 
     steps: float
@@ -34,22 +34,22 @@ class Block(NamedTuple):
     """Variance of ``rate`` that has nothing to do with the pace: clocks, pauses taken out."""
 
 
-def pace_ahead(blocks: Sequence[Block], ahead: float, total: float) -> tuple[float, float] | None:
+def expected_step_time(samples: Sequence[StepTimeSample], ahead: float, total: float) -> tuple[float, float] | None:
     """Mean seconds per step over the next ``ahead`` steps and its standard error, of a run of ``total`` steps.
 
-    ``blocks`` are in order and without gaps. ``None`` where no time has passed in them.
+    ``samples`` are in order and without gaps. ``None`` where no time has passed in them.
     """
-    steps = math.fsum(block.steps for block in blocks)
+    steps = math.fsum(sample.steps for sample in samples)
     if steps <= 0 or ahead <= 0:
         return None
-    mean = math.fsum(block.steps * block.rate for block in blocks) / steps
+    mean = math.fsum(sample.steps * sample.rate for sample in samples) / steps
     if mean <= 0:
         return None
-    noise = _noise(blocks, mean)
+    noise = _noise(samples, mean)
     found: list[tuple[float, float, float]] = []
     for drift, prior in DRIFTS:
         walk = drift**2 / total
-        likelihood, now, variance = _filter(blocks, noise, walk, mean)
+        likelihood, now, variance = _filter(samples, noise, walk, mean)
         # The mean over a walk of n steps has a third of the variance of its end.
         found.append((likelihood + math.log(prior), now, variance + now * now * (walk * ahead / 3 + noise / ahead)))
     best = max(item[0] for item in found)
@@ -60,14 +60,14 @@ def pace_ahead(blocks: Sequence[Block], ahead: float, total: float) -> tuple[flo
     return rate, math.sqrt(variance)
 
 
-def _noise(blocks: Sequence[Block], mean: float) -> float:
+def _noise(samples: Sequence[StepTimeSample], mean: float) -> float:
     """Relative variance of the time of one step, by differences of neighbours, which a drift does not move."""
     parts: list[float] = []
-    for a, b in pairwise(blocks):
+    for a, b in pairwise(samples):
         usual = max((a.rate + b.rate) / 2, 0.1 * mean)
         own = max(0.0, (b.rate - a.rate) ** 2 - a.error - b.error) / usual**2
         parts.append(own / (1 / a.steps + 1 / b.steps))
-    prior = ROW_NOISE**2 * math.fsum(block.steps for block in blocks) / len(blocks)
+    prior = ROW_NOISE**2 * math.fsum(sample.steps for sample in samples) / len(samples)
     if not parts:
         return prior
     parts.sort()
@@ -76,21 +76,21 @@ def _noise(blocks: Sequence[Block], mean: float) -> float:
     return (PRIOR_WEIGHT * prior + len(parts) * seen) / (PRIOR_WEIGHT + len(parts))
 
 
-def _filter(blocks: Sequence[Block], noise: float, walk: float, mean: float) -> tuple[float, float, float]:
-    """Kalman filter: log likelihood, level behind the last block, its variance. ``noise`` and ``walk`` are relative
+def _filter(samples: Sequence[StepTimeSample], noise: float, walk: float, mean: float) -> tuple[float, float, float]:
+    """Kalman filter: log likelihood, level behind the last sample, its variance. ``noise`` and ``walk`` are relative
     variances per step."""
     now, variance = mean, (LEVEL_PRIOR * mean) ** 2
     likelihood, before = 0.0, 0.0
-    for block in blocks:
+    for sample in samples:
         scale = max(now, 0.1 * mean) ** 2
-        variance += scale * walk * (before + block.steps) / 2
-        expected = variance + scale * noise / block.steps + block.error
-        wrong = block.rate - now
+        variance += scale * walk * (before + sample.steps) / 2
+        expected = variance + scale * noise / sample.steps + sample.error
+        wrong = sample.rate - now
         off = abs(wrong) / math.sqrt(expected)
         trust = min(1.0, FAR / off) if off else 1.0
         likelihood -= 0.5 * (math.log(expected) + off * off * trust * (2 - trust))
         gain = variance / expected * trust
         now = max(now + gain * wrong, 0.02 * mean)
         variance *= 1 - gain
-        before = block.steps
+        before = sample.steps
     return likelihood, now, variance + now * now * walk * before / 2

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from lora_tui.records.documents import LogRow
 from lora_tui.records.rows import Block, Rows
 from lora_tui.records.timestamps import Times
-from lora_tui.runs.writers import Writers
 
 SLACK_S = 2.0
 """Two file times this close say nothing about order: clocks of file systems are coarse, and a new attempt needs
@@ -30,6 +29,8 @@ LONGEST_S = 1e10
 """A longer time than this (300 years) is no time but a broken file."""
 MIN_SPAN_S = 10.0
 """Clocks in the files count whole seconds: a shorter span says nothing about speed."""
+HEADS = 4
+"""Processes that are remembered: the last ones."""
 
 
 class Span(NamedTuple):
@@ -44,7 +45,6 @@ class Segment:
     """One process' part of the training. Clocks are seconds, ``None`` where the producer writes none."""
 
     first_step: int | None
-    first_elapsed: float | None = None
     last_elapsed: float | None = None
     first_time: float | None = None
     last_time: float | None = None
@@ -63,6 +63,47 @@ def _ends_evaluation(kind: str, step: int | None, total: int | None) -> bool:
     """The row was written after an evaluation. Without a metric it is at the last step the summary, which follows the
     last save."""
     return kind == "eval" or (kind == "mark" and (step is None or total is None or step < total))
+
+
+class Writers:
+    """Sorts training rows by the process that wrote them: each goes on in steps and in its own clock.
+
+    A resume starts a process and never goes back to the one before; two jobs at once take turns. It is made when a row
+    does not go on where ``before`` was, and fed every training row from there.
+    """
+
+    def __init__(self, before: LogRow) -> None:
+        self.returns = 0
+        """How often a row went back to a process that wrote before the last one."""
+        self.started = 1
+        """Processes seen."""
+        self.first: int | None = None
+        """Step of the first row that went back."""
+        self._heads = [before]
+        """The last row of each process, the one that wrote last at the end."""
+
+    def add(self, row: LogRow) -> None:
+        """Take the next row of the log."""
+        if row.step is None or row.kind != "train":
+            return
+        fits = [head for head in self._heads if _goes_on(head, row)]
+        if not fits:
+            self.started += 1
+        else:
+            # Rows of one process are near each other; where several fit alike it is the one that wrote last.
+            best = min(reversed(fits), key=lambda head: (row.step or 0) - (head.step or 0))
+            if best is not self._heads[-1]:
+                self.returns += 1
+                self.first = row.step if self.first is None else self.first
+            self._heads.remove(best)
+        self._heads = [*self._heads[-(HEADS - 1) :], row]
+
+
+def _goes_on(head: LogRow, row: LogRow) -> bool:
+    """``row`` can be the next one of the process that wrote ``head``."""
+    if (row.step or 0) <= (head.step or 0):
+        return False
+    return head.elapsed_s is None or row.elapsed_s is None or row.elapsed_s >= head.elapsed_s
 
 
 class Timeline:
@@ -111,7 +152,7 @@ class Timeline:
         if segment is None or back:
             if self.rows and row.step is not None:
                 kept = self._drop_from(row.step)
-            segment = Segment(row.step, row.elapsed_s, row.elapsed_s, time, time)
+            segment = Segment(row.step, row.elapsed_s, time, time)
             self.segments.append(segment)
             self.starts.append(len(self.rows))
             self.longest_gap = 0.0

@@ -147,7 +147,7 @@ def story(run: Run) -> dict[str, object]:
             name: repr((s.steps, s.values, s.smooth, s.min, s.min_step, s.max, s.max_step, s.nonfinite))
             for name, s in sorted(run.series.items())
         },
-        "job": run.job.rows,
+        "job": run.eval_job.rows,
     }  # fmt: skip
 
 

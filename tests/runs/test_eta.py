@@ -10,10 +10,9 @@ import pytest
 
 from lora_tui.records.documents import ConfigDoc, ConfigValue, LogRow
 from lora_tui.records.updates import CheckpointDir, CheckpointsSeen, FileDoc, FileRows, Update
-from lora_tui.runs.eta import Eta, TimeLeft
-from lora_tui.runs.rhythm import Rhythm
+from lora_tui.runs.eta import Eta, StepSchedule, TimeLeft
 from lora_tui.runs.run import Run
-from lora_tui.runs.step_time import Block, pace_ahead
+from lora_tui.runs.step_time import StepTimeSample, expected_step_time
 
 NOW = 1_750_000_000.0
 TOTAL = 1000
@@ -281,34 +280,34 @@ def test_a_run_that_does_not_go_on_has_no_time_left(state_after: float) -> None:
 
 class TestRhythm:
     def test_whole_steps(self) -> None:
-        rhythm = Rhythm(500, 500)
+        rhythm = StepSchedule(500, 500)
         assert [rhythm.within(*span) for span in ((0, 500), (500, 501), (501, 1501), (501, 1500))] == [1, 1, 2, 1]
 
     def test_epochs_that_are_no_whole_number_of_steps(self) -> None:
-        rhythm = Rhythm(208, 208.33)
+        rhythm = StepSchedule(208, 208.33)
         assert [rhythm.within(step, step + 1) for step in (208, 416, 417, 625)] == [1, 1, 0, 1]
         assert rhythm.until_end(209, 625) == 2
 
     def test_the_last_one_may_seem_to_fall_behind_the_end(self) -> None:
-        assert Rhythm(202, 50.67).until_end(203, 252) == 1
-        assert Rhythm(202, 50.67).until_end(203, 249) == 0
+        assert StepSchedule(202, 50.67).until_end(203, 252) == 1
+        assert StepSchedule(202, 50.67).until_end(203, 249) == 0
 
 
 class TestLevel:
-    def blocks(self, *rates: float) -> list[Block]:
-        return [Block(10, rate, 0.0) for rate in rates]
+    def blocks(self, *rates: float) -> list[StepTimeSample]:
+        return [StepTimeSample(10, rate, 0.0) for rate in rates]
 
     def test_a_constant(self) -> None:
-        rate, error = pace_ahead(self.blocks(*[2.0] * 20), 200, 400) or (0.0, 0.0)
+        rate, error = expected_step_time(self.blocks(*[2.0] * 20), 200, 400) or (0.0, 0.0)
         assert rate == pytest.approx(2.0, rel=0.001)
         assert 0 < error < 0.2
 
     def test_nothing_to_go_by(self) -> None:
-        assert pace_ahead([], 10, 20) is None
-        assert pace_ahead(self.blocks(0.0, 0.0), 10, 20) is None
-        assert pace_ahead(self.blocks(1.0), 0, 20) is None
+        assert expected_step_time([], 10, 20) is None
+        assert expected_step_time(self.blocks(0.0, 0.0), 10, 20) is None
+        assert expected_step_time(self.blocks(1.0), 0, 20) is None
 
     def test_clocks_that_jump_back_are_survived(self) -> None:
-        rate, error = pace_ahead(self.blocks(1.0, 1.0, -40.0, 42.0, 1.0, 1.0, 1.0, 1.0), 100, 200) or (0.0, 0.0)
+        rate, error = expected_step_time(self.blocks(1.0, 1.0, -40.0, 42.0, 1.0, 1.0, 1.0, 1.0), 100, 200) or (0.0, 0.0)
         assert 0 < rate < 3
         assert error > 0

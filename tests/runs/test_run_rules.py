@@ -91,7 +91,7 @@ class TestApply:
         assert (run.stage, run.method, run.model, run.total_steps, run.epoch, run.eta) == (None,) * 6
         assert (run.activity, run.last_row_time, run.last_job_time, run.console, run.predictions) == (None,) * 5
         assert (run.segments, list(run.resumed_at), run.checkpoints(), list(run.adapters)) == (1, [], (), [])
-        assert (run.closed, run.left_model, run.counted_rows, run.is_plain_trainer) == (False,) * 4
+        assert (run.closed, run.has_final_model, run.counted_rows, run.is_plain_trainer) == (False,) * 4
         assert run.console_time == -math.inf
         assert Run(Path("/runs/made"), "other").name == "other"
 
@@ -349,13 +349,13 @@ class TestOtherJobs:
     def test_batches_are_no_steps(self) -> None:
         run = live(log(*rows(10, 20)), log(*batches(1, 2), at=NOW + 60, arrived=NOW + 60))
         assert [one.step for one in run.rows] == [10, 20]
-        assert run.job.progress == (2, 10)
-        assert run.job.is_last
+        assert run.eval_job.progress == (2, 10)
+        assert run.eval_job.is_last
         assert run.last_job_time == NOW + 60
         run.apply([log(*rows(30))])
-        assert not run.job.is_last
+        assert not run.eval_job.is_last
         assert [one.step for one in run_of(log(*rows(10), *batches(1), *rows(20))).rows] == [10, 20]
-        assert not run_of(log(*rows(10), *batches(1), *rows(20))).job.is_last
+        assert not run_of(log(*rows(10), *batches(1), *rows(20))).eval_job.is_last
 
     def test_when_a_job_wrote_is_known_after_it(self) -> None:
         run = live(log(*rows(10)), log(*batches(1), at=NOW + 60, arrived=NOW + 60))
@@ -367,7 +367,7 @@ class TestOtherJobs:
     def test_blocks_end_a_job_too(self) -> None:
         run = live(log(*rows(10)), log(*batches(1)))
         run.apply([FileRows(LOG, "log", Rows(rows(*range(20, 620))), NOW)])
-        assert not run.job.is_last
+        assert not run.eval_job.is_last
         assert len(run.rows) == 601
 
     def test_a_job_that_only_evaluates(self) -> None:
@@ -375,7 +375,7 @@ class TestOtherJobs:
         assert list(run.rows) == []
         assert values(run, "eval_loss") == [(0, 0.5)]
         assert run.series["perplexity"].last == pytest.approx(math.exp(0.5))
-        assert run.job.evaluates
+        assert run.eval_job.evaluates
 
     def test_one_after_a_training_adds_no_point(self) -> None:
         run = run_of(log(*rows(10, 20), *batches(1), LogRow("eval", 0, {"eval_loss": 0.5}, None, None, 20.0)))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from lora_tui.records.documents import LogRow
-from lora_tui.runs.timeline import build
-from lora_tui.runs.writers import Writers
+from lora_tui.runs.timeline import Writers, build
 
 
 def rows(*pairs: tuple[int, float | None]) -> list[LogRow]:

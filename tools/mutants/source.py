@@ -19,6 +19,7 @@ FILES = (
     "lora_tui/analysis/ratings/rate.py",
     "lora_tui/analysis/rule.py",
     "lora_tui/analysis/rating_rules.py",
+    "lora_tui/runs/run_data.py",
     "lora_tui/runs/run.py",
     "lora_tui/analysis/ratings/siblings.py",
     "lora_tui/analysis/ratings/stages.py",

@@ -26,11 +26,11 @@ from lora_tui.analysis.ratings import (
     training as rate_training,
 )
 from lora_tui.analysis.rule import COUNTS, Bands, Rule
-from lora_tui.runs import run
+from lora_tui.runs import run_data
 
 SHIFT = 0.1
 """A bound moves by this share of itself, up and down; what counts rows by one."""
-MODULES: tuple[ModuleType, ...] = (bands, rate_evaluation, rate_results, rate_siblings, rate_training, rule, run)
+MODULES: tuple[ModuleType, ...] = (bands, rate_evaluation, rate_results, rate_siblings, rate_training, rule, run_data)
 
 UNREAD = ("SOURCES", "COUNTS", "_LLAMAFACTORY", "_SFT", "_PT", "_RM")
 """Constants that no rating reads: the rules are made of them, or the words and the settings ask for them."""
@@ -62,7 +62,7 @@ def mutants() -> Iterator[tuple[str, frozenset[tuple[str, int]], Change]]:
             if name in UNREAD or name.startswith("__") or (owner is not module and vars(owner)[name] is value):
                 continue
             for what, new in _others(name, value):
-                here = frozenset({EVERYWHERE}) if module is run else anywhere
+                here = frozenset({EVERYWHERE}) if module is run_data else anywhere
                 yield f"{module.__name__}.{name}: {what}", here, partial(_replace, name, value, new)
     for family, sides in bands.LR_RANGES.items():
         for side, (low, high) in sides.items():

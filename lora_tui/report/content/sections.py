@@ -13,7 +13,8 @@ from lora_tui.report.content.outcome_section import checkpoint, forecast, outcom
 from lora_tui.report.content.section_builder import Teller, last_rows, moment
 from lora_tui.report.document import Section
 from lora_tui.runs.files import LOG
-from lora_tui.runs.run import NO_PERPLEXITY, Run
+from lora_tui.runs.run import Run
+from lora_tui.runs.run_data import NO_PERPLEXITY
 from lora_tui.runs.status import whole_speed
 from lora_tui.text.numbers import fixed4
 from lora_tui.wording.values import percent, shown, with_unit
