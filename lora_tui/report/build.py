@@ -13,7 +13,7 @@ from lora_tui.report.content.metric_entries import results_sections, training_en
 from lora_tui.report.content.section_builder import moment, setting_text
 from lora_tui.report.content.sections import sections
 from lora_tui.report.document import FindingEntry, LogSample, Option, Remark, Report
-from lora_tui.report.snapshot import iso_time, number, snapshot
+from lora_tui.report.snapshot import iso_time, json_number, snapshot
 from lora_tui.runs.job_config import job_kind
 from lora_tui.runs.run import Run, Status
 from lora_tui.text.sanitize import clean
@@ -121,7 +121,7 @@ def _samples(run: Run) -> list[LogSample]:
         LogSample(
             step=row.step,
             epoch=row.epoch,
-            values={clean(name): number(value) for name, value in row.values.items()},
+            values={clean(name): json_number(value) for name, value in row.values.items()},
         )
         for row in found
     ]

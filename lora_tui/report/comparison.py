@@ -15,7 +15,7 @@ from lora_tui.analysis.comparison.fairness import Note
 from lora_tui.analysis.comparison.measures import EVAL_AT, LOSS_AT, Side, Value
 from lora_tui.analysis.model import Finding
 from lora_tui.i18n import Words
-from lora_tui.report.snapshot import Document, Number, Part, Plain, number
+from lora_tui.report.snapshot import Document, Number, Part, Plain, json_number
 from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import joined, shown
 
@@ -221,7 +221,7 @@ class _Teller:
         if value is None:
             return None
         return ValueEntry(
-            value=number(value.value), shown=self.shown(measure, value.value), step=value.step, error=value.error,
+            value=json_number(value.value), shown=self.shown(measure, value.value), step=value.step, error=value.error,
             samples=value.samples, stale=value.stale,
         )  # fmt: skip
 
@@ -303,7 +303,7 @@ class _Teller:
             labels = words.t("list.separator").join(words.t(f"compare.measure.{code}") for code in codes)
             return words.t(key, measures=labels, reasons=self.reasons(because) if because else "")
         values = [v.value if (v := measure.values[at]) is not None else float("nan") for at in claim.runs]
-        # Of runs that share the best place, nobody follows where the others have no number that counts.
+        # Of runs that share the best place, nobody follows where the others have no json_number that counts.
         many = len(self.found.sides) > 2 and not (claim.code == "shared" and measure.next is None)
         kind = ".loss" if measure.code in ("loss_at", "loss_end") else ""
         last = len(measure.best) - 1 if claim.code in ("shared", "even") else len(values) - 1
@@ -326,7 +326,7 @@ class _Teller:
 
 def _plain(value: object) -> Plain:
     if isinstance(value, float):
-        return number(value)
+        return json_number(value)
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, tuple):

@@ -1,39 +1,44 @@
 """The snapshot of one run that ``status --json`` and ``ls --json`` print: schema 1.
 
-Strict JSON: a number that is not finite becomes the string "NaN", "Infinity" or "-Infinity"; what is not known is
-absent. Times are UTC in ISO 8601, durations seconds, paths absolute, those inside a run relative to it.
+The output is strict JSON: a number that is not finite becomes the string "NaN", "Infinity" or "-Infinity", and what is
+not known is absent. Times are UTC in ISO 8601, durations are seconds, paths are absolute except those inside a run,
+which are relative to it.
+
+The fields of ``progress``, ``forecast`` and ``checkpoint_choice`` are those of the dataclasses
+:class:`~lora_tui.runs.status.Progress`, :class:`~lora_tui.analysis.model.Forecast` and
+:class:`~lora_tui.analysis.model.CheckpointChoice`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from datetime import datetime, timezone
 from typing import Literal
 
-from lora_tui.analysis import PLAIN, Context, Judgement, judge
+from pydantic import BaseModel, ConfigDict, field_serializer
+
+from lora_tui.analysis import PLAIN, Band, CheckpointChoice, Context, Forecast, Judgement, judge
 from lora_tui.i18n import Words
-from lora_tui.report.snapshot_ahead import (
-    ChoicePart,
-    ForecastPart,
-    Part,
-    choice_part,
-    finite,
-    forecast_part,
-    iso_time,
-    utf8,
-)
-from lora_tui.runs.run import Run
+from lora_tui.records.documents import ConfigValue
+from lora_tui.runs.run import Progress, Run
 from lora_tui.runs.series import Series
 
-__all__ = ["Document", "Number", "Part", "Plain", "Snapshot", "iso_time", "number", "snapshot"]
-
 Number = int | float | str
-"""A finite number, or the name of one that is not."""
+"""A finite number, or the name of one that is not finite (see :func:`json_number`)."""
 Plain = bool | int | float | str | list[bool | int | float | str | None] | None
+"""The value of a job option as JSON holds it."""
+
+
+class Part(BaseModel):
+    """Base class of every part of a snapshot, report or comparison: immutable, without undeclared fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class RunPart(Part):
-    """Which run it is."""
+    """The run's identity."""
 
     name: str
     path: str
@@ -43,26 +48,8 @@ class RunPart(Part):
     producer: str
 
 
-class ProgressPart(Part):
-    """How far it is: :class:`lora_tui.runs.status.Progress`."""
-
-    step: int | None = None
-    total_steps: int | None = None
-    fraction: float | None = None
-    epoch: float | None = None
-    total_epochs: float | None = None
-    elapsed_s: float | None = None
-    remaining_s: float | None = None
-    finish_at: str | None = None
-    steps_per_s: float | None = None
-    tokens_per_s: float | None = None
-    segments: int = 1
-    unit: Literal["steps", "batches"] = "steps"
-    steps_at_risk: int | None = None
-
-
 class MetricPart(Part):
-    """One metric over the steps that remain after resumes."""
+    """Statistics of one metric over its logged values, without those that a resume discarded."""
 
     count: int
     first: Number | None = None
@@ -76,21 +63,21 @@ class MetricPart(Part):
 
 
 class FindingPart(Part):
-    """:class:`lora_tui.analysis.Finding` with its words. ``over``: it was so from ``step`` to ``end_step`` and is no
-    more."""
+    """A :class:`lora_tui.analysis.Finding` with its text."""
 
     code: str
     severity: str
     step: int | None = None
     end_step: int | None = None
     over: bool | None = None
+    """True when the finding held from ``step`` to ``end_step`` and no longer does; otherwise absent."""
     evidence: dict[str, Number]
     text: str
     advice: str | None = None
 
 
 class RatingPart(Part):
-    """:class:`lora_tui.analysis.Rating` with its words."""
+    """A :class:`lora_tui.analysis.Rating` with its text."""
 
     metric: str
     value: Number
@@ -103,7 +90,7 @@ class RatingPart(Part):
 
 
 class CheckpointPart(Part):
-    """:class:`lora_tui.runs.run.Checkpoint`."""
+    """The public fields of a :class:`lora_tui.runs.run.Checkpoint`."""
 
     step: int
     path: str
@@ -113,7 +100,7 @@ class CheckpointPart(Part):
 
 
 class ProblemPart(Part):
-    """A part of a file that could not be used."""
+    """A part of a file that could not be read."""
 
     file: str
     line: int | None = None
@@ -121,12 +108,12 @@ class ProblemPart(Part):
 
 
 class Document(Part):
-    """What is printed as JSON, with the number of its schema."""
+    """A whole JSON document with the number of its schema."""
 
     schema_: Literal[1] = 1
 
     def to_json(self) -> dict[str, object]:
-        """Plain data for ``json.dumps(…, allow_nan=False)``."""
+        """Return plain data for ``json.dumps(…, allow_nan=False)``."""
         data = self.model_dump(exclude_none=True)
         return {"schema": data.pop("schema_"), **data}
 
@@ -138,36 +125,146 @@ class Snapshot(Document):
     state: str
     phase: str | None = None
     updated_at: str | None = None
-    progress: ProgressPart
+    """Time of the last sign of activity."""
+    progress: Progress
     metrics: dict[str, MetricPart]
     findings: list[FindingPart]
     results: dict[str, dict[str, bool | Number]]
+    """Split (train, eval, predict) -> the numbers of its results file, and ``stale``."""
     ratings: list[RatingPart]
     config: dict[str, Plain]
     config_sources: dict[str, str]
+    """Option -> the file that its value was read from."""
     checkpoints: list[CheckpointPart]
-    forecast: ForecastPart | None = None
-    """While the run goes on."""
-    checkpoint_choice: ChoicePart | None = None
+    forecast: Forecast | None = None
+    """Only while the run goes on."""
+    checkpoint_choice: CheckpointChoice | None = None
+    """Absent where no checkpoint is known."""
     problems: list[ProblemPart]
 
+    @field_serializer("progress")
+    def _progress_json(self, progress: Progress) -> dict[str, object]:
+        return _known_fields(progress, unix_times={"finish_at"})
 
-def number(value: float) -> Number:
-    """A number that strict JSON can carry."""
+    @field_serializer("forecast")
+    def _forecast_json(self, forecast: Forecast | None) -> dict[str, object] | None:
+        return _forecast(forecast) if forecast is not None else None
+
+    @field_serializer("checkpoint_choice")
+    def _choice_json(self, choice: CheckpointChoice | None) -> dict[str, object] | None:
+        return _checkpoint_choice(choice) if choice is not None else None
+
+
+# -- values as JSON ---------------------------------------------------------------------------------------------------
+
+
+def json_number(value: float) -> Number:
+    """Return ``value``, or its name where strict JSON cannot carry it: "NaN", "Infinity" or "-Infinity"."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
+def iso_time(unix: float | None) -> str | None:
+    """Return a Unix time in ISO 8601, UTC, to the second; ``None`` for a time that no calendar has."""
+    if unix is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(unix, timezone.utc)
+    except (OverflowError, OSError, ValueError):
+        return None
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _utf8(value: str) -> str:
+    """Replace what UTF-8 cannot carry: a file name may hold bytes that are not text."""
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _json_scalar(value: object) -> Number:
+    if isinstance(value, float):
+        return json_number(value)
+    return value if isinstance(value, int) else _utf8(str(value))
+
+
+def _json_value(value: ConfigValue) -> Plain:
+    if isinstance(value, tuple):
+        return [item if item is None else _json_scalar(item) for item in value]
+    return value if value is None else _json_scalar(value)
+
+
+def _known_fields(
+    part: Progress | CheckpointChoice, *, unix_times: Collection[str] = (), omit: Collection[str] = ()
+) -> dict[str, object]:
+    """Return the fields of a dataclass as JSON data, without those that are ``None`` or not finite numbers.
+
+    Fields in ``unix_times`` become ISO times; fields in ``omit`` are left out.
+    """
+    out: dict[str, object] = {}
+    for field in fields(part):
+        value: object = getattr(part, field.name)
+        if value is None or field.name in omit:
+            continue
+        if field.name in unix_times:
+            value = iso_time(value) if isinstance(value, (int, float)) else None
+        elif isinstance(value, str):
+            value = _utf8(value)
+        elif isinstance(value, (int, float)) and "float" in str(field.type):
+            # A whole number of seconds may be an int, but the JSON type of a field does not change.
+            value = _finite(float(value))
+        if value is not None:
+            out[field.name] = value
+    return out
+
+
+def _forecast(forecast: Forecast) -> dict[str, object]:
+    out: dict[str, object] = {}
+    for name, interval in (("remaining_s", forecast.remaining_s), ("finish_at", forecast.finish_at),
+                           ("final_loss", forecast.final_loss)):  # fmt: skip
+        if interval is None:
+            continue
+        if name == "finish_at":
+            out[name] = _ends(interval, iso_time)
+        elif all(map(math.isfinite, (interval.low, interval.mid, interval.high))):
+            out[name] = _ends(interval, float)
+    if forecast.reason:
+        out["reason"] = forecast.reason
+    return out
+
+
+def _ends(interval: Band, convert: Callable[[float], object]) -> dict[str, object]:
+    ends = {"low": convert(interval.low), "mid": convert(interval.mid), "high": convert(interval.high)}
+    return {name: value for name, value in ends.items() if value is not None}
+
+
+def _checkpoint_choice(choice: CheckpointChoice) -> dict[str, object]:
+    omit = {"limit_seen"}
+    if not choice.metric:
+        omit |= {"metric", "higher"}
+    omit |= {name for name in ("best_gone", "take_estimated") if not getattr(choice, name)}
+    if choice.next_save is None:
+        # Disk space matters only while something is still to be saved.
+        omit |= {"free_bytes", "needed_bytes", "model_bytes"}
+    out = _known_fields(choice, omit=omit)
+    return {"copy_command" if name == "copy" else name: value for name, value in out.items()}
+
+
+# -- one run ----------------------------------------------------------------------------------------------------------
+
+
 def _metric(series: Series, level: str | None, counted: bool) -> MetricPart:
     return MetricPart(
         count=len(series),
-        first=number(series.first) if series.first is not None else None,
-        last=number(series.last) if series.last is not None else None,
-        smoothed=finite(series.smoothed),
-        min=finite(series.min),
+        first=json_number(series.first) if series.first is not None else None,
+        last=json_number(series.last) if series.last is not None else None,
+        smoothed=_finite(series.smoothed),
+        min=_finite(series.min),
         min_step=int(series.min_step) if math.isfinite(series.min_step) and not counted else None,
-        max=finite(series.max),
+        max=_finite(series.max),
         nonfinite=series.nonfinite,
         rating=level,
     )
@@ -176,8 +273,10 @@ def _metric(series: Series, level: str | None, counted: bool) -> MetricPart:
 def snapshot(
     run: Run, now: float, words: Words, judgement: Judgement | None = None, context: Context = PLAIN
 ) -> Snapshot:
-    """What is known of ``run`` at the Unix time ``now``, with texts in the language of ``words``. Without a
-    ``judgement`` it is judged with ``context``."""
+    """Return the snapshot of ``run`` at the Unix time ``now``, with texts in the language of ``words``.
+
+    Without a ``judgement`` the run is judged with ``context``.
+    """
     if judgement is None:
         judgement = judge(run, now, context)
     status, progress = run.status(now), run.progress(now)
@@ -185,7 +284,7 @@ def snapshot(
     findings = []
     for finding in judgement.findings:
         text, advice = words.finding(finding)
-        evidence = {key: _plain_number(value) for key, value in finding.evidence.items()}
+        evidence = {key: _json_scalar(value) for key, value in finding.evidence.items()}
         findings.append(
             FindingPart(
                 code=finding.code,
@@ -201,7 +300,7 @@ def snapshot(
     ratings = [
         RatingPart(
             metric=rating.metric,
-            value=number(rating.value),
+            value=json_number(rating.value),
             level=rating.level,
             basis=rating.basis,
             confidence=rating.confidence,
@@ -213,80 +312,42 @@ def snapshot(
     ]
     return Snapshot(
         run=RunPart(
-            name=utf8(run.name),
-            path=utf8(str(run.path.resolve())),
+            name=_utf8(run.name),
+            path=_utf8(str(run.path.resolve())),
             stage=run.stage,
             method=run.method,
-            model=utf8(run.model) if run.model is not None else None,
+            model=_utf8(run.model) if run.model is not None else None,
             producer=run.producer,
         ),
         state=status.state,
         phase=status.phase,
         updated_at=iso_time(run.activity),
-        progress=ProgressPart(
-            step=progress.step,
-            total_steps=progress.total_steps,
-            fraction=finite(progress.fraction),
-            epoch=finite(progress.epoch),
-            total_epochs=finite(progress.total_epochs),
-            elapsed_s=finite(progress.elapsed_s),
-            remaining_s=finite(progress.remaining_s),
-            finish_at=iso_time(progress.finish_at),
-            steps_per_s=finite(progress.steps_per_s),
-            tokens_per_s=finite(progress.tokens_per_s),
-            segments=progress.segments,
-            unit=progress.unit,
-            steps_at_risk=progress.steps_at_risk,
-        ),
+        progress=progress,
         metrics={
-            utf8(name): _metric(series, levels.get(name), run.counted_rows) for name, series in run.series.items()
+            _utf8(name): _metric(series, levels.get(name), run.counted_rows) for name, series in run.series.items()
         },
         findings=findings,
         results={
-            split: {**{utf8(k): number(v) for k, v in result.values.items()}, "stale": result.stale}
+            split: {**{_utf8(k): json_number(v) for k, v in result.values.items()}, "stale": result.stale}
             for split, result in run.results().items()
         },
         ratings=ratings,
-        config={utf8(key): _plain(setting.value) for key, setting in run.config.items()},
-        config_sources={utf8(key): utf8(setting.source) for key, setting in run.config.items()},
+        config={_utf8(key): _json_value(setting.value) for key, setting in run.config.items()},
+        config_sources={_utf8(key): _utf8(setting.source) for key, setting in run.config.items()},
         checkpoints=[
             CheckpointPart(
                 step=item.step,
                 path=item.path,
                 complete=item.complete,
                 best=item.best,
-                eval_loss=finite(item.eval_loss),
+                eval_loss=_finite(item.eval_loss),
             )
             for item in run.checkpoints()
         ],
-        forecast=forecast_part(judgement.forecast),
-        checkpoint_choice=choice_part(judgement.choice),
+        forecast=judgement.forecast if judgement.forecast != Forecast() else None,
+        checkpoint_choice=judgement.choice if judgement.choice != CheckpointChoice() else None,
         problems=[
-            ProblemPart(file=utf8(note.file), line=note.line or None, reason=utf8(note.reason)) for note in run.problems
+            ProblemPart(file=_utf8(note.file), line=note.line or None, reason=_utf8(note.reason))
+            for note in run.problems
         ],
     )
-
-
-def _plain_number(value: object) -> Number:
-    return number(value) if isinstance(value, float) else value if isinstance(value, int) else utf8(str(value))
-
-
-def _plain(value: object) -> Plain:
-    if isinstance(value, float):
-        return number(value)
-    if isinstance(value, (bool, int)) or value is None:
-        return value
-    if isinstance(value, str):
-        return utf8(value)
-    if isinstance(value, (tuple, list)):
-        return [item if isinstance(item, (bool, int, type(None))) else _scalar(item) for item in value]
-    if isinstance(value, Mapping):
-        return utf8(str(dict(value)))
-    return utf8(str(value))
-
-
-def _scalar(value: object) -> float | str:
-    if isinstance(value, float):
-        found = number(value)
-        return found if isinstance(found, (float, str)) else float(found)
-    return utf8(str(value))

@@ -11,7 +11,7 @@ from typing import Literal
 from lora_tui.analysis import run_facts as facts
 from lora_tui.i18n import Words
 from lora_tui.report.document import Chart, ChartMark, Line, StepTable, TableCell
-from lora_tui.report.snapshot import number
+from lora_tui.report.snapshot import json_number
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 from lora_tui.text.sanitize import clean
@@ -192,7 +192,7 @@ def step_table(run: Run, words: Words) -> StepTable | None:
 
 
 def _interval(series: Series) -> int | None:
-    """Steps between two columns: a round number that gives about 12; ``None`` where each row can be a column."""
+    """Steps between two columns: a round json_number that gives about 12; ``None`` where each row can be a column."""
     last, count = series.steps[-1], len(series)
     if count <= COLUMNS + 3:
         return None
@@ -215,8 +215,8 @@ def _cells(words: Words, name: str, series: Series, evals: Series | None, interv
         value = math.fsum(finite) / len(finite) if finite else part[-1]
         found = _last_eval(evals, before, step)
         yield TableCell(
-            step=int(step), value=number(value), shown=shown(words, name, value),
-            eval_value=number(found) if found is not None else None,
+            step=int(step), value=json_number(value), shown=shown(words, name, value),
+            eval_value=json_number(found) if found is not None else None,
             eval_shown=shown(words, "eval_loss", found) if found is not None else None,
         )  # fmt: skip
         start, before = stop, step

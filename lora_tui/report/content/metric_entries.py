@@ -10,7 +10,7 @@ from lora_tui.analysis import Judgement, Rating, metric
 from lora_tui.analysis import run_facts as facts
 from lora_tui.i18n import Words
 from lora_tui.report.document import MetricEntry, ResultsSection
-from lora_tui.report.snapshot import number
+from lora_tui.report.snapshot import json_number
 from lora_tui.runs.run import ResultSet, Run
 from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import badge, join, shown, unit, with_unit
@@ -90,7 +90,7 @@ def _entry(
         level = None
         analysis = join(words, words.t("report.unrated", value=with_unit(words, name, value)), *said)
     return MetricEntry(
-        name=clean(name), label=label, value=number(value), shown=shown(words, name, value), unit=unit(words, name),
+        name=clean(name), label=label, value=json_number(value), shown=shown(words, name, value), unit=unit(words, name),
         group=metric(name).group, meaning=words.meaning(name), level=rating.level if rating is not None else None,
         level_text=level, confidence=rating.confidence if rating is not None and level is not None else None,
         mark=badge(rating), verdict=verdict, analysis=analysis,
