@@ -1,1 +1,1 @@
-"""Build one versioned document from a run and its judgement, and render it for people and programs."""
+"""Build a versioned document from a run and its judgement, and render it for people and programs."""

@@ -1,4 +1,4 @@
-"""Builds the report of a run: what is known and thought of it at a moment, with its words."""
+"""Build the report of a run: its snapshot with explanations, in the language of the reader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lora_tui.i18n import Words
 from lora_tui.report.content.chart_data import charts, main_metric, step_table
 from lora_tui.report.content.config_section import dataset_size
 from lora_tui.report.content.metric_entries import results_sections, training_entries, training_summary
-from lora_tui.report.content.section_builder import moment, setting_text
+from lora_tui.report.content.section_builder import date_and_time, option_text
 from lora_tui.report.content.sections import sections
 from lora_tui.report.document import FindingEntry, LogSample, Option, Remark, Report
 from lora_tui.report.snapshot import iso_time, json_number, snapshot
@@ -18,15 +18,15 @@ from lora_tui.runs.job_config import job_kind
 from lora_tui.runs.run import Run, Status
 from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import (
-    SEVERITY,
+    SEVERITY_SYMBOLS,
     badge,
-    capital,
+    capitalize,
     finding_texts,
-    join,
+    format_metric,
+    format_with_unit,
+    join_sentences,
     method_name,
     model_name,
-    shown,
-    with_unit,
 )
 
 MAJOR = (
@@ -41,12 +41,15 @@ MAJOR = (
     "temperature", "top_p", "predict_with_generate", "seed", "trainable_params", "all_params", "trainable_percent",
     "num_examples", "eval_examples",
 )  # fmt: skip
-"""The options that are looked at first, in this order; those that are off are left to the rest."""
+"""The options that matter most, in reading order. Those that are off come with the rest."""
 _HIDDEN = frozenset({"stage_hint"})
 
 
 def build(run: Run, now: float, words: Words, context: Context = PLAIN, judgement: Judgement | None = None) -> Report:
-    """The report of ``run`` at the Unix time ``now``, in the language of ``words``. Reads no file and no clock."""
+    """Return the report of ``run`` at the Unix time ``now``, in the language of ``words``.
+
+    Reads no file and no clock. Without a ``judgement`` the run is judged with ``context``.
+    """
     if judgement is None:
         judgement = judge(run, now, context)
     status = run.status(now)
@@ -57,9 +60,9 @@ def build(run: Run, now: float, words: Words, context: Context = PLAIN, judgemen
         **{name: getattr(known, name) for name in type(known).model_fields},
         language=words.lang,
         generated_at=iso_time(now) or "",
-        generated_text=moment(words, now),
+        generated_text=date_and_time(words, now),
         in_progress=status.live,
-        progress_text=words.t("report.in_progress", time=moment(words, now)) if status.live else None,
+        progress_text=words.t("report.in_progress", time=date_and_time(words, now)) if status.live else None,
         title=_title(run, status, words),
         heading=_heading(run, words),
         state_text=words.state(status),
@@ -79,7 +82,7 @@ def build(run: Run, now: float, words: Words, context: Context = PLAIN, judgemen
 
 
 def _kind(run: Run) -> str:
-    """train, eval or predict: what the job was for."""
+    """Return what the job was for: train, eval or predict."""
     if run.timeline.rows or (not run.eval_job.rows and not run.results()):
         return "train"
     results = run.results()
@@ -99,7 +102,7 @@ def _heading(run: Run, words: Words) -> str:
 
 
 def _about(run: Run, words: Words) -> str:
-    """The files with rows, then the results files, then (if there are none of these) any."""
+    """Name what was read: the files with rows and the results files, or any file where there are none of these."""
     parts = [
         words.n("report.file_rows", len(table.rows), file=clean(table.file))
         for table in run.files.tables.values()
@@ -135,25 +138,25 @@ def _options(run: Run) -> list[Option]:
         if name in _HIDDEN or setting.value is None:
             continue
         first = name in order and setting.value not in (False, "none", "") and not _unset(name, setting.value)
-        option = Option(name=clean(name), value=setting_text(setting.value), source=clean(setting.source), major=first)
+        option = Option(name=clean(name), value=option_text(setting.value), source=clean(setting.source), major=first)
         (major if first else rest).append(option)
     return sorted(major, key=lambda option: order[option.name]) + rest
 
 
 def _unset(name: str, value: object) -> bool:
-    """transformers' way to say that nothing was set: no bound of the steps, warm-up as a share."""
+    """Whether a value is transformers' default for "not set": no limit of steps, no warm-up in steps."""
     unbound = name == "max_steps" and isinstance(value, (int, float)) and value <= 0
     return unbound or (name == "warmup_steps" and isinstance(value, (int, float)) and value < 1)
 
 
-# -- what is thought of it --------------------------------------------------------------------------------------------
+# -- assessment -------------------------------------------------------------------------------------------------------
 
 
 def _finding(finding: Finding, words: Words) -> FindingEntry:
     text, advice = finding_texts(words, finding)
     return FindingEntry(
         code=finding.code, severity=finding.severity, severity_text=words.t(f"severity.{finding.severity}"),
-        mark=SEVERITY[finding.severity], name=capital(words, words.finding_name(finding)), text=text,
+        mark=SEVERITY_SYMBOLS[finding.severity], name=capitalize(words, words.finding_name(finding)), text=text,
         advice=advice or None, step=finding.step, end_step=finding.end_step, over=finding.over,
     )  # fmt: skip
 
@@ -165,15 +168,15 @@ def _assessment(run: Run, now: float, judgement: Judgement, words: Words) -> lis
             text, advice = finding_texts(words, finding)
             out.append(
                 Remark(
-                    code=finding.code, kind="finding", level=finding.severity, mark=SEVERITY[finding.severity],
-                    head=capital(words, words.finding_name(finding)), text=text, advice=advice or None,
+                    code=finding.code, kind="finding", level=finding.severity, mark=SEVERITY_SYMBOLS[finding.severity],
+                    head=capitalize(words, words.finding_name(finding)), text=text, advice=advice or None,
                 )
             )  # fmt: skip
     ratings, doubts = judgement.ratings, set[str]()
     for name in _ASSESSED:
         rating = ratings.get(name)
         if rating is not None and (rating.level is not None or name == "trainable_percent"):
-            if name in ("loss", "accuracy") and any(other in ratings for other in _INSTEAD[name]):
+            if name in ("loss", "accuracy") and any(other in ratings for other in _PREFERRED_TO[name]):
                 continue
             doubted = [code for code in rating.reservations if code not in doubts]
             doubts.update(doubted)
@@ -188,45 +191,49 @@ _ASSESSED = (
     "predict_bleu-4", "predict_rouge-l", "perplexity", "gap", "eval_rewards/accuracies", "rewards/accuracies",
     "accuracy", "eval_accuracy", "rewards/margins", "reward", "loss", "trainable_percent",
 )  # fmt: skip
-_INSTEAD = {"loss": ("perplexity", "reward"), "accuracy": ("rewards/accuracies", "eval_rewards/accuracies")}
-"""Not said again where one of these says it better."""
+_PREFERRED_TO = {"loss": ("perplexity", "reward"), "accuracy": ("rewards/accuracies", "eval_rewards/accuracies")}
+"""Metric -> the metrics that say the same better; the metric is left out where one of them is rated."""
 
 
 def _rated(run: Run, now: float, rating: Rating, words: Words, doubts: Sequence[str]) -> Remark:
-    """What a rating says; ``doubts``: reservations that no remark before has named."""
+    """Return a rating as a remark. ``doubts`` are those of its reservations that no earlier remark has named."""
     name = rating.metric
     verdict = words.rating(rating)
     if name == "gap":
         head = verdict
-        gap = with_unit(words, "gap", rating.value)
+        gap = format_with_unit(words, "gap", rating.value)
         text = words.t(f"report.gap.{rating.level}", gap=gap if rating.level == "good" else gap.lstrip("+"))
         if rating.params.get("note") == "single_epoch":
             text += words.t(f"report.gap.{'part' if (run.epoch or 1.0) < 0.99 else 'single'}_epoch")
     elif name == "trainable_percent":
         head = method_name(run) or words.metric(name)
         text = words.t("report.trainable", share=rating.value, verdict=verdict)
-        if rating.words == "trainable_many" and _roomy(run, now):
+        if rating.words == "trainable_many" and _enough_parameters(run, now):
             text += words.t("report.trainable_enough")
     else:
         label = "PPL" if name == "perplexity" else words.metric(name)
-        head, text = f"{label} {shown(words, name, rating.value)}", verdict
+        head, text = f"{label} {format_metric(words, name, rating.value)}", verdict
     if doubts:
-        text = join(words, words.t("report.sentence", text=text), *(words.reservation(code) for code in doubts))
+        sentence = words.t("report.sentence", text=text)
+        text = join_sentences(words, sentence, *(words.reservation(code) for code in doubts))
     return Remark(
-        code=name, kind="rating", level=rating.level, mark=badge(rating), head=capital(words, head), text=text
+        code=name, kind="rating", level=rating.level, mark=badge(rating), head=capitalize(words, head), text=text
     )
 
 
-def _roomy(run: Run, now: float) -> bool:
-    """The adapter can hold the data: about a bit a token against two bits a parameter (Thinking Machines, "LoRA Without
-    Regret"), taken as 100 parameters a sample of some 200 tokens."""
+def _enough_parameters(run: Run, now: float) -> bool:
+    """Whether the adapter has enough parameters for the data.
+
+    Rule: training data holds about one bit a token and an adapter about two bits a parameter (Thinking Machines, "LoRA
+    Without Regret"), which makes 100 parameters for a sample of some 200 tokens.
+    """
     params = facts.number(run, "trainable_params")
     size = facts.number(run, "num_examples") or dataset_size(run, run.progress(now))
     return params is not None and size is not None and params >= 100 * size
 
 
 def _conclusion(run: Run, status: Status, judgement: Judgement, words: Words) -> str:
-    """One sentence: what stands in the way, or that nothing does."""
+    """Return one sentence that names the worst findings, or says that there are none."""
     active = [finding for finding in judgement.findings if not finding.over]
     for severity in ("critical", "warning"):
         names = list(dict.fromkeys(words.finding_name(one) for one in active if one.severity == severity))

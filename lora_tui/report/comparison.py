@@ -1,12 +1,13 @@
-"""What a comparison says, for every form of it (text, HTML, JSON): schema 1.
+"""The content of a comparison of runs, for each of its forms (text, HTML, JSON): schema 1.
 
-Codes and numbers are language-neutral and stand beside their words. Every text has passed
-:func:`lora_tui.text.sanitize.clean`; it is not escaped. ``None`` is "not known"; in lists with a place for each run it
-keeps the place.
+Codes and numbers do not depend on the language; their words stand beside them. Every text has passed
+:func:`lora_tui.text.sanitize.clean`, but is not escaped. ``None`` means "not known"; in a list with one item for each
+run it keeps that run's place.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -17,17 +18,17 @@ from lora_tui.analysis.model import Finding
 from lora_tui.i18n import Words
 from lora_tui.report.snapshot import Document, Number, Part, Plain, json_number
 from lora_tui.text.sanitize import clean
-from lora_tui.wording.values import joined, shown
+from lora_tui.wording.values import append_unit, format_metric
 
 
 class RunEntry(Part):
-    """One of the runs."""
+    """One of the runs that are compared."""
 
     letter: str
-    """A, B, C, … in the order in which they were named."""
+    """A, B, C, … in the order in which the runs were given."""
     name: str
     short: str
-    """The name without the directories that all have in common."""
+    """The name without the directories that all names have in common."""
     path: str
     state: str
     state_text: str
@@ -39,105 +40,106 @@ class RunEntry(Part):
     total_steps: int | None = None
     epoch: float | None = None
     findings: list[str]
-    """Codes of its findings of weight."""
+    """Codes of the run's critical findings and warnings."""
     findings_text: list[str]
 
 
 class ValueEntry(Part):
-    """One measure of one run."""
+    """The value of one measure for one run."""
 
     value: Number
     shown: str
-    """For people, without its unit."""
+    """The value as text, without its unit."""
     step: int | None = None
     error: float | None = None
-    """Standard error in the same unit, where the files carry one."""
+    """Standard error in the unit of the value, where the files tell one."""
     samples: int | None = None
     stale: bool = False
-    """It belongs to an earlier attempt in the same directory."""
+    """The value belongs to an earlier attempt in the same directory."""
 
 
 class MeasureEntry(Part):
-    """One measure of all runs."""
+    """One measure with its value for each run."""
 
     code: str
     metric: str
     label: str
     unit: str | None = None
-    """In words."""
+    """The unit in words."""
     direction: str
     values: list[ValueEntry | None]
     outcome: str
-    """``best``: one run. ``shared``: some, within noise of each other. ``even``: all of them. ``unfair``: not
-    comparable. ``none``: nothing to win."""
+    """Which runs are best. ``best``: one run. ``shared``: some runs, within noise of each other. ``even``: all runs,
+    within noise. ``unfair``: the values are not comparable. ``none``: neither higher nor lower values are better."""
     best: list[str]
-    """Names of the runs in the best place."""
+    """Names of the best run, or of those that share the first place."""
     noise: float | None = None
-    """What a difference from the best has to exceed."""
+    """A difference from the best value counts only if it is larger than this."""
     because: list[str]
-    """Codes of the notes that make it unfair."""
+    """Codes of the notes that make the comparison by this measure unfair."""
     by: str | None = None
-    """``step`` or ``epoch``, where it was not taken at the end; with ``at``."""
+    """``step`` or ``epoch``: what ``at`` counts, for a measure that is not taken at the end of the run."""
     at: float | None = None
     outcome_text: str
 
 
 class SettingEntry(Part):
-    """One option that differs. ``matters``, ``seed``, or ``idle``: without effect on what is learned."""
+    """One job option that differs between the runs."""
 
     option: str
     kind: Literal["matters", "seed", "idle"]
+    """``idle``: the option has no effect on what is learned."""
     values: list[Plain]
-    """``None``: the run's files do not tell; it may be the default or may not."""
+    """One value for each run; ``None`` where its files do not tell, which may or may not mean the default."""
     shown: list[str]
 
 
 class NoteEntry(Part):
-    """Why the comparison is unfair, or what to mind."""
+    """A reason why the comparison is unfair, or a remark on it."""
 
     code: str
     unfair: bool
     runs: list[str]
-    """Names of the runs that it is about; empty: all."""
+    """Names of the runs that the note is about; empty if it is about all."""
     values: list[str | None]
     text: str
 
 
 class ComparisonReport(Document):
-    """Runs side by side."""
+    """Two or more runs side by side."""
 
     language: str
     runs: list[RunEntry]
     order: list[str]
-    """Names, the lowest eval loss first, then the lowest loss."""
+    """Names of the runs by ascending eval loss, then by ascending loss."""
     verdict: list[str]
     verdict_codes: list[str]
     measures: list[MeasureEntry]
     notes: list[NoteEntry]
     settings: list[SettingEntry]
     partly_known: list[str]
-    """Options that matter and are known of some runs only."""
+    """Options that matter and are known only for some of the runs."""
     caution: str
 
 
 def comparison_report(found: Comparison, words: Words) -> ComparisonReport:
-    """The comparison in the language of ``words``."""
-    teller = _Teller(found, words)
+    """Return the comparison in the language of ``words``."""
+    writer = _Writer(found, words)
     order = found.order()
     return ComparisonReport(
         language=words.lang,
-        runs=teller.runs,
-        order=[teller.runs[at].name for at in order],
-        verdict=[teller.claim(claim) for claim in found.verdict],
+        runs=writer.runs,
+        order=[writer.runs[at].name for at in order],
+        verdict=[writer.claim(claim) for claim in found.verdict],
         verdict_codes=[claim.code for claim in found.verdict],
-        measures=[teller.measure(measure) for measure in found.measures],
-        notes=[teller.note(note) for note in found.notes],
+        measures=[writer.measure(measure) for measure in found.measures],
+        notes=[writer.note(note) for note in found.notes],
         settings=[
             SettingEntry(
                 option=clean(item.option),
                 kind=item.kind,
-                values=[_plain(value) for value in item.values],
-                shown=[teller.setting(value) for value in item.values],
+                values=[_json_value(value) for value in item.values],
+                shown=[writer.option_text(value) for value in item.values],
             )
             for item in found.settings
         ],
@@ -147,12 +149,12 @@ def comparison_report(found: Comparison, words: Words) -> ComparisonReport:
 
 
 def letter(at: int) -> str:
-    """A to Z, then AA, AB, …"""
+    """Return the letter of the run with index ``at``: A to Z, then AA, AB, …"""
     return (letter(at // 26 - 1) if at >= 26 else "") + chr(ord("A") + at % 26)
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Names without the leading directories that all of them have in common."""
+    """Return the names without the leading directories that all of them have in common."""
     parts = [name.split("/") for name in names]
     depth = 0
     while all(len(part) > depth + 1 for part in parts) and len({part[depth] for part in parts}) == 1:
@@ -160,8 +162,8 @@ def short_names(names: Sequence[str]) -> list[str]:
     return [clean("/".join(part[depth:])) for part in parts]
 
 
-class _Teller:
-    """Finds the words for one comparison."""
+class _Writer:
+    """Write one comparison in one language."""
 
     def __init__(self, found: Comparison, words: Words) -> None:
         self.found, self.words = found, words
@@ -194,7 +196,7 @@ class _Teller:
             code=measure.code,
             metric=measure.metric,
             label=self.label(measure),
-            unit=self._unit(measure),
+            unit=self._unit_of(measure),
             direction=measure.direction,
             values=[self._value(measure, value) for value in measure.values],
             outcome=measure.outcome,
@@ -207,13 +209,13 @@ class _Teller:
         )
 
     def label(self, measure: Measure) -> str:
-        """Its name, with the place where it was taken."""
+        """Return the name of a measure, with the step or epoch at which it was taken."""
         if measure.place is not None and measure.code in (EVAL_AT.code, LOSS_AT.code):
             at = self.words.number(round(measure.place.at, 2))
             return self.words.t(f"compare.measure.{measure.code}.{measure.place.by}", at=at)
         return self.words.t(f"compare.measure.{measure.code}")
 
-    def _unit(self, measure: Measure) -> str | None:
+    def _unit_of(self, measure: Measure) -> str | None:
         key = {"samples_per_s": "samples/s", "tokens_per_s": "tokens/s", "steps_per_s": "steps/s", "gap": "%"}
         return self.words.t(f"unit.{key[measure.code]}") if measure.code in key else None
 
@@ -221,14 +223,14 @@ class _Teller:
         if value is None:
             return None
         return ValueEntry(
-            value=json_number(value.value), shown=self.shown(measure, value.value), step=value.step, error=value.error,
-            samples=value.samples, stale=value.stale,
+            value=json_number(value.value), shown=self.format_value(measure, value.value), step=value.step,
+            error=value.error, samples=value.samples, stale=value.stale,
         )  # fmt: skip
 
-    def shown(self, measure: Measure, value: float) -> str:
-        """A value with the digits that this measure is read with."""
+    def format_value(self, measure: Measure, value: float) -> str:
+        """Return a value with the number of digits that is usual for the measure, without its unit."""
         words = self.words
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             return words.number(value)
         if measure.code == "duration":
             return words.duration(value)
@@ -240,7 +242,7 @@ class _Teller:
             return words.size(value)
         if measure.code in ("eval_accuracies", "eval_accuracy", "accuracies", "accuracy"):
             return f"{value:.3f}"
-        return shown(words, measure.metric, value)
+        return format_metric(words, measure.metric, value)
 
     def _outcome(self, measure: Measure) -> str:
         words = self.words
@@ -249,8 +251,8 @@ class _Teller:
         letters = " ".join(self.runs[at].letter for at in sorted(measure.best))
         return words.t(f"compare.outcome.{measure.outcome}", runs=letters)
 
-    def setting(self, value: object) -> str:
-        """An option's value as people write it."""
+    def option_text(self, value: object) -> str:
+        """Return the value of an option as text, in the language of the reader where it is not known."""
         if value is None:
             return self.words.t("compare.unknown")
         if isinstance(value, float):
@@ -278,7 +280,7 @@ class _Teller:
         )
 
     def _grouped(self, note: Note) -> str:
-        """Values with the letters of their runs, equal ones together: "A C sft_demo, B dpo_demo"."""
+        """Return the values with the letters of their runs, equal ones together: "A C sft_demo, B dpo_demo"."""
         runs = note.runs or tuple(range(len(self.runs)))
         groups: dict[str, list[str]] = {}
         for at, value in zip(runs, note.values, strict=False):
@@ -290,11 +292,11 @@ class _Teller:
         return self.words.t("list.separator").join(self.runs[at].short for at in runs)
 
     def reasons(self, codes: str) -> str:
-        """Codes of notes as a list of short reasons."""
+        """Return short reasons for codes of notes, which are separated by commas."""
         return self.words.t("list.separator").join(self.words.t(f"compare.reason.{code}") for code in codes.split(","))
 
     def claim(self, claim: Claim) -> str:
-        """One sentence of the verdict."""
+        """Return one sentence of the verdict."""
         words, measure = self.words, self.found.measure(claim.measure)
         key = f"compare.verdict.{claim.code}"
         if measure is None:
@@ -303,28 +305,28 @@ class _Teller:
             labels = words.t("list.separator").join(words.t(f"compare.measure.{code}") for code in codes)
             return words.t(key, measures=labels, reasons=self.reasons(because) if because else "")
         values = [v.value if (v := measure.values[at]) is not None else float("nan") for at in claim.runs]
-        # Of runs that share the best place, nobody follows where the others have no json_number that counts.
+        # Among runs that share the first place, no other run follows if the others have no comparable value.
         many = len(self.found.sides) > 2 and not (claim.code == "shared" and measure.next is None)
         kind = ".loss" if measure.code in ("loss_at", "loss_end") else ""
         last = len(measure.best) - 1 if claim.code in ("shared", "even") else len(values) - 1
         params = {
             "measure": self.label(measure), "n": len([v for v in measure.values if v is not None]),
             "first": self.runs[claim.runs[0]].short, "second": self.runs[claim.runs[-1]].short,
-            "names": self._names(measure.best), "value": self._told(measure, values[0]),
-            "other": self._told(measure, values[last]), "next": self._told(measure, values[-1]),
-            "difference": self.shown(measure, abs(values[-1] - values[0])).lstrip("+"),
-            "noise": self.shown(measure, measure.noise).lstrip("+") if measure.noise is not None else "?",
+            "names": self._names(measure.best), "value": self._with_unit(measure, values[0]),
+            "other": self._with_unit(measure, values[last]), "next": self._with_unit(measure, values[-1]),
+            "difference": self.format_value(measure, abs(values[-1] - values[0])).lstrip("+"),
+            "noise": self.format_value(measure, measure.noise).lstrip("+") if measure.noise is not None else "?",
         }  # fmt: skip
         for variant in ((f"{key}{kind}.many", f"{key}.many") if many else ()) + (f"{key}{kind}", key):
             if words.has(variant):
                 return words.t(variant, **params)
         return words.t(key, **params)
 
-    def _told(self, measure: Measure, value: float) -> str:
-        return joined(self.words, self.shown(measure, value), self._unit(measure))
+    def _with_unit(self, measure: Measure, value: float) -> str:
+        return append_unit(self.words, self.format_value(measure, value), self._unit_of(measure))
 
 
-def _plain(value: object) -> Plain:
+def _json_value(value: object) -> Plain:
     if isinstance(value, float):
         return json_number(value)
     if value is None or isinstance(value, (bool, int)):

@@ -1,20 +1,20 @@
-"""What a report says of one run, for every form of it (box, Markdown, HTML, JSON): schema 1 of the snapshot, and more.
+"""The content of a report on one run, for each of its forms (box, Markdown, HTML, JSON): the snapshot, explained.
 
-A :class:`Report` is a :class:`lora_tui.report.snapshot.Snapshot` (codes and numbers, language-neutral) with the parts
-below, in which each code or number stands beside its words in the report's language. A form of the report lays these
-parts out; it decides nothing and needs no :class:`~lora_tui.runs.run.Run`.
+A :class:`Report` is a :class:`lora_tui.report.snapshot.Snapshot` (codes and numbers that do not depend on the language)
+with the parts below, in which each code or number stands beside its words in the report's language. A renderer only
+lays these parts out: it decides nothing and needs no :class:`~lora_tui.runs.run.Run`.
 
-Rules for whoever shows it:
+Rules for a renderer:
 
 * Every text has passed :func:`lora_tui.text.sanitize.clean`: one line, no control characters. It is *not* escaped:
   ``<``, ``|``, ``[`` and the like may stand in it, so each form escapes all of it.
 * Backticks mark options and commands, as in Markdown, in ``text``, ``advice``, ``analysis``, ``note`` and
-  ``summary``; they come in pairs and never from a file. Everywhere else a backtick is a character like others.
-* ``None`` and an empty list mean that the files do not tell: show nothing, no dash and no heading.
-* A fact with ``derived`` was worked out, not read: its ``note`` begins with that word and says how; a ``value`` that is
-  only about right has ``≈`` in front. A short form may put the word alone in place of the note.
-* Badges (``mark``) are a shape beside a word, never alone: ``★ ● ▲ ✗`` firm, ``☆ ○ △ ×`` hollow where the ground is
-  thin, ``–`` not rated, ``!`` behind it where a finding undermines the number.
+  ``summary``; there they come in pairs and never from a file. Everywhere else a backtick is an ordinary character.
+* ``None`` and an empty list mean that the files do not tell: show nothing, neither a dash nor a heading.
+* A fact with ``derived`` was computed, not read: its ``note`` begins with that word and says how; an approximate
+  ``value`` begins with ``≈``. A short form may show the word alone instead of the note.
+* A badge (``mark``) always stands beside a word: ``★ ● ▲ ✗`` for a firm rating, ``☆ ○ △ ×`` for one that is not firm,
+  ``–`` for none, followed by ``!`` where a finding undermines the number.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ Group = Literal["training", "evaluation", "preference", "reward", "speed", "sett
 
 
 class Fact(Part):
-    """One line "label: value"."""
+    """One line of the form "label: value"."""
 
     code: str
-    """Stable name, such as ``finished_at``, ``train_loss``, ``batch``; unique in its section."""
+    """Stable name, such as ``finished_at``, ``train_loss`` or ``batch``; unique in its section."""
     label: str
     value: str
-    """For people, with its unit."""
+    """The value as text, with its unit."""
     note: str | None = None
-    """A few words more: how it was derived (with that word in front), what is peculiar about it."""
+    """A remark: how the value was derived (beginning with that word), or what is peculiar about it."""
     derived: bool = False
-    """Worked out from other numbers, not found in a file."""
+    """The value was computed from other numbers, not found in a file."""
     source: str | None = None
-    """The file in which it stands, relative to the run; of a derived fact, those that it was worked out from."""
+    """The file that the value stands in, relative to the run; of a derived fact, the files it was computed from."""
 
 
 class Section(Part):
     """Facts that belong together, in reading order. Sections without facts are left out of the report.
 
-    Codes: ``training`` (state, times, steps), ``metrics`` (the numbers at the end, or so far), ``config`` (the settings
-    that matter first), ``forecast`` (only while it runs) or ``outcome`` (once it is over), ``checkpoint`` (which one
-    to take, what is at stake).
+    Codes: ``training`` (state, times, steps), ``metrics`` (the numbers at the end, or so far), ``config`` (the most
+    important settings), ``forecast`` (only while the run goes on) or ``outcome`` (once it has ended), ``checkpoint``
+    (which one to take, what would be lost).
     """
 
     code: str
@@ -56,31 +56,31 @@ class Section(Part):
 
 
 class MetricEntry(Part):
-    """One metric, explained: what it is, what its number means here."""
+    """One metric with its explanation: what it is and what its value means in this run."""
 
     name: str
-    """As logged or as in the results file: ``loss``, ``eval_loss``, ``predict_bleu-4``, ``rewards/margins``."""
+    """Name in the log or in the results file: ``loss``, ``eval_loss``, ``predict_bleu-4``, ``rewards/margins``."""
     label: str
     value: Number
     shown: str
-    """The number with the digits that its metric is read with, without its unit."""
+    """The value with the number of digits that is usual for the metric, without its unit."""
     unit: str | None = None
-    """Unit in words."""
+    """The unit in words."""
     group: Group
     meaning: str
-    """What the metric is, one or two sentences."""
+    """One or two sentences on what the metric is."""
     level: str | None = None
-    """excellent, good, fair, poor; ``None``: not rated."""
+    """excellent, good, fair or poor; ``None`` if the metric is not rated."""
     level_text: str | None = None
     confidence: str | None = None
-    """firm, orientation, few; only with a level."""
+    """firm, orientation or few; only with a level."""
     mark: str
     verdict: str
-    """A few words; empty where nothing is said of it."""
+    """The verdict in a few words; empty if there is none."""
     analysis: str
-    """Sentences: the verdict, its ground, its numbers, what undermines it. May hold code in backticks."""
+    """Sentences on the verdict, its reason, its numbers and what undermines it. May hold code in backticks."""
     reservations: list[str]
-    """Sentences: why the number is not to be trusted; part of ``analysis`` as well."""
+    """Sentences on why the number is not to be trusted; they are part of ``analysis`` as well."""
     derived: bool = False
 
 
@@ -91,59 +91,59 @@ class ResultsSection(Part):
     title: str
     file: str
     run: str | None = None
-    """Name of the job that wrote it, where that was another run which loaded this one's adapter."""
+    """Name of the run that wrote the file, if that is another run which loaded this run's adapter."""
     stale: bool
-    """It belongs to an earlier attempt."""
+    """The file belongs to an earlier attempt."""
     notes: list[str]
-    """Sentences about the whole file: stale, how many samples, which data."""
+    """Sentences on the whole file: whether it is stale, how many samples it covers, which data."""
     metrics: list[MetricEntry]
     summary: list[str]
-    """Sentences that sum it up."""
+    """Sentences that sum the file up."""
 
 
 class TableCell(Part):
-    """One column of the table by steps."""
+    """One column of the table by steps: an interval of steps."""
 
     step: int
-    """Where the interval ends."""
+    """The last step of the interval."""
     value: Number
-    """Mean of the values logged since the column before."""
+    """Mean of the values logged in the interval."""
     shown: str
     eval_value: Number | None = None
-    """The last evaluation in the interval."""
+    """Value of the last evaluation in the interval."""
     eval_shown: str | None = None
 
 
 class StepTable(Part):
-    """The course of the main metric in about 12 columns: the loss, or the reward where the loss says nothing."""
+    """The main metric (the loss, or in some stages the reward) over the run, in about 12 columns."""
 
     metric: str
     title: str
     label: str
     eval_label: str | None = None
-    """Set where a cell has an evaluation."""
+    """Name of the eval loss; only if a cell has one."""
     step_label: str
-    """What a step is called here: step, or row where the producer writes no steps."""
+    """The word for a step: step, or row where the producer writes no steps."""
     interval: int | None = None
-    """Steps from column to column; ``None``: every logged row is a column."""
+    """Steps from column to column; ``None`` if every logged row is a column."""
     note: str | None = None
     cells: list[TableCell]
 
 
 class Line(Part):
-    """One curve. ``steps`` ascends; both lists have the same length; a value of ``None`` is a gap (NaN, Infinity)."""
+    """One curve: ``steps``, in ascending order, and as many ``values``. A value of ``None`` is a gap (NaN, Infinity)."""
 
     code: str
-    """Metric name, or ``smoothed`` for the moving average of the chart's main metric."""
+    """Name of the metric, or ``smoothed`` for the moving average of the chart's main metric."""
     label: str
     style: Literal["raw", "line", "points"]
-    """``raw``: faint, behind the others. ``points``: few values, drawn with a point each."""
+    """``raw`` is drawn faint and behind the others; ``points`` has few values, each drawn as a point."""
     steps: list[float]
     values: list[float | None]
 
 
 class ChartMark(Part):
-    """Something that happened at a step."""
+    """A mark at a step at which something happened."""
 
     kind: Literal["epoch", "checkpoint", "best", "resume", "nan"]
     step: float
@@ -151,66 +151,66 @@ class ChartMark(Part):
 
 
 class Chart(Part):
-    """A chart with everything that it shows. Curves are thinned to at most 600 points each, no spike lost."""
+    """A chart with everything that it shows. Each curve has at most 600 points, and no spike is lost."""
 
     code: str
-    """Name of its main metric: loss, lr, grad_norm, reward, accuracy, margins."""
+    """Name of the main metric: loss, lr, grad_norm, reward, accuracy, rewards/margins, kl."""
     title: str
     unit: str | None = None
     x_label: str
     x_max: float
-    """How far the x-axis goes: to the planned end while the run goes on."""
+    """Where the x-axis ends: at the planned last step while the run goes on, else at the last step."""
     lines: list[Line]
     marks: list[ChartMark]
-    """By step. At most 60 of each kind."""
+    """Marks in the order of their steps, at most 60 of each kind."""
 
 
 class Option(Part):
-    """One setting of the job."""
+    """One option of the job."""
 
     name: str
-    """LLaMA-Factory's name of it."""
+    """Name of the option in LLaMA-Factory."""
     value: str
     source: str
     major: bool
-    """One of those that are looked at first."""
+    """The option is one of those that matter most."""
 
 
 class Remark(Part):
-    """One line of the assessment: the box's last section, and what a reader in a hurry should know."""
+    """One line of the assessment, the short summary of findings and ratings."""
 
     code: str
-    """Metric name or finding code, or ``none`` (nothing speaks against the run)."""
+    """Name of the metric or code of the finding; ``none`` if nothing could be rated."""
     kind: Literal["rating", "finding", "none"]
     level: str | None = None
     """Level of a rating, severity of a finding."""
     mark: str
     head: str
-    """What it is about: "PPL 5.39", "QLoRA", the finding's name."""
+    """Subject of the line: "PPL 5.39", "QLoRA", the name of the finding."""
     text: str
-    """What is said of it. May hold code in backticks."""
+    """Text of the line. May hold code in backticks."""
     advice: str | None = None
 
 
 class FindingEntry(Part):
-    """One finding in words, in the order of ``findings``, which has its evidence."""
+    """One finding in words. The list is in the order of ``findings``, which has the evidence."""
 
     code: str
     severity: Literal["critical", "warning", "info", "good"]
     severity_text: str
     mark: str
     name: str
-    """Two or three words."""
+    """Name of the finding in two or three words."""
     text: str
     advice: str | None = None
     step: int | None = None
     end_step: int | None = None
     over: bool = False
-    """It was so and is no more."""
+    """The finding held earlier and no longer does."""
 
 
 class LogSample(Part):
-    """One logged row as it was read: what the analysis is about."""
+    """One row of the log as it was read."""
 
     step: int | None = None
     epoch: float | None = None
@@ -218,43 +218,43 @@ class LogSample(Part):
 
 
 class Report(Snapshot):
-    """One run at one moment, explained. Build it with :func:`lora_tui.report.build.build`."""
+    """One run at one moment, explained. See :func:`lora_tui.report.build.build`."""
 
     language: Literal["en", "zh"]
     generated_at: str
-    """UTC, ISO 8601: the moment that the run was looked at."""
+    """The moment that the report describes, in UTC, ISO 8601."""
     generated_text: str
-    """The same in local time, for people."""
+    """The same moment as local date and time."""
     in_progress: bool
-    """Something may still come: every number is one of now, not of the end."""
+    """The run goes on, so that every number is a present one and not a final one."""
     progress_text: str | None = None
-    """One sentence that says so, with the moment; only with ``in_progress``."""
+    """One sentence that says so, with the moment; only if ``in_progress``."""
     title: str
-    """Model, method and what this is: "Qwen2-0.5B QLoRA training summary"."""
+    """Title of the short form, with model and method: "Qwen2-0.5B QLoRA training summary"."""
     heading: str
-    """The same for a long analysis: "LoRA training analysis: NAME"."""
+    """Title of the long forms: "LoRA training analysis: NAME"."""
     state_text: str
     about: str
-    """What was read: files and how many rows."""
+    """What was read: the files and their numbers of rows."""
     sections: list[Section]
     samples: list[LogSample]
-    """The last rows of the log, oldest first, at most 2."""
+    """The last rows of the log, at most 2, oldest first."""
     metrics_explained: list[MetricEntry]
-    """Every explained metric of the training log, in reading order."""
+    """Every metric of the training log that has an explanation, in reading order."""
     metrics_summary: list[str]
-    """Sentences that sum them up."""
+    """Sentences that sum up the metrics of the log."""
     results_explained: list[ResultsSection]
-    """What the results files say: predict, eval, train."""
+    """The results files, in the order predict, eval, train."""
     assessment: list[Remark]
-    """The worst findings, then what the ratings say, at most about 8."""
+    """The worst findings, then the ratings, 8 lines at most."""
     conclusion: str
-    """One sentence on the whole."""
+    """One sentence on the whole run."""
     findings_explained: list[FindingEntry]
     step_table: StepTable | None = None
     charts: list[Chart]
     options: list[Option]
-    """All settings, those that matter first at the beginning."""
+    """All options of the job, the most important ones first."""
 
     def section(self, code: str) -> Section | None:
-        """The section with this code, if the run has one."""
+        """Return the section with this code, or ``None`` if the run has none."""
         return next((section for section in self.sections if section.code == code), None)

@@ -21,7 +21,7 @@ from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 from lora_tui.text.cells import cell_width, clip, fit, wrap
-from lora_tui.wording.values import FULL, SEVERITY, badge, shown, with_unit
+from lora_tui.wording.values import LEVEL_SYMBOLS, SEVERITY_SYMBOLS, badge, format_metric, format_with_unit
 
 Span = tuple[str, str]
 Line = list[Span]
@@ -109,7 +109,10 @@ def explain_finding(code: str, words: Words, width: int, finding: Finding | None
     mark: Line = []
     if finding is not None:
         role = finding.severity
-        mark = [(SEVERITY[finding.severity] + " ", role), (words.t(f"severity.{finding.severity}") + "  ", role)]
+        mark = [
+            (SEVERITY_SYMBOLS[finding.severity] + " ", role),
+            (words.t(f"severity.{finding.severity}") + "  ", role),
+        ]
     out: list[Line] = [[*mark, (name, "text|bold"), ("  " + code, "faint")], []]
     if finding is not None:
         sentence, advice = words.finding(finding)
@@ -192,13 +195,13 @@ def _in_run(one: Metric, case: Case, words: Words, context: Context, width: int)
     if rating is None:
         if case.value is not None:
             out.append(
-                [(with_unit(words, one.name, case.value) + "  ", "value"), (words.t("explain.unrated"), "muted")]
+                [(format_with_unit(words, one.name, case.value) + "  ", "value"), (words.t("explain.unrated"), "muted")]
             )
     else:
         role = f"rating-{rating.level or 'none'}"
         out.append(
             [
-                (with_unit(words, rating.metric, rating.value) + "  ", "value"),
+                (format_with_unit(words, rating.metric, rating.value) + "  ", "value"),
                 (badge(rating) + " " + words.level(rating), role),
                 (words.t("explain.colon") + _gap(words) + words.rating(rating), "text"),
             ]
@@ -253,7 +256,7 @@ def _course(series: Series | None, name: str, words: Words) -> list[Line]:
         ("chart.min", series.min), ("chart.max", series.max), ("chart.last", series.tail(1)[0]),
     )  # fmt: skip
     for key, value in values:
-        line += [(words.t(key) + " ", "muted"), (shown(words, name, value) + "   ", "text")]
+        line += [(words.t(key) + " ", "muted"), (format_metric(words, name, value) + "   ", "text")]
     return [line]
 
 
@@ -323,7 +326,7 @@ def draw_scale(scale: Scale, name: str, words: Words, width: int) -> list[Line]:
     out += [bar, _placed([((place + 1) * cells - 1, bound) for place, bound in enumerate(bounds)], "muted")]
     names: Line = []
     for level, role in zip(scale.zones, roles, strict=True):
-        label = f"{FULL[level]} {words.t(f'level.{level}')}" if level is not None else ""
+        label = f"{LEVEL_SYMBOLS[level]} {words.t(f'level.{level}')}" if level is not None else ""
         label = label if cell_width(label) < cells else label[:1]
         left = max(0, (cells - cell_width(label)) // 2)
         names.append((" " * left + label + " " * max(0, cells - left - cell_width(label)), role))

@@ -1,7 +1,8 @@
-"""Numbers, names and findings as a report writes them: the digits, the badges, the quoting of what files say."""
+"""Format numbers, names and findings as the front ends write them: digits, units, symbols, quoting of file contents."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
@@ -12,25 +13,33 @@ from lora_tui.runs.run import Run
 from lora_tui.text.numbers import count, fixed4, number
 from lora_tui.text.sanitize import clean
 
-FULL = {"excellent": "★", "good": "●", "fair": "▲", "poor": "✗"}
-HOLLOW = {"excellent": "☆", "good": "○", "fair": "△", "poor": "×"}
-SEVERITY = {"critical": "✗", "warning": "▲", "info": "·", "good": "●"}
-METHODS = {"lora": "LoRA", "qlora": "QLoRA", "dora": "DoRA", "oft": "OFT", "qoft": "QOFT"}
-_STOPS = frozenset(".。!！?？…")
-_RISKY = re.compile(r"[`*\[\]{}<>~!@#$&\\^\x00-\x1f\x7f]|://|www\.|^\s*(?:(?:[-+]|\d+[.)])(?:\s|$)|[-=_]+$)", re.I)
+LEVEL_SYMBOLS = {"excellent": "★", "good": "●", "fair": "▲", "poor": "✗"}
+"""Level of a firm rating -> its symbol."""
+HOLLOW_LEVEL_SYMBOLS = {"excellent": "☆", "good": "○", "fair": "△", "poor": "×"}
+"""Level of a rating that is not firm (orientation, few samples) -> its symbol."""
+SEVERITY_SYMBOLS = {"critical": "✗", "warning": "▲", "info": "·", "good": "●"}
+"""Severity of a finding -> its symbol."""
+METHOD_NAMES = {"lora": "LoRA", "qlora": "QLoRA", "dora": "DoRA", "oft": "OFT", "qoft": "QOFT"}
+"""Fine-tuning method -> its name as people write it; other methods are called as the files call them."""
+_SENTENCE_ENDS = frozenset(".。!！?？…")
+_MARKUP = re.compile(r"[`*\[\]{}<>~!@#$&\\^\x00-\x1f\x7f]|://|www\.|^\s*(?:(?:[-+]|\d+[.)])(?:\s|$)|[-=_]+$)", re.I)
 
 
 def badge(rating: Rating | None) -> str:
-    """A rating's shape: hollow where the ground is thin, with ``!`` where a finding undermines the number."""
+    """Return the rating's symbol: hollow where it is not firm, with ``!`` where a finding undermines the number."""
     if rating is None or rating.level is None:
         return "–"
-    return (FULL if rating.confidence == "firm" else HOLLOW)[rating.level] + ("!" if rating.reservations else "")
+    symbols = LEVEL_SYMBOLS if rating.confidence == "firm" else HOLLOW_LEVEL_SYMBOLS
+    return symbols[rating.level] + ("!" if rating.reservations else "")
 
 
-def shown(words: Words, name: str, value: float) -> str:
-    """A value with the digits that its metric is read with, without its unit."""
+# -- numbers with units -----------------------------------------------------------------------------------------------
+
+
+def format_metric(words: Words, name: str, value: float) -> str:
+    """Return a value of the metric ``name`` with the number of digits that is usual for it, without its unit."""
     base = re.sub(r"^(?:eval|predict|train)_", "", name)
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         return words.number(value)
     if base in ("loss", "reward", "kl", "entropy") or base.endswith("_loss") or base.startswith("rewards/"):
         return fixed4(value)
@@ -47,73 +56,78 @@ def shown(words: Words, name: str, value: float) -> str:
     return number(value)
 
 
-def unit(words: Words, name: str) -> str | None:
-    """The unit of a metric in words."""
+def unit_name(words: Words, name: str) -> str | None:
+    """Return the unit of the metric ``name`` in words, or ``None`` where it has none."""
     code = metric(name).unit
     return words.t(f"unit.{code}") if code and code != "0-100" else None
 
 
-def with_unit(words: Words, name: str, value: float) -> str:
-    """The value with its unit, as a sentence has it."""
-    return joined(words, shown(words, name, value), unit(words, name))
+def format_with_unit(words: Words, name: str, value: float) -> str:
+    """Return a value of the metric ``name`` with its unit."""
+    return append_unit(words, format_metric(words, name, value), unit_name(words, name))
 
 
-def joined(words: Words, text: str, of: str | None) -> str:
-    """A number and its unit in the habit of the language."""
-    if of is None:
+def append_unit(words: Words, text: str, unit: str | None) -> str:
+    """Append a unit to a number, with a space where the language has one."""
+    if unit is None:
         return text
-    return f"{text}{of}" if of == "%" and words.lang == "zh" else f"{text} {of}"
+    return f"{text}{unit}" if unit == "%" and words.lang == "zh" else f"{text} {unit}"
 
 
-def percent(words: Words, share: float, digits: int = 0) -> str:
-    """A share (0.05) as a percentage in the habit of the language."""
-    return f"{share * 100:.{digits}f}{'%' if words.lang == 'zh' else ' %'}"
+def format_share(words: Words, share: float, digits: int = 0) -> str:
+    """Return a share (0.05) as a percentage (``5 %``, in Chinese ``5%``)."""
+    return append_unit(words, f"{share * 100:.{digits}f}", "%")
 
 
-def capital(words: Words, text: str) -> str:
-    """With a capital in front where the language has them, unless it is a name such as grad_norm."""
+# -- sentences --------------------------------------------------------------------------------------------------------
+
+
+def capitalize(words: Words, text: str) -> str:
+    """Begin ``text`` with a capital letter, except in Chinese and where it begins with an identifier (grad_norm)."""
     return text if words.lang == "zh" or "_" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
-def follow(words: Words, text: str, then: str | None) -> str:
-    """A sentence and the one after it, also where the first is a message that ends without a full stop."""
-    if not then:
+def append_sentence(words: Words, text: str, sentence: str | None) -> str:
+    """Append a sentence to ``text``, with a full stop between them where ``text`` ends without one."""
+    if not sentence:
         return text
-    stop = "" if text.rstrip("`")[-1:] in _STOPS else words.t("report.stop")
+    stop = "" if text.rstrip("`")[-1:] in _SENTENCE_ENDS else words.t("report.stop")
     gap = "" if words.lang == "zh" and (stop or not text[-1:].isascii()) else " "
-    return f"{text}{stop}{gap}{then}"
+    return f"{text}{stop}{gap}{sentence}"
 
 
-def join(words: Words, *sentences: str) -> str:
-    """Sentences one after the other."""
+def join_sentences(words: Words, *sentences: str) -> str:
+    """Join complete sentences, leaving out empty ones."""
     return ("" if words.lang == "zh" else " ").join(sentence for sentence in sentences if sentence)
 
 
-def risky(text: str) -> bool:
-    """A form of the report might take a part of this text for markup or for an address."""
-    return bool(_RISKY.search(text))
+# -- text from files --------------------------------------------------------------------------------------------------
+
+
+def may_be_markup(text: str) -> bool:
+    """Whether a part of ``text`` could be read as Markdown, HTML or an address."""
+    return bool(_MARKUP.search(text))
 
 
 def finding_texts(words: Words, finding: Finding) -> tuple[str, str]:
-    """Sentence and advice of a finding. What comes from files stands in backticks, unless it is a plain word."""
-    evidence = {
-        key: _marked(key, value) if isinstance(value, str) else value for key, value in finding.evidence.items()
-    }
+    """Return sentence and advice of a finding, with values from files in backticks unless they are plain words."""
+    evidence = {key: _mark(key, value) if isinstance(value, str) else value for key, value in finding.evidence.items()}
     text, advice = words.finding(replace(finding, evidence=evidence))
-    return _quoted(text), _quoted(advice)
+    return _quote_marked(text), _quote_marked(advice)
 
 
 _OPEN, _CLOSE = "\ue000", "\ue001"
+"""Private-use characters around a value that is to be quoted; they never leave this module."""
 
 
-def _marked(key: str, value: str) -> str:
-    """A value from a file without a backtick, between marks if it has to be quoted."""
+def _mark(key: str, value: str) -> str:
+    """Return a value from a file without backticks, between the two marks if it has to be quoted."""
     value = value.replace("`", "'").replace(_OPEN, "").replace(_CLOSE, "")
-    return f"{_OPEN}{value}{_CLOSE}" if key == "message" or risky(value) else value
+    return f"{_OPEN}{value}{_CLOSE}" if key == "message" or may_be_markup(value) else value
 
 
-def _quoted(text: str) -> str:
-    """Backticks for the marks, except inside backticks of the sentence itself, where a value is quoted already."""
+def _quote_marked(text: str) -> str:
+    """Turn the marks into backticks; inside backticks of the sentence itself drop them, as that is quoted already."""
     out, inside = [], False
     for char in text:
         inside = inside != (char == "`")
@@ -125,10 +139,10 @@ def _quoted(text: str) -> str:
 
 
 def method_name(run: Run) -> str:
-    """LoRA, QLoRA, …, empty where the files do not tell."""
-    return METHODS.get(run.method or "", run.method or "")
+    """Return the run's fine-tuning method (LoRA, QLoRA, …), or an empty text where the files do not tell it."""
+    return METHOD_NAMES.get(run.method or "", run.method or "")
 
 
 def model_name(run: Run) -> str:
-    """The base model without the directories before it, empty where the files do not tell."""
+    """Return the base model's name without the directories before it, or an empty text where it is not known."""
     return clean((run.model or "").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])

@@ -13,7 +13,7 @@ from lora_tui.analysis import judge
 from lora_tui.demo.samples import sample_dir
 from lora_tui.i18n import LANGUAGES, Words
 from lora_tui.report.build import build
-from lora_tui.report.content.chart_data import POINTS, thin
+from lora_tui.report.content.chart_data import MAX_POINTS, thin
 from lora_tui.report.render import box, html, markdown
 from lora_tui.text.cells import cell_width
 from lora_tui.wording.sentences import checkpoint_advice
@@ -61,7 +61,7 @@ def check(report, words):
     assert data["language"] == words.lang
     for chart in report.charts:
         for line in chart.lines:
-            assert len(line.steps) == len(line.values) <= POINTS
+            assert len(line.steps) == len(line.values) <= MAX_POINTS
             assert list(line.steps) == sorted(line.steps)
             assert all(value is None or math.isfinite(value) for value in line.values)
     return made
@@ -210,7 +210,7 @@ class TestThin:
         values = [1.0] * 100_000
         values[12_345], values[67_890] = 99.0, -99.0
         steps, thinned = thin(range(100_000), values)
-        assert len(steps) <= POINTS
+        assert len(steps) <= MAX_POINTS
         assert {99.0, -99.0} <= set(thinned)
         assert steps[thinned.index(99.0)] == 12_345
         assert (steps[0], steps[-1]) == (0, 99_999)

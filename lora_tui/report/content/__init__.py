@@ -1,1 +1,1 @@
-"""The facts of a report, section by section, as data."""
+"""Collect the facts of a report, section by section, as data without layout."""

@@ -1,4 +1,4 @@
-"""The charts of a report and the table of the loss by steps: thinned series, marks, intervals."""
+"""The charts of a report and its table of the loss by steps: thinned series, marks, intervals."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from lora_tui.report.snapshot import json_number
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 from lora_tui.text.sanitize import clean
-from lora_tui.wording.values import capital, follow, shown, unit
+from lora_tui.wording.values import append_sentence, capitalize, format_metric, unit_name
 
-POINTS = 600
-"""Points of a curve at most."""
-LEAST = 3
-"""Values that a curve is drawn from: two make a line that means nothing."""
-MARKS = 60
-"""Marks of one kind at most: more would cover each other."""
-COLUMNS = 12
-"""Columns of the table that are aimed at."""
-_ROUND = (1, 2, 2.5, 5)
+MAX_POINTS = 600
+"""The most points that a curve is thinned to."""
+MIN_VALUES = 3
+"""The fewest finite values that a chart is drawn for: a line through two says nothing."""
+MAX_MARKS = 60
+"""The most marks of one kind in a chart: more would cover each other."""
+TARGET_COLUMNS = 12
+"""About how many columns the table by steps has."""
+_ROUND_DIGITS = (1, 2, 2.5, 5)
 
 _Points = tuple[list[float], list[float | None]]
 
 
 def thin(steps: Sequence[float], values: Sequence[float]) -> _Points:
-    """At most :data:`POINTS` points: of each bucket of rows the lowest and the highest, and the last row of all.
+    """Thin a series to at most :data:`MAX_POINTS` points.
 
-    A bucket without a finite value is one gap (``None``).
+    The first and the last row are kept, and of each bucket of rows between them the lowest and the highest value, so
+    that no spike is lost. A bucket without a finite value becomes one gap (``None``).
     """
     count = len(values)
-    if count <= POINTS:
+    if count <= MAX_POINTS:
         return list(steps), [value if math.isfinite(value) else None for value in values]
     xs: list[float] = []
     ys: list[float | None] = []
-    # One bucket's two points are kept for the first and the last row, which may be in no bucket's extremes.
-    buckets = POINTS // 2 - 1
+    # The two points of one bucket are reserved for the first and the last row.
+    buckets = MAX_POINTS // 2 - 1
     xs.append(steps[0])
     ys.append(values[0] if math.isfinite(values[0]) else None)
     for bucket in range(buckets):
@@ -62,19 +63,19 @@ def thin(steps: Sequence[float], values: Sequence[float]) -> _Points:
 
 
 def charts(run: Run, words: Words, *, live: bool) -> list[Chart]:
-    """Every chart that the run's series carry, the main one first."""
+    """Return the charts for which the run has enough values, that of the main metric first."""
     out = []
     main = main_metric(run)
-    for code, others in _PLAN:
+    for code, others in _CHARTS:
         names = [name for name in (code, *others) if (found := run.series.get(name)) is not None and found.finite]
-        if not any(run.series[name].finite >= LEAST for name in names):
+        if not any(run.series[name].finite >= MIN_VALUES for name in names):
             continue
         out.append(_chart(run, words, code, names, live=live, smooth=names[0] == code))
     out.sort(key=lambda chart: chart.code != main)
     return out
 
 
-_PLAN: tuple[tuple[str, tuple[str, ...]], ...] = (
+_CHARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("loss", ("eval_loss",)),
     ("reward", ()),
     ("accuracy", ("rewards/accuracies", "eval_rewards/accuracies", "eval_accuracy")),
@@ -83,18 +84,18 @@ _PLAN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("lr", ()),
     ("grad_norm", ()),
 )
-"""Main metric of each chart and what is drawn with it."""
+"""The main metric of each chart and the metrics that are drawn with it."""
 _SMOOTHED = frozenset({"loss", "reward", "accuracy", "rewards/margins", "grad_norm", "kl"})
 
 
 def main_metric(run: Run) -> str:
-    """The series that tells how the run goes: the loss, or the reward where the loss says nothing."""
+    """Return the metric that tells how the run goes: the loss, or the reward in a stage where the loss does not."""
     return "reward" if run.stage in ("ppo", "grpo") and "reward" in run.series else "loss"
 
 
 def _chart(run: Run, words: Words, code: str, names: list[str], *, live: bool, smooth: bool) -> Chart:
     if "rewards/accuracies" in names and "accuracy" in names:
-        # LLaMA-Factory copies the one into the other.
+        # LLaMA-Factory logs the same number under both names.
         names.remove("accuracy")
     lines: list[Line] = []
     for name in names:
@@ -115,13 +116,13 @@ def _chart(run: Run, words: Words, code: str, names: list[str], *, live: bool, s
     x_max = float(planned) if live and planned is not None and planned > last and not run.counted_rows else last
     title = words.t(f"report.chart.{code}") if len(names) > 1 else words.metric(code if code in names else names[0])
     return Chart(
-        code=code, title=capital(words, title), unit=unit(words, code), x_label=step_word(run, words), x_max=x_max,
-        lines=lines, marks=sorted(_marks(run, words, names), key=lambda mark: mark.step),
+        code=code, title=capitalize(words, title), unit=unit_name(words, code), x_label=step_label(run, words),
+        x_max=x_max, lines=lines, marks=sorted(_marks(run, words, names), key=lambda mark: mark.step),
     )  # fmt: skip
 
 
-def step_word(run: Run, words: Words) -> str:
-    """What the x-axis counts: steps, or rows where the producer writes no steps."""
+def step_label(run: Run, words: Words) -> str:
+    """Return what the x-axis counts: steps, or rows where the producer writes no steps."""
     return words.t("report.row" if run.counted_rows else "report.step")
 
 
@@ -129,10 +130,10 @@ def _marks(run: Run, words: Words, names: Sequence[str]) -> Iterator[ChartMark]:
     if not run.counted_rows:
         for step, epoch in _epochs(run):
             yield ChartMark(kind="epoch", step=step, label=words.t("head.epoch", epoch=epoch))
-        for step in list(run.resumed_at)[-MARKS:]:
+        for step in list(run.resumed_at)[-MAX_MARKS:]:
             yield ChartMark(kind="resume", step=step, label=words.t("report.mark.resume", step=step))
         last = run.timeline.last
-        for item in [item for item in run.checkpoints() if item.complete][-MARKS:]:
+        for item in [item for item in run.checkpoints() if item.complete][-MAX_MARKS:]:
             if last is not None and last.step is not None and item.step > last.step:
                 continue
             label = words.t("report.mark.best" if item.best else "report.mark.checkpoint", path=clean(item.path))
@@ -140,11 +141,11 @@ def _marks(run: Run, words: Words, names: Sequence[str]) -> Iterator[ChartMark]:
     for name in names:
         series = run.series[name]
         if series.nonfinite:
-            yield from _bad(series, words)
+            yield from _nonfinite_marks(series, words)
 
 
 def _epochs(run: Run) -> list[tuple[int, int]]:
-    """Step at which each whole epoch ended, every other (fifth, …) one where they are many."""
+    """Return (step, epoch) for the end of each whole epoch; only every second (fifth, …) one where there are many."""
     rows = [row for row in (run.rows[-1:] if len(run.rows) else ()) if row.epoch and row.step]
     if not rows or rows[0].epoch is None or rows[0].step is None:
         return []
@@ -153,12 +154,12 @@ def _epochs(run: Run) -> list[tuple[int, int]]:
     return [(round(epoch * per), epoch) for epoch in range(stride, whole + 1, stride)]
 
 
-def _bad(series: Series, words: Words) -> Iterator[ChartMark]:
-    """Marks of NaN and Infinity: the first of each unbroken stretch."""
+def _nonfinite_marks(series: Series, words: Words) -> Iterator[ChartMark]:
+    """Yield a mark at the first value of each unbroken stretch of NaN and Infinity."""
     before, count = False, 0
     for step, value in zip(series.steps, series.values, strict=True):
         bad = not math.isfinite(value)
-        if bad and not before and count < MARKS:
+        if bad and not before and count < MAX_MARKS:
             count += 1
             yield ChartMark(kind="nan", step=step, label=words.t("report.mark.nan", step=int(step)))
         before = bad
@@ -168,7 +169,7 @@ def _bad(series: Series, words: Words) -> Iterator[ChartMark]:
 
 
 def step_table(run: Run, words: Words) -> StepTable | None:
-    """The main metric in about 12 columns; ``None`` without a value."""
+    """Return the main metric in about :data:`TARGET_COLUMNS` columns, or ``None`` if it was never logged."""
     name = main_metric(run)
     series = run.series.get(name)
     if series is None or not len(series):
@@ -181,26 +182,29 @@ def step_table(run: Run, words: Words) -> StepTable | None:
     left_out = words.t("report.table.nan") if bad else None
     return StepTable(
         metric=name,
-        title=capital(words, words.t("report.section.steps", metric=words.metric(name))),
+        title=capitalize(words, words.t("report.section.steps", metric=words.metric(name))),
         label=words.metric(name),
         eval_label=words.metric("eval_loss") if any(cell.eval_shown for cell in cells) else None,
-        step_label=step_word(run, words),
+        step_label=step_label(run, words),
         interval=interval,
-        note=follow(words, mean, left_out) if mean else left_out,
+        note=append_sentence(words, mean, left_out) if mean else left_out,
         cells=cells,
     )
 
 
 def _interval(series: Series) -> int | None:
-    """Steps between two columns: a round json_number that gives about 12; ``None`` where each row can be a column."""
+    """Return the steps between two columns: a round number that gives about :data:`TARGET_COLUMNS` columns.
+
+    Return ``None`` where the rows are so few that each can be a column.
+    """
     last, count = series.steps[-1], len(series)
-    if count <= COLUMNS + 3:
+    if count <= TARGET_COLUMNS + 3:
         return None
     apart = facts.median([b - a for a, b in pairwise(series.steps[: min(count, 200)])])
-    sizes = [int(digit * 10**power) for power in range(12) for digit in _ROUND if digit * 10**power % 1 == 0]
+    sizes = [int(digit * 10**power) for power in range(12) for digit in _ROUND_DIGITS if digit * 10**power % 1 == 0]
     # Where rows lie 10 steps apart, columns of 25 would hold two and three rows in turn.
     even = [size for size in sizes if apart and size % apart == 0]
-    return min(even or sizes, key=lambda size: abs(last / size - COLUMNS))
+    return min(even or sizes, key=lambda size: abs(last / size - TARGET_COLUMNS))
 
 
 def _cells(words: Words, name: str, series: Series, evals: Series | None, interval: int | None) -> Iterator[TableCell]:
@@ -215,9 +219,9 @@ def _cells(words: Words, name: str, series: Series, evals: Series | None, interv
         value = math.fsum(finite) / len(finite) if finite else part[-1]
         found = _last_eval(evals, before, step)
         yield TableCell(
-            step=int(step), value=json_number(value), shown=shown(words, name, value),
+            step=int(step), value=json_number(value), shown=format_metric(words, name, value),
             eval_value=json_number(found) if found is not None else None,
-            eval_shown=shown(words, "eval_loss", found) if found is not None else None,
+            eval_shown=format_metric(words, "eval_loss", found) if found is not None else None,
         )  # fmt: skip
         start, before = stop, step
 

@@ -15,7 +15,7 @@ from lora_tui.i18n import Words
 from lora_tui.report.document import Fact, Remark, Report, StepTable
 from lora_tui.text.cells import cell_width, wrap
 from lora_tui.text.sanitize import clean
-from lora_tui.wording.values import capital, follow
+from lora_tui.wording.values import append_sentence, capitalize
 
 WIDTH = 64
 """Cells of the box, borders counted, where nothing in it needs more."""
@@ -146,7 +146,9 @@ def _remark(remark: Remark, words: Words, frame: _Frame) -> _Line:
     head = remark.head
     if remark.kind == "finding":
         head = f"[{words.t(f'severity.{remark.level}')}] {head}"
-    text = words.t("report.labelled", label=head, value=follow(words, plain(remark.text), plain(remark.advice)))
+    text = words.t(
+        "report.labelled", label=head, value=append_sentence(words, plain(remark.text), plain(remark.advice))
+    )
     return _Line(f"{frame.bullet} {text}", 2, prose=True)
 
 
@@ -159,7 +161,7 @@ def _steps(table: StepTable, words: Words) -> Iterable[_Line]:
     evals = [cell for cell in table.cells if cell.eval_shown is not None]
     if table.eval_label and len(evals) > 1:
         yield _Line("")
-        yield _Line(capital(words, table.eval_label))
+        yield _Line(capitalize(words, table.eval_label))
         pieces = (f"{table.step_label} {cell.step:>{digits}}: {cell.eval_shown}" for cell in evals)
         yield _Line("", pieces=tuple(pieces))
 

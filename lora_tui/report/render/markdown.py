@@ -27,7 +27,7 @@ from lora_tui.report.document import (
 )
 from lora_tui.report.render.text_chart import draw, legend
 from lora_tui.text.sanitize import clean, escape_markdown
-from lora_tui.wording.values import follow, join, risky
+from lora_tui.wording.values import append_sentence, join_sentences, may_be_markup
 
 _INSIDE_WORD = re.compile(r"(?<=[A-Za-z0-9])\\_(?=[A-Za-z0-9])")
 _NO_PICTURE = re.compile(r"\\!(?!\\\[)")
@@ -59,7 +59,7 @@ def code(text: str) -> str:
 
 def data(text: str) -> str:
     """What a file says: as it stands where it is harmless, else as a code span, in which nothing is interpreted."""
-    return code(text) if risky(text) else escape(text)
+    return code(text) if may_be_markup(text) else escape(text)
 
 
 def prose(text: str) -> str:
@@ -148,7 +148,7 @@ class _Writer:
     def _finding(self, entry: FindingEntry) -> str:
         over = f" ({escape(self.t('over'))})" if entry.over else ""
         head = f"**{escape(entry.mark)} {escape(entry.severity_text)} · {escape(entry.name)}**{over}"
-        return f"- {self.labelled(head, prose(follow(self.words, entry.text, entry.advice)))}"
+        return f"- {self.labelled(head, prose(append_sentence(self.words, entry.text, entry.advice)))}"
 
     def _metrics(self) -> list[str]:
         report = self.report
@@ -188,7 +188,7 @@ class _Writer:
         if section.run is not None:
             origin = self.t("with_note", text=origin, note=self.t("results.by", name=data(section.run)))
         shown = json.dumps(values, indent=4, sort_keys=True, ensure_ascii=False)
-        notes = join(self.words, *(prose(note) for note in section.notes))
+        notes = join_sentences(self.words, *(prose(note) for note in section.notes))
         return [self.labelled(origin, notes), "", *fence(shown, "json")]
 
     def _rouge(self, at: int, group: Sequence[MetricEntry]) -> list[str]:
