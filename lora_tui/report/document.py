@@ -131,7 +131,7 @@ class StepTable(Part):
 
 
 class Line(Part):
-    """One curve: ``steps``, in ascending order, and as many ``values``. A value of ``None`` is a gap (NaN, Infinity)."""
+    """One curve: ``steps``, ascending, and as many ``values``. A value of ``None`` is a gap (NaN, Infinity)."""
 
     code: str
     """Name of the metric, or ``smoothed`` for the moving average of the chart's main metric."""
