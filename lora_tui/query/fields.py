@@ -1,4 +1,4 @@
-"""What an expression can ask of a run: its metrics, how far it is, what it is, what is thought of it."""
+"""The values of a run that an expression can use: metrics, progress, state and description, ratings, findings."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ from lora_tui.analysis.model import Level
 from lora_tui.runs.run import Progress, Run, StateName, Status
 
 
-class Facts:
-    """A run at a moment (Unix time), as expressions see it; what costs something is worked out when asked for."""
+class RunValues:
+    """The values of a run at a moment (Unix time); those that are expensive are computed at first use."""
 
     def __init__(self, run: Run, now: float, context: Context = PLAIN) -> None:
         self.run, self.now, self.context = run, now, context
 
     @cached_property
     def status(self) -> Status:
-        """What the run is doing."""
+        """State of the run."""
         return self.run.status(self.now)
 
     @cached_property
     def progress(self) -> Progress:
-        """How far it is."""
+        """Progress of the run."""
         return self.run.progress(self.now)
 
     @cached_property
     def judgement(self) -> Judgement:
-        """What is thought of it."""
+        """Ratings and findings of the run."""
         return judge(self.run, self.now, self.context)
 
     def value(self, name: str) -> float | None:
-        """The last value of a metric, or that of the results of this run or of a job that loaded its adapter."""
+        """Return the last value of a metric, else that in the results of the run or of a job that loaded its adapter.
+
+        Stale results do not count. None if there is no value.
+        """
         series = self.run.series.get(name)
         if series is not None and series.last is not None:
             return series.last
@@ -46,63 +49,69 @@ class Facts:
         return None
 
     def statistic(self, function: str, name: str) -> float | None:
-        """``min``, ``smoothed`` and so on of a metric; a result is a series of one."""
+        """Return the statistic ``function`` (one of STATISTICS) of a metric; a result is a series of one."""
         series = self.run.series.get(name)
         if series is None or not len(series):
             only = self.value(name)
             counted = {"count": 1.0, "nonfinite": float(only is not None and not math.isfinite(only))}
             return only if only is None else counted.get(function, only)
         found = len(series) if function == "count" else getattr(series, function)
-        # Without one finite value there is no least one.
+        # The minimum of a series without a finite value is NaN.
         return None if found is None or (function in ("min", "max") and math.isnan(found)) else float(found)
 
 
 Value = float | str | bool | None
-Getter = Callable[[Facts], Value]
+Getter = Callable[[RunValues], Value]
 
-FIELDS: dict[str, Callable[[Facts], float | None]] = {
+FIELDS: dict[str, Callable[[RunValues], float | None]] = {
     name: operator.attrgetter(f"progress.{name}")
     for name in (
         "step", "total_steps", "epoch", "total_epochs", "fraction", "elapsed_s", "remaining_s", "steps_per_s",
         "tokens_per_s", "segments", "steps_at_risk",
     )
 }  # fmt: skip
-"""Numbers of the progress, as in ``status --json``."""
-TEXTS: dict[str, Callable[[Facts], str | None]] = {
-    "state": lambda facts: facts.status.state,
-    "phase": lambda facts: facts.status.phase,
-    "name": lambda facts: facts.run.name,
-    "path": lambda facts: str(facts.run.path),
-    "stage": lambda facts: facts.run.stage,
-    "method": lambda facts: facts.run.method,
-    "model": lambda facts: facts.run.model,
-    "producer": lambda facts: facts.run.producer,
+"""Getters of the numbers of ``progress`` in ``status --json``, by name."""
+TEXTS: dict[str, Callable[[RunValues], str | None]] = {
+    "state": lambda values: values.status.state,
+    "phase": lambda values: values.status.phase,
+    "name": lambda values: values.run.name,
+    "path": lambda values: str(values.run.path),
+    "stage": lambda values: values.run.stage,
+    "method": lambda values: values.run.method,
+    "model": lambda values: values.run.model,
+    "producer": lambda values: values.run.producer,
 }
+"""Getters of the texts of a run, by name."""
 STATISTICS = ("last", "first", "min", "max", "smoothed", "count", "nonfinite")
+"""Functions of a metric that give a number."""
 FUNCTIONS = (*STATISTICS, "rating", "has", "finding")
+"""All functions of an expression."""
 CHOICES: dict[str, tuple[str, ...]] = {"state": get_args(StateName), "rating": get_args(Level)}
-"""Words that a text can be, where that is known for certain."""
-MEANT = {
+"""All words that a text can be, for the texts that have a fixed set of them."""
+SYNONYMS = {
     "learning_rate": "lr", "ppl": "perplexity", "bleu": "predict_bleu-4", "bleu-4": "predict_bleu-4",
     "rouge-1": "predict_rouge-1", "rouge-2": "predict_rouge-2", "rouge-l": "predict_rouge-l", "steps": "step",
     "epochs": "epoch", "eta": "remaining_s", "status": "state",
 }  # fmt: skip
-"""What people call things that have another name here."""
+"""Names that users type for values that have another name here; they are suggested in the error message."""
 
 
-def has_finding(facts: Facts, name: str) -> bool:
-    """A finding of that code or severity that lasts, unless the user has switched it off."""
-    return any(not found.over and name in (found.code, found.severity) for found in facts.judgement.findings)
+def has_finding(values: RunValues, name: str) -> bool:
+    """Return whether the run has a finding of that code or severity that is not over."""
+    return any(not found.over and name in (found.code, found.severity) for found in values.judgement.findings)
 
 
-def level(facts: Facts, name: str) -> str | None:
-    """The level of a metric's rating."""
-    rating = facts.judgement.ratings.get(name)
+def rating_level(values: RunValues, name: str) -> str | None:
+    """Return the level of a metric's rating, or None."""
+    rating = values.judgement.ratings.get(name)
     return rating.level if rating is not None else None
 
 
-def one_slip(typed: str, known: str) -> bool:
-    """One letter missing, too many, wrong, or two swapped. Not a digit: loss2 and predict_bleu-2 may well exist."""
+def is_one_typo_away(typed: str, known: str) -> bool:
+    """Return whether the names differ by one letter that is missing, added or wrong, or by two swapped ones.
+
+    A digit does not count as a typo, since loss2 and predict_bleu-2 may exist. Nor do names of fewer than 4 letters.
+    """
     if min(len(typed), len(known)) < 4 or typed == known:
         return False
     at = next((i for i, (a, b) in enumerate(zip(typed, known, strict=False)) if a != b), min(len(typed), len(known)))

@@ -1,13 +1,17 @@
 """The conditions of ``ls --filter`` and ``wait --until``: ``eval_loss < 1.2 and state == finished``.
 
-Values: metric names as in ``status --json`` (the last value; of results files what is not of an earlier attempt), the
-numbers of FIELDS, the words of TEXTS, ``min(loss)`` and the other FUNCTIONS, ``rating(eval_loss)``; numbers (``1e-4``,
-``25%``, ``2h`` = 7200). ``+ - * /`` need spaces where a name could go on (``eval_loss - loss``), since names hold ``-``
-and ``/`` (``rewards/margins``, ``predict_bleu-4``). Tests: ``< <= > >= == !=``, for words ``== != ~`` (``~``: contains;
-case is ignored), ``has(eval_loss)``, ``finding(overfitting)``; joined by ``and``, ``or``, ``not`` and parentheses.
+Values: metric names as in ``status --json`` (the last value; of results files only those of the last attempt), the
+numbers of FIELDS, the texts of TEXTS, ``min(loss)`` and the other FUNCTIONS, ``rating(eval_loss)``; numbers (``1e-4``,
+``25%``, ``2h`` = 7200). ``+ - * /`` need spaces where a name could continue (``eval_loss - loss``), since names contain
+``-`` and ``/`` (``rewards/margins``, ``predict_bleu-4``). Tests: ``< <= > >= == !=``, for texts ``== != ~`` (``~``:
+contains; case is ignored), ``has(eval_loss)``, ``finding(overfitting)``; joined by ``and``, ``or``, ``not`` and
+parentheses.
 
 A test of a value that a run does not have is neither true nor false, and so is its ``not``: the run does not match
-either way. NaN compares as IEEE 754 has it: with nothing but ``!=``. Nothing is evaluated as Python.
+either way. NaN compares by IEEE 754: it is unequal to everything. Nothing is evaluated as Python.
+
+A parser of our own because a library for expressions (simpleeval, asteval) reads Python, where ``rewards/margins`` and
+``predict_bleu-4`` are no names, and has neither the third truth value nor errors with a suggestion.
 """
 
 from __future__ import annotations
@@ -25,27 +29,27 @@ from lora_tui.query.fields import (
     CHOICES,
     FIELDS,
     FUNCTIONS,
-    MEANT,
+    SYNONYMS,
     TEXTS,
-    Facts,
     Getter,
+    RunValues,
     Value,
     has_finding,
-    level,
-    one_slip,
+    is_one_typo_away,
+    rating_level,
 )  # fmt: skip
 from lora_tui.runs.run import Run
 from lora_tui.text.numbers import DURATION_UNITS
 from lora_tui.text.sanitize import clean
 
-LONGEST = 1000
-"""Characters of an expression."""
-DEEPEST = 30
-"""Parentheses, ``not`` and signs inside each other."""
+MAX_LENGTH = 1000
+"""Characters of the longest expression that is accepted."""
+MAX_DEPTH = 30
+"""Deepest nesting of parentheses, ``not`` and signs that is accepted."""
 
 
 class ExpressionError(Exception):
-    """The expression cannot be used. ``column`` counts from 1; the words are ``cli.expression.<code>``."""
+    """An expression cannot be used. ``column`` counts from 1; the catalogue has the text: ``cli.expression.<code>``."""
 
     def __init__(self, code: str, column: int, **params: str) -> None:
         super().__init__(code, column, params)
@@ -54,11 +58,11 @@ class ExpressionError(Exception):
         self.params = params
 
 
-COMPARE: dict[str, Callable[[float, float], bool]] = {
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "=": operator.eq, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
-RECKON: dict[str, Callable[[float, float], float]] = {
+ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
@@ -75,14 +79,17 @@ _TOKEN = re.compile(
 
 class _Token(NamedTuple):
     kind: str
-    """number, word, quoted, sign, end."""
+    """"number", "word", "quoted", "sign" or "end"."""
     text: str
     column: int
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of the expression. A ``word`` becomes the name of a metric, or beside a text what the text is to be."""
+    """A part of an expression.
+
+    Its context decides what a ``word`` is: the name of a metric, or beside a text the word to compare the text with.
+    """
 
     kind: Literal["number", "text", "word", "quoted", "test"]
     token: _Token
@@ -92,43 +99,45 @@ class _Part:
 
 @dataclass(frozen=True)
 class Expression:
-    """A condition that was understood."""
+    """A parsed condition."""
 
     text: str
     names: dict[str, int]
-    """Metrics that it asks for by their bare name, with the column where each stands first."""
+    """Metrics that the condition names without quotes, with the column of the first mention."""
     test: Getter
-    """True, False or, where the run lacks what it asks for, ``None``."""
+    """The condition as a function, which returns True, False, or None where the run lacks a value."""
 
     def holds(self, run: Run, now: float, context: Context = PLAIN) -> bool | None:
-        """Whether it holds for a run at a moment (Unix time); ``None`` where the run lacks what it asks for."""
-        found = self.test(Facts(run, now, context))
+        """Return whether the condition holds for a run at a moment (Unix time), or None where the run lacks a value."""
+        found = self.test(RunValues(run, now, context))
         return found if isinstance(found, bool) else None
 
     def unknown(self, runs: Iterable[Run]) -> list[str]:
-        """The metrics that neither these runs nor the glossary know.
+        """Return the metrics of the condition that neither these runs nor the table of metrics know.
 
-        Raises ExpressionError where such a name is one slip away from a known one, or is two with an operator between.
+        Raises ExpressionError where such a name is one typo away from a known one, or is two names and an operator.
         """
         known = {*METRICS, *FIELDS, *TEXTS}
         for run in runs:
             known.update(run.series)
             for each in (run, *run.linked):
                 known.update(key for result in each.results().values() for key in result.values)
-        strange = [name for name in self.names if name not in known]
-        for name in strange:
+        unknown = [name for name in self.names if name not in known]
+        for name in unknown:
             column = self.names[name]
             parts = re.split(r"([-/])", name)
             if len(parts) > 1 and all(part in known or part.isdecimal() for part in parts[::2]):
                 raise ExpressionError("spaces", column, found=clean(name, 60), meant=clean(" ".join(parts), 80))
-            meant = MEANT.get(name) or next((other for other in sorted(known) if one_slip(name, other)), None)
+            meant = SYNONYMS.get(name) or next(
+                (other for other in sorted(known) if is_one_typo_away(name, other)), None
+            )
             if meant is not None:
                 raise ExpressionError("name", column, found=clean(name, 60), meant=clean(meant, 60))
-        return strange
+        return unknown
 
 
 def parse(text: str) -> Expression:
-    """Understand an expression. Raises ExpressionError, and nothing else, whatever the text."""
+    """Parse an expression. Raises ExpressionError, and nothing else, whatever the text."""
     return _Parser(text).parse()
 
 
@@ -136,8 +145,8 @@ class _Parser:
     """Recursive descent over the tokens: or, and, not, comparison, sum, product, sign, value."""
 
     def __init__(self, text: str) -> None:
-        if len(text) > LONGEST:
-            raise ExpressionError("long", LONGEST, limit=str(LONGEST))
+        if len(text) > MAX_LENGTH:
+            raise ExpressionError("long", MAX_LENGTH, limit=str(MAX_LENGTH))
         self.text = text
         self.names: dict[str, int] = {}
         self._tokens = _tokens(text)
@@ -145,7 +154,7 @@ class _Parser:
         self._depth = 0
 
     def parse(self) -> Expression:
-        """The whole of it."""
+        """Parse the whole text."""
         test = self._test(self._or())
         if self._next.kind != "end":
             self._fail("end")
@@ -158,7 +167,7 @@ class _Parser:
         return self._tokens[self._at]
 
     def _take(self, *texts: str) -> _Token | None:
-        """The next token if it is one of these signs or keywords."""
+        """Return and consume the next token if it is one of these signs or keywords, else return None."""
         token = self._next
         if token.kind in ("sign", "word") and token.text.lower() in texts:
             self._at += 1
@@ -171,10 +180,10 @@ class _Parser:
             raise ExpressionError(f"{code}_at_end" if code in ("value", "close") else code, token.column, **params)
         raise ExpressionError(code, token.column, found=clean(token.text, 60), **params)
 
-    def _deeper(self) -> None:
+    def _enter(self) -> None:
         self._depth += 1
-        if self._depth > DEEPEST:
-            self._fail("deep", limit=str(DEEPEST))
+        if self._depth > MAX_DEPTH:
+            self._fail("deep", limit=str(MAX_DEPTH))
 
     # -- tests ---------------------------------------------------------------------------------------------------
 
@@ -185,7 +194,10 @@ class _Parser:
         return self._joined("and", self._not, False)
 
     def _joined(self, word: str, parse: Callable[[], _Part], decides: bool) -> _Part:
-        """``or`` is decided by one true part, ``and`` by one false part; else what is unknown makes all unknown."""
+        """Parse tests joined by ``word``; one that gives ``decides`` (True of ``or``, False of ``and``) decides.
+
+        Otherwise one test without a result leaves the whole without a result.
+        """
         first = parse()
         if self._next.text.lower() != word or self._next.kind != "word":
             return first
@@ -193,8 +205,8 @@ class _Parser:
         while self._take(word):
             tests.append(self._test(parse()))
 
-        def get(facts: Facts) -> Value:
-            found = {test(facts) for test in tests}
+        def get(values: RunValues) -> Value:
+            found = {test(values) for test in tests}
             return decides if decides in found else None if None in found else not decides
 
         return _Part("test", first.token, get)
@@ -203,10 +215,10 @@ class _Parser:
         token = self._take("not")
         if token is None:
             return self._comparison()
-        self._deeper()
+        self._enter()
         test = self._test(self._not())
         self._depth -= 1
-        return _Part("test", token, lambda facts: None if (found := test(facts)) is None else not found)
+        return _Part("test", token, lambda values: None if (found := test(values)) is None else not found)
 
     def _test(self, part: _Part) -> Getter:
         if part.kind != "test":
@@ -215,22 +227,22 @@ class _Parser:
 
     def _comparison(self) -> _Part:
         left = self._sum()
-        sign = self._take(*COMPARE, "~")
+        sign = self._take(*COMPARISONS, "~")
         if sign is None:
             return left
         right = self._sum()
-        if self._take(*COMPARE, "~"):
+        if self._take(*COMPARISONS, "~"):
             self._at -= 1
             self._fail("chain")
         if "text" in (left.kind, right.kind):
-            return self._worded(left, sign, right)
+            return self._text_comparison(left, sign, right)
         if sign.text == "~":
             self._fail("contains", sign)
-        a, b, compare = self._number(left), self._number(right), COMPARE[sign.text]
-        return _Part("test", left.token, _both(compare, a, b))
+        a, b, compare = self._number(left), self._number(right), COMPARISONS[sign.text]
+        return _Part("test", left.token, _compared(compare, a, b))
 
-    def _worded(self, left: _Part, sign: _Token, right: _Part) -> _Part:
-        """A text compared with a word, quoted or not."""
+    def _text_comparison(self, left: _Part, sign: _Token, right: _Part) -> _Part:
+        """Compare a text with a word, quoted or not."""
         side, other = (left, right) if left.kind == "text" else (right, left)
         if sign.text not in ("=", "==", "!=", "~") or (sign.text == "~" and side is right):
             self._fail("worded", sign, name=clean(side.token.text, 60))
@@ -238,19 +250,19 @@ class _Parser:
             self._fail("word", other.token)
         wanted = (other.token.text[1:-1] if other.token.kind == "quoted" else other.token.text).casefold()
         if side.choices and wanted not in side.choices and sign.text != "~":
-            self._choose(other.token, wanted, side.choices)
+            self._reject_choice(other.token, wanted, side.choices)
         get, contains, equal = side.get, sign.text == "~", sign.text != "!="
 
-        def test(facts: Facts) -> Value:
-            found = get(facts)
+        def test(values: RunValues) -> Value:
+            found = get(values)
             if not isinstance(found, str):
                 return None
             return wanted in found.casefold() if contains else (found.casefold() == wanted) is equal
 
         return _Part("test", left.token, test)
 
-    def _choose(self, token: _Token, wanted: str, choices: Iterable[str]) -> NoReturn:
-        """The word is none of these: say which was most likely meant, else all."""
+    def _reject_choice(self, token: _Token, wanted: str, choices: Iterable[str]) -> NoReturn:
+        """Raise ExpressionError for a word that is none of ``choices``, with the most similar of them or all."""
         from difflib import get_close_matches
 
         near = get_close_matches(wanted, list(choices), 1)
@@ -261,7 +273,7 @@ class _Parser:
     # -- numbers -------------------------------------------------------------------------------------------------
 
     def _number(self, part: _Part) -> Getter:
-        """What gives a number; here a bare word turns out to be the name of a metric."""
+        """Return the getter of a part that must be a number; a bare word is the name of a metric here."""
         if part.kind == "word":
             name, column = part.token.text, part.token.column
             if name.lower() == "nan":
@@ -272,24 +284,24 @@ class _Parser:
         return part.get
 
     def _sum(self) -> _Part:
-        return self._reckoned(("+", "-"), lambda: self._reckoned(("*", "/"), self._signed))
+        return self._arithmetic(("+", "-"), lambda: self._arithmetic(("*", "/"), self._signed))
 
-    def _reckoned(self, signs: tuple[str, ...], parse: Callable[[], _Part]) -> _Part:
+    def _arithmetic(self, signs: tuple[str, ...], parse: Callable[[], _Part]) -> _Part:
         first = parse()
         steps: list[tuple[Callable[[float, float], float], Getter]] = []
         while sign := self._take(*signs):
-            steps.append((RECKON[sign.text], self._number(parse())))
+            steps.append((ARITHMETIC[sign.text], self._number(parse())))
         if not steps:
             return first
         start = self._number(first)
 
-        def get(facts: Facts) -> Value:
-            total = start(facts)
-            for reckon, each in steps:
-                value = each(facts)
+        def get(values: RunValues) -> Value:
+            total = start(values)
+            for operation, each in steps:
+                value = each(values)
                 if not isinstance(total, (int, float)) or not isinstance(value, (int, float)):
                     return None
-                total = reckon(total, value)
+                total = operation(total, value)
             return total
 
         return _Part("number", first.token._replace(kind="sign"), get)
@@ -298,19 +310,19 @@ class _Parser:
         sign = self._take("-", "+")
         if sign is None:
             return self._value()
-        self._deeper()
+        self._enter()
         get = self._number(self._signed())
         self._depth -= 1
         if sign.text == "+":
             return _Part("number", sign, get)
-        return _Part("number", sign, lambda facts: -found if isinstance(found := get(facts), (int, float)) else None)
+        return _Part("number", sign, lambda values: -found if isinstance(found := get(values), (int, float)) else None)
 
     # -- values --------------------------------------------------------------------------------------------------
 
     def _value(self) -> _Part:
         token = self._next
         if self._take("("):
-            self._deeper()
+            self._enter()
             part = self._or()
             self._depth -= 1
             if not self._take(")"):
@@ -333,12 +345,12 @@ class _Parser:
             return _Part("number", token, FIELDS[name])
         if name.lower() in ("inf", "infinity"):
             return _Part("number", token, lambda _: math.inf)
-        return _Part("word", token, lambda facts: facts.value(name))
+        return _Part("word", token, lambda values: values.value(name))
 
     def _function(self, function: _Token) -> _Part:
-        """``min(eval_loss)``; a quoted name is taken as it is."""
+        """Parse the argument of a function, as in ``min(eval_loss)``; a quoted name may be any text."""
         if function.text not in FUNCTIONS:
-            self._choose(function, function.text, FUNCTIONS)
+            self._reject_choice(function, function.text, FUNCTIONS)
         token = self._next
         if token.kind not in ("word", "quoted"):
             self._fail("argument", function=function.text)
@@ -349,20 +361,20 @@ class _Parser:
         function = function._replace(kind="sign")
         if function.text == "finding":
             if name not in CODES and name not in SEVERITIES:
-                self._choose(token, name, (*SEVERITIES, *CODES))
-            return _Part("test", function, lambda facts: has_finding(facts, name))
+                self._reject_choice(token, name, (*SEVERITIES, *CODES))
+            return _Part("test", function, lambda values: has_finding(values, name))
         if token.kind == "word" and not (function.text == "has" and name in (*FIELDS, *TEXTS)):
             self.names.setdefault(name, token.column)
         if function.text == "has":
-            get: Getter = FIELDS.get(name) or TEXTS.get(name) or (lambda facts: facts.value(name))
-            return _Part("test", function, lambda facts: get(facts) is not None)
+            get: Getter = FIELDS.get(name) or TEXTS.get(name) or (lambda values: values.value(name))
+            return _Part("test", function, lambda values: get(values) is not None)
         if function.text == "rating":
-            return _Part("text", function, lambda facts: level(facts, name), CHOICES["rating"])
-        return _Part("number", function, lambda facts: facts.statistic(function.text, name))
+            return _Part("text", function, lambda values: rating_level(values, name), CHOICES["rating"])
+        return _Part("number", function, lambda values: values.statistic(function.text, name))
 
 
 def _tokens(text: str) -> list[_Token]:
-    """Everything but the spaces, and the end."""
+    """Split a text into tokens without the spaces, and a token for the end."""
     out: list[_Token] = []
     at = 0
     while at < len(text):
@@ -383,9 +395,9 @@ def _number(text: str) -> float:
     return float(text[: len(text) - len(unit)]) * UNITS[unit]
 
 
-def _both(compare: Callable[[float, float], bool], a: Getter, b: Getter) -> Getter:
-    def get(facts: Facts) -> Value:
-        left, right = a(facts), b(facts)
+def _compared(compare: Callable[[float, float], bool], a: Getter, b: Getter) -> Getter:
+    def get(values: RunValues) -> Value:
+        left, right = a(values), b(values)
         if not isinstance(left, (int, float)) or not isinstance(right, (int, float)):
             return None
         return compare(left, right)

@@ -1,6 +1,6 @@
-"""What config.toml may hold, checked by pydantic, and how it is put into the rules.
+"""The schema of config.toml, checked by pydantic, and the rating rules with the user's numbers.
 
-Imported only where there is such a file: pydantic costs as much as reading a run.
+Imported only where there is such a file: the import of pydantic costs as much as reading a run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-# No plugin of the environment has a say in this schema, and pydantic's search for them takes as long as the run.
+# The schema needs no plugin of the environment, and pydantic's search for plugins takes as long as reading a run.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -33,7 +33,7 @@ class _Table(BaseModel):
 
 
 class Ui(_Table):
-    """How it looks and speaks."""
+    """The table ``[ui]``: language, colours, characters."""
 
     lang: Literal["auto", "en", "zh"] = "auto"
     theme: Literal["dark", "light", "ansi"] = "dark"
@@ -41,13 +41,13 @@ class Ui(_Table):
 
 
 class Findings(_Table):
-    """What is looked for."""
+    """The table ``[findings]``: the codes of findings that are switched off."""
 
     off: list[str] = []
 
 
 class Notify(_Table):
-    """Who is told when a run ends badly or well."""
+    """The table ``[notify]``: a command and the terminal bell for events of runs."""
 
     on_event: str = ""
     bell: bool = False
@@ -78,7 +78,7 @@ def _ranges() -> type[BaseModel]:
 
 
 def schema() -> type[BaseModel]:
-    """The whole file as a pydantic model; every key has the value that holds without it."""
+    """Return the pydantic model of the whole file; the default of each key is the value that holds without it."""
     ratings, ranges = _ratings(), _ranges()
     return _tables(
         "Config",
@@ -92,21 +92,21 @@ def schema() -> type[BaseModel]:
     )
 
 
-class Fault(Exception):
-    """Something in the file that cannot be. ``str()`` is the wording code, ``settings.error.<code>``."""
+class SettingsFault(Exception):
+    """A key or value that config.toml must not have. ``settings.error.<code>`` in the catalogue is its text."""
 
     def __init__(self, path: KeyPath, code: str, **params: str) -> None:
         super().__init__(code)
         self.path, self.code, self.params = path, code, params
 
 
-def check(data: Mapping[str, Any], lines: Mapping[KeyPath, int]) -> Mapping[str, Any]:
-    """The values of the file, by table, without the defaults. Raises Fault, the first in the file."""
+def validate(data: Mapping[str, Any], lines: Mapping[KeyPath, int]) -> Mapping[str, Any]:
+    """Return the values of the file, by table, without defaults. Raises the SettingsFault that is first in the file."""
     model = schema()
     try:
         found = model.model_validate(data)
     except ValidationError as error:
-        faults = [_fault(model, detail) for detail in error.errors(include_url=False, include_context=True)]
+        faults = [_fault_of(model, detail) for detail in error.errors(include_url=False, include_context=True)]
         raise min(faults, key=lambda fault: lines.get(fault.path, 0)) from None
     return found.model_dump(exclude_unset=True)
 
@@ -118,14 +118,14 @@ _WANTED = {
 }  # fmt: skip
 
 
-def _fault(model: type[BaseModel], detail: ErrorDetails) -> Fault:
+def _fault_of(model: type[BaseModel], detail: ErrorDetails) -> SettingsFault:
     path, kind = tuple(detail["loc"]), detail["type"]
     if kind == "extra_forbidden":
-        return Fault(path, "unknown", **_near(str(path[-1]), _keys(model, path[:-1])))
+        return SettingsFault(path, "unknown", **_suggestion(str(path[-1]), _keys(model, path[:-1])))
     if kind == "literal_error":
-        return Fault(path, "one_of", names=str(detail.get("ctx", {}).get("expected", "")).replace("'", '"'))
-    # What is left are tables: model_type and its kin.
-    return Fault(path, _WANTED.get(kind, "table"))
+        return SettingsFault(path, "one_of", names=str(detail.get("ctx", {}).get("expected", "")).replace("'", '"'))
+    # The remaining types (model_type and similar) say that a table is wanted.
+    return SettingsFault(path, _WANTED.get(kind, "table"))
 
 
 def _keys(model: type[BaseModel], path: KeyPath) -> list[str]:
@@ -136,50 +136,50 @@ def _keys(model: type[BaseModel], path: KeyPath) -> list[str]:
     return list(model.model_fields)
 
 
-def _near(name: str, known: list[str]) -> dict[str, str]:
+def _suggestion(name: str, known: list[str]) -> dict[str, str]:
     found = get_close_matches(name, known, 1, 0.5)
     return {"meant": found[0]} if found else {}
 
 
-def context(values: Mapping[str, Any], lines: Mapping[KeyPath, int]) -> Context:
-    """The rules with the user's numbers in them. Raises Fault where these contradict each other."""
+def make_context(values: Mapping[str, Any], lines: Mapping[KeyPath, int]) -> Context:
+    """Return the rules with the user's numbers. Raises SettingsFault where these contradict each other."""
     off = values.get("findings", {}).get("off", [])
     for place, code in enumerate(off):
         if code not in CODES:
-            raise Fault(("findings", "off", place), "unknown_finding", **_near(code, list(CODES)))
+            raise SettingsFault(("findings", "off", place), "unknown_finding", **_suggestion(code, list(CODES)))
     ranges = {family: dict(sides) for family, sides in LR_RANGES.items()}
     own = set()
     for family, sides in values.get("lr_ranges", {}).items():
         for side, (low, high) in sides.items():
             if low > high:
-                raise Fault(("lr_ranges", family, side), "ascending")
+                raise SettingsFault(("lr_ranges", family, side), "ascending")
             if (low, high) != ranges[family][side]:
                 ranges[family][side] = (low, high)
                 own.add(f"{family}.{side}")
     given = values.get("ratings", {})
-    rules = tuple(_own(rule, given[rule.code], lines) if given.get(rule.code) else rule for rule in RULES)
+    rules = tuple(_customised(rule, given[rule.code], lines) if given.get(rule.code) else rule for rule in RULES)
     return Context(rules, ranges, frozenset(own), frozenset(off))
 
 
-def _own(rule: Rule, given: Mapping[str, float], lines: Mapping[KeyPath, int]) -> Rule:
+def _customised(rule: Rule, given: Mapping[str, float], lines: Mapping[KeyPath, int]) -> Rule:
     numbers = {**rule.numbers, **given}
     if numbers == rule.numbers:
         return rule
     bands = rule.bands
     if bands is not None:
         bands = Bands(numbers.get("excellent"), numbers["good"], numbers["fair"], bands.higher, bands.closed)
-    for pair, falling in _orders(rule):
+    for pair, falling in _ordered_pairs(rule):
         better, worse = numbers[pair[0]], numbers[pair[1]]
         if better < worse if falling else better > worse:
-            # Blame the one that the user wrote last; the other may not be his.
+            # Report the key that stands last in the file; the other may be a default.
             wrong = max((name for name in pair if name in given), key=lambda one: _line(lines, rule, one))
             other = pair[0] if wrong == pair[1] else pair[1]
             below = (wrong == pair[0]) is falling
-            raise Fault(
+            raise SettingsFault(
                 ("ratings", rule.code, wrong), "below" if below else "above", other=other, bound=f"{numbers[other]:g}"
             )
     limits = {name: numbers[name] for name in rule.limits}
-    # What the user has set is no orientation of ours any more.
+    # A threshold that the user has set is no longer just a value for orientation.
     basis = "rule" if rule.basis == "orientation" else rule.basis
     return replace(rule, bands=bands, limits=limits, own=True, basis=basis, confidence="firm")
 
@@ -188,8 +188,8 @@ def _line(lines: Mapping[KeyPath, int], rule: Rule, name: str) -> int:
     return lines.get(("ratings", rule.code, name), 0)
 
 
-def _orders(rule: Rule) -> Iterator[tuple[tuple[str, str], bool]]:
-    """Pairs of names whose values must not rise, or must not fall."""
+def _ordered_pairs(rule: Rule) -> Iterator[tuple[tuple[str, str], bool]]:
+    """Yield pairs of neighbouring numbers of a rule; True where the second must not exceed the first, else False."""
     if rule.bands is not None:
         names = list(rule.bands.bounds)
         for pair in pairwise(names):
@@ -198,11 +198,11 @@ def _orders(rule: Rule) -> Iterator[tuple[tuple[str, str], bool]]:
         yield pair, False
 
 
-def leaves(values: Mapping[str, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
-    """Every value with its path."""
+def flatten(values: Mapping[str, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
+    """Yield every value of nested tables with its path."""
     for key, value in values.items():
         here = (*path, key)
         if isinstance(value, Mapping):
-            yield from leaves(value, here)
+            yield from flatten(value, here)
         else:
             yield here, value

@@ -1,8 +1,8 @@
-"""The user's config.toml: how it looks and speaks, the bounds of the ratings, what is looked for, who is told.
+"""The user's config.toml: language and look, thresholds of the ratings, findings to leave out, notifications.
 
-It is read once at the start of a program; a file that is not there is the ordinary case. What holds in the end is
-decided in this order: an option of the command line; a file named with ``--config``; what was chosen by key in the app
-(kept.json), which is the later word; config.toml in the configuration directory; the environment; the default.
+It is read once at the start of a program; most users have none. The first of these that gives a value decides: an
+option of the command line; a file named with ``--config``; a choice made by key in the app (kept.json), which is more
+recent than the file; config.toml in the configuration directory; the environment; the default.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from lora_tui.analysis.context import PLAIN, Context
 from lora_tui.errors import CommandError
 from lora_tui.i18n import LANGUAGES, Language, Words, resolve_language
-from lora_tui.settings.saved_choices import config_dir, load_kept
+from lora_tui.settings.saved_choices import config_dir, load_saved_choices
 from lora_tui.text.sanitize import clean
 
 Origin = Literal["option", "kept", "file", "environment", "default"]
@@ -26,147 +26,141 @@ THEMES: tuple[ThemeName, ...] = ("dark", "light", "ansi")
 DEFAULTS: Mapping[str, Any] = {
     "ui.lang": "auto", "ui.theme": "dark", "ui.glyphs": "unicode", "notify.on_event": "", "notify.bell": False,
 }  # fmt: skip
-"""What can also be said by an option, by a key of the app or by the environment."""
+"""Default values of the keys that an option, a key of the app or the environment can also set."""
 LANGUAGE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+"""Variables of the environment that name the language; the first that is set decides."""
 
 
 class Choice(NamedTuple):
-    """A value and what it comes from."""
+    """A value and where it comes from."""
 
     value: Any
     origin: Origin
     detail: str = ""
-    """The variable of the environment with its value."""
+    """The variable of the environment that decided, as ``NAME=value``; else empty."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user has set."""
+    """The settings of the user."""
 
     file: Path
-    """Where the file is, or would be."""
+    """Path of the file, which need not exist."""
     named: bool = False
-    """It was named with ``--config``."""
+    """Whether the file was named with ``--config``."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """Dotted key -> value of everything that the file sets."""
+    """Value of each key that the file sets, by dotted key."""
     lines: Mapping[str, int] = field(default_factory=dict)
-    """Dotted key -> line of the file."""
-    kept: Mapping[str, str] = field(default_factory=dict)
-    """What was chosen by key in the app."""
+    """Line in the file of the keys for which it is known, by dotted key."""
+    saved: Mapping[str, str] = field(default_factory=dict)
+    """Choices made by key in the app (``lang``, ``theme``)."""
     context: Context = PLAIN
-    """The rules with the user's numbers, without the runs to compare with."""
+    """Rating rules with the user's numbers, without runs to compare with."""
 
     def choose(self, key: str, option: Any = None) -> Choice:
-        """What holds for a key of DEFAULTS where the command line says ``option`` (``None``: nothing)."""
+        """Return the value of a key of DEFAULTS in effect; ``option`` is that of the command line, if any."""
         if option is not None:
             return Choice(option, "option")
-        kept = self.kept.get(key.removeprefix("ui."))
-        if key in self.values and (self.named or kept is None):
+        saved = self.saved.get(key.removeprefix("ui."))
+        if key in self.values and (self.named or saved is None):
             return Choice(self.values[key], "file")
-        return Choice(kept, "kept") if kept is not None else Choice(DEFAULTS[key], "default")
+        return Choice(saved, "kept") if saved is not None else Choice(DEFAULTS[key], "default")
 
     def choose_language(self, option: str | None = None) -> Choice:
-        """The language to speak; ``auto`` asks the environment."""
-        wish = self.choose("ui.lang", None if option == "auto" else option)
-        if wish.value in LANGUAGES:
-            return wish
+        """Return the language in effect and its origin; ``auto`` asks the environment."""
+        choice = self.choose("ui.lang", None if option == "auto" else option)
+        if choice.value in LANGUAGES:
+            return choice
         for name in LANGUAGE_VARIABLES:
             if os.environ.get(name):
                 return Choice(resolve_language("auto", None, os.environ), "environment", f"{name}={os.environ[name]}")
         return Choice(resolve_language("auto", None, {}), "default")
 
     def language(self, option: str | None = None) -> Language:
-        """The language to speak."""
+        """Return the language in effect."""
         return "zh" if self.choose_language(option).value == "zh" else "en"
 
     def theme(self, option: str | None = None) -> ThemeName:
-        """The colours; a name that is unknown here, as another version may have kept it, is the default."""
+        """Return the theme in effect; the default for an unknown name, which another version may have saved."""
         found = self.choose("ui.theme", option).value
         return found if found in THEMES else THEMES[0]
 
     def glyphs(self, option: str | None = None) -> GlyphSet:
-        """What to draw with."""
+        """Return the set of characters to draw with."""
         return "ascii" if self.choose("ui.glyphs", option).value == "ascii" else "unicode"
 
     def on_event(self, option: str | None = None) -> str | None:
-        """The command to run on an event, if there is one."""
+        """Return the shell command to run on an event, or None."""
         return str(self.choose("notify.on_event", option).value) or None
 
     def bell(self, option: bool = False) -> bool:
-        """Whether to ring on an event."""
+        """Return whether to ring the terminal bell on an event."""
         return option or bool(self.choose("notify.bell").value)
 
 
 def settings_language(option: str) -> Language:
-    """The language for what is said without the settings: the option, what was kept, the environment."""
-    return resolve_language(option, load_kept().get("lang"), os.environ)
+    """Return the language by the option, the saved choice and the environment, without reading config.toml."""
+    return resolve_language(option, load_saved_choices().get("lang"), os.environ)
 
 
 def config_path() -> Path:
-    """The file that is read where none is named; ``LORA_TUI_CONFIG_DIR`` overrides the directory."""
+    """Return the path of the file that is read where none is named; ``LORA_TUI_CONFIG_DIR`` sets its directory."""
     return config_dir() / "config.toml"
 
 
 def load_settings(named: Path | None = None, lang: str = "auto") -> Settings:
-    """The settings of ``named`` or else of the configuration directory, where no file is no fault.
+    """Read the settings from ``named``, or from config.toml in the configuration directory, which need not exist.
 
-    Raises CommandError, whose one line names the file, the line and the key at fault. ``lang`` is the option: until
-    the file has been read it decides on the language together with what was kept and the environment.
+    ``lang`` is the option of the command line: with the saved choice and the environment it decides the language of
+    errors. Raises CommandError with one line that names the file, the line and the key.
     """
-    kept = load_kept()
+    saved = load_saved_choices()
     file = config_path() if named is None else named
     try:
         data = file.read_bytes()
     except FileNotFoundError:
         if named is None:
-            return Settings(file, kept=kept)
-        raise CommandError(_words(lang, kept).t("cli.error.no_path", path=clean(str(file)))) from None
+            return Settings(file, saved=saved)
+        raise CommandError(_words(lang, saved).t("cli.error.no_path", path=clean(str(file)))) from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CommandError(_words(lang, kept).t("cli.error.read", path=clean(str(file)), reason=reason)) from error
-    return _parsed(file, named is not None, data, kept, lang)
+        raise CommandError(_words(lang, saved).t("cli.error.read", path=clean(str(file)), reason=reason)) from error
+    return _parse(file, named is not None, data, saved, lang)
 
 
-def _parsed(file: Path, named: bool, data: bytes, kept: Mapping[str, str], lang: str) -> Settings:
+def _parse(file: Path, named: bool, data: bytes, saved: Mapping[str, str], lang: str) -> Settings:
     from lora_tui.settings import toml_lines as toml
-    from lora_tui.settings.schema import Fault, check, context, leaves
+    from lora_tui.settings.schema import SettingsFault, flatten, make_context, validate
 
     try:
         tables = toml.parse(data)
-        lines = toml.key_lines(data)
-        values = check(tables, lines)
-        rules = context(values, lines)
+        lines = toml.key_lines(data, tables)
+        values = validate(tables, lines)
+        rules = make_context(values, lines)
     except toml.TomlError as error:
-        reason = _words(lang, kept).t("settings.error.syntax", reason=clean(str(error)))
+        reason = _words(lang, saved).t("settings.error.syntax", reason=clean(str(error)))
         raise CommandError(f"{clean(str(file))}:{error.line}: {reason}") from error
-    except Fault as fault:
-        words = _words(lang, kept)
+    except SettingsFault as fault:
+        words = _words(lang, saved)
         text = words.t(f"settings.error.{fault.code}", **{name: clean(value) for name, value in fault.params.items()})
         if "meant" in fault.params:
             text += words.t("settings.error.meant", meant=fault.params["meant"])
-        line = _line_of(fault.path, lines)
-        raise CommandError(f"{clean(str(file))}:{line}: {clean(dotted(fault.path))}: {text}") from fault
+        place = clean(str(file)) + (f":{lines[fault.path]}" if fault.path in lines else "")
+        raise CommandError(f"{place}: {clean(dotted(fault.path))}: {text}") from fault
     return Settings(
         file,
         named,
-        {dotted(path): value for path, value in leaves(values)},
+        {dotted(path): value for path, value in flatten(values)},
         {dotted(path): line for path, line in lines.items()},
-        kept,
+        saved,
         rules,
     )
 
 
-def _line_of(path: tuple[str | int, ...], lines: Mapping[tuple[str | int, ...], int]) -> int:
-    """The line of the path or, for what is not there, of what it lies in."""
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path, 1)
-
-
 def dotted(path: tuple[str | int, ...]) -> str:
-    """``findings.off[2]``."""
+    """Return a path as text, for example ``findings.off[2]``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _words(lang: str, kept: Mapping[str, str]) -> Words:
-    return Words(resolve_language(lang, kept.get("lang"), os.environ))
+def _words(lang: str, saved: Mapping[str, str]) -> Words:
+    return Words(resolve_language(lang, saved.get("lang"), os.environ))

@@ -325,7 +325,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
         """Keep a choice for the next time, or say why that cannot be."""
         words = self.state.words
         try:
-            self.options.keep(key, value)
+            self.options.save_choice(key, value)
         except OSError as error:
             reason = words.reason(error.strerror or str(error))
             self._note(words.t("cli.error.write", path=clean(str(error.filename or key)), reason=reason))

@@ -6,20 +6,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lora_tui.analysis.context import PLAIN, Context
+from lora_tui.i18n import Language
+from lora_tui.settings.settings import GlyphSet, ThemeName
 
 if TYPE_CHECKING:
     from lora_tui.notify.events import Notifier
 
-Language = Literal["en", "zh"]
-ThemeName = Literal["dark", "light", "ansi"]
-GlyphSet = Literal["unicode", "ascii"]
 
-
-def _forget(key: str, value: str) -> None:
-    """The default keeper of settings keeps nothing."""
+def _discard(key: str, value: str) -> None:
+    """Save nothing, which is the default in tests."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class AppOptions:
     """Name of the run to select first; the newest otherwise."""
     title: str = ""
     """What is watched, as the user wrote it."""
-    keep: Callable[[str, str], None] = _forget
+    save_choice: Callable[[str, str], None] = _discard
     """Called with ("lang" | "theme", value) when the user changes one of them."""
     clock: Callable[[], float] = time.time
     """Unix time; tests put their own in."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lora_tui.i18n import LANGUAGES, Words
 from lora_tui.query.fields import FIELDS, FUNCTIONS, TEXTS
-from lora_tui.query.parser import DEEPEST, LONGEST, Expression, ExpressionError, parse
+from lora_tui.query.parser import MAX_DEPTH, MAX_LENGTH, Expression, ExpressionError, parse
 from lora_tui.runs.run import Run
 from tests.support.call_count import calls_of
 from tests.support.run_builder import START, evaluation, run_of, summary, train
@@ -211,10 +211,10 @@ def test_results_of_an_earlier_attempt_do_not_count() -> None:
         ("model == 'x", "quote", 10),
         ("loss ** 2 > 3", "value", 7),
         ("loss.__class__ == 3 or lambda: 3", "character", 30),
-        ("not " * (DEEPEST + 1) + "loss < 1", "deep", 4 * DEEPEST + 5),
-        ("(" * 500, "deep", DEEPEST + 2),
-        ("-" * 900 + "1 < 2", "deep", DEEPEST + 2),
-        ("loss < " + "1" * LONGEST, "long", LONGEST),
+        ("not " * (MAX_DEPTH + 1) + "loss < 1", "deep", 4 * MAX_DEPTH + 5),
+        ("(" * 500, "deep", MAX_DEPTH + 2),
+        ("-" * 900 + "1 < 2", "deep", MAX_DEPTH + 2),
+        ("loss < " + "1" * MAX_LENGTH, "long", MAX_LENGTH),
     ],
 )
 def test_errors_say_where_and_what_was_expected(text: str, code: str, column: int) -> None:

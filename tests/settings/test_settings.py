@@ -14,7 +14,7 @@ from lora_tui.analysis.rule import COUNTS
 from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
-from lora_tui.settings.saved_choices import keep_path, save_kept
+from lora_tui.settings.saved_choices import save_choices, saved_choices_path
 from lora_tui.settings.settings import config_path, load_settings
 from tests.conftest import last_write
 from tests.support.program import lora_tui as program
@@ -98,15 +98,17 @@ class TestFaults:
                 "[lr_ranges]\nrm.full = [1e-5, 1e-6]\n",
                 "2: lr_ranges.rm.full: the lowest must not be above the highest",
             ),
-            ("[lr_ranges]\nrm.full = [\n  1e-6,\n  -1,\n]\n", "4: lr_ranges.rm.full[1]: must be above 0"),
+            ("[lr_ranges]\nrm.full = [\n  1e-6,\n  -1,\n]\n", "2: lr_ranges.rm.full[1]: must be above 0"),
             ('[lr_ranges]\nrm.full = "low"\n', "2: lr_ranges.rm.full: must be a list in brackets"),
             (
                 '[findings]\noff = [\n  "no_eval",\n  "not_loged",\n]\n',
-                "4: findings.off[1]: there is no such finding; did you mean not_logged?",
+                "2: findings.off[1]: there is no such finding; did you mean not_logged?",
             ),
             ("[findings]\noff = [1]\n", "2: findings.off[0]: must be a text in quotes"),
             ('[notify]\nbell = "yes"\n', "2: notify.bell: must be true or false"),
             ("[notify]\non_event = 1\n", "2: notify.on_event: must be a text in quotes"),
+            ("ui = {theme = 1}\n", '1: ui.theme: must be one of "dark", "light" or "ansi"'),
+            ('[ui]\n"l\\u0061ng" = 1\n', ' ui.lang: must be one of "auto", "en" or "zh"'),
         ],
     )
     def test_names_the_line_and_the_key(self, text, said):
@@ -118,7 +120,7 @@ class TestFaults:
 
     def test_in_chinese(self):
         assert refused('[ratings.bleu4]\ngood = "60"\n', "zh") == "2: ratings.bleu4.good: 必须是数字"
-        save_kept(lang="zh")
+        save_choices(lang="zh")
         assert "没有这个键" in refused("[nothing]\n", "auto")
 
     def test_no_terminal_control_of_the_file_reaches_the_terminal(self):
@@ -150,11 +152,11 @@ class TestPrecedence:
 
     def test_what_was_chosen_in_the_app_is_the_later_word(self):
         write('[ui]\nlang = "zh"\ntheme = "light"\n')
-        save_kept(lang="en", theme="ansi")
+        save_choices(lang="en", theme="ansi")
         assert (load_settings().language(), load_settings().theme()) == ("en", "ansi")
 
     def test_a_file_that_is_named_goes_before_that(self, tmp_path):
-        save_kept(lang="en", theme="ansi")
+        save_choices(lang="en", theme="ansi")
         found = load_settings(write('[ui]\nlang = "zh"\n', tmp_path / "team.toml"))
         assert (found.language(), found.theme()) == ("zh", "ansi")
 
@@ -170,12 +172,12 @@ class TestPrecedence:
         assert load_settings().language() == "zh"
 
     def test_a_theme_that_another_version_kept(self):
-        save_kept(theme="mono")
+        save_choices(theme="mono")
         assert load_settings().theme() == "dark"
 
     def test_damaged_choices_are_none(self):
-        keep_path().parent.mkdir(parents=True, exist_ok=True)
-        keep_path().write_text("{")
+        saved_choices_path().parent.mkdir(parents=True, exist_ok=True)
+        saved_choices_path().write_text("{")
         assert load_settings().theme() == "dark"
 
 

@@ -118,7 +118,7 @@ async def test_pages_scroll_with_keys_and_wheel(all_runs: Path) -> None:
 
 async def test_language_changes_at_once_and_is_kept(all_runs: Path) -> None:
     kept: list[tuple[str, str]] = []
-    app = make_app(all_runs / "lora", run="sft", keep=lambda key, value: kept.append((key, value)))
+    app = make_app(all_runs / "lora", run="sft", save_choice=lambda key, value: kept.append((key, value)))
     async with app.run_test(size=WIDE) as pilot:
         assert "finished" in pane(app, "head")
         await press(pilot, "L")
@@ -131,7 +131,7 @@ async def test_language_changes_at_once_and_is_kept(all_runs: Path) -> None:
 
 async def test_theme_goes_round_and_is_kept(all_runs: Path) -> None:
     kept: list[tuple[str, str]] = []
-    app = make_app(all_runs / "lora", run="sft", keep=lambda key, value: kept.append((key, value)))
+    app = make_app(all_runs / "lora", run="sft", save_choice=lambda key, value: kept.append((key, value)))
     async with app.run_test(size=WIDE) as pilot:
         await press(pilot)
         before = text(app)

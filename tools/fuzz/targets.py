@@ -183,12 +183,12 @@ def results(data: bytes) -> None:
 def settings_file(data: bytes) -> None:
     lines = data.count(b"\n") + 1
     try:
-        toml.parse(data)
+        tables = toml.parse(data)
     except toml.TomlError as error:
         check_text(str(error))
         found = [error.line]
     else:
-        found = list(toml.key_lines(data).values())
+        found = list(toml.key_lines(data, tables).values())
     assert all(1 <= line <= lines for line in found), found
 
 

@@ -126,15 +126,21 @@ def _values(group: list[Entry]) -> str:
 
 
 def _origins(settings: Settings, group: list[Entry], words: Words) -> str:
-    file = clean(settings.file.name)
     if len(group) > 1:
-        own = [f"{file}:{entry.line} ({entry.key.rpartition('.')[2]})" for entry in group if entry.origin == "file"]
+        own = [
+            f"{_place(settings, entry)} ({entry.key.rpartition('.')[2]})" for entry in group if entry.origin == "file"
+        ]
         return ", ".join(own) or words.t("settings.origin.default")
     entry = group[0]
     if entry.origin == "file":
-        return f"{file}:{entry.line}"
+        return _place(settings, entry)
     text = words.t(f"settings.origin.{entry.origin}", detail=clean(entry.detail))
-    return text + (words.t("settings.origin.over", place=f"{file}:{entry.line}") if entry.line is not None else "")
+    return text + (words.t("settings.origin.over", place=_place(settings, entry)) if entry.line is not None else "")
+
+
+def _place(settings: Settings, entry: Entry) -> str:
+    """Return ``FILE:LINE`` of an entry of the file, or ``FILE`` where the line is not known."""
+    return clean(settings.file.name) + (f":{entry.line}" if entry.line is not None else "")
 
 
 def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:

@@ -19,7 +19,7 @@ from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
 from lora_tui.runs.workspace import Workspace
-from lora_tui.settings.saved_choices import save_kept
+from lora_tui.settings.saved_choices import save_choices
 from lora_tui.settings.settings import Settings, load_settings
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.options import AppOptions
@@ -115,8 +115,8 @@ def _show(
         workspace.apply(batch)
     from lora_tui.tui.app import LoraTuiApp
 
-    def keep(key: str, value: str) -> None:
-        save_kept(**{key: value})
+    def save_choice(key: str, value: str) -> None:
+        save_choices(**{key: value})
 
     notifier = _notifier(args, settings, lambda line: app.command_failed(line)) if args.command == "watch" else None
     if is_monochrome(os.environ):
@@ -133,7 +133,7 @@ def _show(
         context=settings.context,
         run=run,
         title=title,
-        keep=keep,
+        save_choice=save_choice,
         notifier=notifier,
         clock=time.time,
         screenshot=args.screenshot,
