@@ -5,17 +5,17 @@ from __future__ import annotations
 
 from lora_tui.analysis.context import PLAIN, Context
 from lora_tui.analysis.metrics import METRICS, Metric, metric
-from lora_tui.analysis.model import Band, CheckpointChoice, Finding, Forecast, Judgement, Rating
+from lora_tui.analysis.model import CheckpointChoice, Finding, Forecast, Interval, Judgement, Rating
 from lora_tui.runs.run import Run
 
 __all__ = [
     "METRICS",
     "PLAIN",
-    "Band",
     "CheckpointChoice",
     "Context",
     "Finding",
     "Forecast",
+    "Interval",
     "Judgement",
     "Metric",
     "Rating",

@@ -1,10 +1,25 @@
-"""What is still to come: time left, the clock time of the end, the final loss, each as a band."""
+"""The train loss to expect at the end, from the curve so far: log loss = a + b g(progress) + c epochs.
+
+Progress is the learning rate spent so far as a share of the whole plan's, so that a schedule which ends at 0 flattens
+the curve here as it does in training. Each shape g (exponential or power law decay, slow or fast) is a Bayesian linear
+regression (Bishop, Pattern Recognition and Machine Learning, chapter 3) and counts as much as the curve so far speaks
+for it; what the shapes disagree on is in the width of the band. Whether the bands hold the truth is measured by
+``python -m tools.judge.backtest``.
+"""
 
 from __future__ import annotations
 
-from lora_tui.analysis.final_loss import final_loss
-from lora_tui.analysis.model import Band, Forecast
-from lora_tui.runs.run import Run
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from lora_tui.analysis import run_facts
+from lora_tui.analysis.lr_schedule import Schedule
+from lora_tui.analysis.model import Forecast, Interval
+from lora_tui.analysis.statistics import median, noise, window
+from lora_tui.runs.run import Progress, Run
+from lora_tui.runs.series import Series
 from lora_tui.runs.status import time_left
 
 
@@ -17,9 +32,275 @@ def forecast(run: Run, now: float) -> Forecast:
     if status.state not in ("running", "evaluating"):
         return Forecast()
     left = time_left(run, status, now)
-    remaining = Band(*left) if left is not None else None
-    end = Band(now + left.low, now + left.mid, now + left.high) if left is not None else None
+    remaining = Interval(*left) if left is not None else None
+    end = Interval(now + left.low, now + left.mid, now + left.high) if left is not None else None
     if not run.timeline.rows:
         return Forecast(remaining, end)
     loss, reason = final_loss(run, run.progress(now))
     return Forecast(remaining, end, loss, reason)
+
+
+LEAST_ROWS = 10
+"""Rows behind the warm-up."""
+EARLY = 0.15
+"""Share of the run before which a curve says little about its end."""
+POINTS, SAMPLES = 40, 15
+"""The curve is looked at as at most POINTS medians over at most SAMPLES rows each."""
+WINDOWS = 12
+"""Windows by which the noise of their medians is judged."""
+Z = 1.5
+"""Half the width of the band in standard deviations."""
+MISFIT = 0.01
+"""What no simple shape follows, relative to the loss."""
+WILD = 4.0
+"""A piece this many standard deviations off the median of five around it is brought back to there."""
+FAR = 2.0
+"""Standard deviations from which on a piece counts less (Huber)."""
+END_DROP, END_SPREAD = 0.92, 0.2
+"""The loss at the end as a share of that at the start, and the spread of it, before the curve is asked."""
+EPOCH_DROP, EPOCH_SPREAD = 0.05, 0.06
+"""What the loss falls by when the data comes round again, before that was seen."""
+PASSES, PART = 2, 0.02
+"""With more passes over the data than this still to begin, the loss falls as far as they are remembered. Epochs beyond
+a whole number by less than PART (3.0005) begin no pass."""
+LARGEST = 700.0
+"""Logarithm of a loss near the end of what a float holds."""
+WIDEST = 0.5
+"""A band wider than this share of the loss says nothing."""
+
+Shape = Callable[[float], float]
+
+
+def _exponential(speed: float) -> Shape:
+    return lambda x: math.exp(-x / speed)
+
+
+def _power(speed: float, exponent: float) -> Shape:
+    return lambda x: (1 + x / speed) ** -exponent
+
+
+SHAPES: tuple[Shape, ...] = (
+    *(_exponential(speed) for speed in (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)),
+    *(_power(speed, 0.7) for speed in (0.01, 0.03, 0.1, 0.3)),
+    _power(0.02, 0.3),
+)
+
+
+class Point(NamedTuple):
+    """A piece of the curve."""
+
+    progress: float
+    """0 … 1: learning rate spent."""
+    epochs: float
+    """Whole passes over the data behind it."""
+    loss: float
+    """Logarithm of the loss."""
+    variance: float
+
+
+def final_loss(run: Run, progress: Progress) -> tuple[Interval | None, str]:
+    """The median that the last window of train losses will have (see ``window``), or ``None`` and a code of why
+    the curve does not support one: stage, few_rows, early, warmup, off_course, epochs, erratic; "" at the last step."""
+    loss, total, step = run.series.get("loss"), progress.total_steps, progress.step
+    if run.stage in ("ppo", "grpo"):
+        return None, "stage"
+    if loss is None or not loss.finite or run.counted_rows or step is None or not total:
+        return None, "few_rows"
+    if step >= total:
+        return None, ""
+    if run_facts.diverging(loss) is not None or run_facts.above_start(loss) is not None or _broken(loss):
+        return None, "off_course"
+    plan = Schedule(run.series.get("lr"), step, total)
+    if step <= plan.peak_step:
+        return None, "warmup"
+    first = bisect_right(loss.steps, plan.peak_step)
+    if len(loss) - first < LEAST_ROWS:
+        return None, "few_rows"
+    if step < EARLY * total:
+        return None, "early"
+    epochs = progress.total_epochs or 0.0
+    to_come = math.ceil(epochs - PART) - 1 - math.floor(epochs * step / total)
+    if to_come > PASSES:
+        return None, "epochs"
+    points = _points(loss, first, plan, epochs / total)
+    if len(points) < LEAST_ROWS:
+        return None, "off_course"
+    rows = len(loss) / step * total
+    last = window(round(rows))
+    goal = Goal(plan.spent(total * (1 - last / rows / 2)), max(0.0, math.ceil(epochs - PART) - 1))
+    mid, error = _expect(points, goal)
+    now = math.exp(median([point.loss for point in points[-5:]]))
+    half = Z * math.hypot(error, window_noise(loss, last) / now)
+    if not 2 * half <= WIDEST or not mid + half < LARGEST:
+        return None, "erratic"
+    return Interval(math.exp(mid - half), math.exp(mid), math.exp(mid + half)), ""
+
+
+def window_noise(loss: Series, size: int) -> float:
+    """Standard error of the median of ``size`` rows: by the noise of a row, and by what such medians do in this run,
+    since rows that follow each other may be alike."""
+    values = loss.tail(size * WINDOWS)
+    told = 1.2533 * noise(values[-200:]) / math.sqrt(size)
+    medians = [median(values[end - size : end]) for end in range(len(values), size - 1, -size)]
+    if len(medians) < 4:
+        return told
+    seen = noise(medians)
+    return math.hypot(2 * told, math.sqrt(len(medians)) * seen) / math.sqrt(4 + len(medians))
+
+
+def _broken(loss: Series) -> bool:
+    """Not finite, or exactly 0, which is how the trainer prints NaN."""
+    last = loss.values[-1]
+    return not math.isfinite(last) or last == 0.0
+
+
+def _points(loss: Series, first: int, plan: Schedule, epochs_a_step: float) -> list[Point]:
+    """The curve from its row ``first`` on, in pieces of equally many rows."""
+    count = len(loss) - first
+    pieces = min(POINTS, count)
+    spread = min(1e6, noise(loss.tail(200)) / max(1e-12, abs(median(loss.tail(window(count))))))
+    found: list[tuple[float, float, int]] = []
+    for number in range(pieces):
+        start, end = first + count * number // pieces, first + count * (number + 1) // pieces
+        stride = max(1, (end - start) // SAMPLES)
+        values = [value for value in loss.values[start:end:stride] if math.isfinite(value)]
+        level = median(values) if values else 0.0
+        if level <= 0:
+            continue
+        found.append(((loss.steps[start] + loss.steps[end - 1]) / 2, math.log(level), len(values)))
+    out: list[Point] = []
+    for index, (step, level, size) in enumerate(found):
+        # The median of more than two rows has 1.57 times the variance of their mean.
+        variance = spread * spread * (1.57 if size > 2 else 1.0) / size
+        around = median([near for _, near, _ in found[max(0, index - 2) : index + 3]])
+        reach = WILD * math.sqrt(variance + MISFIT**2)
+        level = min(max(level, around - reach), around + reach)
+        out.append(Point(plan.spent(step), math.floor(step * epochs_a_step - 1e-6), level, variance + MISFIT**2))
+    return out
+
+
+# -- the regression ----------------------------------------------------------------------------------------------
+
+
+class Goal(NamedTuple):
+    """Where the answer is wanted."""
+
+    progress: float
+    epochs: float
+
+
+class Belief(NamedTuple):
+    """What is expected before the curve is asked: the log loss at a place, with its variance; without ``one`` the
+    change of it that ``epochs`` bring."""
+
+    progress: float
+    epochs: float
+    value: float
+    variance: float
+    one: float = 1.0
+
+
+class Fit(NamedTuple):
+    """One shape's answer: its weight (log evidence), the log loss at the goal, the variance of that, and a, b, c."""
+
+    evidence: float
+    value: float
+    variance: float
+    factors: tuple[float, float, float]
+
+
+def _expect(points: Sequence[Point], goal: Goal) -> tuple[float, float]:
+    """The log loss at the goal and its standard error."""
+    now, ahead = points[-1], max(0.0, 1 - points[-1].progress / goal.progress)
+    level = median([point.loss for point in points[-5:]])
+    beliefs = (
+        Belief(goal.progress, goal.epochs, level + math.log(END_DROP) * ahead, (0.02 + END_SPREAD * ahead) ** 2),
+        Belief(points[0].progress, points[0].epochs, points[0].loss, 0.25),
+        Belief(now.progress, 1.0, -EPOCH_DROP, EPOCH_SPREAD**2, one=0.0),
+    )
+    variances = [point.variance for point in points]
+    first = Regression(points, variances)
+    fits = [first.fit(shape, beliefs, goal) for shape in SHAPES]
+    best = max(range(len(fits)), key=lambda index: fits[index].evidence)
+    (a, b, c), shape = fits[best].factors, SHAPES[best]
+    wrong = [point.loss - a - b * shape(point.progress) - c * point.epochs for point in points]
+    # Rows far out count less, and all of them less where no shape fits.
+    variances = [v * max(1.0, abs(w) / math.sqrt(v) / FAR) for w, v in zip(wrong, variances, strict=True)]
+    misfit = math.fsum(w * w / v for w, v in zip(wrong, variances, strict=True)) / max(1, len(points) - 3)
+    misfit = max(1.0, misfit)
+    second = Regression(points, [variance * misfit for variance in variances])
+    fits = [second.fit(shape, beliefs, goal) for shape in SHAPES]
+    most = max(fit.evidence for fit in fits)
+    weights = [math.exp(fit.evidence - most) for fit in fits]
+    whole = math.fsum(weights)
+    mid = math.fsum(w * fit.value for w, fit in zip(weights, fits, strict=True)) / whole
+    variance = math.fsum(w * (f.variance + (f.value - mid) ** 2) for w, f in zip(weights, fits, strict=True)) / whole
+    return mid, math.sqrt(variance + misfit * MISFIT**2)
+
+
+class Regression:
+    """Bayesian regression of the log loss on 1, g(progress) and epochs: sums that all shapes share are taken once."""
+
+    def __init__(self, points: Sequence[Point], variances: Sequence[float]) -> None:
+        self._progress = [point.progress for point in points]
+        self._w = [1 / variance for variance in variances]
+        self._we = [w * point.epochs for w, point in zip(self._w, points, strict=True)]
+        self._wy = [w * point.loss for w, point in zip(self._w, points, strict=True)]
+        losses = [point.loss for point in points]
+        self._sums = (
+            (math.fsum(self._w), math.fsum(self._we), _dot(self._we, [point.epochs for point in points])),
+            (math.fsum(self._wy), _dot(self._we, losses), _dot(self._wy, losses)),
+        )
+        self._logs = math.fsum(map(math.log, variances))
+
+    def fit(self, shape: Shape, beliefs: Sequence[Belief], goal: Goal) -> Fit:
+        """The answer of one shape."""
+        a = [[0.0] * 3 for _ in range(3)]
+        right, squares = [0.0] * 3, 0.0
+        for belief in beliefs:
+            vector = (belief.one, belief.one * shape(belief.progress), belief.epochs)
+            for i in range(3):
+                right[i] += vector[i] * belief.value / belief.variance
+                for j in range(3):
+                    a[i][j] += vector[i] * vector[j] / belief.variance
+            squares += belief.value**2 / belief.variance
+        before = _determinant(a)
+        g = [shape(x) for x in self._progress]
+        wg = [w * x for w, x in zip(self._w, g, strict=True)]
+        (w, we, wee), (wy, wey, wyy) = self._sums
+        sums = ((w, math.fsum(wg), we), (0.0, _dot(wg, g), _dot(self._we, g)), (0.0, 0.0, wee))
+        for i in range(3):
+            for j in range(3):
+                a[i][j] += sums[min(i, j)][max(i, j)]
+        for i, value in enumerate((wy, _dot(self._wy, g), wey)):
+            right[i] += value
+        inverse, after = _inverse(a)
+        theta = (_dot(inverse[0], right), _dot(inverse[1], right), _dot(inverse[2], right))
+        at = (1.0, shape(goal.progress), goal.epochs)
+        variance = math.fsum(at[i] * inverse[i][j] * at[j] for i in range(3) for j in range(3))
+        rest = squares + wyy - _dot(right, theta)
+        evidence = 0.5 * (math.log(before) - math.log(after) - rest - self._logs)
+        return Fit(evidence, _dot(at, theta), max(0.0, variance), theta)
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+
+
+def _determinant(a: Sequence[Sequence[float]]) -> float:
+    return (
+        a[0][0] * (a[1][1] * a[2][2] - a[1][2] * a[2][1])
+        - a[0][1] * (a[1][0] * a[2][2] - a[1][2] * a[2][0])
+        + a[0][2] * (a[1][0] * a[2][1] - a[1][1] * a[2][0])
+    )
+
+
+def _inverse(a: Sequence[Sequence[float]]) -> tuple[list[list[float]], float]:
+    """Inverse of a symmetric 3 x 3 matrix, and its determinant."""
+    whole = _determinant(a)
+    out = [[0.0] * 3 for _ in range(3)]
+    for i in range(3):
+        for j in range(3):
+            b, c, d, e = (i + 1) % 3, (i + 2) % 3, (j + 1) % 3, (j + 2) % 3
+            out[j][i] = (a[b][d] * a[c][e] - a[b][e] * a[c][d]) / whole
+    return out, whole

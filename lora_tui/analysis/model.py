@@ -52,7 +52,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Band:
+class Interval:
     """A number that is not known yet: where it most likely lies, and what it most likely is."""
 
     low: float
@@ -64,11 +64,11 @@ class Band:
 class Forecast:
     """What is still to come. A part is ``None`` where the files do not carry it."""
 
-    remaining_s: Band | None = None
+    remaining_s: Interval | None = None
     """Seconds of training left, evaluations and saves counted in."""
-    finish_at: Band | None = None
+    finish_at: Interval | None = None
     """Unix time of the last step."""
-    final_loss: Band | None = None
+    final_loss: Interval | None = None
     """Train loss at the end: the median that the last window of rows will have."""
     reason: str = ""
     """Code of why there is no final loss (catalogue key ``forecast.reason.<code>``)."""

@@ -3,11 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from lora_tui.analysis.rule import COUNTS, Bands, Rule, in_order
+from lora_tui.analysis.model import Basis, Confidence, Level
+from lora_tui.analysis.stages import LANGUAGE_STAGES, PREFERENCE_STAGES, REINFORCEMENT_STAGES
 
-__all__ = ["COUNTS", "LR_RANGES", "RULES", "SOURCES", "Bands", "Rule", "find_rule", "lr_family", "lr_range"]
+LEVELS: tuple[Level, ...] = ("excellent", "good", "fair", "poor")
+COUNTS = frozenset({"min_rows", "fair_rows", "min_values", "rows", "pairs", "window", "evals", "warm"})
+"""Limits that count rows, values, steps or samples: whole numbers."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Bounds of excellent, good and fair, in the metric's unit; what lies beyond is poor. ``None``: no such level."""
+
+    excellent: float | None
+    good: float
+    fair: float
+    higher: bool = True
+    """Higher is better, and a bound belongs to the better level; else lower is better."""
+    closed: bool = False
+    """With ``higher=False``: the bound itself still belongs to the better level."""
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds that there are, the best level first."""
+        known = {"excellent": self.excellent, "good": self.good, "fair": self.fair}
+        return {name: bound for name, bound in known.items() if bound is not None}
+
+    def level(self, value: float) -> Level:
+        """The level of a value."""
+        for name, bound in zip(LEVELS, (self.excellent, self.good, self.fair), strict=False):
+            if bound is None:
+                continue
+            if value >= bound if self.higher else (value <= bound if self.closed else value < bound):
+                return name
+        return "poor"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one kind of metric is rated."""
+
+    code: str
+    metrics: tuple[str, ...]
+    sources: tuple[str, ...]
+    """Where the numbers come from: codes of SOURCES, whose words are ``source.<code>``."""
+    basis: Basis = "rule"
+    confidence: Confidence = "firm"
+    """The best that this rule can reach."""
+    stages: frozenset[str] | None = None
+    """``None``: every stage."""
+    producers: frozenset[str] | None = None
+    """``None``: every producer. A prefix such as ``llamafactory`` covers its versions."""
+    thresholds: Thresholds | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Thresholds of a rule that is more than bands."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Level, or the name of a case, -> wording code of the short verdict (catalogue key ``rating.<code>``)."""
+    order: tuple[str, ...] = ()
+    """Limits of which none may be below the one before it."""
+    own: bool = False
+    """Numbers of the user's own config.toml are in it."""
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """All numbers of the rule by name: the bounds that it has, then its limits."""
+        return {**(self.thresholds.bounds if self.thresholds is not None else {}), **self.limits}
+
+    def applies(self, stage: str | None, producer: str) -> bool:
+        """The rule may be used for a run of this stage and producer."""
+        if self.producers is not None and not any(producer.startswith(name) for name in self.producers):
+            return False
+        return self.stages is None or stage in self.stages
+
+
+def in_order(*codes: str) -> Mapping[str, str]:
+    """Wording codes by level, the best first."""
+    return MappingProxyType(dict(zip(LEVELS, codes, strict=True)))
+
 
 SOURCES: tuple[str, ...] = (
     "lf",  # LLaMA-Factory's code and examples
@@ -23,10 +98,6 @@ SOURCES: tuple[str, ...] = (
 )
 """Codes of where numbers come from, ``source.<code>`` in the catalogues."""
 
-LANGUAGE_STAGES = frozenset({"sft", "pt"})
-PREFERENCE_STAGES = frozenset({"dpo", "kto", "orpo", "simpo"})
-REINFORCEMENT_STAGES = frozenset({"ppo", "grpo"})
-ADAPTER_METHODS = frozenset({"lora", "qlora", "dora", "oft", "qoft"})
 
 _LLAMAFACTORY = frozenset({"llamafactory"})
 _SFT, _PT, _RM = frozenset({"sft"}), frozenset({"pt"}), frozenset({"rm"})
@@ -34,10 +105,10 @@ _PPL = in_order("ppl_very_low", "ppl_low", "ppl_high", "ppl_very_high")
 _ACCURACY = in_order("accuracy_very_high", "accuracy_high", "accuracy_some", "near_coin")
 
 
-def _score(code: str, metric: str, bands: Bands, best: str) -> Rule:
+def _score(code: str, metric: str, thresholds: Thresholds, best: str) -> Rule:
     """A score of 0-100 as LLaMA-Factory computes it; measured with its own metric code on 300 answers."""
     return Rule(
-        code, (metric,), ("measured",), stages=LANGUAGE_STAGES, producers=_LLAMAFACTORY, bands=bands,
+        code, (metric,), ("measured",), stages=LANGUAGE_STAGES, producers=_LLAMAFACTORY, thresholds=thresholds,
         words=in_order(best, "score_high", "score_part", "score_little"),
     )  # fmt: skip
 
@@ -97,12 +168,13 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "speed_self", ("throughput", "steps_per_s", "samples_per_s"), ("convention",), "self",
-        bands=Bands(None, 0.9, 0.7), limits={"min_rows": 10},
+        thresholds=Thresholds(None, 0.9, 0.7), limits={"min_rows": 10},
         words={"good": "speed_steady", "fair": "speed_slower", "poor": "speed_slower", "early": "speed_too_short"},
     ),
     # Tokens/s of one device.
     Rule(
-        "throughput", ("throughput",), ("convention",), "orientation", "orientation", bands=Bands(None, 1000, 300),
+        "throughput", ("throughput",), ("convention",), "orientation", "orientation",
+        thresholds=Thresholds(None, 1000, 300),
         words={"good": "speed_high", "fair": "speed_medium", "poor": "speed_low"},
     ),
     # LF's default rank 8 trains about 0.9 % of a model of 0.5B parameters.
@@ -114,12 +186,12 @@ RULES: tuple[Rule, ...] = (
     # Real LF runs 2.8 to 5.2. eval_loss uses the logarithms of the same bounds, so that the two never disagree.
     Rule(
         "perplexity", ("perplexity", "eval_loss"), ("convention",), "orientation", "orientation", _SFT,
-        bands=Bands(2, 4, 8, higher=False), words=_PPL,
+        thresholds=Thresholds(2, 4, 8, higher=False), words=_PPL,
     ),
     # Every token counts in pre-training, not only the answers.
     Rule(
         "perplexity_pt", ("perplexity", "eval_loss"), ("convention",), "orientation", "orientation", _PT,
-        bands=Bands(4, 8, 16, higher=False), words=_PPL,
+        thresholds=Thresholds(4, 8, 16, higher=False), words=_PPL,
     ),
     # While the run goes on, and where no band holds: against the first evaluation and the best one.
     Rule(
@@ -131,14 +203,14 @@ RULES: tuple[Rule, ...] = (
     # Healthy real runs: -6 to 8 %.
     Rule(
         "gap", ("gap",), ("convention", "measured"), "self", stages=LANGUAGE_STAGES,
-        bands=Bands(None, 8, 20, higher=False, closed=True),
+        thresholds=Thresholds(None, 8, 20, higher=False, closed=True),
         limits={"below": -15, "rows": 3, "share": 0.05, "error": 6},
         words={"good": "gap_close", "fair": "gap_apart", "poor": "gap_far", "below": "gap_eval_easier"},
     ),
-    _score("bleu4", "bleu-4", Bands(70, 50, 30), "bleu_excellent"),
-    _score("rouge1", "rouge-1", Bands(85, 65, 40), "rouge1_excellent"),
-    _score("rouge2", "rouge-2", Bands(75, 50, 25), "rouge2_excellent"),
-    _score("rougel", "rouge-l", Bands(80, 60, 35), "rougel_excellent"),
+    _score("bleu4", "bleu-4", Thresholds(70, 50, 30), "bleu_excellent"),
+    _score("rouge1", "rouge-1", Thresholds(85, 65, 40), "rouge1_excellent"),
+    _score("rouge2", "rouge-2", Thresholds(75, 50, 25), "rouge2_excellent"),
+    _score("rougel", "rouge-l", Thresholds(80, 60, 35), "rougel_excellent"),
     # Names that other programs use for scores of 0-1 or of 0-100, with other tokenizers.
     Rule(
         "score_scale",
@@ -148,13 +220,13 @@ RULES: tuple[Rule, ...] = (
     # HF: the time of accelerator.prepare_model alone; real values 0.002-0.006 s.
     Rule(
         "preparation", ("model_preparation_time",), ("convention", "hf"), "orientation", "orientation",
-        bands=Bands(1, 10, 60, higher=False),
+        thresholds=Thresholds(1, 10, 60, higher=False),
         words=in_order("preparation_very_short", "preparation_short", "preparation_long", "preparation_very_long"),
     ),
     # Seconds a sample, with generation in batches.
     Rule(
         "predict_speed", ("samples_per_second",), ("convention",), "orientation", "orientation", LANGUAGE_STAGES,
-        bands=Bands(0.2, 1, 5, higher=False, closed=True),
+        thresholds=Thresholds(0.2, 1, 5, higher=False, closed=True),
         words=in_order("predict_very_fast", "predict_fast", "predict_slow", "predict_very_slow"),
     ),
     # An evaluation without generation goes forward only, so it should beat the training.
@@ -171,7 +243,8 @@ RULES: tuple[Rule, ...] = (
     # Chance is 0.5; published LoRA-DPO cards 0.66-0.73.
     Rule(
         "preference_accuracy", ("accuracy", "rewards/accuracies"), ("dpo", "convention"), stages=PREFERENCE_STAGES,
-        bands=Bands(0.80, 0.65, 0.55), limits={"pairs": 100, "late": 0.30, "saturated": 0.98}, words=_ACCURACY,
+        thresholds=Thresholds(0.80, 0.65, 0.55), limits={"pairs": 100, "late": 0.30, "saturated": 0.98},
+        words=_ACCURACY,
     ),
     # The scale goes with beta: sign and course only.
     Rule(
@@ -183,7 +256,7 @@ RULES: tuple[Rule, ...] = (
     # People agree with each other in about 0.7-0.75.
     Rule(
         "reward_accuracy", ("eval_accuracy", "accuracy"), ("instructgpt", "convention"), stages=_RM,
-        bands=Bands(0.75, 0.65, 0.55), words=_ACCURACY,
+        thresholds=Thresholds(0.75, 0.65, 0.55), words=_ACCURACY,
     ),
     Rule(
         "token_accuracy", ("mean_token_accuracy", "eval_mean_token_accuracy", "eval_accuracy", "accuracy"),
@@ -210,7 +283,7 @@ RULES: tuple[Rule, ...] = (
     # Near 1 there is no signal; the bounds between are ours.
     Rule(
         "zero_std", ("frac_reward_zero_std",), ("trl", "convention"), "orientation", "orientation",
-        frozenset({"grpo"}), bands=Bands(None, 0.3, 0.6, higher=False), limits={"rows": 20},
+        frozenset({"grpo"}), thresholds=Thresholds(None, 0.3, 0.6, higher=False), limits={"rows": 20},
         words={"good": "groups_differ", "fair": "groups_alike", "poor": "groups_no_signal"},
     ),
     # What the files do not name the stage of compares with nothing.

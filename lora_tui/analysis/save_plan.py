@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
 from lora_tui.runs.checkpoints import own_state
 from lora_tui.runs.eta import in_steps
 from lora_tui.runs.run import Checkpoint, Run, Status
@@ -62,7 +62,7 @@ def save_plan(run: Run) -> SavePlan:
     strategy = _text(run, "save_strategy")
     own = sorted(item.step for item in run.checkpoints() if item.complete and not item.foreign)
     every = _every(run, strategy, state.save_steps if state is not None else None, own)
-    known = facts.number(run, "save_total_limit")
+    known = run_facts.number(run, "save_total_limit")
     keeps = _true(run, "load_best_model_at_end") or _text(run, "metric_for_best_model") is not None
     keeps = keeps or (state is not None and (state.best_step is not None or state.best_checkpoint is not None))
     limit = int(known) if known is not None and known >= 1 else None
@@ -87,7 +87,7 @@ def deleted_by(run: Run, plan: SavePlan, target: Checkpoint, best: str | None, a
 def since_save(run: Run, status: Status, now: float) -> float | None:
     """Seconds of training that are in no complete checkpoint of this attempt: until now, or until a run that is dead
     wrote its last row. ``None``: it has ended well, or the files do not tell."""
-    if facts.final(status) or not run.timeline.rows:
+    if run_facts.final(status) or not run.timeline.rows:
         return None
     end = now if status.live else run.last_row_time
     began = _segment_start(run)
@@ -118,7 +118,7 @@ def _every(run: Run, strategy: str | None, saved: float | None, own: Sequence[in
         return None
     total = run.total_steps
     regular = [step for step in own if step != total]
-    planned = facts.number(run, "save_steps")
+    planned = run_facts.number(run, "save_steps")
     every = saved if saved else planned
     if every is not None and total:
         every = in_steps(every, total)

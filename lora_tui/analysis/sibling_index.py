@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lora_tui.analysis.similarity import Data, Kin, kin_of
+from lora_tui.analysis.similarity import Data, SiblingKey, sibling_key
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
 
@@ -24,7 +24,7 @@ class SiblingIndex:
         """The workspace's list of runs that the index was made of."""
         self._seen: dict[Run, int] = {}
         """Revision of each run when its kin was worked out, -1 before."""
-        self._kin: dict[Run, Kin | None] = {}
+        self._kin: dict[Run, SiblingKey | None] = {}
         self._families: dict[tuple[str | None, str], dict[Data, list[Run]]] = {}
         """Runs by stage and model, then by data, newest first."""
         self._changes = 0
@@ -63,7 +63,7 @@ class SiblingIndex:
                 self._changes += self._kin.pop(run) is not None
         for run in [run for run in self._runs if run.revision != self._seen[run]]:
             self._seen[run] = run.revision
-            kin = kin_of(run)
+            kin = sibling_key(run)
             if self._kin.get(run) != kin:
                 self._changes += 1
                 rebuild = True

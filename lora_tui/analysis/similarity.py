@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import PurePath
 from weakref import WeakKeyDictionary
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
 from lora_tui.records.documents import ConfigDoc, ConsoleFacts
 from lora_tui.records.updates import FileDoc
 from lora_tui.runs.job_config import merge_config
@@ -65,7 +65,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Kin:
+class SiblingKey:
     """What makes runs siblings: cheap to tell, from documents alone."""
 
     stage: str | None
@@ -73,12 +73,12 @@ class Kin:
     data: Data
 
 
-def kin_of(run: Run) -> Kin | None:
+def sibling_key(run: Run) -> SiblingKey | None:
     """What the run is compared by; ``None`` where nothing was trained or the model is not known."""
     if not run.timeline.rows:
         return None
     model = model_name(run)
-    return Kin(facts.stage(run)[0], model, training_data(run)) if model is not None else None
+    return SiblingKey(run_facts.stage(run)[0], model, training_data(run)) if model is not None else None
 
 
 def model_name(run: Run) -> str | None:
@@ -147,7 +147,7 @@ class Setup:
 
     def number(self, *options: str) -> float | None:
         """The first of these options that is a finite number."""
-        return facts.number_in(self.settings, *options)
+        return run_facts.number_in(self.settings, *options)
 
     def text(self, option: str) -> str | None:
         """An option as text, ``None`` if it is not known."""
@@ -169,16 +169,16 @@ def setup_of(run: Run) -> Setup:
 def _setup(run: Run) -> Setup:
     settings = merge_config(_training_docs(run), run.files.state)
     eval_sets = settings.get("eval_dataset")
-    examples = facts.number_in(settings, "num_examples")
+    examples = run_facts.number_in(settings, "num_examples")
     return Setup(
-        stage=facts.stage(run)[0],
+        stage=run_facts.stage(run)[0],
         model=model_name(run),
         data=training_data(run),
         settings=settings,
         examples=None if examples is None else int(examples),
         batch=_batch(run, settings),
         eval_sets=None if eval_sets is None else _names(eval_sets.value),
-        val_size=facts.number_in(settings, "val_size"),
+        val_size=run_facts.number_in(settings, "val_size"),
         eval_samples=_eval_samples(run, settings),
     )
 
@@ -196,7 +196,7 @@ def _training_docs(run: Run) -> list[FileDoc]:
 def _batch(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
     """As a file says it; or samples/s divided by steps/s of the training results, which the trainer computes from it;
     or the product of the options, all three of them."""
-    told = facts.number_in(settings, "total_train_batch_size")
+    told = run_facts.number_in(settings, "total_train_batch_size")
     if told is not None:
         return int(told)
     results = run.results().get("train")
@@ -206,17 +206,17 @@ def _batch(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
         if samples is not None and steps is not None and steps >= 0.05 and 0.5 <= samples / steps < 1e6:
             return round(samples / steps)
     names = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_devices")
-    parts = [value for name in names if (value := facts.number_in(settings, name)) is not None]
+    parts = [value for name in names if (value := run_facts.number_in(settings, name)) is not None]
     return int(parts[0] * parts[1] * parts[2]) if len(parts) == len(names) else None
 
 
 def _eval_samples(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
-    told = facts.number_in(settings, "eval_examples")
+    told = run_facts.number_in(settings, "eval_examples")
     if told is not None:
         return int(told)
     results = run.results().get("eval")
     if results is not None and "eval_loss" in results.values:
-        return facts.samples(results, "eval", run)
+        return run_facts.samples(results, "eval", run)
     runtime, rate = run.series.get("eval_runtime"), run.series.get("eval_samples_per_second")
     if runtime is None or rate is None or not runtime.finite or not rate.finite:
         return None
@@ -253,7 +253,7 @@ def prediction_set(source: Run, results: ResultSet) -> tuple[Names | None, int |
     if names is None:
         setting = source.config.get("eval_dataset")
         names = None if setting is None else _names(setting.value)
-    return names, facts.samples(results, "predict", source)
+    return names, run_facts.samples(results, "predict", source)
 
 
 def name_beside(run: Run, other: Run) -> str:

@@ -10,7 +10,7 @@ from itertools import pairwise
 WINDOW_CAP = 50
 """A window of n / 20 rows needs no more than this to be steady, and it bounds the cost."""
 CURVES = 10.0
-"""See :func:`certainty`."""
+"""See :func:`critical_z`."""
 USUALLY_ALIKE = 0.1
 """Correlation of neighbouring rows."""
 MEDIAN_ERROR = 1.25
@@ -96,7 +96,7 @@ def finite_before(values: Sequence[float], end: int, count: int, begin: int = 0)
         span *= 4
 
 
-def certainty(count: int) -> float:
+def critical_z(count: int) -> float:
     """How many standard errors each of two levels must be apart from a common bound for a rule that compares the
     windows of a curve of ``count`` rows again and again: so many that noise alone exceeds them in one of CURVES curves.
     Rules ask for more, a difference of a size that matters, at two checks.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lora_tui.analysis import PLAIN, Context, Finding, Judgement, Rating, judge
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import PLAIN, Context, Finding, Judgement, Rating, judge, run_facts
 from lora_tui.i18n import Words
 from lora_tui.report.content.chart_data import charts, main_metric, step_table
 from lora_tui.report.content.config_section import dataset_size
@@ -227,8 +226,8 @@ def _enough_parameters(run: Run, now: float) -> bool:
     Rule: training data holds about one bit a token and an adapter about two bits a parameter (Thinking Machines, "LoRA
     Without Regret"), which makes 100 parameters for a sample of some 200 tokens.
     """
-    params = facts.number(run, "trainable_params")
-    size = facts.number(run, "num_examples") or dataset_size(run, run.progress(now))
+    params = run_facts.number(run, "trainable_params")
+    size = run_facts.number(run, "num_examples") or dataset_size(run, run.progress(now))
     return params is not None and size is not None and params >= 100 * size
 
 

@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, field_serializer
 
-from lora_tui.analysis import PLAIN, Band, CheckpointChoice, Context, Forecast, Judgement, judge
+from lora_tui.analysis import PLAIN, CheckpointChoice, Context, Forecast, Interval, Judgement, judge
 from lora_tui.i18n import Words
 from lora_tui.records.documents import ConfigValue
 from lora_tui.runs.run import Progress, Run
@@ -236,7 +236,7 @@ def _forecast(forecast: Forecast) -> dict[str, object]:
     return out
 
 
-def _ends(interval: Band, convert: Callable[[float], object]) -> dict[str, object]:
+def _ends(interval: Interval, convert: Callable[[float], object]) -> dict[str, object]:
     ends = {"low": convert(interval.low), "mid": convert(interval.mid), "high": convert(interval.high)}
     return {name: value for name, value in ends.items() if value is not None}
 

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from lora_tui.analysis.context import Context
 from lora_tui.analysis.findings.find import CODES
-from lora_tui.analysis.rating_rules import COUNTS, LR_RANGES, RULES, Bands, Rule
+from lora_tui.analysis.rating_rules import COUNTS, LR_RANGES, RULES, Rule
 from lora_tui.settings.toml_lines import KeyPath
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -165,9 +165,9 @@ def _customised(rule: Rule, given: Mapping[str, float], lines: Mapping[KeyPath, 
     numbers = {**rule.numbers, **given}
     if numbers == rule.numbers:
         return rule
-    bands = rule.bands
-    if bands is not None:
-        bands = Bands(numbers.get("excellent"), numbers["good"], numbers["fair"], bands.higher, bands.closed)
+    thresholds = rule.thresholds
+    if thresholds is not None:
+        thresholds = replace(thresholds, excellent=numbers.get("excellent"), good=numbers["good"], fair=numbers["fair"])
     for pair, falling in _ordered_pairs(rule):
         better, worse = numbers[pair[0]], numbers[pair[1]]
         if better < worse if falling else better > worse:
@@ -181,7 +181,7 @@ def _customised(rule: Rule, given: Mapping[str, float], lines: Mapping[KeyPath, 
     limits = {name: numbers[name] for name in rule.limits}
     # A threshold that the user has set is no longer just a value for orientation.
     basis = "rule" if rule.basis == "orientation" else rule.basis
-    return replace(rule, bands=bands, limits=limits, own=True, basis=basis, confidence="firm")
+    return replace(rule, thresholds=thresholds, limits=limits, own=True, basis=basis, confidence="firm")
 
 
 def _line(lines: Mapping[KeyPath, int], rule: Rule, name: str) -> int:
@@ -190,10 +190,10 @@ def _line(lines: Mapping[KeyPath, int], rule: Rule, name: str) -> int:
 
 def _ordered_pairs(rule: Rule) -> Iterator[tuple[tuple[str, str], bool]]:
     """Yield pairs of neighbouring numbers of a rule; True where the second must not exceed the first, else False."""
-    if rule.bands is not None:
-        names = list(rule.bands.bounds)
+    if rule.thresholds is not None:
+        names = list(rule.thresholds.bounds)
         for pair in pairwise(names):
-            yield pair, rule.bands.higher
+            yield pair, rule.thresholds.higher
     for pair in pairwise(rule.order):
         yield pair, False
 

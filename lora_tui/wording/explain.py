@@ -233,7 +233,7 @@ def _by_size(rating: Rating, run: Run, words: Words, context: Context, width: in
     names = {rating.metric, topic, rating.metric.removeprefix("eval_")}
     banded = (
         rule for rule in context.rules
-        if rule.bands is not None and names & set(rule.metrics) and rule.applies(run.stage or "sft", run.producer)
+        if rule.thresholds is not None and names & set(rule.metrics) and rule.applies(run.stage or "sft", run.producer)
         and rule.basis in ("rule", "orientation")
     )  # fmt: skip
     rule = next(banded, None)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lora_tui.analysis.comparison.compare import compare
-from lora_tui.analysis.comparison.compare_places import Place, common, common_loss
+from lora_tui.analysis.comparison.compare import Place, common, common_loss, compare
 from lora_tui.analysis.comparison.measures import side_of
 from lora_tui.analysis.comparison.settings import differences
 from lora_tui.analysis.similarity import setup_of

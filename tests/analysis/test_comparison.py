@@ -12,7 +12,7 @@ import pytest
 
 import lora_tui
 from lora_tui.analysis.comparison.compare import Comparison, compare
-from lora_tui.analysis.comparison.measures import Value, eval_noise, least_difference, pace, spec_of
+from lora_tui.analysis.comparison.measures import Value, eval_noise, pace, significant_difference, spec_of
 from lora_tui.analysis.comparison.settings import differences
 from lora_tui.analysis.similarity import same_eval_set, setup_of, training_data
 from lora_tui.records.documents import ConfigValue, ConsoleFacts, LogRow
@@ -145,9 +145,9 @@ class TestWinners:
 
     def test_the_noise_of_few_evaluations_is_not_known(self):
         spec = spec_of("eval_last")
-        assert least_difference(spec, Value(1.0), Value(1.1), True) == pytest.approx(0.02)
-        assert least_difference(spec, Value(1.0, error=0.0), Value(1.1, error=0.0), True) == pytest.approx(0.005)
-        assert least_difference(spec_of("bleu"), Value(50.0), Value(60.0, error=1.0), True) is None
+        assert significant_difference(spec, Value(1.0), Value(1.1), True) == pytest.approx(0.02)
+        assert significant_difference(spec, Value(1.0, error=0.0), Value(1.1, error=0.0), True) == pytest.approx(0.005)
+        assert significant_difference(spec_of("bleu"), Value(50.0), Value(60.0, error=1.0), True) is None
 
 
 class TestFairness:

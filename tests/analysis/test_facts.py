@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
 from lora_tui.analysis.checkpoint_choice import measure
-from lora_tui.analysis.final_loss import final_loss
+from lora_tui.analysis.forecast import final_loss
 from lora_tui.analysis.lr_schedule import Schedule
 from lora_tui.analysis.save_plan import SavePlan, save_plan
 from lora_tui.analysis.similarity import training_data
@@ -33,14 +33,14 @@ def series_of(values: list[float]) -> Series:
 def test_an_option_may_be_a_number_in_quotes() -> None:
     """YAML 1.1 reads ``1e-4`` as a text, for it has no point."""
     run = run_of([train(10, 1.0, 100)], config={"learning_rate": "1e-4", "lora_alpha": "auto", "bf16": True})
-    assert facts.number(run, "learning_rate") == 1e-4
-    assert facts.number(run, "lora_alpha", "learning_rate") == 1e-4
-    assert facts.number(run, "bf16") is None
+    assert run_facts.number(run, "learning_rate") == 1e-4
+    assert run_facts.number(run, "lora_alpha", "learning_rate") == 1e-4
+    assert run_facts.number(run, "bf16") is None
 
 
 def test_the_first_values_are_the_first_that_are_numbers() -> None:
-    assert facts.head(series_of([NAN, 3.0, math.inf, 2.0, 1.0]), 2) == [3.0, 2.0]
-    assert facts.head(series_of([NAN, 3.0]), 5) == [3.0]
+    assert run_facts.head(series_of([NAN, 3.0, math.inf, 2.0, 1.0]), 2) == [3.0, 2.0]
+    assert run_facts.head(series_of([NAN, 3.0]), 5) == [3.0]
 
 
 def test_few_values_have_no_noise_of_their_own() -> None:
@@ -55,7 +55,7 @@ def test_a_gap_above_losses_that_are_zero_is_no_percentage() -> None:
     def gap(loss: float) -> object:
         rows = [*(train(step, loss, 300) for step in range(10, 210, 10)), evaluation(200, 1.1, 300)]
         run = sft(rows)
-        return facts.gap(run, run.status(SOON))
+        return run_facts.gap(run, run.status(SOON))
 
     assert gap(0.0) is None
     assert gap(1.0) == pytest.approx((10.0, 0.0))
@@ -64,9 +64,9 @@ def test_a_gap_above_losses_that_are_zero_is_no_percentage() -> None:
 @pytest.mark.parametrize("lost", [60, 1_000, 10_000])
 def test_a_loss_that_was_no_number_for_most_of_the_run_has_no_best_level_before(lost: int) -> None:
     few = [1.0 + 0.01 * (at % 3) for at in range(24)]
-    found = {facts.diverging(series_of([NAN] * more + few)) for more in range(lost, lost + 60)}
+    found = {run_facts.diverging(series_of([NAN] * more + few)) for more in range(lost, lost + 60)}
     assert found == {None}
-    best_and_now = facts.diverging(series_of([1.0] * 40 + [5.0] * 24))
+    best_and_now = run_facts.diverging(series_of([1.0] * 40 + [5.0] * 24))
     assert best_and_now is not None
     assert best_and_now == pytest.approx((1.0, 5.0))
 

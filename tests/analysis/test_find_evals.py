@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from lora_tui.analysis.findings.eval_course import eval_noise
+from lora_tui.analysis.findings.evaluation import eval_noise
 from tests.support.curves import LATER, SFT, falling, found, noisy, rows_of, sft, the, with_evals
 from tests.support.run_builder import evaluation, run_of, summary, train
 

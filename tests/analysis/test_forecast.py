@@ -9,8 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from lora_tui.analysis import Forecast, judge
-from lora_tui.analysis.final_loss import final_loss, window_noise
-from lora_tui.analysis.forecast import forecast
+from lora_tui.analysis.forecast import final_loss, forecast, window_noise
 from lora_tui.analysis.lr_schedule import Schedule
 from lora_tui.records.documents import LogRow
 from lora_tui.records.updates import FileRows
@@ -58,8 +57,8 @@ class TestFinalLoss:
         assert found.mid == pytest.approx(1.0, rel=0.15)
 
     def test_it_grows_surer(self) -> None:
-        bands = [told(curve(upto)).final_loss for upto in (0.3, 0.5, 0.7, 0.95)]
-        widths = [band.high - band.low for band in bands if band is not None]
+        intervals = [told(curve(upto)).final_loss for upto in (0.3, 0.5, 0.7, 0.95)]
+        widths = [one.high - one.low for one in intervals if one is not None]
         assert len(widths) == 4
         assert widths == sorted(widths, reverse=True)
 

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from lora_tui.analysis.metrics import METRICS, metric
-from lora_tui.analysis.rating_rules import RULES, SOURCES, Bands
+from lora_tui.analysis.rating_rules import RULES, SOURCES, Thresholds
 from lora_tui.analysis.ratings.rate import rate
 from lora_tui.i18n import Words
 from tests.support.run_builder import START, evaluation, run_of, summary, train
@@ -230,10 +230,10 @@ def test_speed_against_itself():
 
 
 def test_bands():
-    bands = Bands(70, 50, 30)
-    assert [bands.level(v) for v in (70, 69.9, 50, 30, 29.9)] == ["excellent", "good", "good", "fair", "poor"]
-    assert Bands(None, 8, 20, higher=False, closed=True).level(8) == "good"
-    assert Bands(2, 4, 8, higher=False).level(2) == "good"
+    thresholds = Thresholds(70, 50, 30)
+    assert [thresholds.level(v) for v in (70, 69.9, 50, 30, 29.9)] == ["excellent", "good", "good", "fair", "poor"]
+    assert Thresholds(None, 8, 20, higher=False, closed=True).level(8) == "good"
+    assert Thresholds(2, 4, 8, higher=False).level(2) == "good"
 
 
 def test_every_rule_has_words_in_both_languages():
@@ -255,7 +255,7 @@ def test_every_rule_has_words_in_both_languages():
 
 def test_convention_is_never_firm():
     for rule in RULES:
-        if "convention" in rule.sources and rule.bands is not None and rule.basis == "orientation":
+        if "convention" in rule.sources and rule.thresholds is not None and rule.basis == "orientation":
             assert rule.confidence == "orientation", rule.code
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from lora_tui.analysis.context import PLAIN
-from lora_tui.analysis.rating_rules import LR_RANGES, RULES, find_rule
+from lora_tui.analysis.rating_rules import LR_RANGES, RULES, Thresholds, find_rule
 from lora_tui.analysis.ratings.rate import rate
-from lora_tui.analysis.rule import Bands
 from lora_tui.i18n import Words
 from lora_tui.records.documents import LogRow
 from lora_tui.records.updates import FileRows
@@ -312,7 +311,7 @@ class TestOwnNumbers:
 
     def test_bounds(self):
         bleu = next(rule for rule in RULES if rule.code == "bleu4")
-        mine = replace(bleu, bands=Bands(30, 20, 10), own=True)
+        mine = replace(bleu, thresholds=Thresholds(30, 20, 10), own=True)
         context = replace(PLAIN, rules=tuple(mine if rule is bleu else rule for rule in RULES))
         results = {"predict": {"predict_bleu-4": 37.07}}
         rating = of([], SFT, LATER, context=context, results=results)["predict_bleu-4"]
@@ -343,8 +342,8 @@ def test_codes_are_unique_and_every_metric_finds_its_rule():
 
 def test_bands_and_ordered_limits_are_in_order():
     for rule in RULES:
-        if rule.bands is not None:
-            bounds = list(rule.bands.bounds.values())
-            assert bounds == sorted(bounds, reverse=rule.bands.higher), rule.code
+        if rule.thresholds is not None:
+            bounds = list(rule.thresholds.bounds.values())
+            assert bounds == sorted(bounds, reverse=rule.thresholds.higher), rule.code
         limits = [rule.limits[name] for name in rule.order]
         assert limits == sorted(limits), rule.code

@@ -6,9 +6,9 @@ import weakref
 import pytest
 
 from lora_tui.analysis import judge
-from lora_tui.analysis.detectors.incremental import Fold, SeriesCourse, followed
+from lora_tui.analysis.detectors.incremental import Hysteresis, SeriesCheck, updated_check
 from lora_tui.analysis.findings.find import find
-from lora_tui.analysis.statistics import certainty, finite_before, spread
+from lora_tui.analysis.statistics import critical_z, finite_before, spread
 from lora_tui.records.updates import FileRows
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
@@ -24,7 +24,7 @@ def series_of(values):
     return series
 
 
-class Ends(SeriesCourse):
+class Ends(SeriesCheck):
     def __init__(self):
         super().__init__()
         self.ends = []
@@ -52,9 +52,9 @@ class TestCourse:
 
     def test_it_is_kept_while_the_column_lives(self):
         series = series_of([1.0] * 50)
-        first = followed(series, Ends, 1, Ends)
-        assert followed(series, Ends, 1, Ends) is first
-        assert followed(series, Ends, 2, Ends) is not first
+        first = updated_check(series, Ends, 1, Ends)
+        assert updated_check(series, Ends, 1, Ends) is first
+        assert updated_check(series, Ends, 2, Ends) is not first
         gone = weakref.ref(series)
         del series
         gc.collect()
@@ -62,12 +62,12 @@ class TestCourse:
 
     def test_a_last_value_that_changes_after_it_was_looked_at(self):
         series = series_of([1.0] * 8)
-        first = followed(series, Ends, 1, Ends)
+        first = updated_check(series, Ends, 1, Ends)
         series.replace_last(2.0)
-        assert followed(series, Ends, 1, Ends) is not first
+        assert updated_check(series, Ends, 1, Ends) is not first
         nan = series_of([*([1.0] * 7), math.nan])
-        first = followed(nan, Ends, 1, Ends)
-        assert followed(nan, Ends, 1, Ends) is first
+        first = updated_check(nan, Ends, 1, Ends)
+        assert updated_check(nan, Ends, 1, Ends) is first
 
 
 class TestFold:
@@ -76,7 +76,7 @@ class TestFold:
             fold.feed(float(step), fires=mark == "x", holds=mark in "xo", begin=float(step), evidence={"at": step})
 
     def test_opens_at_the_second_and_closes_at_the_second_miss(self):
-        fold = Fold()
+        fold = Hysteresis()
         self.feed(fold, "x", ".", "x", "o")
         assert fold.now is None
         self.feed(fold, "x", "x", at=4)
@@ -89,13 +89,13 @@ class TestFold:
         assert [(one.begin, one.end) for one in fold.past] == [(4.0, 10.0)]
 
     def test_evidence_is_of_the_last_check_at_which_it_held(self):
-        fold = Fold(opens=1)
+        fold = Hysteresis(opens=1)
         self.feed(fold, "x", "x", "o", ".")
         assert fold.now is not None
         assert fold.now.evidence == {"at": 2}
 
     def test_cut(self):
-        fold = Fold(opens=1)
+        fold = Hysteresis(opens=1)
         self.feed(fold, "x")
         fold.cut(7.0)
         assert fold.now is None
@@ -123,7 +123,7 @@ class TestStats:
         assert 0.7 * truth < sorted(told)[100] < 1.8 * truth
 
     def test_certainty_grows_with_the_looks(self):
-        assert 1.8 < certainty(20) < certainty(1000) < certainty(100_000) < 4
+        assert 1.8 < critical_z(20) < critical_z(1000) < critical_z(100_000) < 4
 
     def test_finite_before(self):
         assert finite_before([1.0, math.nan, 2.0, math.inf, 3.0], 4, 2) == [1.0, 2.0]

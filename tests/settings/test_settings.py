@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 import lora_tui
 from lora_tui.analysis import PLAIN, judge
-from lora_tui.analysis.rating_rules import LR_RANGES, RULES
-from lora_tui.analysis.rule import COUNTS
+from lora_tui.analysis.rating_rules import COUNTS, LR_RANGES, RULES
 from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
@@ -186,8 +185,8 @@ class TestRules:
         write("[ratings.bleu4]\nexcellent = 30\ngood = 20\nfair = 10\n[ratings.epochs]\ngood = 8\n")
         context = load_settings().context
         bleu, epochs = rule_of(context, "bleu4"), rule_of(context, "epochs")
-        assert (bleu.bands.excellent, bleu.bands.good, bleu.bands.fair) == (30, 20, 10)
-        assert (bleu.own, bleu.bands.higher) == (True, True)
+        assert (bleu.thresholds.excellent, bleu.thresholds.good, bleu.thresholds.fair) == (30, 20, 10)
+        assert (bleu.own, bleu.thresholds.higher) == (True, True)
         assert (epochs.limits["good"], epochs.limits["fair"], epochs.own) == (8, 20, True)
         assert sum(rule.own for rule in context.rules) == 2
 

@@ -11,7 +11,7 @@ import lora_tui
 from lora_tui.analysis import METRICS, PLAIN, judge
 from lora_tui.analysis.findings.find import CODES
 from lora_tui.analysis.model import Rating
-from lora_tui.analysis.rating_rules import RULES, Bands
+from lora_tui.analysis.rating_rules import RULES, Thresholds
 from lora_tui.analysis.ratings.scale import Scale, scale_of
 from lora_tui.i18n import LANGUAGES, Words
 from lora_tui.text.cells import cell_width
@@ -109,25 +109,25 @@ class TestTopics:
 
 
 def banded():
-    return [rule for rule in RULES if rule.bands is not None]
+    return [rule for rule in RULES if rule.thresholds is not None]
 
 
 class TestScale:
     @settings(max_examples=300, deadline=None)
     @given(st.sampled_from(banded()), st.floats(-50, 3000))
     def test_a_value_stands_in_the_zone_of_its_level(self, rule, value):
-        bands = rule.bands
-        assert bands is not None
+        thresholds = rule.thresholds
+        assert thresholds is not None
         shown = value * 100 if rule.code == "speed_self" else value
         rating = Rating(
-            "m", value, bands.level(value), "rule", "firm", rule.code, "", {"share": shown, "seconds": value}
+            "m", value, thresholds.level(value), "rule", "firm", rule.code, "", {"share": shown, "seconds": value}
         )
         scale = scale_of(rule, "m", rating)
         assert scale is not None
         assert scale.at is not None
         if min(abs(value - bound) for bound in scale.bounds) > 1e-9:
             place = min(int(scale.at - 1e-12), len(scale.zones) - 1) if scale.at else 0
-            assert scale.zones[place] == bands.level(value)
+            assert scale.zones[place] == thresholds.level(value)
 
     def test_further_is_further(self):
         rule = next(rule for rule in RULES if rule.code == "perplexity")
@@ -155,7 +155,7 @@ class TestScale:
 
     def test_the_users_bounds_are_on_it(self):
         rule = next(rule for rule in RULES if rule.code == "bleu4")
-        mine = replace(rule, bands=Bands(30, 20, 10), own=True)
+        mine = replace(rule, thresholds=Thresholds(30, 20, 10), own=True)
         context = replace(PLAIN, rules=(mine,))
         page = text(explain_metric("bleu-4", EN, context, 80))
         assert "20" in page

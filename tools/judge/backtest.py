@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Literal
 
 import lora_tui
-from lora_tui.analysis import Band
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import Interval
 from lora_tui.analysis.forecast import forecast
+from lora_tui.analysis.statistics import median, window
 from lora_tui.demo.samples import sample_dir
 from lora_tui.records.documents import LogRow
 from lora_tui.records.updates import CheckpointDir
@@ -56,7 +56,7 @@ class Shot:
     name: str
     share: float
     truth: float
-    band: Band | None
+    band: Interval | None
     naive: float
     reason: str = ""
 
@@ -86,7 +86,7 @@ def shots(life: Life, *, cold: bool) -> Iterator[Shot]:
     start, total = _last_process(life), life.total_steps
     whole, _ = Replay(life).advance(len(life.rows) - 1)
     losses = whole.series["loss"]
-    last_loss = facts.median(losses.tail(facts.window(losses.finite))) if losses.finite else math.nan
+    last_loss = median(losses.tail(window(losses.finite))) if losses.finite else math.nan
     for share in SHARES:
         index = next(
             (i for i, (row, _) in enumerate(life.rows) if i >= start and (row.step or 0) >= share * total), None
@@ -103,7 +103,7 @@ def shots(life: Life, *, cold: bool) -> Iterator[Shot]:
         yield Shot("time", life.name, share, left, told.remaining_s, naive)
         if math.isfinite(last_loss) and last_loss > 0:
             loss = run.series["loss"]
-            present = facts.median(loss.tail(facts.window(loss.finite))) if loss.finite else math.nan
+            present = median(loss.tail(window(loss.finite))) if loss.finite else math.nan
             yield Shot("loss", life.name, share, last_loss, told.final_loss, present, told.reason)
 
 
@@ -224,7 +224,7 @@ def life_of(run: Run, *, cold: bool) -> Life | None:
 
 def middle(values: Sequence[float]) -> float:
     """The median, NaN of nothing."""
-    return facts.median(values) if values else math.nan
+    return median(values) if values else math.nan
 
 
 def print_table(title: str, found: Sequence[Shot], goals: Collection[str]) -> bool:

@@ -17,14 +17,12 @@ FILES = (
     "lora_tui/analysis/ratings/training.py",
     "lora_tui/analysis/ratings/collector.py",
     "lora_tui/analysis/ratings/rate.py",
-    "lora_tui/analysis/rule.py",
     "lora_tui/analysis/rating_rules.py",
     "lora_tui/runs/run_data.py",
     "lora_tui/runs/run.py",
     "lora_tui/analysis/ratings/siblings.py",
     "lora_tui/analysis/ratings/stages.py",
     "lora_tui/analysis/ratings/evaluation.py",
-    "lora_tui/analysis/ratings/rate_results.py",
 )
 
 

@@ -11,26 +11,14 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from lora_tui.analysis import rating_rules as bands
-from lora_tui.analysis import rule
-from lora_tui.analysis.ratings import (
-    evaluation as rate_evaluation,
-)
-from lora_tui.analysis.ratings import (
-    rate_results,
-)
-from lora_tui.analysis.ratings import (
-    siblings as rate_siblings,
-)
-from lora_tui.analysis.ratings import (
-    training as rate_training,
-)
-from lora_tui.analysis.rule import COUNTS, Bands, Rule
+from lora_tui.analysis import rating_rules, stages
+from lora_tui.analysis.rating_rules import COUNTS, Rule, Thresholds
+from lora_tui.analysis.ratings import evaluation, siblings, training
 from lora_tui.runs import run_data
 
 SHIFT = 0.1
 """A bound moves by this share of itself, up and down; what counts rows by one."""
-MODULES: tuple[ModuleType, ...] = (bands, rate_evaluation, rate_results, rate_siblings, rate_training, rule, run_data)
+MODULES: tuple[ModuleType, ...] = (rating_rules, stages, evaluation, siblings, training, run_data)
 
 UNREAD = ("SOURCES", "COUNTS", "_LLAMAFACTORY", "_SFT", "_PT", "_RM")
 """Constants that no rating reads: the rules are made of them, or the words and the settings ask for them."""
@@ -46,13 +34,15 @@ EVERYWHERE = ("test", ANY)
 def place(found: Rule | None) -> set[tuple[str, int]]:
     """Where a test was that looked up a rule."""
     here = {(RULE, ANY)}
-    return here if found is None else here | {(RULE, number) for number, one in enumerate(bands.RULES) if one is found}
+    if found is not None:
+        here |= {(RULE, number) for number, one in enumerate(rating_rules.RULES) if one is found}
+    return here
 
 
 def mutants() -> Iterator[tuple[str, frozenset[tuple[str, int]], Change]]:
     """Each mutant's name, the places of tests that may notice, and what makes it, in a process that is thrown away."""
     anywhere = frozenset({(RULE, ANY)})
-    for number, one in enumerate(bands.RULES):
+    for number, one in enumerate(rating_rules.RULES):
         for what, change in _of_rule(one):
             here = anywhere if what.startswith("all ") else frozenset({(RULE, number)})
             yield f"lora_tui.analysis.rating_rules.RULES {one.code}: {what}", here, change
@@ -64,7 +54,7 @@ def mutants() -> Iterator[tuple[str, frozenset[tuple[str, int]], Change]]:
             for what, new in _others(name, value):
                 here = frozenset({EVERYWHERE}) if module is run_data else anywhere
                 yield f"{module.__name__}.{name}: {what}", here, partial(_replace, name, value, new)
-    for family, sides in bands.LR_RANGES.items():
+    for family, sides in rating_rules.LR_RANGES.items():
         for side, (low, high) in sides.items():
             for what, pair in (
                 ("low +", (low * (1 + SHIFT), high)), ("low -", (low * (1 - SHIFT), high)),
@@ -75,12 +65,12 @@ def mutants() -> Iterator[tuple[str, frozenset[tuple[str, int]], Change]]:
 
 
 def _of_rule(one: Rule) -> Iterator[tuple[str, Change]]:
-    if one.bands is not None:
-        for name, value in one.bands.bounds.items():
+    if one.thresholds is not None:
+        for name, value in one.thresholds.bounds.items():
             for what, new in _near(name, value):
-                yield f"{name} {what}", partial(object.__setattr__, one.bands, name, new)
-        if not one.bands.higher:
-            yield "closed", partial(object.__setattr__, one.bands, "closed", not one.bands.closed)
+                yield f"{name} {what}", partial(object.__setattr__, one.thresholds, name, new)
+        if not one.thresholds.higher:
+            yield "closed", partial(object.__setattr__, one.thresholds, "closed", not one.thresholds.closed)
     for name, value in one.limits.items():
         for what, new in _near(name, value):
             yield f"{name} {what}", partial(_set, one, "limits", {**one.limits, name: new})
@@ -125,5 +115,5 @@ def _set_item(mapping: Any, key: str, value: object) -> None:
     mapping[key] = value
 
 
-def _set(one: Rule | Bands, field: str, value: object) -> None:
+def _set(one: Rule | Thresholds, field: str, value: object) -> None:
     object.__setattr__(one, field, value)

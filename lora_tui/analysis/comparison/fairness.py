@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
 from lora_tui.analysis.comparison.measures import Family, Side
 from lora_tui.analysis.model import Param
 from lora_tui.analysis.similarity import Names, all_same, data_agrees, eval_sets_agree, prediction_set, same
@@ -83,12 +83,12 @@ def _samples(sides: Sequence[Side]) -> list[Note]:
             out.append(Note("other_predict_set", frozenset({"score"}), runs, values=shown))
         elif all_same(names) is None:
             out.append(Note("unknown_predict_set", runs=runs, values=shown))
-    few = [at for at, setup in enumerate(setups) if setup.eval_samples and setup.eval_samples < facts.FEW_SAMPLES]
+    few = [at for at, setup in enumerate(setups) if setup.eval_samples and setup.eval_samples < run_facts.FEW_SAMPLES]
     if few and len(evaluated) > 1:
         least = min(setups[at].eval_samples or 0 for at in few)
         out.append(Note("few_eval_samples", runs=tuple(few), params={"samples": least}))
-    scored = [(at, facts.samples(found, "predict", source)) for at, found, source in predicted]
-    scarce = [(at, count) for at, count in scored if count is not None and count < facts.FEW_SAMPLES]
+    scored = [(at, run_facts.samples(found, "predict", source)) for at, found, source in predicted]
+    scarce = [(at, count) for at, count in scored if count is not None and count < run_facts.FEW_SAMPLES]
     if scarce and len(predicted) > 1:
         out.append(
             Note(

@@ -10,18 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lora_tui.analysis import run_facts as facts
-from lora_tui.analysis.rating_rules import LANGUAGE_STAGES
-from lora_tui.analysis.ratings.rate_results import BLEU_ERROR
+from lora_tui.analysis import run_facts
 from lora_tui.analysis.similarity import Setup, pairwise_false, prediction_set, same, setup_of
+from lora_tui.analysis.stages import LANGUAGE_STAGES
 from lora_tui.analysis.statistics import MEDIAN_ERROR, WINDOW_CAP, median, noise
 from lora_tui.runs.run import Progress, ResultSet, Run, Status
 from lora_tui.runs.series import Series
 
 Family = Literal["loss", "evaluation", "score", "preference", "reward", "speed", "fact"]
 """What a measure rests on, and so what makes it unfair."""
-EVAL_SPREAD = 0.6
-"""Standard deviation of the loss of one evaluation sample (measured: +- 0.085 nats over 50 samples)."""
 LEAST_EVALS = 5
 """So many evaluations show their own noise."""
 LEAST_SHARE, UNKNOWN_SHARE, SPEED_SHARE = 0.005, 0.02, 0.05
@@ -63,7 +60,7 @@ class Side:
     @property
     def ended(self) -> bool:
         """Its training is over as planned."""
-        return facts.final(self.status)
+        return run_facts.final(self.status)
 
     def series(self, name: str) -> Series | None:
         """A series with at least one value."""
@@ -73,7 +70,7 @@ class Side:
 
 def side_of(run: Run, now: float, findings: tuple[str, ...]) -> Side:
     """The run at a moment (Unix time)."""
-    results = {split: (found, source) for split, found, source in facts.result_sets(run)}
+    results = {split: (found, source) for split, found, source in run_facts.result_sets(run)}
     return Side(run, run.status(now), run.progress(now), setup_of(run), findings, results)
 
 
@@ -138,7 +135,7 @@ def eval_error(side: Side) -> float | None:
 
 def eval_last(side: Side) -> Value | None:
     """The eval loss that stands for the run now."""
-    found = facts.last_eval(side.run, side.status)
+    found = run_facts.last_eval(side.run, side.status)
     if found is None:
         series = side.series("eval_loss")
         return None if series is None or series.last is None else Value(series.last, _step(series.last_step))
@@ -163,7 +160,7 @@ def _perplexity(side: Side) -> Value | None:
 
 
 def _gap(side: Side) -> Value | None:
-    found = facts.gap(side.run, side.status) if side.setup.stage in LANGUAGE_STAGES and not side.broken else None
+    found = run_facts.gap(side.run, side.status) if side.setup.stage in LANGUAGE_STAGES and not side.broken else None
     return None if found is None else Value(found[0], error=found[1])
 
 
@@ -176,8 +173,8 @@ def score(name: str) -> Callable[[Side], Value | None]:
             value = found.values.get(f"{split}_{name}") if found is not None else None
             if found is None or source is None or value is None:
                 continue
-            count = facts.samples(found, split, source)
-            error = BLEU_ERROR / math.sqrt(count) if count else None
+            count = run_facts.samples(found, split, source)
+            error = run_facts.BLEU_ERROR / math.sqrt(count) if count else None
             return Value(value, None, error, count, found.stale)
         return None
 
@@ -303,14 +300,14 @@ SPECS: tuple[Spec, ...] = (
 """All measures in the order in which they are shown."""
 EVAL_AT = Spec("eval_at", "eval_loss", "evaluation", None, final=False)
 LOSS_AT = Spec("loss_at", "loss", "loss", None, final=False)
-"""The same two at a place that all runs have reached; :mod:`~lora_tui.analysis.comparison.compare_places` has them."""
+"""The same measure at a step or epoch that all runs have reached, see :mod:`~lora_tui.analysis.comparison.compare`."""
 
 
 def _step(step: float | None) -> int | None:
     return int(step) if step is not None and math.isfinite(step) else None
 
 
-def least_difference(spec: Spec, best: Value, other: Value, paired: bool) -> float | None:
+def significant_difference(spec: Spec, best: Value, other: Value, paired: bool) -> float | None:
     """The least difference that means something: twice the standard error of the difference, and never less than a
     share of the value; ``None`` where the noise is not known.
 
@@ -330,7 +327,7 @@ def least_difference(spec: Spec, best: Value, other: Value, paired: bool) -> flo
     if spec.family == "evaluation" and not paired and best.samples and other.samples:
         # Other samples, another mean.
         scale = best.value if spec.code == "perplexity" else 1.0
-        error = math.hypot(error, scale * EVAL_SPREAD / math.sqrt(min(best.samples, other.samples)))
+        error = math.hypot(error, scale * run_facts.EVAL_LOSS_ERROR / math.sqrt(min(best.samples, other.samples)))
     return max(floor, 2 * error)
 
 

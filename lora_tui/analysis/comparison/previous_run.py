@@ -11,11 +11,11 @@ from lora_tui.analysis.comparison.measures import (
     Side,
     Value,
     eval_last,
-    least_difference,
     same_predictions,
     score,
     share,
     side_of,
+    significant_difference,
     spec_of,
 )
 from lora_tui.analysis.metrics import metric
@@ -130,4 +130,4 @@ def _change(own: Side, before: Side, split: str, key: str, paired: bool) -> Chan
 
 
 def _least(code: str, mine: Value | None, theirs: Value | None, paired: bool) -> float | None:
-    return None if mine is None or theirs is None else least_difference(spec_of(code), mine, theirs, paired)
+    return None if mine is None or theirs is None else significant_difference(spec_of(code), mine, theirs, paired)

@@ -39,7 +39,7 @@ class Episode:
     end: float | None = None
 
 
-class Fold:
+class Hysteresis:
     """Hysteresis: opens when true at ``opens`` checks in a row, closes when false, by a wider band, at ``closes``."""
 
     def __init__(self, opens: int = 2, closes: int = 2) -> None:
@@ -80,7 +80,7 @@ class Fold:
 T = TypeVar("T")
 
 
-class Course(ABC, Generic[T]):
+class IncrementalCheck(ABC, Generic[T]):
     """Checks along one column. A subclass says in ``check`` what it looks at; it never sees a row twice."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class Course(ABC, Generic[T]):
         """Look at the rows before ``end``."""
 
 
-class SeriesCourse(Course[Series]):
+class SeriesCheck(IncrementalCheck[Series]):
     """Checks along a series."""
 
     def size(self, column: Series) -> int:
@@ -129,11 +129,11 @@ class SeriesCourse(Course[Series]):
         return column.values[row]
 
 
-C = TypeVar("C", bound=Course[Any])
+C = TypeVar("C", bound=IncrementalCheck[Any])
 _KEPT: WeakKeyDictionary[object, dict[type[Any], tuple[Hashable, Any]]] = WeakKeyDictionary()
 
 
-def followed(column: object, kind: type[C], terms: Hashable, make: Callable[[], C]) -> C:
+def updated_check(column: object, kind: type[C], terms: Hashable, make: Callable[[], C]) -> C:
     """The course of this kind along a column, up to its last row. It is kept while the column lives and the terms under
     which it was made are the same; ``make`` must not let it hold the column."""
     slots = _KEPT.setdefault(column, {})

@@ -1,7 +1,7 @@
 """Levels of a positive curve: medians of windows with the bounds within which they are known.
 
 One level is above another where the lower bound of the first lies above the upper bound of the second. How many
-standard errors wide they are is :func:`lora_tui.analysis.statistics.certainty`'s matter.
+standard errors wide they are is :func:`lora_tui.analysis.statistics.critical_z`'s matter.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from lora_tui.analysis.statistics import WINDOW_CAP, Spread, lower_quartile, median, spread
+from lora_tui.analysis.statistics import WINDOW_CAP, Spread, evenly, finite_before, lower_quartile, median, spread
+from lora_tui.runs.series import Series
 
 WIDER = 0.8
 """A finding that is open closes by bounds that are this much closer: 20 % of hysteresis."""
@@ -22,7 +23,7 @@ REFRESH = 20
 """Noise is worked out anew when a twentieth more rows are there."""
 
 
-class Scatter:
+class NoiseEstimate:
     """The noise of a curve as it grows; of its medians at least what medians of neighbouring blocks have shown, which
     counts whatever else makes a curve wander."""
 
@@ -80,7 +81,7 @@ class Rise:
         )
 
 
-class Lowest:
+class LowestLevel:
     """The lowest levels so far, by upper bounds: of a short and of a long window at one level the long one counts."""
 
     def __init__(self) -> None:
@@ -112,3 +113,76 @@ class Lowest:
 
 def _lower(a: Level | None, b: Level) -> Level:
     return b if a is None or b.upper < a.upper else a
+
+
+LEAST_ROWS = 30
+GROWTH = 1.1
+"""LevelChanges are compared again when the rows have grown by so much."""
+SAMPLE = 200
+"""Rows, spread evenly, that stand for a longer stretch."""
+HEADS = (3, 5, 10, 20)
+"""First rows that the end is compared with, beside the first third: a fast learner has done its work in them."""
+CLEAR = 2.5
+"""Standard errors of a fall that counts."""
+
+
+@dataclass(frozen=True)
+class LevelChange:
+    """How much a stretch has moved: the fall of its logarithm and the standard error of that."""
+
+    fall: float
+    error: float
+    step: float
+    """Where the stretch begins."""
+    level: float
+    """Where it ends."""
+
+
+class LevelChanges:
+    """The last comparison and the one before it: what is said of a run must hold at both."""
+
+    def __init__(self) -> None:
+        self.whole: LevelChange | None = None
+        """First against last third of all rows; against the first rows where these lie higher."""
+        self.whole_before: LevelChange | None = None
+        self.late: LevelChange | None = None
+        """The last fifth of a segment's rows against the fifth before."""
+        self.late_before: LevelChange | None = None
+        self.longer: LevelChange | None = None
+        """The last three tenths of a segment's rows against the three before: less noise where it is long level."""
+        self.longer_before: LevelChange | None = None
+        self._due = LEAST_ROWS
+
+    def compare(self, series: Series, begin: int, end: int, spread: Spread) -> None:
+        """Look at the rows before ``end`` if that is due; the present segment begins at row ``begin``."""
+        if end - begin < LEAST_ROWS or end < self._due:
+            return
+        self._due = int(end * GROWTH) + 1
+        self.whole_before, self.late_before, self.longer_before = self.whole, self.late, self.longer
+        third = end // 3
+        heads = [finite_before(series.values, head, head) for head in HEADS if head < third]
+        heads.append(evenly(series.values, 0, third, SAMPLE))
+        self.whole = _steepest(heads, evenly(series.values, end - third, end, SAMPLE), series.steps[0], spread)
+        self.late = _halves(series, end, (end - begin) // 5, spread)
+        self.longer = _halves(series, end, (end - begin) * 3 // 10, spread)
+
+
+def _halves(series: Series, end: int, rows: int, spread: Spread) -> LevelChange | None:
+    """The last ``rows`` before ``end`` against as many before them."""
+    before, after = (evenly(series.values, end - k * rows, end - (k - 1) * rows, SAMPLE) for k in (2, 1))
+    return _steepest([before], after, series.steps[end - 2 * rows], spread)
+
+
+def _steepest(heads: list[list[float]], ending: list[float], step: float, spread: Spread) -> LevelChange | None:
+    """How far ``ending`` lies below the last of the heads; or below the one that it is clearly furthest below."""
+    usable = [[value for value in head if value > 0] for head in (*heads, ending)]
+    if any(len(part) < 3 for part in usable):
+        return None
+    low = median(usable[-1])
+    found: LevelChange | None = None
+    for head in reversed(usable[:-1]):
+        error = math.hypot(spread.error(len(head)), spread.error(len(usable[-1])))
+        flat = LevelChange(math.log(median(head) / low), error, step, low)
+        if found is None or (flat.fall > CLEAR * error and flat.fall > found.fall):
+            found = flat
+    return found

@@ -7,12 +7,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lora_tui.analysis.detectors.incremental import Fold, SeriesCourse
-from lora_tui.analysis.detectors.levels import WIDER, Level, Lowest, Rise, Scatter
-from lora_tui.analysis.detectors.spikes import HISTORY, LEVEL_ROWS, Spikes
-from lora_tui.analysis.detectors.stretches import Stretches
+from lora_tui.analysis.detectors.incremental import Hysteresis, SeriesCheck
+from lora_tui.analysis.detectors.levels import WIDER, Level, LevelChanges, LowestLevel, NoiseEstimate, Rise
+from lora_tui.analysis.detectors.spikes import HISTORY, LEVEL_ROWS, SpikeDetector
 from lora_tui.analysis.model import Param
-from lora_tui.analysis.statistics import WINDOW_CAP, Spread, certainty, finite_before, median, rounded, window
+from lora_tui.analysis.statistics import WINDOW_CAP, Spread, critical_z, finite_before, median, rounded, window
 from lora_tui.runs.series import Series
 
 LEAVES = Rise(0.25, 0.3, 1.1)
@@ -39,7 +38,7 @@ Pairs = list[tuple[int, Level | None]]
 
 
 @dataclass(frozen=True)
-class Terms:
+class LossInputs:
     """What a course needs beside the loss itself."""
 
     starts: tuple[float, ...] = ()
@@ -84,21 +83,21 @@ class _Segment:
     """Row at which the learning rate rose no more,"""
     settled: int | None = None
     """and at which the warm-up was over."""
-    lowest: Lowest = field(default_factory=Lowest)
-    scatter: Scatter = field(default_factory=Scatter)
+    lowest: LowestLevel = field(default_factory=LowestLevel)
+    scatter: NoiseEstimate = field(default_factory=NoiseEstimate)
 
 
-class LossCourse(SeriesCourse):
+class LossCheck(SeriesCheck):
     """Folds and events of one loss curve; ``lr`` are the learning rates of the same rows."""
 
-    def __init__(self, terms: Terms, lr: Series | None) -> None:
+    def __init__(self, terms: LossInputs, lr: Series | None) -> None:
         super().__init__()
-        self.diverging = Fold()
-        self.worse = Fold()
-        self.low, self.lowish = Fold(), Fold()
+        self.diverging = Hysteresis()
+        self.worse = Hysteresis()
+        self.low, self.lowish = Hysteresis(), Hysteresis()
         """The median of the last rows is below LOW, or LOWISH."""
-        self.spikes = Spikes()
-        self.stretches = Stretches()
+        self.spikes = SpikeDetector()
+        self.stretches = LevelChanges()
         self.terms = terms
         self._warmup = Warmup(lr)
         self._segment = _Segment()
@@ -124,7 +123,7 @@ class LossCourse(SeriesCourse):
         if len(rows) < max(size, 6):
             return
         self.spread = segment.scatter.look(rows, end - segment.begin)
-        self._sure = certainty(self._planned(series, end))
+        self._sure = critical_z(self._planned(series, end))
         self._check_low(series, median(rows[-low_rows(len(rows)) :]), end)
         self._level = median(rows[-max(size, LEVEL_ROWS) :])
         self._settle(series, end)
@@ -154,7 +153,7 @@ class LossCourse(SeriesCourse):
         self.worse.cut(start)
         self._segment = _Segment(bisect_left(series.steps, start))
         self._level = None
-        self.stretches = Stretches()
+        self.stretches = LevelChanges()
 
     def _settle(self, series: Series, end: int) -> None:
         """The warm-up is over: enough rows and steps, and the learning rate rises no more."""
@@ -206,7 +205,7 @@ class LossCourse(SeriesCourse):
             fold.feed(step, fires=now < bound, holds=now < bound * (2 - WIDER), begin=step, evidence={})
 
     def _feed(
-        self, fold: Fold, rise: Rise, pairs: Pairs, series: Series, rows: list[float], end: int, name: str
+        self, fold: Hysteresis, rise: Rise, pairs: Pairs, series: Series, rows: list[float], end: int, name: str
     ) -> None:
         """One check of a fold: whether the rows of any of the windows lie above the level that goes with it."""
         known = [(rows[-size:], level) for size, level in pairs if level is not None]

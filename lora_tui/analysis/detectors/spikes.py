@@ -67,7 +67,7 @@ def repeated(highest: Sequence[Peak], least: float) -> list[Peak]:
     return []
 
 
-class Spikes:
+class SpikeDetector:
     """Collects them, row by row."""
 
     def __init__(self) -> None:

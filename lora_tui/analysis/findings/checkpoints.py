@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 
-from lora_tui.analysis import run_facts as facts
-from lora_tui.analysis.checkpoint_choice import choose
-from lora_tui.analysis.findings.collector import Finder
-from lora_tui.analysis.findings.eval_course import RISE, RISE_NATS, RISE_NOISES, eval_noise
+from lora_tui.analysis.findings.collector import FindingCollector, finding
+from lora_tui.analysis.findings.evaluation import RISE, RISE_NATS, RISE_NOISES, eval_noise
 from lora_tui.analysis.model import CheckpointChoice, Param
 from lora_tui.analysis.save_plan import save_plan
+from lora_tui.analysis.statistics import rounded
 
 BETTER = 0.005
 """Share by which a checkpoint must be better to be worth naming beside the last one."""
@@ -24,7 +23,10 @@ OVERDUE = 0.1
 """A save is missed when this share of the distance between two has gone by since."""
 
 
-def best_checkpoint(finder: Finder, choice: CheckpointChoice) -> None:
+@finding("best_checkpoint_lost", "warning", rank=230)
+@finding("best_checkpoint_at_risk", "warning", rank=240)
+@finding("best_checkpoint", "info", rank=320)
+def best_checkpoint(collector: FindingCollector) -> None:
     """The best evaluation and its checkpoint, from the second evaluation on; one of three findings.
 
     ``best_checkpoint_lost``: it was saved and is gone, and both the evaluations since and the best one left are worse.
@@ -34,45 +36,51 @@ def best_checkpoint(finder: Finder, choice: CheckpointChoice) -> None:
     While the evaluations still improve, the best one moves on and nothing is at risk; a loss that leaves its level has
     a finding of its own.
     """
-    series = finder.run.series.get(choice.metric)
+    choice = collector.choice
+    series = collector.run.series.get(choice.metric)
     if series is None or series.finite < 2 or choice.best_step is None or choice.best_value is None:
         return
-    if finder.has("dead_run", "nan_loss"):
+    if collector.has("dead_run", "nan_loss"):
         return
     evidence: dict[str, Param | None] = {
-        "metric": choice.metric, "value": facts.rounded(choice.best_value), "checkpoint": choice.best_path,
+        "metric": choice.metric, "value": rounded(choice.best_value), "checkpoint": choice.best_path,
     }  # fmt: skip
     sign = -1.0 if choice.higher else 1.0
     worse = [sign * (value - choice.best_value) for value in series.tail(2)]
     bound = _bound(choice, series.tail(25))
-    turned = any(found.code == "overfitting" and not found.over for found in finder.out)
+    turned = collector.has("overfitting")
     left = turned or (series.steps[-2] > choice.best_step and worse[1] > bound and worse[0] > bound / 2)
-    left = left and not finder.has("diverging", "worse_than_start")
+    left = left and not collector.has("diverging", "worse_than_start")
     if choice.best_path is None:
-        _without_its_own(finder, choice, evidence, lost=left, bound=bound)
+        _without_its_own(collector, choice, evidence, lost=left, bound=bound)
     elif choice.deleted_by is not None and choice.take_path == choice.best_path and left:
         evidence.update(
-            deleted_by=choice.deleted_by, limit=choice.limit, last=facts.rounded(series.tail(1)[0]),
+            deleted_by=choice.deleted_by, limit=choice.limit, last=rounded(series.tail(1)[0]),
             rise=_percent(worse[1], choice.best_value), command=choice.copy,
         )  # fmt: skip
-        finder.add("best_checkpoint_at_risk", "warning", evidence, step=choice.best_step)
+        collector.add("best_checkpoint_at_risk", evidence, step=choice.best_step)
     else:
-        if finder.has("better_checkpoint"):
+        if collector.has("better_checkpoint"):
             return
         variant = ""
-        if not finder.status.live:
+        if not collector.status.live:
             better = choice.cost is not None and choice.cost > BETTER and worse[1] > bound / 2
             variant = "better" if better else "final"
             if better and choice.last_value is not None:
-                evidence.update(last=choice.last_path, last_value=facts.rounded(choice.last_value))
+                evidence.update(last=choice.last_path, last_value=rounded(choice.last_value))
         elif choice.deleted_by is not None:
             evidence.update(until=choice.deleted_by, command=choice.copy)
             variant = "until"
-        finder.add("best_checkpoint", "info", evidence, step=choice.best_step, variant=variant)
+        collector.add("best_checkpoint", evidence, step=choice.best_step, variant=variant)
 
 
 def _without_its_own(
-    finder: Finder, choice: CheckpointChoice, evidence: dict[str, Param | None], *, lost: bool, bound: float
+    collector: FindingCollector,
+    choice: CheckpointChoice,
+    evidence: dict[str, Param | None],
+    *,
+    lost: bool,
+    bound: float,
 ) -> None:
     """No whole checkpoint stands for the best evaluation: it is still to be saved, was never saved, or was deleted."""
     if choice.take_path is None or choice.take_value is None or choice.best_value is None:
@@ -80,19 +88,19 @@ def _without_its_own(
     sign = -1.0 if choice.higher else 1.0
     behind = sign * (choice.take_value - choice.best_value)
     evidence.update(
-        checkpoint=choice.take_path, kept=facts.rounded(choice.take_value),
+        checkpoint=choice.take_path, kept=rounded(choice.take_value),
         cost=_percent(behind, choice.best_value), best_step=choice.best_step,
     )  # fmt: skip
     if choice.best_gone and lost and behind > bound / 2:
-        finder.add("best_checkpoint_lost", "warning", evidence, step=choice.best_step)
+        collector.add("best_checkpoint_lost", evidence, step=choice.best_step)
     elif behind > BETTER * abs(choice.best_value):
-        newer = finder.status.live and (choice.best_step or 0) > (choice.last_step or 0)
+        newer = collector.status.live and (choice.best_step or 0) > (choice.last_step or 0)
         variant = "ahead" if newer else "gone" if choice.best_gone else "on_disk"
-        finder.add("best_checkpoint", "info", evidence, step=choice.take_step, variant=variant)
+        collector.add("best_checkpoint", evidence, step=choice.take_step, variant=variant)
     else:
         evidence["value"] = evidence.pop("kept")
-        variant = "" if finder.status.live else "final"
-        finder.add("best_checkpoint", "info", evidence, step=choice.take_step, variant=variant)
+        variant = "" if collector.status.live else "final"
+        collector.add("best_checkpoint", evidence, step=choice.take_step, variant=variant)
 
 
 def _bound(choice: CheckpointChoice, values: list[float]) -> float:
@@ -104,17 +112,19 @@ def _bound(choice: CheckpointChoice, values: list[float]) -> float:
     return max(RISE * abs(best), nats, RISE_NOISES * eval_noise(losses))
 
 
-def work_at_risk(finder: Finder, choice: CheckpointChoice) -> None:
+@finding("work_at_risk", "warning", rank=220)
+def work_at_risk(collector: FindingCollector) -> None:
     """More than an hour of the training is in no complete checkpoint, and that is more than 15 % of it all (beyond four
     hours 5 %), or a save was missed, or none came though 500 steps (transformers' default) are over and no other plan
     is known. Saves that are merely far apart are the user's own choice."""
-    risk, progress, step = choice.seconds_at_risk, finder.progress, finder.step
-    if finder.status.state not in ("running", "evaluating") or risk is None or risk <= UNSAVED_S or step is None:
+    choice = collector.choice
+    risk, progress, step = choice.seconds_at_risk, collector.progress, collector.step
+    if collector.status.state not in ("running", "evaluating") or risk is None or risk <= UNSAVED_S or step is None:
         return
-    if finder.stage == "ppo":
+    if collector.stage == "ppo":
         # Nothing marks a checkpoint of its trainer as whole while it runs.
         return
-    plan = save_plan(finder.run)
+    plan = save_plan(collector.run)
     whole = progress.elapsed_s / progress.fraction if progress.elapsed_s and progress.fraction else None
     due = step // plan.every * plan.every if plan.every else 0
     missed = (choice.last_step or 0) < due and step - due > OVERDUE * (plan.every or 0)
@@ -132,62 +142,57 @@ def work_at_risk(finder: Finder, choice: CheckpointChoice) -> None:
     else:
         variant = "never" if choice.last_step is None else ""
         variant += "" if choice.next_save is not None else "_unknown" if variant else "unknown"
-    finder.add("work_at_risk", "warning", evidence, step=choice.last_step, variant=variant)
+    collector.add("work_at_risk", evidence, step=choice.last_step, variant=variant)
 
 
-def disk_full_soon(finder: Finder, choice: CheckpointChoice) -> None:
+@finding("disk_full_soon", "critical", rank=210)
+def disk_full_soon(collector: FindingCollector) -> None:
     """Critical: less room than two checkpoints of the size of the newest and the final weights, and another save is
     to come. Warning: enough for the next, but not for all that are planned, where nothing is ever deleted."""
+    choice = collector.choice
     free, needed = choice.free_bytes, choice.needed_bytes
-    if not finder.status.live or free is None or needed is None or choice.saves_left == 0:
+    if not collector.status.live or free is None or needed is None or choice.saves_left == 0:
         return
     final = choice.model_bytes or 0
     evidence: dict[str, Param | None] = {"free": free, "needed": needed, "next_save": choice.next_save}
     if free < 2 * needed + final:
         variant = "" if choice.next_save is not None else "unknown"
-        finder.add("disk_full_soon", "critical", evidence, step=finder.step, variant=variant)
+        collector.add("disk_full_soon", evidence, step=collector.step, variant=variant)
         return
     if choice.limit is not None or choice.saves_left is None:
         return
     if free < choice.saves_left * needed + final:
         room = (free - final) // needed
-        steps = save_plan(finder.run).coming((choice.next_save or 1) - 1, room + 1)
+        steps = save_plan(collector.run).coming((choice.next_save or 1) - 1, room + 1)
         evidence.update(saves=choice.saves_left, room=room, full_at=steps[-1])
-        finder.add("disk_full_soon", "warning", evidence, step=finder.step, variant="later")
+        collector.add("disk_full_soon", evidence, severity="warning", step=collector.step, variant="later")
 
 
-def incomplete_checkpoint(finder: Finder) -> None:
+@finding("incomplete_checkpoint", "info", rank=420)
+def incomplete_checkpoint(collector: FindingCollector) -> None:
     """A checkpoint directory without the file that is written last, which nobody is filling any more: the run is not
     live, or has saved later ones. An automatic resume takes the directory with the highest step, whole or not
     (transformers, ``get_last_checkpoint``)."""
-    if finder.stage == "ppo":
+    if collector.stage == "ppo":
         # Its trainer writes no such file.
         return
-    items, live = finder.run.checkpoints(), finder.status.live
+    items, live = collector.run.checkpoints(), collector.status.live
     whole = max((item.step for item in items if item.complete), default=-1)
     # The trainer deletes a checkpoint file by file: for a moment it looks broken.
     broken = [
         item
         for item in items
-        if not item.complete and (not live or (item.step < whole and finder.now - item.mtime > DELETING_S))
+        if not item.complete and (not live or (item.step < whole and collector.now - item.mtime > DELETING_S))
     ]
     if not broken:
         return
     worst = broken[-1]
-    command = f"rm -r {shlex.quote(str(finder.run.path / worst.path))}"
-    finder.add(
-        "incomplete_checkpoint", "info", {"checkpoint": worst.path, "count": len(broken), "command": command},
+    command = f"rm -r {shlex.quote(str(collector.run.path / worst.path))}"
+    collector.add(
+        "incomplete_checkpoint", {"checkpoint": worst.path, "count": len(broken), "command": command},
         step=worst.step, variant="newest" if worst.step > whole else "",
     )  # fmt: skip
 
 
 def _percent(part: float, whole: float) -> float | None:
-    return facts.rounded(100 * part / abs(whole), 2) if whole else None
-
-
-def look(finder: Finder) -> None:
-    """Look for all of these."""
-    choice = choose(finder.run, finder.now, finder.out)
-    for part in (best_checkpoint, work_at_risk, disk_full_soon):
-        part(finder, choice)
-    incomplete_checkpoint(finder)
+    return rounded(100 * part / abs(whole), 2) if whole else None

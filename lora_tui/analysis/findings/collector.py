@@ -1,19 +1,66 @@
-"""What the functions that look for findings share: the run at a moment, and what was found so far."""
+"""How a finding is registered, and what a function that looks for it is given.
+
+A module of this package registers each of its findings beside the function that looks for it::
+
+    @finding("overfitting", "warning", rank=90)
+    def overfitting(collector: FindingCollector) -> None:
+        ...
+        collector.add("overfitting", {"rise": 4.2}, step=120)
+
+``severity`` is the most severe that the finding can have; a call of :meth:`FindingCollector.add` may lower it. ``rank``
+orders findings of equal severity in lists, the lowest first. The words of a finding are its entries
+``finding.<code>.*`` in the catalogues. Functions run in no fixed order: one that depends on another finding asks for it
+by :meth:`FindingCollector.has`, which runs that finding's function first.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
+from lora_tui.analysis.checkpoint_choice import BROKEN, choose
 from lora_tui.analysis.context import PLAIN, Context
-from lora_tui.analysis.model import Finding, Param, Severity
+from lora_tui.analysis.model import CheckpointChoice, Finding, Param, Severity
 from lora_tui.runs.run import Progress, Run, Status
 from lora_tui.runs.series import Series
 
 
-class Finder:
-    """The findings of one run at one moment; ``out`` collects them."""
+@dataclass(frozen=True)
+class Registration:
+    """One code that a function can find."""
+
+    code: str
+    severity: Severity
+    """The most severe that it can have, and its severity where the function gives no other."""
+    rank: int
+    """Place among findings of equal severity, the lowest first."""
+    function: FindingFunction
+
+
+REGISTRY: dict[str, Registration] = {}
+"""Registrations by code, filled while the modules of this package are imported."""
+
+
+def finding(code: str, severity: Severity, *, rank: int) -> Callable[[FindingFunction], FindingFunction]:
+    """Register the decorated function for ``code``; a function that finds several codes is decorated once for each.
+
+    Raises ValueError if the code or the rank is taken.
+    """
+
+    def register(function: FindingFunction) -> FindingFunction:
+        if code in REGISTRY or any(other.rank == rank for other in REGISTRY.values()):
+            raise ValueError(f"finding {code!r}: its code or its rank {rank} is taken")
+        REGISTRY[code] = Registration(code, severity, rank, function)
+        return function
+
+    return register
+
+
+class FindingCollector:
+    """One run at one moment (``now``, Unix time), and its findings so far."""
 
     def __init__(self, run: Run, now: float, context: Context = PLAIN) -> None:
         self.run = run
@@ -21,31 +68,71 @@ class Finder:
         self.context = context
         self.status: Status = run.status(now)
         self.progress: Progress = run.progress(now)
-        self.stage, _ = facts.stage(run)
+        self.stage, _ = run_facts.stage(run)
         self.step = self.progress.step if self.progress.unit == "steps" else None
+        """Step that the run has reached, or None where its progress is counted in something else."""
         self.loss: Series | None = run.series.get("loss")
-        self.out: list[Finding] = []
+        self.findings: list[Finding] = []
+        self._begun: set[FindingFunction] = set()
+        self._running: list[FindingFunction] = []
+
+    def collect(self) -> None:
+        """Run the function of every registered finding."""
+        for registration in REGISTRY.values():
+            self._run(registration.function)
 
     def add(
-        self, code: str, severity: Severity, evidence: Mapping[str, Param | None], *,
-        step: float | None = None, end_step: int | None = None, variant: str = "",
-        over: bool = False,
+        self, code: str, evidence: Mapping[str, Param | None], *, severity: Severity | None = None,
+        step: float | None = None, end_step: int | None = None, variant: str = "", over: bool = False,
     ) -> None:  # fmt: skip
-        """What is not known is left out of the evidence."""
+        """Add a finding of a registered code; entries of ``evidence`` that are None are left out."""
         known = {key: value for key, value in evidence.items() if value is not None}
         at = None if step is None or not math.isfinite(step) else int(step)
-        self.out.append(Finding(code, severity, at, end_step, known, variant, over))
+        severity = REGISTRY[code].severity if severity is None else severity
+        self.findings.append(Finding(code, severity, at, end_step, known, variant, over))
 
     def has(self, *codes: str) -> bool:
-        """One of these has been found already and is not over."""
-        return any(finding.code in codes and not finding.over for finding in self.out)
+        """Return whether one of these findings holds now (is not over)."""
+        return bool(self.current(*codes))
+
+    def current(self, *codes: str) -> list[Finding]:
+        """Return those of these findings that hold now; functions that look for them run first."""
+        for code in codes:
+            self._run(REGISTRY[code].function)
+        return [found for found in self.findings if found.code in codes and not found.over]
+
+    def has_critical(self) -> bool:
+        """Return whether any finding is critical, also one that is over."""
+        for registration in REGISTRY.values():
+            if registration.severity == "critical":
+                self._run(registration.function)
+        return any(found.severity == "critical" for found in self.findings)
+
+    def _run(self, function: FindingFunction) -> None:
+        """Run a function once. Raises RuntimeError if it waits for the answer of one that asks for it."""
+        if function not in self._begun:
+            self._begun.add(function)
+            self._running.append(function)
+            function(self)
+            self._running.pop()
+        elif function in self._running[:-1]:
+            raise RuntimeError(f"findings that ask for each other: {[one.__name__ for one in self._running]}")
+
+    @cached_property
+    def choice(self) -> CheckpointChoice:
+        """Advice on checkpoints, with those left out whose weights the findings call broken."""
+        return choose(self.run, self.now, self.current(*BROKEN))
 
     def resume(self) -> dict[str, Param | None]:
-        """Where this attempt can go on, and what that costs."""
+        """Return the evidence of where this attempt can go on: ``checkpoint`` (path) and ``lost`` (steps to repeat)."""
         lost = self.progress.steps_at_risk
         if lost is None or self.step is None:
             return {}
-        point = facts.resume_point(self.run, self.step)
+        point = run_facts.resume_point(self.run, self.step)
         if lost >= self.step or point is None:
             return {"lost": lost}
         return {"checkpoint": point[1], "lost": lost}
+
+
+FindingFunction = Callable[[FindingCollector], None]
+"""A function that looks for one or several findings and adds what it finds."""

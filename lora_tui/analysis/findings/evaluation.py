@@ -3,18 +3,100 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
 from lora_tui.analysis.datasets import overlap
-from lora_tui.analysis.detectors.incremental import FIRST_CHECK, followed
+from lora_tui.analysis.detectors.incremental import FIRST_CHECK, Hysteresis, SeriesCheck, updated_check
+from lora_tui.analysis.detectors.levels import WIDER
 from lora_tui.analysis.detectors.loss import LOW, LOWISH, low_rows
-from lora_tui.analysis.findings.collector import Finder
-from lora_tui.analysis.findings.eval_course import EvalCourse, eval_noise
-from lora_tui.analysis.findings.loss_terms import course_of
+from lora_tui.analysis.findings.collector import FindingCollector, finding
+from lora_tui.analysis.findings.loss_terms import loss_check
 from lora_tui.analysis.model import Param
-from lora_tui.analysis.rating_rules import LANGUAGE_STAGES
-from lora_tui.analysis.statistics import finite_before, median, rounded, spread
+from lora_tui.analysis.stages import LANGUAGE_STAGES
+from lora_tui.analysis.statistics import finite_before, median, rounded, spread, window
+from lora_tui.runs.series import Series
+
+RISE, RISE_NATS, RISE_NOISES = 0.02, 0.005, 2.5
+"""An evaluation is worse than the best by more than this share, so many nats, and so many times its noise (of 5: the
+best of e times as many is luckier by about half a noise)."""
+USUAL_NOISE, PRIOR = 0.01, 3
+"""Evaluations are of the same samples each time: in real runs 0.1 to 1.5 % of their value wiggles."""
+OTHER_SET = 0.1
+"""An eval loss that is this share away after a resume is of another set."""
+
+
+def eval_noise(values: Sequence[float]) -> float:
+    """Noise of one evaluation, from second differences (variance 6 s^2) and what is usual, which counts as much as
+    PRIOR of them. They are taken behind the lowest value, and before it only where the curve went up and down: the fall
+    at the start bends it as well."""
+    best = values.index(min(values))
+    total, count = PRIOR * (USUAL_NOISE * values[best]) ** 2, float(PRIOR)
+    for at in range(1, len(values) - 1):
+        a, b, c = values[at - 1 : at + 2]
+        if at > best or (at < best and (b - a) * (c - b) < 0):
+            total += (a - 2 * b + c) ** 2 / 6
+            count += 1
+    return math.sqrt(total / count)
+
+
+class EvalLossCheck(SeriesCheck):
+    """Whether the eval loss has turned, evaluation by evaluation. ``starts``: first steps of resumed segments."""
+
+    def __init__(self, starts: tuple[float, ...]) -> None:
+        super().__init__()
+        self.rising = Hysteresis(opens=1)
+        self.best_row = 0
+        self._starts = starts
+        self._begin = 0
+
+    def next_check(self, done: int) -> int:
+        """Every evaluation is looked at."""
+        return done + 1
+
+    def check(self, column: Series, end: int) -> None:
+        """Look at the evaluations before ``end``."""
+        self._cross(column, end)
+        if not math.isfinite(column.values[end - 1]):
+            return
+        if column.values[end - 1] < column.values[self.best_row] or not math.isfinite(column.values[self.best_row]):
+            self.best_row = end - 1
+        values = finite_before(column.values, end, 25, self._begin)
+        best = column.values[self.best_row]
+        if len(values) < 3 or best <= 0:
+            return
+        rise = values[-1] - best
+        noises = RISE_NOISES + 0.5 * math.log(max(1.0, len(values) / 5))
+        bound = max(RISE * best, RISE_NATS, noises * eval_noise(values))
+        behind = self.best_row < end - 2
+        fires = behind and rise > bound and min(values[-2], best + self._above_beside(column, end)) > best + bound / 2
+        holds = behind and rise > WIDER * bound
+        begin = column.steps[min(self.best_row + 1, end - 1)]
+        evidence: dict[str, Param] = {
+            "best_step": int(column.steps[self.best_row]), "best_eval_loss": rounded(best),
+            "last_eval_loss": rounded(values[-1]), "last_step": int(column.steps[end - 1]),
+            "rise": rounded(rise / best * 100, 3),
+        }  # fmt: skip
+        self.rising.feed(column.steps[end - 1], fires=fires, holds=holds, begin=begin, evidence=evidence)
+
+    def _above_beside(self, column: Series, end: int) -> float:
+        """How far the last one lies above the better neighbour of the best: a lone dip is no turn."""
+        around = (row for row in (self.best_row - 1, self.best_row + 1) if self._begin <= row < end)
+        beside = [value for row in around if math.isfinite(value := column.values[row])]
+        return column.values[end - 1] - min(beside, default=column.values[self.best_row])
+
+    def _cross(self, column: Series, end: int) -> None:
+        """A resume with another eval set starts anew: its first evaluation is far from the last one before."""
+        if end < 2:
+            return
+        step, before = column.steps[end - 1], column.steps[end - 2]
+        crossed = bisect_left(self._starts, step + 1) > bisect_left(self._starts, before + 1)
+        a, b = column.values[end - 2], column.values[end - 1]
+        if crossed and not abs(b - a) <= OTHER_SET * abs(a):
+            self.rising.cut(step)
+            self._begin = self.best_row = end - 1
+
 
 BETTER = 0.005
 GAP_FIT = 8.0
@@ -24,43 +106,44 @@ MEMORISED_EPOCHS, UNSEEN_EPOCHS = 5.0, 3.0
 ACCURACIES = ("eval_rewards/accuracies", "eval_accuracy")
 
 
-def overfitting(finder: Finder) -> None:
+@finding("overfitting", "warning", rank=90)
+def overfitting(collector: FindingCollector) -> None:
     """At least 3 evaluations, the best not among the last 2, the last above it by 2 % and 0.005 and three times the
     noise of an evaluation, the one before by half of that, and the last by half of that above the better neighbour of
     the best (a lone dip is no turn). The train loss has not risen as well: then the run is losing what it had. In
     preference stages only where the accuracy of the evaluations has fallen too. Closed after two evaluations that are
     not above it by 80 % of this."""
-    evals = finder.run.series.get("eval_loss")
-    stage = finder.stage
+    evals = collector.run.series.get("eval_loss")
+    stage = collector.stage
     if evals is None or not evals.finite or stage in ("ppo", "grpo"):
         return
-    if finder.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
+    if collector.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
         return
-    starts = tuple(float(step) for step in finder.run.resumed_at)
-    course = followed(evals, EvalCourse, starts, lambda: EvalCourse(starts))
+    starts = tuple(float(step) for step in collector.run.resumed_at)
+    course = updated_check(evals, EvalLossCheck, starts, lambda: EvalLossCheck(starts))
     for episode in (*course.rising.past, course.rising.now):
         if episode is None:
             continue
         over = episode.end is not None
         best_step, last_step = float(episode.evidence["best_step"]), float(episode.evidence["last_step"])
-        then, now = _train_rows(finder, best_step), _train_rows(finder, last_step)
-        if _risen(finder, then, now):
+        then, now = _train_rows(collector, best_step), _train_rows(collector, last_step)
+        if _risen(collector, then, now):
             continue
-        if stage not in (None, *LANGUAGE_STAGES) and not _less_accurate(finder, best_step, last_step):
+        if stage not in (None, *LANGUAGE_STAGES) and not _less_accurate(collector, best_step, last_step):
             continue
-        evidence: dict[str, Param | None] = {**episode.evidence, "checkpoint": _checkpoint_of(finder, best_step)}
+        evidence: dict[str, Param | None] = {**episode.evidence, "checkpoint": _checkpoint_of(collector, best_step)}
         if then and now:
             evidence.update(train_then=rounded(median(then)), train_now=rounded(median(now)))
         variant = "over" if over else "" if evidence["checkpoint"] is not None else "no_checkpoint"
         end = int(episode.end) if episode.end is not None else None
-        finder.add(
-            "overfitting", "warning", evidence, step=episode.begin, end_step=end, variant=variant, over=over,
+        collector.add(
+            "overfitting", evidence, step=episode.begin, end_step=end, variant=variant, over=over,
         )  # fmt: skip
 
 
-def _train_rows(finder: Finder, step: float) -> list[float]:
+def _train_rows(collector: FindingCollector, step: float) -> list[float]:
     """Train losses of the rows before a step, none where they are too few or not positive."""
-    loss = finder.loss
+    loss = collector.loss
     if loss is None:
         return []
     end = bisect_right(loss.steps, step)
@@ -68,72 +151,80 @@ def _train_rows(finder: Finder, step: float) -> list[float]:
     return rows if len(rows) >= 3 and min(rows) > 0 else []
 
 
-def _risen(finder: Finder, then: list[float], now: list[float]) -> bool:
+def _risen(collector: FindingCollector, then: list[float], now: list[float]) -> bool:
     """The train loss has probably risen by more than 5 %, or in its last three rows by more than 15 %."""
     if not then or not now:
         return False
     return any(
-        math.log(median(part) / median(then)) > max(math.log(least), sure * _error(finder, then, part))
+        math.log(median(part) / median(then)) > max(math.log(least), sure * _error(collector, then, part))
         for part, least, sure in ((now, 1.05, 1.0), (now[-3:], 1.15, 1.5))
     )
 
 
-def _error(finder: Finder, then: list[float], now: list[float]) -> float:
+def _error(collector: FindingCollector, then: list[float], now: list[float]) -> float:
     """Standard error of the logarithm of the ratio of their medians."""
-    course = course_of(finder)
+    course = loss_check(collector)
     known = course.spread if course is not None else spread([*then, *now])
     return math.hypot(known.error(len(then)), known.error(len(now)))
 
 
-def _less_accurate(finder: Finder, best_step: float, last_step: float) -> bool:
+def _less_accurate(collector: FindingCollector, best_step: float, last_step: float) -> bool:
     for name in ACCURACIES:
-        series = finder.run.series.get(name)
+        series = collector.run.series.get(name)
         if series is not None:
             then, now = series.at(best_step), series.at(last_step)
             return then is not None and now is not None and now < then - 0.01
     return False
 
 
-def _checkpoint_of(finder: Finder, step: float) -> str | None:
-    return next((item.path for item in finder.run.checkpoints() if item.complete and item.step == step), None)
+def _checkpoint_of(collector: FindingCollector, step: float) -> str | None:
+    return next((item.path for item in collector.run.checkpoints() if item.complete and item.step == step), None)
 
 
-def better_checkpoint(finder: Finder) -> None:
+@finding("better_checkpoint", "info", rank=330)
+def better_checkpoint(collector: FindingCollector) -> None:
     """The best evaluation is 0.5 % and two noises better than the last, neither of the last two (of 3 at least) is the
     best, and its checkpoint is on disk."""
-    evals = finder.run.series.get("eval_loss")
-    if evals is None or evals.finite < 3 or not math.isfinite(evals.values[-1]) or finder.stage in ("ppo", "grpo"):
+    evals = collector.run.series.get("eval_loss")
+    if evals is None or evals.finite < 3 or not math.isfinite(evals.values[-1]) or collector.stage in ("ppo", "grpo"):
         return
-    if finder.has("overfitting", "dead_run", "nan_loss"):
+    if collector.has("overfitting", "dead_run", "nan_loss"):
         return
     last, best = evals.values[-1], evals.min
     margin = max(BETTER * best, 2 * eval_noise(evals.tail(25)))
     if last - best <= margin or evals.min_step in evals.steps[-2:]:
         return
-    path = _checkpoint_of(finder, evals.min_step)
+    path = _checkpoint_of(collector, evals.min_step)
     if path is not None:
-        finder.add(
-            "better_checkpoint", "info",
+        collector.add(
+            "better_checkpoint",
             {"checkpoint": path, "best_eval_loss": rounded(best), "last_eval_loss": rounded(last)}, step=evals.min_step,
         )  # fmt: skip
 
 
-def memorised(finder: Finder) -> None:
+@finding("memorised", "warning", rank=100)
+def memorised(collector: FindingCollector) -> None:
     """sft: at least 5 epochs and a median loss of the last 20 rows (a third of a short run) below 0.05; or below 0.2
     after 3 epochs with no evaluation at all (info). Not where the eval loss is as low: such data has answers that are
     sure."""
-    loss, epoch = finder.loss, finder.progress.epoch
-    if finder.stage != "sft" or loss is None or not loss.finite or epoch is None or finder.has("dead_run", "nan_loss"):
+    loss, epoch = collector.loss, collector.progress.epoch
+    if (
+        collector.stage != "sft"
+        or loss is None
+        or not loss.finite
+        or epoch is None
+        or collector.has("dead_run", "nan_loss")
+    ):
         return
     now = median(loss.tail(low_rows(loss.finite)))
-    course = course_of(finder) if loss.finite >= FIRST_CHECK else None
+    course = loss_check(collector) if loss.finite >= FIRST_CHECK else None
     low, lowish = (course.low.now, course.lowish.now) if course is not None else (None, None)
     if loss.finite < FIRST_CHECK:
         sure, likely = now < LOW, now < LOWISH
     else:
         sure, likely = low is not None, lowish is not None
-    evals = finder.run.series.get("eval_loss")
-    current = facts.last_eval(finder.run, finder.status)
+    evals = collector.run.series.get("eval_loss")
+    current = run_facts.last_eval(collector.run, collector.status)
     if current is not None and current[0] <= max(2 * now, 2 * LOW):
         return
     strong = epoch >= MEMORISED_EPOCHS and sure
@@ -141,7 +232,7 @@ def memorised(finder: Finder) -> None:
         return
     evidence: dict[str, Param | None] = {"epochs": rounded(epoch), "loss": rounded(now, 3)}
     for name in ("total_tokens", "num_tokens"):
-        tokens = finder.run.series.get(name)
+        tokens = collector.run.series.get(name)
         if tokens is not None and tokens.finite:
             evidence["tokens_per_pass"] = int(tokens.tail(1)[0] / max(epoch, 1.0))
     if current is not None:
@@ -150,69 +241,76 @@ def memorised(finder: Finder) -> None:
             evidence["best_eval_loss"] = rounded(evals.min)
     variant = ("eval" if current is not None else "") if strong else "unseen"
     since = low if strong else lowish
-    finder.add(
-        "memorised", "warning" if strong else "info", evidence, step=since.begin if since is not None else None,
-        variant=variant,
+    collector.add(
+        "memorised", evidence, severity="warning" if strong else "info",
+        step=since.begin if since is not None else None, variant=variant,
     )  # fmt: skip
 
 
-def gap_widening(finder: Finder) -> None:
+@finding("gap_widening", "info", rank=360)
+def gap_widening(collector: FindingCollector) -> None:
     """Info, sft and pt: over the last half of at least 4 evaluations the eval loss fell by less than 1 % while the
     train loss surely fell by 10 %: what is still learned does not carry over to unseen data."""
-    evals, loss = finder.run.series.get("eval_loss"), finder.loss
-    if finder.stage not in LANGUAGE_STAGES or evals is None or loss is None or len(evals) < 4 or evals.nonfinite:
+    evals, loss = collector.run.series.get("eval_loss"), collector.loss
+    if collector.stage not in LANGUAGE_STAGES or evals is None or loss is None or len(evals) < 4 or evals.nonfinite:
         return
-    if finder.has("dead_run", "nan_loss", "diverging", "worse_than_start", "overfitting", "memorised"):
+    if collector.has("dead_run", "nan_loss", "diverging", "worse_than_start", "overfitting", "memorised"):
         return
     half = len(evals) // 2
     before, last = evals.values[-half - 1], evals.values[-1]
-    then, now = (_train_rows(finder, evals.steps[row]) for row in (-half - 1, -1))
+    then, now = (_train_rows(collector, evals.steps[row]) for row in (-half - 1, -1))
     if before <= 0 or (before - last) / before > STUCK or len(then) < 6 or len(now) < 6:
         return
     fall = math.log(median(then) / median(now))
-    if fall - 2 * _error(finder, then, now) > GAIN:
-        finder.add(
-            "gap_widening", "info",
+    if fall - 2 * _error(collector, then, now) > GAIN:
+        collector.add(
+            "gap_widening",
             {"before": rounded(before), "last": rounded(last), "train_then": rounded(median(then)),
              "train_now": rounded(median(now)), "gap": round((last / median(now) - 1) * 100, 1)},
             step=evals.steps[-half - 1],
         )  # fmt: skip
 
 
-def healthy_fit(finder: Finder) -> None:
+@finding("healthy_fit", "good", rank=290)
+def healthy_fit(collector: FindingCollector) -> None:
     """Ended, sft or pt, at least 3 evaluations, on 50 samples or more, the best among the last 2, gap at most
     8 % (and not below -15 %: then the two do not measure the same), and a train loss that has fallen by 5 % and is
     not rising again. Not where the evaluation is proven to have used training data."""
-    evals = finder.run.series.get("eval_loss")
-    if not facts.final(finder.status) or finder.stage not in LANGUAGE_STAGES or evals is None or finder.loss is None:
+    evals = collector.run.series.get("eval_loss")
+    if (
+        not run_facts.final(collector.status)
+        or collector.stage not in LANGUAGE_STAGES
+        or evals is None
+        or collector.loss is None
+    ):
         return
     if evals.finite < 3 or evals.nonfinite:
         return
-    if finder.has(
+    if collector.has(
         "dead_run", "nan_loss", "memorised", "overfitting", "diverging", "worse_than_start", "no_learning",
     ):  # fmt: skip
         return
     recent = evals.tail(2)
-    found = facts.gap(finder.run, finder.status)
+    found = run_facts.gap(collector.run, collector.status)
     if found is None:
         return
     gap = found[0]
     if not -15 <= gap <= GAP_FIT or min(recent) > evals.min:
         return
-    results = finder.run.results().get("eval")
-    count = facts.samples(results, "eval", finder.run) if results is not None else None
-    if count is not None and count < facts.FEW_SAMPLES:
+    results = collector.run.results().get("eval")
+    count = run_facts.samples(results, "eval", collector.run) if results is not None else None
+    if count is not None and count < run_facts.FEW_SAMPLES:
         return
-    if overlap(finder.run, finder.run):
+    if overlap(collector.run, collector.run):
         # On data that was trained on, the two losses agree whatever was learned.
         return
-    size = facts.window(finder.loss.finite)
-    if facts.median(finder.loss.tail(size)) > 0.95 * facts.median(facts.head(finder.loss, size)):
+    size = window(collector.loss.finite)
+    if median(collector.loss.tail(size)) > 0.95 * median(run_facts.head(collector.loss, size)):
         # Two losses that never moved agree as well.
         return
     evidence: dict[str, Param | None] = {
         "gap": round(gap, 1), "eval_loss": rounded(recent[-1]), "best_eval_loss": rounded(evals.min),
         "evals": evals.finite,
     }  # fmt: skip
-    once = finder.progress.epoch is not None and finder.progress.epoch <= 1.01
-    finder.add("healthy_fit", "good", evidence, variant="single_epoch" if once else "")
+    once = collector.progress.epoch is not None and collector.progress.epoch <= 1.01
+    collector.add("healthy_fit", evidence, variant="single_epoch" if once else "")

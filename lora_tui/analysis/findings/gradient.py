@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 
-from lora_tui.analysis.detectors.incremental import Fold, SeriesCourse, followed
-from lora_tui.analysis.detectors.levels import WIDER, Lowest, Rise, Scatter
+from lora_tui.analysis.detectors.incremental import Hysteresis, SeriesCheck, updated_check
+from lora_tui.analysis.detectors.levels import WIDER, LowestLevel, NoiseEstimate, Rise
 from lora_tui.analysis.detectors.loss import LEAST_ROWS, WARM_SHARE
-from lora_tui.analysis.findings.collector import Finder
+from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.findings.loss_terms import lower_lr
 from lora_tui.analysis.model import Param
-from lora_tui.analysis.statistics import Spread, certainty, finite_before, median, rounded, window
+from lora_tui.analysis.statistics import Spread, critical_z, finite_before, median, rounded, window
 from lora_tui.runs.series import Series
 
 JUMP, LARGE, NOISES = 10.0, 10.0, 4.0
@@ -21,18 +21,18 @@ LIFTED = Rise(9.0, 9.0, 3.0)
 """The whole level has risen tenfold."""
 
 
-class GradCourse(SeriesCourse):
+class GradNormCheck(SeriesCheck):
     """Jumps of the gradient norm. ``starts``: first steps of resumed segments; ``total``: planned steps."""
 
     def __init__(self, starts: tuple[float, ...], total: float | None) -> None:
         super().__init__()
-        self.exploding = Fold(opens=1)
+        self.exploding = Hysteresis(opens=1)
         self._starts, self._total = starts, total
         self._crossed = self._begin = 0
         self._jumps: list[int] = []
         self._spread = Spread(math.inf, math.inf)
         self._usual: float | None = None
-        self._lowest, self._scatter = Lowest(), Scatter()
+        self._lowest, self._scatter = LowestLevel(), NoiseEstimate()
 
     def check(self, column: Series, end: int) -> None:
         """Look at the norms before ``end``."""
@@ -47,7 +47,7 @@ class GradCourse(SeriesCourse):
             self._usual = median(rows)
             self._spread = self._scatter.look(rows, end - self._begin)
         recent = [row for row in self._jumps if row >= end - RECENT]
-        lowest, sure = self._lowest, certainty(end)
+        lowest, sure = self._lowest, critical_z(end)
         lowest.note(rows, end, [size], self._spread, sure, self._begin)
         level = lowest.before(end - size)
         last = rows[-size:]
@@ -73,7 +73,7 @@ class GradCourse(SeriesCourse):
             self._begin = bisect_left(column.steps, self._starts[reached - 1])
             self.exploding.cut(self._starts[reached - 1])
             self._jumps, self._usual = [], None
-            self._lowest, self._scatter = Lowest(), Scatter()
+            self._lowest, self._scatter = LowestLevel(), NoiseEstimate()
 
     def _find_jumps(self, column: Series, end: int) -> None:
         usual = self._usual
@@ -87,17 +87,18 @@ class GradCourse(SeriesCourse):
         del self._jumps[: -2 * RECENT]
 
 
-def grad_explosion(finder: Finder) -> None:
+@finding("grad_explosion", "warning", rank=120)
+def grad_explosion(collector: FindingCollector) -> None:
     """At least 3 of the last 20 norms are above 10, ten times the median of the 100 before and four times their noise
     (a NaN counts), or the level of a window has risen tenfold; not in the first 5 % of the steps nor the first 10 rows.
     Closed when at two checks fewer than 2 are and the level is back."""
-    norms = finder.run.series.get("grad_norm")
-    if norms is None or finder.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
+    norms = collector.run.series.get("grad_norm")
+    if norms is None or collector.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
         return
-    starts = tuple(float(step) for step in finder.run.resumed_at)
-    total = finder.progress.total_steps
-    course = followed(norms, GradCourse, (starts, total), lambda: GradCourse(starts, total))
-    lower = lower_lr(finder)
+    starts = tuple(float(step) for step in collector.run.resumed_at)
+    total = collector.progress.total_steps
+    course = updated_check(norms, GradNormCheck, (starts, total), lambda: GradNormCheck(starts, total))
+    lower = lower_lr(collector)
     for episode in (*course.exploding.past, course.exploding.now):
         if episode is None:
             continue
@@ -107,6 +108,6 @@ def grad_explosion(finder: Finder) -> None:
         few = int(episode.evidence["count"]) < MANY
         variant = "over" if over else "plain" if lower is None else "level" if few else ""
         end = int(episode.end) if episode.end is not None else None
-        finder.add(
-            "grad_explosion", "warning", evidence, step=episode.begin, end_step=end, variant=variant, over=over,
+        collector.add(
+            "grad_explosion", evidence, step=episode.begin, end_step=end, variant=variant, over=over,
         )  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from lora_tui.analysis import run_facts as facts
-from lora_tui.analysis.findings.collector import Finder
-from lora_tui.analysis.model import Param
-from lora_tui.analysis.rating_rules import ADAPTER_METHODS, LANGUAGE_STAGES, PREFERENCE_STAGES, lr_range
+from lora_tui.analysis import run_facts
+from lora_tui.analysis.findings.collector import FindingCollector, finding
+from lora_tui.analysis.model import Param, Severity
+from lora_tui.analysis.rating_rules import lr_range
+from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES, PREFERENCE_STAGES
+from lora_tui.analysis.statistics import rounded
 from lora_tui.runs.results import was_evaluated
 
 FAR = 2.0
@@ -22,38 +24,41 @@ counted too. Low, so that nothing is claimed that is not so."""
 EFFECTIVE_SHARE = 0.5
 
 
-def lr_unusual(finder: Finder) -> None:
+@finding("lr_unusual", "warning", rank=450)
+def lr_unusual(collector: FindingCollector) -> None:
     """The peak learning rate is more than twice outside of what is usual for the stage and the method. The number
     alone proves nothing, small models train well far above it: nothing is said where the run has ended healthy, and it
     is a warning only beside what it explains (a loss out of control above the range, no learning below it)."""
-    series, stage = finder.run.series.get("lr"), finder.stage
-    if series is None or stage is None or not series.finite or finder.has("healthy_fit"):
+    series, stage = collector.run.series.get("lr"), collector.stage
+    if series is None or stage is None or not series.finite or collector.has("healthy_fit"):
         return
-    planned, seen = facts.number(finder.run, "learning_rate"), series.max
+    planned, seen = run_facts.number(collector.run, "learning_rate"), series.max
     # While it warms up, the peak is to come.
     rising = planned is None and (series.last_step is None or series.max_step >= series.last_step)
     peak = planned if planned is not None and seen <= planned * 1.01 else seen
-    method = finder.run.method
+    method = collector.run.method
     sides = [True, False] if method is None else [method in ADAPTER_METHODS]
-    ranges = [usual for side in sides if (usual := lr_range(stage, side, finder.context.lr_ranges)) is not None]
+    ranges = [usual for side in sides if (usual := lr_range(stage, side, collector.context.lr_ranges)) is not None]
     if peak <= 0 or not ranges:
         return
     low, high = min(usual[0] for usual in ranges), max(usual[1] for usual in ranges)
     evidence: dict[str, Param | None] = {"lr": peak, "low": low, "high": high, "stage": stage, "method": method}
     if peak > FAR * high * 1.0001:
-        harm = finder.has("diverging", "worse_than_start", "grad_explosion")
-        evidence["times"] = facts.rounded(peak / high, 2)
-        finder.add("lr_unusual", "warning" if harm else "info", evidence, variant="high")
+        harm = collector.has("diverging", "worse_than_start", "grad_explosion")
+        evidence["times"] = rounded(peak / high, 2)
+        collector.add("lr_unusual", evidence, severity="warning" if harm else "info", variant="high")
     elif peak < low / FAR / 1.0001 and not rising:
-        evidence["times"] = facts.rounded(low / peak, 2)
-        finder.add("lr_unusual", "warning" if finder.has("no_learning") else "info", evidence, variant="low")
+        evidence["times"] = rounded(low / peak, 2)
+        severity: Severity = "warning" if collector.has("no_learning") else "info"
+        collector.add("lr_unusual", evidence, severity=severity, variant="low")
 
 
-def schedule_mismatch(finder: Finder) -> None:
+@finding("schedule_mismatch", "warning", rank=250)
+def schedule_mismatch(collector: FindingCollector) -> None:
     """The learning rate is exactly 0 for the last 4 rows and 10 % of the plan, though the run goes on or went on: it
     has come down too early, or was never above 0. Nothing is learned at 0."""
-    series, total = finder.run.series.get("lr"), finder.progress.total_steps
-    if series is None or finder.step is None or not total or finder.has("dead_run", "nan_loss"):
+    series, total = collector.run.series.get("lr"), collector.progress.total_steps
+    if series is None or collector.step is None or not total or collector.has("dead_run", "nan_loss"):
         return
     rows = 0
     for value in reversed(series.values):
@@ -63,103 +68,104 @@ def schedule_mismatch(finder: Finder) -> None:
     if rows < IDLE_ROWS:
         return
     begin = series.steps[len(series) - rows] if rows < len(series) else 0.0
-    idle = finder.step - begin
+    idle = collector.step - begin
     if idle < IDLE_SHARE * total:
         return
     evidence: dict[str, Param | None] = {"rows": rows, "steps": round(idle), "total": total}
-    finder.add("schedule_mismatch", "warning", evidence, step=begin, variant="" if rows < len(series) else "never")
+    collector.add("schedule_mismatch", evidence, step=begin, variant="" if rows < len(series) else "never")
 
 
-def few_trainable_parameters(finder: Finder) -> None:
+@finding("few_trainable_parameters", "info", rank=440)
+def few_trainable_parameters(collector: FindingCollector) -> None:
     """sft and pt with an adapter: more tokens to learn in one pass than 2 for each trained parameter. Never from the
     percentage of trained parameters alone."""
-    trained = facts.number(finder.run, "trainable_params")
-    epoch = finder.progress.epoch
-    if trained is None or epoch is None or epoch < 0.1 or finder.run.method not in ADAPTER_METHODS:
+    trained = run_facts.number(collector.run, "trainable_params")
+    epoch = collector.progress.epoch
+    if trained is None or epoch is None or epoch < 0.1 or collector.run.method not in ADAPTER_METHODS:
         return
-    tokens = _learned_tokens(finder, epoch)
-    if finder.stage not in LANGUAGE_STAGES or tokens is None or tokens <= BITS_A_PARAMETER * trained:
+    tokens = _learned_tokens(collector, epoch)
+    if collector.stage not in LANGUAGE_STAGES or tokens is None or tokens <= BITS_A_PARAMETER * trained:
         return
-    finder.add(
-        "few_trainable_parameters", "info",
-        {"tokens": round(tokens), "params": int(trained), "rank": _rank(finder)},
+    collector.add(
+        "few_trainable_parameters",
+        {"tokens": round(tokens), "params": int(trained), "rank": _rank(collector)},
     )  # fmt: skip
 
 
-def _learned_tokens(finder: Finder, epoch: float) -> float | None:
+def _learned_tokens(collector: FindingCollector, epoch: float) -> float | None:
     """Tokens of one pass that the loss sees: in sft those of the answers, estimated low where nothing tells."""
     for name in ("total_tokens", "num_tokens"):
-        series = finder.run.series.get(name)
+        series = collector.run.series.get(name)
         if series is not None and series.finite:
             seen = series.tail(1)[0] / epoch
-            return seen if finder.stage == "pt" else seen * LEARNED_SHARE
+            return seen if collector.stage == "pt" else seen * LEARNED_SHARE
     return None
 
 
-def _rank(finder: Finder) -> int | None:
-    rank = facts.number(finder.run, "lora_rank")
+def _rank(collector: FindingCollector) -> int | None:
+    rank = run_facts.number(collector.run, "lora_rank")
     return int(rank) if rank is not None else None
 
 
-def padding_waste(finder: Finder) -> None:
+@finding("padding_waste", "info", rank=460)
+def padding_waste(collector: FindingCollector) -> None:
     """Ended in one go, with both token rates known: less than half of the tokens that were computed are of the data,
     the others are padding. LLaMA-Factory's ``effective_tokens_per_sec`` is that of one device."""
-    results, tokens = finder.run.results().get("train"), finder.run.series.get("total_tokens")
-    if results is None or results.stale or tokens is None or not tokens.finite or finder.run.segments > 1:
+    results, tokens = collector.run.results().get("train"), collector.run.series.get("total_tokens")
+    if results is None or results.stale or tokens is None or not tokens.finite or collector.run.segments > 1:
         return
     effective = results.values.get("effective_tokens_per_sec")
     runtime = results.values.get("train_runtime")
     if not effective or not runtime or runtime <= 0:
         return
-    devices = facts.number(finder.run, "num_devices") or 1.0
+    devices = run_facts.number(collector.run, "num_devices") or 1.0
     computed = tokens.tail(1)[0] / runtime
     share = effective * devices / computed if computed > 0 else 1.0
     if share < EFFECTIVE_SHARE:
-        finder.add(
-            "padding_waste", "info",
-            {"percent": round(100 * (1 - share)), "effective": facts.rounded(effective * devices),
-             "computed": facts.rounded(computed)},
+        collector.add(
+            "padding_waste",
+            {"percent": round(100 * (1 - share)), "effective": rounded(effective * devices),
+             "computed": rounded(computed)},
         )  # fmt: skip
 
 
-def no_eval(finder: Finder) -> None:
+@finding("no_eval", "info", rank=470)
+def no_eval(collector: FindingCollector) -> None:
     """More than one pass over the data, or the end, and no evaluation: overfitting could not be seen."""
     stages = LANGUAGE_STAGES | PREFERENCE_STAGES | {"rm"}
-    epoch = finder.progress.epoch
-    if finder.stage not in stages or finder.loss is None or not finder.loss.finite or epoch is None:
+    epoch = collector.progress.epoch
+    if collector.stage not in stages or collector.loss is None or not collector.loss.finite or epoch is None:
         return
-    if (epoch > 1 or facts.final(finder.status)) and not _evaluates(finder):
-        finder.add("no_eval", "info", {"epochs": facts.rounded(epoch)}, variant="" if epoch > 1 else "ended")
+    if (epoch > 1 or run_facts.final(collector.status)) and not _evaluates(collector):
+        collector.add("no_eval", {"epochs": rounded(epoch)}, variant="" if epoch > 1 else "ended")
 
 
-def _evaluates(finder: Finder) -> bool:
+def _evaluates(collector: FindingCollector) -> bool:
     """Any sign of an evaluation, by the job itself or by another one with its adapter."""
-    return was_evaluated(finder.run) or any("eval" in other.results() for other in finder.run.linked)
+    return was_evaluated(collector.run) or any("eval" in other.results() for other in collector.run.linked)
 
 
-def not_logged(finder: Finder) -> None:
+@finding("not_logged", "info", rank=480)
+def not_logged(collector: FindingCollector) -> None:
     """What LLaMA-Factory would log if an option were set: tokens/s, and grad_norm while the run goes on."""
     if (
-        not facts.llamafactory(finder.run)
-        or finder.loss is None
-        or not len(finder.loss)
-        or finder.progress.unit != "steps"
+        not run_facts.llamafactory(collector.run)
+        or collector.loss is None
+        or not len(collector.loss)
+        or collector.progress.unit != "steps"
     ):
         return
-    if any(finding.severity == "critical" for finding in finder.out):
+    if collector.has_critical():
         # Not now.
         return
     missing = []
-    if "throughput" not in finder.run.series and "total_tokens" not in finder.run.series and finder.stage != "ppo":
+    if (
+        "throughput" not in collector.run.series
+        and "total_tokens" not in collector.run.series
+        and collector.stage != "ppo"
+    ):
         missing.append("throughput")
-    if finder.status.live and "grad_norm" not in finder.run.series and finder.stage != "ppo":
+    if collector.status.live and "grad_norm" not in collector.run.series and collector.stage != "ppo":
         missing.append("grad_norm")
     if missing:
-        finder.add("not_logged", "info", {"missing": ",".join(missing)})
-
-
-def look(finder: Finder) -> None:
-    """Look for all of these."""
-    parts = (lr_unusual, schedule_mismatch, few_trainable_parameters, padding_waste, no_eval, not_logged)
-    for part in parts:
-        part(finder)
+        collector.add("not_logged", {"missing": ",".join(missing)})

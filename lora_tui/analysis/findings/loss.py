@@ -5,26 +5,28 @@ from __future__ import annotations
 
 import math
 
-from lora_tui.analysis import run_facts as facts
-from lora_tui.analysis.detectors.incremental import Episode, Fold
+from lora_tui.analysis import run_facts
+from lora_tui.analysis.detectors.incremental import Episode, Hysteresis
 from lora_tui.analysis.detectors.spikes import repeated
-from lora_tui.analysis.findings.collector import Finder
-from lora_tui.analysis.findings.loss_terms import course_of, lower_lr
+from lora_tui.analysis.findings.collector import FindingCollector, finding
+from lora_tui.analysis.findings.loss_terms import loss_check, lower_lr
 from lora_tui.analysis.model import Param
-from lora_tui.analysis.rating_rules import ADAPTER_METHODS, LANGUAGE_STAGES
+from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES
 from lora_tui.analysis.statistics import rounded, window
 
 KNOWN_START = ("dpo", "rm", "kto")
 """Stages whose loss begins at a number that theory tells, and has no other level to lose."""
 QUIET_SHARE, QUIET_ROWS = 0.3, 100
-"""Spikes are over when this share of the run, and so many rows, have passed without one."""
+"""SpikeDetector are over when this share of the run, and so many rows, have passed without one."""
 VOCABULARY_SHARE, ABSURD_LOSS, ABSURD_PRETRAINING = 0.8, 10.0, 12.0
 """ln(V) is 10.4 for 32,000 words and 11.9 for 152,000; pre-training may begin with untrained words."""
 BUG_VERSIONS = ((4, 46), (4, 49))
 """transformers with a loss that grows with gradient_accumulation_steps (LLaMA-Factory issues 6639 and 7443)."""
 
 
-def lost_levels(finder: Finder) -> None:
+@finding("diverging", "critical", rank=30)
+@finding("worse_than_start", "critical", rank=40)
+def lost_levels(collector: FindingCollector) -> None:
     """diverging (sft, pt): the median of a window is 25 % and 0.3 nats above the best level of the run, three quarters
     of its rows 10 % above, and the two levels surely apart; 16 rows. worse_than_start: the same against the first rows
     with 30 % and 0.3 nats (60 % and 0.5 while a bump of the warm-up may last); against ln 2 or 1/2 with 15 % and 0.1
@@ -33,10 +35,10 @@ def lost_levels(finder: Finder) -> None:
     Both open when true at two checks and close when false at two, with bounds that are 20 % closer. One of the two is
     told: diverging where the run had learned before it left its level.
     """
-    course = course_of(finder)
-    if course is None or any(one.code in ("dead_run", "nan_loss") and one.severity == "critical" for one in finder.out):
+    course = loss_check(collector)
+    if course is None or any(one.severity == "critical" for one in collector.current("dead_run", "nan_loss")):
         return
-    left = Fold() if finder.stage in KNOWN_START else course.diverging
+    left = Hysteresis() if collector.stage in KNOWN_START else course.diverging
     first = ("worse_than_start", course.worse), ("diverging", left)
     if left.now is not None and course.worse.now is not None and _learned(left.now, course.worse.now):
         first = first[1], first[0]
@@ -45,7 +47,7 @@ def lost_levels(finder: Finder) -> None:
     for code, episode in episodes:
         if episode is not None and not any(_overlap(episode, other) for other in shown):
             shown.append(episode)
-            _add_lost(finder, code, episode, against_chance=course.terms.start is not None)
+            _add_lost(collector, code, episode, against_chance=course.terms.start is not None)
 
 
 def _learned(left: Episode, worse: Episode) -> bool:
@@ -56,38 +58,39 @@ def _overlap(a: Episode, b: Episode) -> bool:
     return a.begin <= (math.inf if b.end is None else b.end) and b.begin <= (math.inf if a.end is None else a.end)
 
 
-def _add_lost(finder: Finder, code: str, episode: Episode, *, against_chance: bool) -> None:
+def _add_lost(collector: FindingCollector, code: str, episode: Episode, *, against_chance: bool) -> None:
     evidence: dict[str, Param | None] = dict(episode.evidence)
     if episode.end is not None:
-        finder.add(code, "critical", evidence, step=episode.begin, end_step=int(episode.end), variant="over", over=True)
+        collector.add(code, evidence, step=episode.begin, end_step=int(episode.end), variant="over", over=True)
         return
-    evidence["lr"] = lower = lower_lr(finder)
+    evidence["lr"] = lower = lower_lr(collector)
     variant = "reference" if code == "worse_than_start" and against_chance else ""
     if code == "diverging":
-        point = facts.resume_point(finder.run, int(episode.begin) - 1)
+        point = run_facts.resume_point(collector.run, int(episode.begin) - 1)
         evidence["checkpoint"] = point[1] if point else None
-        variant = "restart" if point is None else "" if finder.run.method in (None, *ADAPTER_METHODS) else "full"
-    finder.add(code, "critical", evidence, step=episode.begin, variant=variant if lower is not None else "plain")
+        variant = "restart" if point is None else "" if collector.run.method in (None, *ADAPTER_METHODS) else "full"
+    collector.add(code, evidence, step=episode.begin, variant=variant if lower is not None else "plain")
 
 
-def loss_spike(finder: Finder) -> None:
+@finding("loss_spike", "warning", rank=130)
+def loss_spike(collector: FindingCollector) -> None:
     """Rows far above the level before: x 1.3, 0.25 nats, 5 times the noise of a row and twice every residual so far
     (20 rows at least). Info; a warning where the loss has not come back two windows later, or where at least three rows
     stand apart from the usual residuals (the gap behind them has a chance of 0.1 % in noise with heavy tails)."""
-    course = course_of(finder)
-    if course is None or finder.stage in KNOWN_START:
+    course = loss_check(collector)
+    if course is None or collector.stage in KNOWN_START:
         return
-    if finder.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
+    if collector.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
         return
     last = course.spikes.found[-1] if course.spikes.found else None
     several = repeated(course.spikes.highest, course.spikes.least)
-    evidence: dict[str, Param | None] = {"lr": lower_lr(finder)}
+    evidence: dict[str, Param | None] = {"lr": lower_lr(collector)}
     plain = "_plain" if evidence["lr"] is None else ""
     if last is not None:
         evidence.update(before=rounded(last.level), height=rounded(last.height, 3))
     if last is not None and last.lasting is not None:
         evidence["now"] = rounded(last.lasting)
-        finder.add("loss_spike", "warning", evidence, step=last.step, variant=f"lasting{plain}")
+        collector.add("loss_spike", evidence, step=last.step, variant=f"lasting{plain}")
     elif several:
         in_order = sorted(several, key=lambda one: one.row)
         begin, end = int(in_order[0].step), int(in_order[-1].step)
@@ -97,50 +100,52 @@ def loss_spike(finder: Finder) -> None:
             count=len(several), height=rounded(math.exp(several[0].residual), 3), last=end,
             steps=", ".join(steps if len(steps) <= 5 else [*steps[:4], "…", steps[-1]]),
         )  # fmt: skip
-        finder.add(
-            "loss_spike", "warning", evidence, step=begin, end_step=end if over else None, over=over,
+        collector.add(
+            "loss_spike", evidence, step=begin, end_step=end if over else None, over=over,
             variant=f"repeated{plain}",
         )  # fmt: skip
     elif last is not None:
         fresh = course.done <= last.last_row + 2 * window(course.done)
-        finder.add("loss_spike", "info", evidence, step=last.step, variant="fresh" if fresh else "")
+        collector.add("loss_spike", evidence, severity="info", step=last.step, variant="fresh" if fresh else "")
 
 
-def absurd_start(finder: Finder) -> None:
+@finding("broken_base", "warning", rank=190)
+@finding("loss_scale_bug", "info", rank=390)
+def absurd_start(collector: FindingCollector) -> None:
     """broken_base: the first loss of a language model, in the first 5 % of the steps, is above 0.8 ln(vocabulary), or
     above 10 where that is not known (12 in pt): hardly better than guessing. loss_scale_bug (info): the same with a
     transformers of 4.46 to 4.49 and gradient accumulation, where the loss divided by the accumulation is usual, or a
     first loss more than 4 times the first evaluation."""
-    loss, total = finder.loss, finder.progress.total_steps
-    if loss is None or not loss.finite or finder.stage not in (None, *LANGUAGE_STAGES) or finder.has("dead_run"):
+    loss, total = collector.loss, collector.progress.total_steps
+    if loss is None or not loss.finite or collector.stage not in (None, *LANGUAGE_STAGES) or collector.has("dead_run"):
         return
-    first, step = facts.head(loss, 1)[0], loss.steps[0]
+    first, step = run_facts.head(loss, 1)[0], loss.steps[0]
     if total is not None and step > max(10, 0.05 * total):
         return
-    words = facts.number(finder.run, "vocab_size")
+    words = run_facts.number(collector.run, "vocab_size")
     bound = VOCABULARY_SHARE * math.log(words) if words is not None and words > 1 else ABSURD_LOSS
-    if finder.stage == "pt":
+    if collector.stage == "pt":
         bound = max(bound, ABSURD_PRETRAINING)
-    evals = finder.run.series.get("eval_loss")
-    accumulation = facts.number(finder.run, "gradient_accumulation_steps") or 1.0
-    if accumulation > 1 and _buggy(finder):
-        expected = facts.head(evals, 1)[0] if evals is not None and evals.finite else None
+    evals = collector.run.series.get("eval_loss")
+    accumulation = run_facts.number(collector.run, "gradient_accumulation_steps") or 1.0
+    if accumulation > 1 and _buggy(collector):
+        expected = run_facts.head(evals, 1)[0] if evals is not None and evals.finite else None
         multiplied = first > bound and first / accumulation < bound / 2
         if multiplied or (expected is not None and expected > 0 and first > 4 * expected):
-            finder.add(
-                "loss_scale_bug", "info", {"first": rounded(first), "accumulation": int(accumulation)}, step=step,
+            collector.add(
+                "loss_scale_bug", {"first": rounded(first), "accumulation": int(accumulation)}, step=step,
             )  # fmt: skip
             return
     if first > bound:
         guessing = rounded(math.log(words), 3) if words is not None and words > 1 else None
-        finder.add(
-            "broken_base", "warning", {"first": rounded(first), "guessing": guessing}, step=step,
+        collector.add(
+            "broken_base", {"first": rounded(first), "guessing": guessing}, step=step,
             variant="unknown" if guessing is None else "",
         )  # fmt: skip
 
 
-def _buggy(finder: Finder) -> bool:
-    setting = finder.run.config.get("transformers_version")
+def _buggy(collector: FindingCollector) -> bool:
+    setting = collector.run.config.get("transformers_version")
     parts = str(setting.value).split(".") if setting is not None else []
     if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
         return False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 
-from lora_tui.analysis import run_facts as facts
-from lora_tui.analysis.detectors.stretches import Flat
-from lora_tui.analysis.findings.collector import Finder
-from lora_tui.analysis.findings.eval_course import eval_noise
-from lora_tui.analysis.findings.loss_terms import course_of, peak_lr, usual_low
+from lora_tui.analysis import run_facts
+from lora_tui.analysis.detectors.levels import LevelChange
+from lora_tui.analysis.findings.collector import FindingCollector, finding
+from lora_tui.analysis.findings.evaluation import eval_noise
+from lora_tui.analysis.findings.loss_terms import loss_check, peak_lr, usual_low
 from lora_tui.analysis.model import Param
-from lora_tui.analysis.rating_rules import LANGUAGE_STAGES
+from lora_tui.analysis.stages import LANGUAGE_STAGES
 from lora_tui.analysis.statistics import median, rounded, spread
 from lora_tui.runs.series import Series
 
@@ -23,22 +23,24 @@ FALLS = 0.03
 STAIR = -math.log(1 - 0.08)
 
 
-def flat_loss(finder: Finder) -> None:
+@finding("no_learning", "warning", rank=110)
+@finding("plateau", "info", rank=350)
+def flat_loss(collector: FindingCollector) -> None:
     """no_learning: the last third of the rows is not clearly below the first ones (3, 5, 10, 20 or a third of them),
     and what it fell is under 2 % and at two checks surely under 2.5 %, after half of the steps; or under 15 %, after
     30 % of them, where the learning rate is three times below the usual range. 30 rows, first loss at least 0.3.
     plateau (info): it has learned, but the last 60 % or 40 % of the rows are surely level within 9 %, while the
     learning rate is above 30 % of its peak; 40 rows."""
-    course, loss = course_of(finder), finder.loss
-    if course is None or loss is None or finder.stage not in LANGUAGE_STAGES:
+    course, loss = loss_check(collector), collector.loss
+    if course is None or loss is None or collector.stage not in LANGUAGE_STAGES:
         return
-    if finder.has("dead_run", "nan_loss", "diverging", "worse_than_start", "memorised", "overfitting"):
+    if collector.has("dead_run", "nan_loss", "diverging", "worse_than_start", "memorised", "overfitting"):
         return
     stretches = course.stretches
-    first, low, peak = facts.head(loss, 1)[0], usual_low(finder), peak_lr(finder)
+    first, low, peak = run_facts.head(loss, 1)[0], usual_low(collector), peak_lr(collector)
     slow = low is not None and peak is not None and peak * SLOW_LR < low
     bound, since, sure = (0.15, 0.3, 1.5) if slow else (0.025, 0.5, 2.0)
-    done = finder.progress.fraction or (1.0 if facts.final(finder.status) else 0.0)
+    done = collector.progress.fraction or (1.0 if run_facts.final(collector.status) else 0.0)
     whole = stretches.whole
     if (
         whole is not None
@@ -50,18 +52,18 @@ def flat_loss(finder: Finder) -> None:
             "first": rounded(first), "now": rounded(whole.level), "change": round((math.exp(-whole.fall) - 1) * 100, 1),
             "lr": peak, "usual": low if slow else None,
         }  # fmt: skip
-        finder.add("no_learning", "warning", evidence, step=whole.step, variant="slow" if slow else "")
+        collector.add("no_learning", evidence, step=whole.step, variant="slow" if slow else "")
         return
-    lr = finder.run.series.get("lr")
+    lr = collector.run.series.get("lr")
     if loss.finite < 40 or lr is None or not lr.finite or peak is None or lr.tail(1)[0] < 0.3 * peak:
         return
     for now, before in ((stretches.longer, stretches.longer_before), (stretches.late, stretches.late_before)):
-        if now is not None and _flat(now, before, LEVEL_SURELY, 1.5, 1.0) and _has_fallen(finder, now.level):
-            finder.add("plateau", "info", {"level": rounded(now.level), "lr": lr.tail(1)[0]}, step=now.step)
+        if now is not None and _flat(now, before, LEVEL_SURELY, 1.5, 1.0) and _has_fallen(collector, now.level):
+            collector.add("plateau", {"level": rounded(now.level), "lr": lr.tail(1)[0]}, step=now.step)
             return
 
 
-def _flat(now: Flat, before: Flat | None, bound: float, sure: float, chance: float) -> bool:
+def _flat(now: LevelChange, before: LevelChange | None, bound: float, sure: float, chance: float) -> bool:
     """Both have hardly moved but for ``chance`` standard errors, and by less than ``bound`` within ``sure`` of them."""
     return before is not None and all(
         abs(one.fall) < HARDLY + chance * one.error and abs(one.fall) + sure * one.error < bound
@@ -69,50 +71,54 @@ def _flat(now: Flat, before: Flat | None, bound: float, sure: float, chance: flo
     )
 
 
-def _has_fallen(finder: Finder, level: float) -> bool:
+def _has_fallen(collector: FindingCollector, level: float) -> bool:
     """Below its first rows by 5 %."""
-    return finder.loss is not None and level < 0.95 * median(facts.head(finder.loss, 5))
+    return collector.loss is not None and level < 0.95 * median(run_facts.head(collector.loss, 5))
 
 
-def underfitted(finder: Finder) -> None:
+@finding("underfitted", "info", rank=340)
+def underfitted(collector: FindingCollector) -> None:
     """Ended (info): the last evaluation was still more than 1 % and two noises below the one before (3 evaluations);
     without any, the loss fell by 3 % and two standard errors over the last 20 % of the rows (against the 20 % before).
     The last learning rate is above 10 % of its peak, for a schedule that ends at 0 flattens every curve; or the
     evaluation fell by 3 %."""
-    if not facts.final(finder.status) or finder.stage not in LANGUAGE_STAGES:
+    if not run_facts.final(collector.status) or collector.stage not in LANGUAGE_STAGES:
         return
-    if finder.has("dead_run", "nan_loss", "diverging", "worse_than_start", "memorised", "overfitting", "no_learning"):
+    if collector.has(
+        "dead_run", "nan_loss", "diverging", "worse_than_start", "memorised", "overfitting", "no_learning"
+    ):
         return
-    evals = finder.run.series.get("eval_loss")
-    lr, peak = finder.run.series.get("lr"), peak_lr(finder)
+    evals = collector.run.series.get("eval_loss")
+    lr, peak = collector.run.series.get("lr"), peak_lr(collector)
     moving = lr is not None and lr.finite > 0 and peak is not None and lr.tail(1)[0] > 0.1 * peak
     if evals is not None and evals.finite >= 3 and not evals.nonfinite:
         before, last = evals.tail(2)
         drop = (before - last) / before * 100 if before > 0 else 0.0
         noise = 200 * eval_noise(evals.tail(25)) / last if last > 0 else math.inf
         if drop > max(1 if moving else 3, noise) and last <= evals.min:
-            finder.add(
-                "underfitted", "info", {"drop": rounded(drop, 2), "before": rounded(before), "last": rounded(last)},
+            collector.add(
+                "underfitted", {"drop": rounded(drop, 2), "before": rounded(before), "last": rounded(last)},
                 step=evals.last_step, variant="eval",
             )  # fmt: skip
         return
-    course = course_of(finder)
+    course = loss_check(collector)
     late = course.stretches.late if course is not None else None
     if evals is None and late is not None and moving and late.fall > max(FALLS, 2 * late.error):
-        finder.add(
-            "underfitted", "info", {"drop": rounded((1 - math.exp(-late.fall)) * 100, 2), "last": rounded(late.level)},
+        collector.add(
+            "underfitted", {"drop": rounded((1 - math.exp(-late.fall)) * 100, 2), "last": rounded(late.level)},
             step=late.step,
         )  # fmt: skip
 
 
-def staircase(finder: Finder) -> None:
+@finding("staircase", "info", rank=370)
+def staircase(collector: FindingCollector) -> None:
     """Info, sft: at 2 of the last 8 epoch boundaries at least the loss fell by 8 % within some rows, on the average of
     them surely so, and by twice what it fell in the middle of the epochs before: samples that come again are known."""
-    loss, epochs = finder.loss, finder.run.series.get("epoch")
-    if finder.stage != "sft" or loss is None or epochs is None or not len(epochs) or finder.run.resumed_at:
+    loss, epochs = collector.loss, collector.run.series.get("epoch")
+    if collector.stage != "sft" or loss is None or epochs is None or not len(epochs) or collector.run.resumed_at:
         return
     done = int(epochs.values[-1])
-    if done < 2 or finder.has("dead_run", "nan_loss", "diverging", "worse_than_start", "memorised"):
+    if done < 2 or collector.has("dead_run", "nan_loss", "diverging", "worse_than_start", "memorised"):
         return
     rows = min(10, int(len(loss) / epochs.values[-1]) // 2 - 1)
     if rows < 3:
@@ -129,8 +135,8 @@ def staircase(finder: Finder) -> None:
     usual = sum(middle for _, middle, _ in falls) / len(falls)
     if mean > max(2 * usual, 2.5 * error / math.sqrt(len(falls))):
         at = loss.steps[min(len(loss) - 1, bisect_left(epochs.values, falls[0][2]))]
-        finder.add(
-            "staircase", "info", {"count": len(falls), "fall": rounded((1 - math.exp(-mean)) * 100, 2)}, step=at,
+        collector.add(
+            "staircase", {"count": len(falls), "fall": rounded((1 - math.exp(-mean)) * 100, 2)}, step=at,
         )  # fmt: skip
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from lora_tui.analysis import run_facts as facts
-from lora_tui.analysis.detectors.incremental import followed
-from lora_tui.analysis.detectors.loss import LossCourse, Terms
-from lora_tui.analysis.findings.collector import Finder
-from lora_tui.analysis.rating_rules import ADAPTER_METHODS, LANGUAGE_STAGES, lr_range
+from lora_tui.analysis import run_facts
+from lora_tui.analysis.detectors.incremental import updated_check
+from lora_tui.analysis.detectors.loss import LossCheck, LossInputs
+from lora_tui.analysis.findings.collector import FindingCollector
+from lora_tui.analysis.rating_rules import lr_range
+from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES
 from lora_tui.analysis.statistics import rounded
 
 LOWER = 0.3
@@ -17,64 +18,67 @@ OFF_REFERENCE = 0.13
 """A first loss of a preference run that is so far from its theory, relative, is a wrong start."""
 
 
-def course_of(finder: Finder) -> LossCourse | None:
+def loss_check(collector: FindingCollector) -> LossCheck | None:
     """The course of the loss where its ratios mean something: language models, and preferences with a known start."""
-    loss = finder.loss
+    loss = collector.loss
     if loss is None or not loss.finite:
         return None
     start: float | None = None
-    if finder.stage is None:
+    if collector.stage is None:
         if loss.min < 0:
             return None
-    elif finder.stage not in LANGUAGE_STAGES:
-        start = reference_loss(finder)
+    elif collector.stage not in LANGUAGE_STAGES:
+        start = reference_loss(collector)
         if start is None:
             return None
-        if abs(facts.head(loss, 1)[0] / start - 1) > OFF_REFERENCE:
+        if abs(run_facts.head(loss, 1)[0] / start - 1) > OFF_REFERENCE:
             # A start that is wrong itself is another finding; what comes after is measured against it.
             start = None
-    terms = Terms(tuple(float(step) for step in finder.run.resumed_at), finder.progress.total_steps, start)
-    lr = finder.run.series.get("lr")
-    return followed(loss, LossCourse, (terms, id(lr)), lambda: LossCourse(terms, lr))
+    terms = LossInputs(tuple(float(step) for step in collector.run.resumed_at), collector.progress.total_steps, start)
+    lr = collector.run.series.get("lr")
+    return updated_check(loss, LossCheck, (terms, id(lr)), lambda: LossCheck(terms, lr))
 
 
-def reference_loss(finder: Finder) -> float | None:
+def reference_loss(collector: FindingCollector) -> float | None:
     """The loss of a policy that is its reference still: ln 2 for dpo's sigmoid loss and for reward models, 1/2 for kto
     with weights of 1; ``None`` for losses that start elsewhere (orpo, simpo, ipo, hinge, or with an sft part)."""
-    run = finder.run
-    if finder.stage == "rm":
+    run = collector.run
+    if collector.stage == "rm":
         return math.log(2)
-    if finder.stage == "kto":
-        weights = (facts.number(run, "kto_chosen_weight") or 1.0, facts.number(run, "kto_rejected_weight") or 1.0)
-        return 0.5 if weights == (1.0, 1.0) and not facts.number(run, "pref_ftx") else None
-    if finder.stage == "dpo":
-        kind = facts.names(run, "pref_loss") | facts.names(run, "loss_type")
+    if collector.stage == "kto":
+        weights = (
+            run_facts.number(run, "kto_chosen_weight") or 1.0,
+            run_facts.number(run, "kto_rejected_weight") or 1.0,
+        )
+        return 0.5 if weights == (1.0, 1.0) and not run_facts.number(run, "pref_ftx") else None
+    if collector.stage == "dpo":
+        kind = run_facts.names(run, "pref_loss") | run_facts.names(run, "loss_type")
         plain = not kind or kind == {"sigmoid"}
-        smoothed = facts.number(run, "dpo_label_smoothing") or facts.number(run, "pref_ftx")
+        smoothed = run_facts.number(run, "dpo_label_smoothing") or run_facts.number(run, "pref_ftx")
         return math.log(2) if plain and not smoothed else None
     return None
 
 
-def peak_lr(finder: Finder) -> float | None:
+def peak_lr(collector: FindingCollector) -> float | None:
     """The highest learning rate so far, or the planned one."""
-    lr = finder.run.series.get("lr")
+    lr = collector.run.series.get("lr")
     seen = lr.max if lr is not None and lr.finite else 0.0
-    planned = facts.number(finder.run, "learning_rate") or 0.0
+    planned = run_facts.number(collector.run, "learning_rate") or 0.0
     peak = max(seen, planned)
     return peak if peak > 0 else None
 
 
-def usual_low(finder: Finder) -> float | None:
+def usual_low(collector: FindingCollector) -> float | None:
     """The low end of the usual learning rates of this stage and method, the lower one if the method is not known."""
-    if finder.stage is None:
+    if collector.stage is None:
         return None
-    method = finder.run.method
+    method = collector.run.method
     sides = [True, False] if method is None else [method in ADAPTER_METHODS]
-    usual = (lr_range(finder.stage, side, finder.context.lr_ranges) for side in sides)
+    usual = (lr_range(collector.stage, side, collector.context.lr_ranges) for side in sides)
     return min((one[0] for one in usual if one is not None), default=None)
 
 
-def lower_lr(finder: Finder) -> float | None:
+def lower_lr(collector: FindingCollector) -> float | None:
     """The learning rate to try instead of one that was too high."""
-    peak = peak_lr(finder)
+    peak = peak_lr(collector)
     return rounded(peak * LOWER, 2) if peak is not None else None

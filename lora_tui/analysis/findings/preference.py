@@ -6,14 +6,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 
-from lora_tui.analysis import run_facts as facts
-from lora_tui.analysis.detectors.incremental import Episode, Fold, SeriesCourse, followed
+from lora_tui.analysis import run_facts
+from lora_tui.analysis.detectors.incremental import Episode, Hysteresis, SeriesCheck, updated_check
 from lora_tui.analysis.detectors.levels import WIDER
-from lora_tui.analysis.findings.collector import Finder
+from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.findings.loss_terms import reference_loss
 from lora_tui.analysis.model import Param
-from lora_tui.analysis.rating_rules import PREFERENCE_STAGES, REINFORCEMENT_STAGES
-from lora_tui.analysis.statistics import MEDIAN_ERROR, certainty, finite_before, median, noise, rounded, window
+from lora_tui.analysis.stages import PREFERENCE_STAGES, REINFORCEMENT_STAGES
+from lora_tui.analysis.statistics import MEDIAN_ERROR, critical_z, finite_before, median, noise, rounded, window
 from lora_tui.runs.series import Series
 
 START_LOW, START_HIGH = 0.60, 0.78
@@ -25,13 +25,13 @@ NO_SIGNAL, HARDLY_ANY_SIGNAL = 0.6, 0.9
 LEAST_ROWS = 20
 
 
-class PlainCourse(SeriesCourse):
+class LevelCheck(SeriesCheck):
     """Levels of a series of any sign: whether it is below its start, below zero, far above its past, or above a bound.
     Noise is additive here, an error is that of a median."""
 
     def __init__(self, starts: tuple[float, ...]) -> None:
         super().__init__()
-        self.fallen, self.negative, self.grown, self.high = Fold(), Fold(), Fold(), Fold()
+        self.fallen, self.negative, self.grown, self.high = Hysteresis(), Hysteresis(), Hysteresis(), Hysteresis()
         self._starts = starts
         self._crossed = self._begin = 0
 
@@ -48,13 +48,13 @@ class PlainCourse(SeriesCourse):
         if count < LEAST_ROWS or len(rows) < LEAST_ROWS // 2:
             return
         size = min(len(rows), max(window(count), count // 5, 10))
-        error = certainty(end) * MEDIAN_ERROR * noise(rows) * (1 + 1.8 / math.sqrt(len(rows))) / math.sqrt(size)
+        error = critical_z(end) * MEDIAN_ERROR * noise(rows) * (1 + 1.8 / math.sqrt(len(rows))) / math.sqrt(size)
         now = median(rows[-size:])
         first = median(finite_before(column.values, self._begin + size, size, self._begin))
         middle = median(finite_before(column.values, self._begin + count // 2, size, self._begin))
         step = column.steps[end - 1]
 
-        def feed(fold: Fold, above: float, bound: float, evidence: dict[str, Param]) -> None:
+        def feed(fold: Hysteresis, above: float, bound: float, evidence: dict[str, Param]) -> None:
             fold.feed(step, fires=above > bound, holds=above > WIDER * bound, begin=step, evidence=evidence)
 
         changed = {"first": rounded(first), "now": rounded(now)}
@@ -65,23 +65,23 @@ class PlainCourse(SeriesCourse):
         feed(self.high, now - error, NO_SIGNAL, {"share": rounded(now * 100, 3)})
 
 
-def _course(finder: Finder, *names: str) -> PlainCourse | None:
+def _course(collector: FindingCollector, *names: str) -> LevelCheck | None:
     """The course of the first of these series that the run has."""
-    starts = tuple(float(step) for step in finder.run.resumed_at)
+    starts = tuple(float(step) for step in collector.run.resumed_at)
     for name in names:
-        series = finder.run.series.get(name)
+        series = collector.run.series.get(name)
         if series is not None and series.finite:
-            return followed(series, PlainCourse, starts, lambda: PlainCourse(starts))
+            return updated_check(series, LevelCheck, starts, lambda: LevelCheck(starts))
     return None
 
 
-def _add(finder: Finder, code: str, fold: Fold, variant: str = "") -> None:
+def _add(collector: FindingCollector, code: str, fold: Hysteresis, variant: str = "") -> None:
     for episode in (*fold.past, fold.now):
         if episode is not None:
             over = episode.end is not None
             evidence: dict[str, Param | None] = dict(episode.evidence)
-            finder.add(
-                code, "warning", evidence, step=episode.begin, end_step=_end(episode), over=over,
+            collector.add(
+                code, evidence, step=episode.begin, end_step=_end(episode), over=over,
                 variant="over" if over and not variant else variant,
             )  # fmt: skip
 
@@ -90,58 +90,63 @@ def _end(episode: Episode) -> int | None:
     return int(episode.end) if episode.end is not None else None
 
 
-def dpo_wrong_start(finder: Finder) -> None:
+@finding("dpo_wrong_start", "warning", rank=150)
+def dpo_wrong_start(collector: FindingCollector) -> None:
     """dpo with the sigmoid loss alone: a policy that is its reference has ln 2 = 0.693, so a first loss outside
     0.60-0.78 says that reference or data are wrong. Not where the first row comes after 5 % of the steps."""
-    loss, total = finder.loss, finder.progress.total_steps
-    if finder.stage != "dpo" or loss is None or not loss.finite or reference_loss(finder) is None:
+    loss, total = collector.loss, collector.progress.total_steps
+    if collector.stage != "dpo" or loss is None or not loss.finite or reference_loss(collector) is None:
         return
-    first = facts.head(loss, 1)[0]
+    first = run_facts.head(loss, 1)[0]
     early = total is None or loss.steps[0] <= EARLY * total
-    if finder.has("dead_run", "nan_loss") or not (early or loss.steps[0] <= 10):
+    if collector.has("dead_run", "nan_loss") or not (early or loss.steps[0] <= 10):
         return
     # A short run may have learned something before its first row.
     if first > START_HIGH or (first < START_LOW and early):
-        finder.add("dpo_wrong_start", "warning", {"first": rounded(first)}, step=loss.steps[0])
+        collector.add("dpo_wrong_start", {"first": rounded(first)}, step=loss.steps[0])
 
 
-def saturated(finder: Finder) -> None:
+@finding("saturated", "info", rank=380)
+def saturated(collector: FindingCollector) -> None:
     """Info, preference stages and rm: accuracy of 0.98 and more over the last 100 pairs (20 rows where the batch is not
     known) and a gradient below a tenth of that of the first rows: nothing is learned any more."""
-    if finder.stage not in PREFERENCE_STAGES | {"rm"} or finder.has("dead_run", "nan_loss"):
+    if collector.stage not in PREFERENCE_STAGES | {"rm"} or collector.has("dead_run", "nan_loss"):
         return
-    norms = finder.run.series.get("grad_norm")
-    sure = next((s for n in ("rewards/accuracies", "accuracy") if (s := finder.run.series.get(n)) is not None), None)
+    norms = collector.run.series.get("grad_norm")
+    sure = next((s for n in ("rewards/accuracies", "accuracy") if (s := collector.run.series.get(n)) is not None), None)
     if sure is None or norms is None or norms.finite < LEAST_ROWS or sure.finite < LEAST_ROWS:
         return
-    pairs = facts.number(finder.run, "total_train_batch_size")
-    every = facts.number(finder.run, "logging_steps") or 1.0
+    pairs = run_facts.number(collector.run, "total_train_batch_size")
+    every = run_facts.number(collector.run, "logging_steps") or 1.0
     rows = max(5, math.ceil(SURE_PAIRS / (pairs * every))) if pairs else 20
     accuracy = sure.tail(rows)
-    first, now = median(facts.head(norms, 5)), median(norms.tail(max(5, window(norms.finite))))
+    first, now = median(run_facts.head(norms, 5)), median(norms.tail(max(5, window(norms.finite))))
     if sum(accuracy) / len(accuracy) >= SURE_ACCURACY and now < QUIET * first:
         evidence: dict[str, Param | None] = {
             "accuracy": rounded(sum(accuracy) / len(accuracy) * 100, 3), "first": rounded(first, 3),
             "now": rounded(now, 3),
         }  # fmt: skip
-        finder.add("saturated", "info", evidence, step=sure.steps[-min(rows, len(sure))])
+        collector.add("saturated", evidence, step=sure.steps[-min(rows, len(sure))])
 
 
-def rewards(finder: Finder) -> None:
+@finding("reward_falling", "warning", rank=160)
+@finding("kl_off", "warning", rank=170)
+@finding("no_signal", "warning", rank=180)
+def rewards(collector: FindingCollector) -> None:
     """ppo and grpo, at two checks of 20 rows and more. reward_falling: the median reward of the last rows is below that
     of the first by three standard errors each. kl: the divergence from the reference is surely negative (which no true
     divergence is), or ten times that of the middle of the run and above 1. no_signal: in 60 % of the groups all answers
     have the same reward, so that they teach nothing."""
-    if finder.stage not in REINFORCEMENT_STAGES or finder.has("dead_run", "nan_loss"):
+    if collector.stage not in REINFORCEMENT_STAGES or collector.has("dead_run", "nan_loss"):
         return
-    reward = _course(finder, "reward", "objective/scores", "env/reward_mean", "objective/rlhf_reward")
+    reward = _course(collector, "reward", "objective/scores", "env/reward_mean", "objective/rlhf_reward")
     if reward is not None:
-        _add(finder, "reward_falling", reward.fallen)
-    divergence = _course(finder, "objective/kl", "kl")
+        _add(collector, "reward_falling", reward.fallen)
+    divergence = _course(collector, "objective/kl", "kl")
     if divergence is not None:
-        _add(finder, "kl_off", divergence.negative, "negative")
-        if not finder.has("kl_off"):
-            _add(finder, "kl_off", divergence.grown)
-    same = _course(finder, "frac_reward_zero_std")
+        _add(collector, "kl_off", divergence.negative, "negative")
+        if not collector.has("kl_off"):
+            _add(collector, "kl_off", divergence.grown)
+    same = _course(collector, "frac_reward_zero_std")
     if same is not None:
-        _add(finder, "no_signal", same.high)
+        _add(collector, "no_signal", same.high)

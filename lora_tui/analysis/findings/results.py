@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
 from lora_tui.analysis.datasets import evaluated_on, overlap
-from lora_tui.analysis.findings.collector import Finder
+from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.model import Param
+from lora_tui.analysis.statistics import rounded
 from lora_tui.records.documents import Predictions
 from lora_tui.runs.run import ResultSet, Run
 
@@ -29,24 +30,21 @@ LABELS = 3.0
 SCORES = ("bleu-4", "rouge-1", "rouge-2", "rouge-l")
 HIGH_BLEU, LOW_ROUGE = 50.0, 20.0
 LEAST_SCORED = 5
-EVAL_ERROR = 0.6
-"""Error of an eval loss in nats is this divided by the root of the number of samples (measured, +- 0.085 at 50)."""
-BLEU_ERROR = 24.7
-"""The same of BLEU-4 (measured)."""
 
 
-def evaluated_on_training_data(finder: Finder) -> None:
+@finding("evaluated_on_training_data", "warning", rank=260)
+def evaluated_on_training_data(collector: FindingCollector) -> None:
     """A data set of the evaluation or prediction is one of the training's, and no part of it was held back. Options
     prove it, or a log of a job that loaded training data only, and more of it than the training had held back."""
-    for source in (finder.run, *finder.run.linked):
-        names = overlap(finder.run, source)
+    for source in (collector.run, *collector.run.linked):
+        names = overlap(collector.run, source)
         if not names or not _evaluates(source):
             continue
         evaluated = evaluated_on(source)
         every = evaluated is not None and not evaluated.names - names
-        finder.add(
-            "evaluated_on_training_data", "warning",
-            {"names": ", ".join(sorted(names)), "job": source.name if source is not finder.run else None},
+        collector.add(
+            "evaluated_on_training_data",
+            {"names": ", ".join(sorted(names)), "job": source.name if source is not collector.run else None},
             variant="" if every else "partly",
         )  # fmt: skip
         return
@@ -62,7 +60,8 @@ def _evaluates(source: Run) -> bool:
     return planned is not None and planned.value not in (None, "no")
 
 
-def degenerate_predictions(finder: Finder) -> None:
+@finding("degenerate_predictions", "warning", rank=270)
+def degenerate_predictions(collector: FindingCollector) -> None:
     """Of at least 10 predictions: 5 % empty, 10 % saying the same eight words five times (where the label does not),
     20 % cut at the longest length, or 10 % the question again; at least 3 of them.
 
@@ -70,14 +69,14 @@ def degenerate_predictions(finder: Finder) -> None:
     the length that 98 % do not exceed (and that is at least 32 tokens); and three times as frequent as labels that
     look so. Lengths in tokens are estimated from the characters.
     """
-    for source in (finder.run, *finder.run.linked):
+    for source in (collector.run, *collector.run.linked):
         predictions = source.predictions
         results = source.results().get("predict")
         if predictions is None or predictions.kind != "text" or predictions.count < LEAST:
             continue
         if results is not None and results.stale:
             continue
-        limit = facts.number(source, "max_new_tokens")
+        limit = run_facts.number(source, "max_new_tokens")
         counts = {
             "empty": predictions.empty, "repeats": predictions.repeats, "limit": cut_off(predictions, limit),
             "echo": predictions.echoes,
@@ -91,9 +90,9 @@ def degenerate_predictions(finder: Finder) -> None:
             "percent": round(100 * counts[worst] / predictions.count),
             "max_new_tokens": int(limit) if limit is not None else None,
             "line": next((bad.line for bad in predictions.worst if bad.reason == worst), None),
-            "job": source.name if source is not finder.run else None,
+            "job": source.name if source is not collector.run else None,
         }  # fmt: skip
-        finder.add("degenerate_predictions", "warning", evidence, variant=worst)
+        collector.add("degenerate_predictions", evidence, variant=worst)
         return
 
 
@@ -119,15 +118,16 @@ def _quantile(predictions: Predictions, share: float) -> float:
     return 0.0
 
 
-def scores_inconsistent(finder: Finder) -> None:
+@finding("scores_inconsistent", "warning", rank=280)
+def scores_inconsistent(collector: FindingCollector) -> None:
     """Scores that no set of texts has: all exactly 0, or some exactly 0 and others not, or BLEU-4 of 50 and more with a
     ROUGE-L under 20; at least 5 samples. Not where the predictions are known to be empty."""
-    if any(found.code == "degenerate_predictions" and found.variant == "empty" for found in finder.out):
+    if any(found.variant == "empty" for found in collector.current("degenerate_predictions")):
         return
-    for split, found, source in facts.result_sets(finder.run):
+    for split, found, source in run_facts.result_sets(collector.run):
         scores = {name: found.values.get(f"{split}_{name}") for name in SCORES}
         known = {name: value for name, value in scores.items() if value is not None and math.isfinite(value)}
-        count = facts.samples(found, split, source)
+        count = run_facts.samples(found, split, source)
         if found.stale or len(known) < len(SCORES) or (count is not None and count < LEAST_SCORED):
             continue
         zeros = sum(value == 0.0 for value in known.values())
@@ -139,36 +139,37 @@ def scores_inconsistent(finder: Finder) -> None:
             variant = ""
         else:
             continue
-        finder.add(
-            "scores_inconsistent", "warning",
-            {"bleu": facts.rounded(known["bleu-4"]), "rouge1": facts.rounded(known["rouge-1"]),
-             "rouge2": facts.rounded(known["rouge-2"]), "rougel": facts.rounded(known["rouge-l"]), "split": split},
+        collector.add(
+            "scores_inconsistent",
+            {"bleu": rounded(known["bleu-4"]), "rouge1": rounded(known["rouge-1"]),
+             "rouge2": rounded(known["rouge-2"]), "rougel": rounded(known["rouge-l"]), "split": split},
             variant=variant,
         )  # fmt: skip
         return
 
 
-def few_eval_samples(finder: Finder) -> None:
+@finding("few_eval_samples", "info", rank=430)
+def few_eval_samples(collector: FindingCollector) -> None:
     """An evaluation or prediction on fewer than 50 samples; the smallest one is named."""
     smallest: tuple[int, str, ResultSet | None] | None = None
-    for split, found, source in facts.result_sets(finder.run):
-        count = facts.samples(found, split, source) if split != "train" and not found.stale else None
+    for split, found, source in run_facts.result_sets(collector.run):
+        count = run_facts.samples(found, split, source) if split != "train" and not found.stale else None
         if count is not None and (smallest is None or count < smallest[0]):
             smallest = count, split, found
-    series = finder.run.series.get("eval_loss")
-    if smallest is None and series is not None and series.finite and finder.step is not None:
-        counted = _held_back(finder.run)
+    series = collector.run.series.get("eval_loss")
+    if smallest is None and series is not None and series.finite and collector.step is not None:
+        counted = _held_back(collector.run)
         smallest = (counted, "eval", None) if counted is not None else None
-    if smallest is None or smallest[0] >= facts.FEW_SAMPLES:
+    if smallest is None or smallest[0] >= run_facts.FEW_SAMPLES:
         return
     count, split, results = smallest
     scored = results is not None and f"{split}_bleu-4" in results.values
-    error = BLEU_ERROR if scored else EVAL_ERROR
+    error = run_facts.BLEU_ERROR if scored else run_facts.EVAL_LOSS_ERROR
     known = scored or (results is None or "eval_loss" in results.values)
-    finder.add(
-        "few_eval_samples", "info",
-        {"count": count, "error": facts.rounded(error / math.sqrt(count), 2) if known else None},
-        variant="scores" if scored else "" if known and finder.stage in ("sft", "pt") else "other",
+    collector.add(
+        "few_eval_samples",
+        {"count": count, "error": rounded(error / math.sqrt(count), 2) if known else None},
+        variant="scores" if scored else "" if known and collector.stage in ("sft", "pt") else "other",
     )  # fmt: skip
 
 
@@ -178,9 +179,3 @@ def _held_back(run: Run) -> int | None:
     if setting is None or trained is None or setting.source != trained.source or not isinstance(setting.value, int):
         return None
     return setting.value
-
-
-def look(finder: Finder) -> None:
-    """Look for all of these."""
-    for part in (evaluated_on_training_data, degenerate_predictions, scores_inconsistent, few_eval_samples):
-        part(finder)

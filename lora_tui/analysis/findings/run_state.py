@@ -1,12 +1,17 @@
-"""Findings of a run that is broken or has ended badly. Each docstring has its rule."""
+"""Findings of the state of a run: broken weights, a bad end, stops, resumes, earlier attempts, two jobs at once.
+
+The docstring of each function states its rule.
+"""
 
 from __future__ import annotations
 
 import math
 
-from lora_tui.analysis import run_facts as facts
-from lora_tui.analysis.findings.collector import Finder
+from lora_tui.analysis import run_facts
+from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.model import Param, Severity
+from lora_tui.analysis.statistics import median, rounded
+from lora_tui.runs.files import LOG
 from lora_tui.runs.series import Series
 
 ZEROS = 3
@@ -16,108 +21,114 @@ ALIVE = 0.1
 _DISK = ("No space left", "File too large", "Disk quota exceeded")
 
 
-def dead_run(finder: Finder) -> None:
+@finding("dead_run", "critical", rank=20)
+def dead_run(collector: FindingCollector) -> None:
     """At least 3 losses of exactly 0 at the end, after losses of 0.1 and more, grad_norm nan or unknown; one such
     loss is enough where grad_norm is nan at its step.
 
     transformers' ``logging_nan_inf_filter`` prints 0.0 for a NaN loss. A smooth approach to 0, a saturated
     preference run (accuracy >= 0.95) and a finite grad_norm at those steps are not dead.
     """
-    loss = finder.loss
+    loss = collector.loss
     if loss is None or len(loss) < 2 or loss.values[-1] != 0.0:
         return
     begin = _tail_begin(loss, zero=True)
-    norms = finder.run.series.get("grad_norm")
+    norms = collector.run.series.get("grad_norm")
     at_zero = norms.at(loss.steps[begin]) if norms is not None else None
     if len(loss) - begin < ZEROS and not (at_zero is not None and math.isnan(at_zero)):
         return
     before = [value for value in loss.values[max(0, begin - 5) : begin] if math.isfinite(value)]
-    if not before or facts.median(before) < ALIVE:
+    if not before or median(before) < ALIVE:
         return
     step = loss.steps[begin]
     if norms is not None and norms.steps and norms.steps[-1] >= step and 0 < norms.values[-1] < math.inf:
         return
     for name in ("accuracy", "rewards/accuracies", "mean_token_accuracy"):
-        sure = finder.run.series.get(name)
+        sure = collector.run.series.get(name)
         if sure is not None and sure.finite and sure.tail(1)[0] >= 0.95:
             return
-    point = facts.resume_point(finder.run, int(step) - 1)
-    finder.add(
-        "dead_run", "critical",
-        {"last_loss": facts.rounded(before[-1]), "rows": len(loss) - begin,
+    point = run_facts.resume_point(collector.run, int(step) - 1)
+    collector.add(
+        "dead_run",
+        {"last_loss": rounded(before[-1]), "rows": len(loss) - begin,
          "checkpoint": point[1] if point else None},
         step=step, variant="" if point else "restart",
     )  # fmt: skip
 
 
-def nan_loss(finder: Finder) -> None:
+@finding("nan_loss", "critical", rank=10)
+def nan_loss(collector: FindingCollector) -> None:
     """A NaN or Infinity in the loss; one alone, with finite rows after it, is a warning. Or a NaN eval loss."""
-    if finder.has("dead_run"):
+    if collector.has("dead_run"):
         return
-    loss = finder.loss
+    loss = collector.loss
     if loss is not None and loss.nonfinite:
         lasting = not math.isfinite(loss.values[-1])
         begin = _tail_begin(loss, zero=False) if lasting else _first_nonfinite(loss)
         step = loss.steps[begin]
-        point = facts.resume_point(finder.run, int(step) - 1)
+        point = run_facts.resume_point(collector.run, int(step) - 1)
         critical = lasting or loss.nonfinite >= 3
-        finder.add(
-            "nan_loss", "critical" if critical else "warning",
-            {"count": loss.nonfinite, "rows": len(loss), "checkpoint": point[1] if point else None},
+        collector.add(
+            "nan_loss", {"count": loss.nonfinite, "rows": len(loss), "checkpoint": point[1] if point else None},
+            severity="critical" if critical else "warning",
             step=step, end_step=None if lasting or loss.nonfinite > 1 else int(step),
             variant="" if critical else "once",
         )  # fmt: skip
         return
-    evals = finder.run.series.get("eval_loss")
-    results = finder.run.results().get("eval")
+    evals = collector.run.series.get("eval_loss")
+    results = collector.run.results().get("eval")
     bad_result = results is not None and not results.stale and math.isnan(results.values.get("eval_loss", 0.0))
     if loss is None or not loss.finite:
         return
     if evals is not None and evals.nonfinite and math.isnan(evals.values[-1]) and evals.steps[-1] > 0:
         begin = _tail_begin(evals, zero=False)
-        finder.add("nan_loss", "critical", {"count": evals.nonfinite}, step=evals.steps[begin], variant="eval")
+        collector.add("nan_loss", {"count": evals.nonfinite}, step=evals.steps[begin], variant="eval")
     elif bad_result:
-        finder.add("nan_loss", "critical", {"count": 1}, step=loss.last_step, variant="eval")
+        collector.add("nan_loss", {"count": 1}, step=loss.last_step, variant="eval")
 
 
-def ended_badly(finder: Finder) -> None:
+@finding("out_of_memory", "critical", rank=50)
+@finding("failed", "critical", rank=60)
+@finding("stalled", "critical", rank=70)
+@finding("interrupted", "warning", rank=80)
+def ended_badly(collector: FindingCollector) -> None:
     """The run's state is failed, stalled or interrupted: what happened and where it can go on."""
-    state, failure = finder.status.state, finder.status.failure
-    step = finder.step
-    total = finder.progress.total_steps
+    state, failure = collector.status.state, collector.status.failure
+    step = collector.step
+    total = collector.progress.total_steps
     if state == "failed":
         message = failure.message if failure is not None else None
-        evidence: dict[str, Param | None] = {"message": message, "at": step, "total": total, **finder.resume()}
+        evidence: dict[str, Param | None] = {"message": message, "at": step, "total": total, **collector.resume()}
         during = failure.during if failure is not None else None
         if failure is not None and failure.kind == "out_of_memory":
             variant = {"evaluating": "eval", "predicting": "predict"}.get(during or "", "")
-            finder.add("out_of_memory", "critical", evidence, step=step, variant=variant)
+            collector.add("out_of_memory", evidence, step=step, variant=variant)
             return
-        train = finder.run.results().get("train")
-        if finder.progress.unit == "batches":
+        train = collector.run.results().get("train")
+        if collector.progress.unit == "batches":
             variant = "job"
         elif step is not None and total is not None and step >= total and train is not None and not train.stale:
             variant = "after"
         elif message is not None and any(sign in message for sign in _DISK):
             variant = "disk" if evidence.get("checkpoint") is not None else "disk_no_checkpoint"
-        elif finder.loss is None or not len(finder.loss):
+        elif collector.loss is None or not len(collector.loss):
             variant = "early"
         elif step is None:
             variant = "no_step"
         else:
             variant = "" if evidence.get("checkpoint") is not None else "no_checkpoint"
-        finder.add("failed", "critical", evidence, step=step, variant=variant)
+        collector.add("failed", evidence, step=step, variant=variant)
     elif state == "stalled":
-        evidence = {"silent_s": finder.status.silent_s, "usual_s": finder.status.usual_s, **finder.resume()}
-        finder.add("stalled", "critical", evidence, step=step, variant="" if finder.status.usual_s else "unknown")
+        evidence = {"silent_s": collector.status.silent_s, "usual_s": collector.status.usual_s, **collector.resume()}
+        collector.add("stalled", evidence, step=step, variant="" if collector.status.usual_s else "unknown")
     elif state == "interrupted":
         message = failure.message if failure is not None else None
         evidence = {
-            "message": message, "at": step, "total": total, "silent_s": finder.status.silent_s, **finder.resume(),
+            "message": message, "at": step, "total": total, "silent_s": collector.status.silent_s, **collector.resume(),
         }  # fmt: skip
         kind = failure.kind if failure is not None else ""
         variant = {"interrupted": "asked", "terminated": "terminated"}.get(kind, "")
-        if finder.loss is None or not len(finder.loss):
+        if collector.loss is None or not len(collector.loss):
             variant = f"{variant}_early".lstrip("_")
         elif step is None:
             # A console log of plain metric lines counts no steps.
@@ -126,7 +137,7 @@ def ended_badly(finder: Finder) -> None:
             variant = f"{variant}_no_checkpoint".lstrip("_")
         # Who pressed Ctrl-C knows it.
         severity: Severity = "info" if kind == "interrupted" else "warning"
-        finder.add("interrupted", severity, evidence, step=step, variant=variant)
+        collector.add("interrupted", evidence, severity=severity, step=step, variant=variant)
 
 
 def _tail_begin(series: Series, *, zero: bool) -> int:
@@ -161,7 +172,80 @@ def _first_nonfinite(series: Series) -> int:
     return next(index for index in range(begin, len(values)) if not math.isfinite(values[index]))
 
 
-def look(finder: Finder) -> None:
-    """Look for all of these."""
-    for part in (dead_run, nan_loss, ended_badly):
-        part(finder)
+RETURNS = 3
+"""So many times a row must go on where another process left off."""
+
+
+@finding("stopped", "info", rank=300)
+def stopped(collector: FindingCollector) -> None:
+    """Ended below the planned steps with everything saved (LlamaBoard's abort, early stopping)."""
+    if collector.status.state != "stopped":
+        return
+    document = collector.run.files.state
+    early = document is not None and document.early_stopping
+    collector.add(
+        "stopped", {"at": collector.step, "total": collector.progress.total_steps}, step=collector.step,
+        variant="early_stopping" if early else "",
+    )  # fmt: skip
+
+
+@finding("stale_results", "info", rank=310)
+def stale_results(collector: FindingCollector) -> None:
+    """A results file that is older than the last training row belongs to an earlier attempt."""
+    found = collector.run.results()
+    stale = [split for split in ("train", "eval", "predict") if split in found and found[split].stale]
+    if stale:
+        collector.add("stale_results", {"files": ", ".join(found[split].file for split in stale)})
+
+
+@finding("two_writers", "warning", rank=200)
+def two_writers(collector: FindingCollector) -> None:
+    """Rows of two trainings in turns in trainer_log.jsonl: at least 3 times a row goes on where another process than
+    the one before left off, by its step and by its own clock. A resume repeats steps as well, but never goes back to
+    the process before it."""
+    table, writers = collector.run.files.tables.get(LOG), collector.run.timeline.writers
+    if table is None or not table.rows or writers is None:
+        return
+    if writers.returns >= RETURNS and writers.returns >= 2 * (writers.started - 1):
+        collector.add("two_writers", {"returns": writers.returns, "file": table.file}, step=writers.first)
+
+
+@finding("resumed", "info", rank=400)
+def resumed(collector: FindingCollector) -> None:
+    """The log holds more than one segment. Earlier rows beyond a resume point are replaced. Where the planned steps
+    have changed with it, the learning rate follows another schedule since."""
+    if not collector.run.resumed_at or collector.has("two_writers"):
+        return
+    first = int(collector.run.resumed_at[-1])
+    count = len(collector.run.resumed_at)
+    timeline = collector.run.timeline
+    start = timeline.starts[-1]
+    # The first row comes logging_steps after the checkpoint, which lies behind the last row that was kept.
+    kept = (timeline.rows[start - 1].step or 0) if start else 0
+    saved = [item.step for item in collector.run.checkpoints() if kept <= item.step < first]
+    evidence: dict[str, Param | None] = {"count": count, "last": max(saved, default=first)}
+    before = timeline.rows[start - 1].total_steps if start else None
+    after = timeline.rows[start].total_steps if start < len(timeline.rows) else None
+    variant = "" if count == 1 else "times"
+    if before is not None and after is not None and before != after:
+        evidence.update(before=before, after=after)
+        variant = "replanned" if count == 1 else "times_replanned"
+    collector.add("resumed", evidence, step=first, variant=variant)
+
+
+@finding("rerun", "info", rank=410)
+def rerun(collector: FindingCollector) -> None:
+    """Checkpoints of another attempt: older than this training, or beyond both its plan and its own step. An automatic
+    resume takes the highest step, whosever it is."""
+    total = collector.progress.total_steps
+    if collector.step is None or collector.progress.unit != "steps":
+        return
+    foreign = [item for item in collector.run.checkpoints() if item.foreign]
+    if not foreign:
+        return
+    worst = foreign[-1]
+    beyond = total is not None and worst.step > max(total, collector.step)
+    collector.add(
+        "rerun", {"checkpoint": worst.path, "count": len(foreign), "total": total if beyond else None},
+        variant="" if beyond else "older",
+    )  # fmt: skip

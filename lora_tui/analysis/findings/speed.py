@@ -6,11 +6,11 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from lora_tui.analysis.detectors.incremental import Course, Fold, followed
+from lora_tui.analysis.detectors.incremental import Hysteresis, IncrementalCheck, updated_check
 from lora_tui.analysis.detectors.levels import WIDER
-from lora_tui.analysis.findings.collector import Finder
+from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.model import Param
-from lora_tui.analysis.statistics import certainty, median, rounded, spread
+from lora_tui.analysis.statistics import critical_z, median, rounded, spread
 from lora_tui.runs.timeline import MIN_SPAN_S, Timeline
 
 DROP = 0.3
@@ -37,12 +37,12 @@ class Piece:
     """Seconds a token."""
 
 
-class SpeedCourse(Course[Timeline]):
+class SpeedCheck(IncrementalCheck[Timeline]):
     """The pieces of a timeline and whether they have become slower."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.slower = Fold()
+        self.slower = Hysteresis()
         self._pieces: list[Piece] = []
         self._segment = 0
         self._begin = 0
@@ -158,27 +158,28 @@ class SpeedCourse(Course[Timeline]):
 def _chance(slow: list[float], after: int, rows: int) -> float:
     """How far apart the two medians may be by chance, as a logarithm."""
     error = math.hypot(spread(slow[:-after]).error(len(slow) - after), spread(slow[-after:]).error(after))
-    return math.sqrt(2) * certainty(rows) * error
+    return math.sqrt(2) * critical_z(rows) * error
 
 
 def _slow(piece: Piece, counted: bool) -> float:
     return piece.per_token if counted and piece.per_token is not None else piece.slow
 
 
-def throughput_drop(finder: Finder) -> None:
+@finding("throughput_drop", "warning", rank=140)
+def throughput_drop(collector: FindingCollector) -> None:
     """At two checks the last 20 pieces of the run (10 s or longer each, none with an evaluation) took more than 1 / 0.7
     of the time of the 100 before, surely so, by tokens where they are counted; without tokens not where the same part
     of the epochs before was as slow (data sorted by length). 30 rows of one segment. Closed when 76 % of the speed is
     back."""
-    course = followed(finder.run.timeline, SpeedCourse, None, SpeedCourse)
-    if finder.has("dead_run"):
+    course = updated_check(collector.run.timeline, SpeedCheck, None, SpeedCheck)
+    if collector.has("dead_run"):
         return
     for episode in (*course.slower.past, course.slower.now):
         if episode is None:
             continue
         over = episode.end is not None
         end = int(episode.end) if episode.end is not None else None
-        finder.add(
-            "throughput_drop", "warning", episode.evidence, step=episode.begin, end_step=end,
+        collector.add(
+            "throughput_drop", episode.evidence, step=episode.begin, end_step=end,
             variant="over" if over else "steps" if episode.evidence["unit"] == "steps/s" else "", over=over,
         )  # fmt: skip

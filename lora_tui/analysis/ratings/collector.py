@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
 from lora_tui.analysis.context import PLAIN, Context
 from lora_tui.analysis.model import Confidence, Level, Param, Rating
 from lora_tui.analysis.rating_rules import Rule, find_rule
 from lora_tui.runs.run import Progress, Run, Status
 
 
-class Rater:
+class RatingCollector:
     """The ratings of one run at one moment; ``out`` collects them."""
 
     def __init__(self, run: Run, now: float, findings: Collection[str], context: Context = PLAIN) -> None:
@@ -20,10 +20,10 @@ class Rater:
         self.now = now
         self.status: Status = run.status(now)
         self.progress: Progress = run.progress(now)
-        self.findings = findings
+        self.finding_codes = findings
         self.context = context
-        self.stage, self.assumed = facts.stage(run)
-        self.out: dict[str, Rating] = {}
+        self.stage, self.assumed = run_facts.stage(run)
+        self.ratings: dict[str, Rating] = {}
 
     def rule(self, name: str, code: str | None = None) -> Rule | None:
         """The rule for a metric of this run."""
@@ -47,27 +47,27 @@ class Rater:
         trust = rule.confidence if confidence is None else confidence
         if self.assumed and rule.stages is not None and trust == "firm":
             trust = "orientation"
-        self.out[metric] = Rating(
+        self.ratings[metric] = Rating(
             metric, value, level, rule.basis, trust, rule.code, words, params or {},
             reservations, rule.own,
         )  # fmt: skip
 
-    def known(self, *codes: str) -> tuple[str, ...]:
-        """Those of these findings that the run has."""
-        return tuple(code for code in codes if code in self.findings)
+    def present(self, *codes: str) -> tuple[str, ...]:
+        """Return those of these finding codes that the run has."""
+        return tuple(code for code in codes if code in self.finding_codes)
 
-    def far(self, share: float) -> bool:
-        """At least this share of the run is done, or it is over."""
-        return facts.final(self.status) or (self.progress.fraction or 0.0) >= share
+    def progressed(self, share: float) -> bool:
+        """Return whether at least this share of the planned run is done, or it has ended as planned."""
+        return run_facts.final(self.status) or (self.progress.fraction or 0.0) >= share
 
 
 def batch_size(run: Run) -> float | None:
     """Samples of one optimizer step: as the console says, else what one device takes times the accumulation."""
-    known = facts.number(run, "total_train_batch_size")
+    known = run_facts.number(run, "total_train_batch_size")
     if known is not None:
         return known
-    device = facts.number(run, "per_device_train_batch_size")
-    steps = facts.number(run, "gradient_accumulation_steps")
+    device = run_facts.number(run, "per_device_train_batch_size")
+    steps = run_facts.number(run, "gradient_accumulation_steps")
     return device * steps if device is not None and steps is not None else None
 
 
@@ -80,10 +80,10 @@ def eval_samples(run: Run) -> int | None:
     if runtime is not None and rate is not None and runtime.finite and rate.finite:
         return max(1, round(runtime.tail(1)[0] * rate.tail(1)[0]))
     results = run.results().get("eval")
-    counted = facts.samples(results, "eval", run) if results is not None else None
+    counted = run_facts.samples(results, "eval", run) if results is not None else None
     if counted is not None:
         return counted
-    known = facts.number(run, "eval_examples")
+    known = run_facts.number(run, "eval_examples")
     return None if known is None else int(known)
 
 

@@ -4,41 +4,45 @@ from __future__ import annotations
 
 import math
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
+from lora_tui.analysis.datasets import evaluated_on, overlap, trained_on
 from lora_tui.analysis.model import Confidence, Level, Param
-from lora_tui.analysis.rating_rules import LANGUAGE_STAGES, Rule
-from lora_tui.analysis.ratings.collector import Rater, batch_size, eval_samples
+from lora_tui.analysis.rating_rules import Rule, find_rule
+from lora_tui.analysis.ratings.collector import RatingCollector, batch_size, eval_samples
+from lora_tui.analysis.stages import LANGUAGE_STAGES
+from lora_tui.analysis.statistics import median
+from lora_tui.runs.run import ResultSet, Run
 from lora_tui.runs.series import Series
 
 SHORT_S = 5.0
 """An evaluation shorter than this is mostly its own beginning: its speed says little."""
 
 
-def _evaluation(rater: Rater) -> None:
-    current = facts.last_eval(rater.run, rater.status)
+def _evaluation(collector: RatingCollector) -> None:
+    current = run_facts.last_eval(collector.run, collector.status)
     if current is None:
         return
     value, _, results = current
-    series = rater.run.series.get("eval_loss")
+    series = collector.run.series.get("eval_loss")
     evals = max(series.finite if series is not None else 0, 1)
-    few: Confidence | None = "few" if rater.status.live and evals < 3 else None
-    about = _reservations(rater) if results is None else facts.reservations(results, "eval", rater.run)
-    about += rater.known("evaluated_on_training_data")
+    few: Confidence | None = "few" if collector.status.live and evals < 3 else None
+    about = _reservations(collector) if results is None else run_facts.reservations(results, "eval", collector.run)
+    about += collector.present("evaluated_on_training_data")
     params: dict[str, Param] = {"evals": evals, "need": 2}
     if series is not None and series.finite >= 2:
-        first = facts.head(series, 1)[0]
+        first = run_facts.head(series, 1)[0]
         params.update(first=first, lowest=series.min, change=(value - first) / abs(first) * 100 if first else 0.0)
-    rule = rater.rule("eval_loss")
-    banded = rule is not None and rule.bands is not None
-    if banded and (not rater.status.live or series is None or series.finite < 2):
-        _by_size(rater, value, params, few, about)
+    rule = collector.rule("eval_loss")
+    banded = rule is not None and rule.thresholds is not None
+    if banded and (not collector.status.live or series is None or series.finite < 2):
+        _by_size(collector, value, params, few, about)
     elif series is not None and series.finite:
-        _by_course(rater, series, value, params, about)
-    if not banded and "perplexity" in rater.run.series:
-        unknown = rater.rule("perplexity", "stage_unknown")
+        _by_course(collector, series, value, params, about)
+    if not banded and "perplexity" in collector.run.series:
+        unknown = collector.rule("perplexity", "stage_unknown")
         if unknown is not None:
-            rater.add(unknown, "perplexity", _exp(value), None, unknown.words["none"])
-    _gap(rater, few, about)
+            collector.add(unknown, "perplexity", _exp(value), None, unknown.words["none"])
+    _gap(collector, few, about)
 
 
 def _exp(value: float) -> float:
@@ -49,43 +53,45 @@ def _exp(value: float) -> float:
 
 
 def _by_size(
-    rater: Rater, value: float, params: dict[str, Param], few: Confidence | None, about: tuple[str, ...]
+    collector: RatingCollector, value: float, params: dict[str, Param], few: Confidence | None, about: tuple[str, ...]
 ) -> None:
     """A final evaluation, or a first one: by the bands of the perplexity, for the loss by their logarithms."""
     for name, number in (("eval_loss", value), ("perplexity", _exp(value))):
-        rule = rater.rule(name)
-        if rule is not None and rule.bands is not None:
-            level = rule.bands.level(_exp(value))
-            rater.add(rule, name, number, level, rule.words[level], params, confidence=few, reservations=about)
+        rule = collector.rule(name)
+        if rule is not None and rule.thresholds is not None:
+            level = rule.thresholds.level(_exp(value))
+            collector.add(rule, name, number, level, rule.words[level], params, confidence=few, reservations=about)
 
 
-def _by_course(rater: Rater, series: Series, value: float, params: dict[str, Param], about: tuple[str, ...]) -> None:
+def _by_course(
+    collector: RatingCollector, series: Series, value: float, params: dict[str, Param], about: tuple[str, ...]
+) -> None:
     """Against the first evaluation and the best one: while the run goes on, and where no band holds."""
-    rule = rater.rule("eval_loss", "eval_trend")
+    rule = collector.rule("eval_loss", "eval_trend")
     if rule is None:
         return
     if series.finite < 2:
-        rater.add(rule, "eval_loss", value, None, rule.words["early"], params, confidence="few", reservations=about)
+        collector.add(rule, "eval_loss", value, None, rule.words["early"], params, confidence="few", reservations=about)
         return
     few: Confidence | None = "few" if series.finite < rule.limits["evals"] else None
     level, word = _course(rule, series, value)
-    if word == "falling" and not rater.status.live:
+    if word == "falling" and not collector.status.live:
         # What has ended falls no more.
         word = "near"
-    names = ("eval_loss", "perplexity") if rater.stage in LANGUAGE_STAGES else ("eval_loss",)
+    names = ("eval_loss", "perplexity") if collector.stage in LANGUAGE_STAGES else ("eval_loss",)
     for name in names:
         number = value if name == "eval_loss" else _exp(value)
-        rater.add(rule, name, number, level, rule.words[word], params, confidence=few, reservations=about)
+        collector.add(rule, name, number, level, rule.words[word], params, confidence=few, reservations=about)
 
 
 def _course(rule: Rule, series: Series, value: float) -> tuple[Level, str]:
     """Good: near the best and below the first. Fair: off the best, or no better than the first. Poor: above it."""
     recent = series.tail(100)
-    first, best = facts.head(series, 1)[0], series.min
+    first, best = run_facts.head(series, 1)[0], series.min
     noise = 0.0
     if len(recent) >= 5:
         second = [abs(a - 2 * b + c) for a, b, c in zip(recent, recent[1:], recent[2:], strict=False)]
-        noise = 1.4826 * facts.median(second) / math.sqrt(6)
+        noise = 1.4826 * median(second) / math.sqrt(6)
     slack = max(rule.limits["slack"] * abs(best), 3 * noise)
     if value > first + max(rule.limits["slack"] * abs(first), 3 * noise):
         return "poor", "above"
@@ -96,73 +102,182 @@ def _course(rule: Rule, series: Series, value: float) -> tuple[Level, str]:
     return "fair", "level"
 
 
-def _reservations(rater: Rater) -> tuple[str, ...]:
+def _reservations(collector: RatingCollector) -> tuple[str, ...]:
     """What undermines an evaluation that the rows tell of."""
-    count = eval_samples(rater.run)
-    return ("few_eval_samples",) if count is not None and count < facts.FEW_SAMPLES else ()
+    count = eval_samples(collector.run)
+    return ("few_eval_samples",) if count is not None and count < run_facts.FEW_SAMPLES else ()
 
 
-def _gap(rater: Rater, few: Confidence | None, reservations: tuple[str, ...]) -> None:
-    rule = rater.rule("gap")
-    if rule is None or rule.bands is None or rater.known("dead_run", "nan_loss"):
+def _gap(collector: RatingCollector, few: Confidence | None, reservations: tuple[str, ...]) -> None:
+    rule = collector.rule("gap")
+    if rule is None or rule.thresholds is None or collector.present("dead_run", "nan_loss"):
         return
-    found = facts.gap(rater.run, rater.status, int(rule.limits["rows"]), rule.limits["share"])
+    found = run_facts.gap(collector.run, collector.status, int(rule.limits["rows"]), rule.limits["share"])
     if found is None:
         return
     gap, error = found
     params: dict[str, Param] = {"gap": gap, "error": error}
     if error > rule.limits["error"]:
         few = "few"
-    if (rater.progress.epoch or math.inf) <= 1.01:
+    if (collector.progress.epoch or math.inf) <= 1.01:
         params["note"] = "single_epoch"
     if gap < rule.limits["below"]:
-        rater.add(rule, "gap", gap, None, rule.words["below"], params, confidence=few, reservations=reservations)
+        collector.add(rule, "gap", gap, None, rule.words["below"], params, confidence=few, reservations=reservations)
         return
-    level = rule.bands.level(gap)
-    if error > rule.limits["error"] and level != "good" and gap - rule.bands.good < 2 * error:
+    level = rule.thresholds.level(gap)
+    if error > rule.limits["error"] and level != "good" and gap - rule.thresholds.good < 2 * error:
         # Rows that scatter this much cannot tell the gap from none.
-        rater.add(rule, "gap", gap, None, "early", params, confidence="few", reservations=reservations)
+        collector.add(rule, "gap", gap, None, "early", params, confidence="few", reservations=reservations)
         return
-    rater.add(rule, "gap", gap, level, rule.words[level], params, confidence=few, reservations=reservations)
+    collector.add(rule, "gap", gap, level, rule.words[level], params, confidence=few, reservations=reservations)
 
 
-def rate_eval_speed(rater: Rater, rate: float, runtime: float | None) -> None:
+def rate_eval_speed(collector: RatingCollector, rate: float, runtime: float | None) -> None:
     """Samples a second of an evaluation without generation, against those of the training."""
-    rule = rater.rule("samples_per_second", "eval_speed")
+    rule = collector.rule("samples_per_second", "eval_speed")
     if rule is None or rate <= 0:
         return
-    training = _training_speed(rater)
+    training = _training_speed(collector)
     if training is None:
-        rater.add(rule, "eval_samples_per_second", rate, None, rule.words["none"])
+        collector.add(rule, "eval_samples_per_second", rate, None, rule.words["none"])
         return
     share = rate / training
     word = "good" if share >= rule.limits["good"] else "between" if share >= rule.limits["fair"] else "fair"
     few: Confidence | None = "few" if runtime is None or runtime < SHORT_S else None
-    rater.add(
+    collector.add(
         rule, "eval_samples_per_second", rate, "fair" if word == "fair" else "good", rule.words[word],
         {"share": share * 100, "training": training}, confidence=few,
     )  # fmt: skip
 
 
-def _training_speed(rater: Rater) -> float | None:
+def _training_speed(collector: RatingCollector) -> float | None:
     """Samples a second of the training: from the speed of its steps, else its own summary if it is of one piece."""
-    steps, batch = rater.progress.steps_per_s, batch_size(rater.run)
+    steps, batch = collector.progress.steps_per_s, batch_size(collector.run)
     if steps is not None and batch is not None and steps > 0:
         return steps * batch
-    results = rater.run.results().get("train")
+    results = collector.run.results().get("train")
     rate = results.values.get("train_samples_per_second") if results is not None and not results.stale else None
-    return rate if rate is not None and 0 < rate < math.inf and rater.run.segments == 1 else None
+    return rate if rate is not None and 0 < rate < math.inf and collector.run.segments == 1 else None
 
 
-def _speed(rater: Rater) -> None:
-    rate, runtime = rater.run.series.get("eval_samples_per_second"), rater.run.series.get("eval_runtime")
-    generated = any(name.endswith("bleu-4") for name in rater.run.series)
+def _speed(collector: RatingCollector) -> None:
+    rate, runtime = collector.run.series.get("eval_samples_per_second"), collector.run.series.get("eval_runtime")
+    generated = any(name.endswith("bleu-4") for name in collector.run.series)
     if rate is not None and rate.finite and not generated:
         length = runtime.tail(1)[0] if runtime is not None and runtime.finite else None
-        rate_eval_speed(rater, rate.tail(1)[0], length)
+        rate_eval_speed(collector, rate.tail(1)[0], length)
 
 
-def rate_evaluation(rater: Rater) -> None:
+def rate_evaluation(collector: RatingCollector) -> None:
     """Ratings of eval loss, perplexity, gap and speed."""
     for part in (_evaluation, _speed):
-        part(rater)
+        part(collector)
+
+
+SOME_SAMPLES = 200
+"""Under this many samples the error of a score is shown."""
+
+_SPOILED = ("degenerate_predictions", "scores_inconsistent")
+"""Findings about the predictions that leave their scores without meaning."""
+
+
+def rate_results(collector: RatingCollector) -> None:
+    """Ratings of every number in train, eval and predict results."""
+    for split, found, source in run_facts.result_sets(collector.run):
+        about = run_facts.reservations(found, split, source)
+        for key, value in found.values.items():
+            if not key.startswith(f"{split}_") or not math.isfinite(value):
+                continue
+            _result(collector, split, key, value, found, source, about)
+
+
+def _result(
+    collector: RatingCollector,
+    split: str,
+    key: str,
+    value: float,
+    found: ResultSet,
+    source: Run,
+    about: tuple[str, ...],
+) -> None:
+    topic = key[len(split) + 1 :]
+    generated = any(name.endswith("bleu-4") for name in found.values)
+    # LLaMA-Factory computes BLEU and ROUGE in its sft stage alone.
+    stage = "sft" if generated and run_facts.llamafactory(source) else collector.stage
+    rules = collector.context.rules
+    rule = find_rule(topic, stage, source.producer, rules=rules)
+    if key == "train_loss":
+        rule = collector.rule("train_loss")
+    elif topic == "samples_per_second" and not generated:
+        if split == "eval" and key not in collector.ratings:
+            rate_eval_speed(collector, value, found.values.get("eval_runtime"))
+            return
+        rule = find_rule(topic, stage, source.producer, "train_speed", rules) if split == "train" else None
+    if rule is None or key in collector.ratings:
+        return
+    count = run_facts.samples(found, split, source)
+    params: dict[str, Param] = {} if count is None else {"samples": count}
+    if rule.thresholds is not None and rule.code in ("bleu4", "rouge1", "rouge2", "rougel"):
+        if count is not None and count < SOME_SAMPLES:
+            params["error"] = run_facts.BLEU_ERROR / math.sqrt(count)
+        trust: Confidence | None = "few" if count is None or count < run_facts.FEW_SAMPLES else None
+        level = rule.thresholds.level(value)
+        collector.add(rule, key, value, level, rule.words[level], params, confidence=trust,
+                 reservations=about + _data(collector, split, source) + collector.present(*_SPOILED))  # fmt: skip
+    elif rule.code == "predict_speed":
+        if generated and value > 0 and rule.thresholds is not None:
+            level = rule.thresholds.level(1 / value)
+            collector.add(rule, key, value, level, rule.words[level], {**params, "seconds": 1 / value})
+    elif rule.code == "batch":
+        batch = _batch(found, split, count)
+        if batch is not None:
+            collector.add(rule, key, value, None, rule.words["none"], {"batch": batch})
+    elif rule.code == "runtime":
+        if count is not None:
+            scored = generated and count < SOME_SAMPLES
+            if scored:
+                params["error"] = run_facts.BLEU_ERROR / math.sqrt(count)
+            collector.add(rule, key, value, None, rule.words["scored" if scored else "none"], params)
+    elif rule.code in ("train_loss", "score_scale", "train_speed"):
+        collector.add(rule, key, value, None, rule.words["none"], reservations=about)
+    elif rule.thresholds is not None and rule.code == "reward_accuracy":
+        level = rule.thresholds.level(value)
+        few: Confidence | None = "few" if count is None or count < run_facts.FEW_SAMPLES else None
+        collector.add(rule, key, value, level, rule.words[level], {} if count is None else {"pairs": count},
+                 confidence=few, reservations=about)  # fmt: skip
+    elif rule.thresholds is not None and rule.code == "preparation":
+        level = rule.thresholds.level(value)
+        collector.add(rule, key, value, level, rule.words[level], {"seconds": value})
+
+
+def _data(collector: RatingCollector, split: str, source: Run) -> tuple[str, ...]:
+    """Reservations about what the scores were computed on."""
+    out = collector.present("memorised")
+    if split != "predict":
+        return out
+    if overlap(collector.run, source):
+        return (*out, "evaluated_on_training_data")
+    if (run_facts.number(source, "val_size") or run_facts.number(collector.run, "val_size") or 0.0) > 0:
+        return out
+    evaluated = evaluated_on(source)
+    if evaluated is None or (not evaluated.sure and evaluated.names & trained_on(collector.run)):
+        return (*out, "unknown_eval_data")
+    return out
+
+
+def _batch(found: ResultSet, split: str, count: int | None) -> int | None:
+    """Batch size that fits a results file. The last batch is seldom full, so several sizes may fit: then the one that
+    is a power of two, as nearly all are, else the smallest."""
+    runtime, rate = found.values.get(f"{split}_runtime"), found.values.get(f"{split}_steps_per_second")
+    if split == "train":
+        samples = found.values.get("train_samples_per_second")
+        fits = samples is not None and rate is not None and rate > 0 and math.isfinite(samples / rate)
+        return max(1, round(samples / rate)) if fits and samples is not None and rate is not None else None
+    if count is None or runtime is None or rate is None or not math.isfinite(runtime * rate):
+        return None
+    batches = round(runtime * rate)
+    if batches < 2:
+        return None
+    low, high = math.ceil(count / batches), math.ceil(count / (batches - 1)) - 1
+    power = 1 << (low - 1).bit_length()
+    return power if low <= power <= high else low

@@ -7,9 +7,8 @@ from collections.abc import Collection
 from lora_tui.analysis.context import PLAIN, Context
 from lora_tui.analysis.findings.find import find
 from lora_tui.analysis.model import Rating
-from lora_tui.analysis.ratings.collector import Rater
-from lora_tui.analysis.ratings.evaluation import rate_evaluation
-from lora_tui.analysis.ratings.rate_results import rate_results
+from lora_tui.analysis.ratings.collector import RatingCollector
+from lora_tui.analysis.ratings.evaluation import rate_evaluation, rate_results
 from lora_tui.analysis.ratings.stages import rate_stages
 from lora_tui.analysis.ratings.training import rate_training
 from lora_tui.runs.run import Run
@@ -22,14 +21,14 @@ def rate(run: Run, now: float, findings: Collection[str] | None = None, context:
     run's findings where they are known already, for what undermines a number.
     """
     known = {finding.code for finding in find(run, now, context)} if findings is None else findings
-    rater = Rater(run, now, known, context)
-    rate_training(rater)
-    rate_evaluation(rater)
-    rate_stages(rater)
-    rate_results(rater)
+    collector = RatingCollector(run, now, known, context)
+    rate_training(collector)
+    rate_evaluation(collector)
+    rate_stages(collector)
+    rate_results(collector)
     if context.siblings:
         # The first frame is drawn before others are known, and does not wait for this.
         from lora_tui.analysis.ratings.siblings import rate_siblings
 
-        rate_siblings(rater)
-    return rater.out
+        rate_siblings(collector)
+    return collector.ratings

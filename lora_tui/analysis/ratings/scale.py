@@ -56,11 +56,11 @@ _UNITS: Mapping[str, str] = {
 
 def _zones(rule: Rule, rating: Rating | None) -> tuple[tuple[Level | None, ...], tuple[float, ...]]:
     limits = rule.limits
-    if rule.bands is not None:
-        bounds = tuple(rule.bands.bounds.values())
+    if rule.thresholds is not None:
+        bounds = tuple(rule.thresholds.bounds.values())
         names: tuple[Level, ...] = ("good", "fair", "poor")
-        zones: tuple[Level | None, ...] = ("excellent", *names) if rule.bands.excellent is not None else names
-        return (zones[::-1], bounds[::-1]) if rule.bands.higher else (zones, bounds)
+        zones: tuple[Level | None, ...] = ("excellent", *names) if rule.thresholds.excellent is not None else names
+        return (zones[::-1], bounds[::-1]) if rule.thresholds.higher else (zones, bounds)
     if rule.code == "lr_peak" and rating is not None and "low" in rating.params:
         low, high, beyond = float(rating.params["low"]), float(rating.params["high"]), limits["beyond"]
         return ("poor", "fair", "good", "fair", "poor"), (low / beyond, low, high, high * beyond)

@@ -14,12 +14,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from weakref import WeakKeyDictionary
 
-from lora_tui.analysis import run_facts as facts
-from lora_tui.analysis.comparison.measures import Value, eval_last, least_difference, pace, score, side_of, spec_of
+from lora_tui.analysis import run_facts
+from lora_tui.analysis.comparison.measures import (
+    Value,
+    eval_last,
+    pace,
+    score,
+    side_of,
+    significant_difference,
+    spec_of,
+)
 from lora_tui.analysis.context import SIBLINGS
 from lora_tui.analysis.model import Confidence, Level, Param
 from lora_tui.analysis.rating_rules import Rule
-from lora_tui.analysis.ratings.collector import Rater
+from lora_tui.analysis.ratings.collector import RatingCollector
 from lora_tui.analysis.similarity import Names, Setup, name_beside, pairwise_false, prediction_set, same, same_eval_set
 from lora_tui.runs.run import Run
 from lora_tui.text.sanitize import clean
@@ -47,17 +55,17 @@ _Best = tuple[Value, Run, bool | None]
 """The best sibling's value, the sibling, and whether both were measured on the same samples."""
 
 
-def rate_siblings(rater: Rater) -> None:
+def rate_siblings(collector: RatingCollector) -> None:
     """Ratings of speed, eval loss, perplexity and scores against those of the siblings."""
-    _speed(rater)
-    if not facts.final(rater.status) or "dead_run" in rater.findings or "nan_loss" in rater.findings:
+    _speed(collector)
+    if not run_facts.final(collector.status) or collector.present("dead_run", "nan_loss"):
         return
-    own = _known(rater.run, rater.now)
+    own = _known(collector.run, collector.now)
     others = [
-        (run, known) for run, known in _others(rater) if known.ended and same(own.method, known.method) is not False
+        (run, known) for run, known in _others(collector) if known.ended and same(own.method, known.method) is not False
     ]  # fmt: skip
-    _evaluation(rater, own, others)
-    _scores(rater, own, others)
+    _evaluation(collector, own, others)
+    _scores(collector, own, others)
 
 
 def _known(run: Run, now: float) -> _Known:
@@ -76,22 +84,23 @@ def _known(run: Run, now: float) -> _Known:
     return known
 
 
-def _others(rater: Rater) -> Iterator[tuple[Run, _Known]]:
-    for other in rater.context.siblings[:SIBLINGS]:
-        if other is not rater.run:
-            yield other, _known(other, rater.now)
+def _others(collector: RatingCollector) -> Iterator[tuple[Run, _Known]]:
+    for other in collector.context.siblings[:SIBLINGS]:
+        if other is not collector.run:
+            yield other, _known(other, collector.now)
 
 
-def _speed(rater: Rater) -> None:
+def _speed(collector: RatingCollector) -> None:
     """Same model, method, cutoff, devices; steps a second need the same batch, too."""
     rated = {
         name: rating for name in ("throughput", "steps_per_s", "samples_per_s")
-        if (rating := rater.out.get(name)) is not None and (rating.level is None or rating.basis == "orientation")
+        if (rating := collector.ratings.get(name)) is not None
+        and (rating.level is None or rating.basis == "orientation")
     }  # fmt: skip
-    rule = rater.rule("steps_per_s", "speed_sibling")
-    if not rated or rule is None or len(rater.run.rows) < rule.limits["min_rows"]:
+    rule = collector.rule("steps_per_s", "speed_sibling")
+    if not rated or rule is None or len(collector.run.rows) < rule.limits["min_rows"]:
         return
-    own, others = _known(rater.run, rater.now), list(_others(rater))
+    own, others = _known(collector.run, collector.now), list(_others(collector))
     for name, rating in rated.items():
         speed = _rate(own, name)
         best: tuple[float, Run, bool | None] | None = None
@@ -106,10 +115,10 @@ def _speed(rater: Rater) -> None:
         # No file names the machine or what else ran on it, so slower than another run is never poor.
         level: Level = "good" if share >= rule.limits["good"] else "fair"
         params: dict[str, Param] = {
-            "share": share * 100, "slower": max(0.0, 100 - share * 100), "sibling": _name(rater, best[1])
+            "share": share * 100, "slower": max(0.0, 100 - share * 100), "sibling": _name(collector, best[1])
         }  # fmt: skip
         trust: Confidence | None = None if best[2] else "orientation"
-        rater.add(rule, name, rating.value, level, rule.words[level], params, confidence=trust)
+        collector.add(rule, name, rating.value, level, rule.words[level], params, confidence=trust)
 
 
 def _same_machine(left: _Known, right: _Known, batch: bool) -> bool | None:
@@ -133,8 +142,8 @@ def _rate(known: _Known, name: str) -> float | None:
     return steps * known.setup.batch if known.setup.batch is not None else None
 
 
-def _evaluation(rater: Rater, own: _Known, others: list[tuple[Run, _Known]]) -> None:
-    rule, value = rater.rule("eval_loss", "eval_sibling"), own.evaluation
+def _evaluation(collector: RatingCollector, own: _Known, others: list[tuple[Run, _Known]]) -> None:
+    rule, value = collector.rule("eval_loss", "eval_sibling"), own.evaluation
     found = [
         (evaluation, run, partial(same_eval_set, own.setup, known.setup))
         for run, known in others if (evaluation := known.evaluation) is not None
@@ -142,14 +151,14 @@ def _evaluation(rater: Rater, own: _Known, others: list[tuple[Run, _Known]]) -> 
     best = _best(found, higher=False)
     if rule is None or best is None or value is None or value.stale or not 0 < best[0].value < 700:
         return
-    least = least_difference(spec_of("eval_last"), best[0], value, best[2] is True)
+    least = significant_difference(spec_of("eval_last"), best[0], value, best[2] is True)
     for name in ("eval_loss", "perplexity"):
-        _bound(rater, rule, name, value.value - best[0].value, least, best)
+        _bound(collector, rule, name, value.value - best[0].value, least, best)
 
 
-def _scores(rater: Rater, own: _Known, others: list[tuple[Run, _Known]]) -> None:
+def _scores(collector: RatingCollector, own: _Known, others: list[tuple[Run, _Known]]) -> None:
     for metric, code in _SCORES.items():
-        rule, value = rater.rule(metric, "score_sibling"), own.scores.get(metric)
+        rule, value = collector.rule(metric, "score_sibling"), own.scores.get(metric)
         found = [
             (known.scores[metric], run, partial(_same_predictions, own, known))
             for run, known in others if metric in known.scores
@@ -157,9 +166,9 @@ def _scores(rater: Rater, own: _Known, others: list[tuple[Run, _Known]]) -> None
         best = _best(found, higher=True)
         if rule is None or value is None or value.stale or best is None or best[0].value <= 0:
             continue
-        least = least_difference(spec_of(code), best[0], value, best[2] is True)
-        split = "predict" if f"predict_{metric}" in rater.out else "eval"
-        _bound(rater, rule, f"{split}_{metric}", best[0].value - value.value, least, best)
+        least = significant_difference(spec_of(code), best[0], value, best[2] is True)
+        split = "predict" if f"predict_{metric}" in collector.ratings else "eval"
+        _bound(collector, rule, f"{split}_{metric}", best[0].value - value.value, least, best)
 
 
 def _same_predictions(left: _Known, right: _Known) -> bool | None:
@@ -176,24 +185,26 @@ def _best(found: Sequence[tuple[Value, Run, Callable[[], bool | None]]], higher:
     return None
 
 
-def _bound(rater: Rater, rule: Rule, metric: str, behind: float, least: float | None, best: _Best) -> None:
+def _bound(
+    collector: RatingCollector, rule: Rule, metric: str, behind: float, least: float | None, best: _Best
+) -> None:
     """Fair at most, if the number is clearly behind the best sibling's; else a note on its rating."""
-    rating = rater.out.get(metric)
+    rating = collector.ratings.get(metric)
     if rating is None or rating.level is None:
         return
     value = math.exp(best[0].value) if metric == "perplexity" else best[0].value
-    params: dict[str, Param] = {**rating.params, "sibling": _name(rater, best[1]), "sibling_value": value}
+    params: dict[str, Param] = {**rating.params, "sibling": _name(collector, best[1]), "sibling_value": value}
     clear = least is not None and behind > least
     if clear and behind > rule.limits["behind"] * best[0].value and rating.level in ("excellent", "good"):
         trust: Confidence | None = None if best[2] else "orientation"
         if rating.confidence == "few":
             trust = "few"
-        rater.add(rule, metric, rating.value, "fair", rule.words["fair"], params, confidence=trust,
+        collector.add(rule, metric, rating.value, "fair", rule.words["fair"], params, confidence=trust,
                   reservations=rating.reservations)  # fmt: skip
         return
     note = "sibling_behind" if clear else "sibling_best" if least is not None and -behind > least else "sibling_even"
-    rater.out[metric] = replace(rating, params={"note": note, **params})
+    collector.ratings[metric] = replace(rating, params={"note": note, **params})
 
 
-def _name(rater: Rater, run: Run) -> str:
-    return clean(name_beside(run, rater.run), 60)
+def _name(collector: RatingCollector, run: Run) -> str:
+    return clean(name_beside(run, collector.run), 60)

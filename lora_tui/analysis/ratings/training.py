@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
 from lora_tui.analysis.model import Confidence, Level, Param
-from lora_tui.analysis.rating_rules import ADAPTER_METHODS, Rule, lr_family, lr_range
-from lora_tui.analysis.ratings.collector import Rater, batch_size
+from lora_tui.analysis.rating_rules import Rule, lr_family, lr_range
+from lora_tui.analysis.ratings.collector import RatingCollector, batch_size
+from lora_tui.analysis.stages import ADAPTER_METHODS
+from lora_tui.analysis.statistics import median, noise, window
 from lora_tui.records.documents import LogRow
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
@@ -17,9 +19,9 @@ SUDDEN = 0.1
 """A loss this high does not fall to exactly 0 in one row."""
 
 
-def _loss(rater: Rater) -> None:
-    series = rater.run.series.get("loss")
-    rule = rater.rule("loss")
+def _loss(collector: RatingCollector) -> None:
+    series = collector.run.series.get("loss")
+    rule = collector.rule("loss")
     if series is None or rule is None or not series.finite:
         return
     recent = series.tail(1)
@@ -27,38 +29,38 @@ def _loss(rater: Rater) -> None:
     limits, words = rule.limits, rule.words
     params: dict[str, Param] = {"count": count, "last": last, "need": int(limits.get("min_rows", 0))}
     if "none" in words:
-        rater.add(rule, "loss", last, None, words["none"], params)
+        collector.add(rule, "loss", last, None, words["none"], params)
         return
-    if rater.known("dead_run", "nan_loss"):
-        rater.add(rule, "loss", last, "poor", words["broken"], params)
+    if collector.present("dead_run", "nan_loss"):
+        collector.add(rule, "loss", last, "poor", words["broken"], params)
         return
-    if last == 0.0 and count > 1 and facts.median(series.tail(6)[:-1]) >= SUDDEN:
+    if last == 0.0 and count > 1 and median(series.tail(6)[:-1]) >= SUDDEN:
         # A jump to exactly 0 is how the trainer prints NaN; until that is certain nothing good is said of it.
-        rater.add(rule, "loss", last, None, "after_rows", params, confidence="few")
+        collector.add(rule, "loss", last, None, "after_rows", params, confidence="few")
         return
-    size = facts.window(count)
-    start, now = facts.median(facts.head(series, size)), facts.median(series.tail(size))
+    size = window(count)
+    start, now = median(run_facts.head(series, size)), median(series.tail(size))
     fall = (start - now) / start if start > 0 else 0.0
     params.update(first=start, now=now, fall=fall * 100)
     few = count < limits["min_rows"]
     if few and (count < 2 or rule.code != "loss_trend" or fall < limits["fall"]):
-        rater.add(rule, "loss", last, None, "after_rows", params, confidence="few")
+        collector.add(rule, "loss", last, None, "after_rows", params, confidence="few")
         return
-    level, word = {"loss_trend": _trend, "loss_kto": _kto}.get(rule.code, _preference)(rater, rule, params)
+    level, word = {"loss_trend": _trend, "loss_kto": _kto}.get(rule.code, _preference)(collector, rule, params)
     trust: Confidence | None = "few" if few or (level == "fair" and count < limits.get("fair_rows", 0)) else None
-    rater.add(
+    collector.add(
         rule, "loss", last, level, words[word], params, confidence=trust,
-        reservations=rater.known("memorised", "loss_scale_bug", "two_writers"),
+        reservations=collector.present("memorised", "loss_scale_bug", "two_writers"),
     )  # fmt: skip
 
 
-def _trend(rater: Rater, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
-    series = rater.run.series["loss"]
-    worse = facts.above_start(series)
+def _trend(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
+    series = collector.run.series["loss"]
+    worse = run_facts.above_start(series)
     if worse is not None:
         params["start"] = worse[0]
         return "poor", "above_start"
-    leaving = facts.diverging(series)
+    leaving = run_facts.diverging(series)
     if leaving is not None:
         params["best"] = leaving[0]
         return "poor", "diverging"
@@ -68,61 +70,61 @@ def _trend(rater: Rater, rule: Rule, params: dict[str, Param]) -> tuple[Level | 
             params["lowest"] = lowest
             return "fair", "rising"
         return "good", "good"
-    done = facts.final(rater.status)
-    if done or (rater.far(rule.limits["late"]) and series.finite >= rule.limits["fair_rows"]):
+    done = run_facts.final(collector.status)
+    if done or (collector.progressed(rule.limits["late"]) and series.finite >= rule.limits["fair_rows"]):
         return "fair", "fair"
     return None, "early"
 
 
 def _risen(series: Series, rise: float) -> float | None:
     """The lowest level of a loss whose last window is above it by this share and by more than its noise explains."""
-    size = facts.window(series.finite)
+    size = window(series.finite)
     if series.finite < 4 * size:
         return None
     recent = series.tail(200)
-    now = facts.median(recent[-size:])
+    now = median(recent[-size:])
     # The moving average at up to 200 places stands for the earlier windows: their exact medians would cost the run.
     end = len(series) - size
     levels = [level for level in series.smooth[size : end : max(1, (end - size) // 200)] if math.isfinite(level)]
     lowest = min(levels, default=now)
-    sure = 6 * facts.noise(recent) / math.sqrt(size)
+    sure = 6 * noise(recent) / math.sqrt(size)
     return lowest if lowest > 0 and now - lowest > max(rise * lowest, sure) else None
 
 
-def _kto(rater: Rater, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
+def _kto(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
     now = float(params["now"])
     if now > rule.limits["poor"]:
         return "poor", "poor"
     if float(params["fall"]) >= rule.limits["fall"] * 100:
         return "good", "good"
-    return ("fair", "fair") if rater.far(rule.limits["late"]) else (None, "early")
+    return ("fair", "fair") if collector.progressed(rule.limits["late"]) else (None, "early")
 
 
-def _preference(rater: Rater, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
+def _preference(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
     limits, now = rule.limits, float(params["now"])
-    start = facts.head(rater.run.series["loss"], 1)[0]
-    mixed = (facts.number(rater.run, "pref_ftx") or 0.0) > 0
-    kind = facts.names(rater.run, "pref_loss")
+    start = run_facts.head(collector.run.series["loss"], 1)[0]
+    mixed = (run_facts.number(collector.run, "pref_ftx") or 0.0) > 0
+    kind = run_facts.names(collector.run, "pref_loss")
     sigmoid = not kind or "sigmoid" in kind
-    if rater.stage == "dpo" and (mixed or not sigmoid or not limits["start_low"] <= start <= limits["start_high"]):
+    if collector.stage == "dpo" and (mixed or not sigmoid or not limits["start_low"] <= start <= limits["start_high"]):
         # Another loss starts elsewhere and pref_ftx adds a second one: the bounds around ln 2 do not hold.
         return None, "falling" if float(params["fall"]) > 3 else "level"
     if now > limits["poor"]:
         return "poor", "poor"
     if now < limits["good"]:
         return "good", "good"
-    return ("fair", "fair") if rater.far(limits["late"]) else (None, "early")
+    return ("fair", "fair") if collector.progressed(limits["late"]) else (None, "early")
 
 
-def _grad_norm(rater: Rater) -> None:
-    series, rule = rater.run.series.get("grad_norm"), rater.rule("grad_norm")
+def _grad_norm(collector: RatingCollector) -> None:
+    series, rule = collector.run.series.get("grad_norm"), collector.rule("grad_norm")
     if series is None or rule is None or not series.finite:
         return
     limits, words = rule.limits, rule.words
     recent = series.tail(20)
-    middle, top = facts.median(recent), max(recent)
-    loss = rater.run.series.get("loss")
-    level_now = facts.median(loss.tail(20)) if loss is not None and loss.finite else None
+    middle, top = median(recent), max(recent)
+    loss = collector.run.series.get("loss")
+    level_now = median(loss.tail(20)) if loss is not None and loss.finite else None
     few: Confidence | None = "few" if series.finite < limits["min_values"] else None
     params: dict[str, Param] = {"median": middle, "max": top, "step": series.last_step or 0}
     bad = sum(
@@ -130,12 +132,12 @@ def _grad_norm(rater: Rater) -> None:
         for step, value in zip(series.steps[-20:], series.values[-20:], strict=True)
     )
     level: Level
-    if "dead_run" in rater.findings or bad >= 3:
+    if "dead_run" in collector.finding_codes or bad >= 3:
         level, word = "poor", "nan"
     elif middle > limits["fair"]:
         level, word = "poor", "poor"
     elif middle < limits["small"]:
-        if loss is not None and facts.above_start(loss) is not None:
+        if loss is not None and run_facts.above_start(loss) is not None:
             level, word = "poor", "none"
         elif level_now is not None and level_now < limits["low_loss"]:
             level, word = "good", "small"
@@ -151,14 +153,14 @@ def _grad_norm(rater: Rater) -> None:
         level, word = "good", "good"
     if word == "none" and level_now is None:
         return
-    rater.add(rule, "grad_norm", recent[-1], level, words[word], params, confidence=few)
+    collector.add(rule, "grad_norm", recent[-1], level, words[word], params, confidence=few)
 
 
-def _lr(rater: Rater) -> None:
-    series, rule = rater.run.series.get("lr"), rater.rule("lr")
-    if series is None or rule is None or rater.stage is None or not series.finite:
+def _lr(collector: RatingCollector) -> None:
+    series, rule = collector.run.series.get("lr"), collector.rule("lr")
+    if series is None or rule is None or collector.stage is None or not series.finite:
         return
-    planned = facts.number(rater.run, "learning_rate")
+    planned = run_facts.number(collector.run, "learning_rate")
     seen = series.max
     over = series.last_step is not None and series.max_step < series.last_step
     peak = planned if planned is not None and seen <= planned * 1.01 else seen
@@ -166,17 +168,17 @@ def _lr(rater: Rater) -> None:
         return
     params: dict[str, Param] = {"peak": peak, "share": (series.tail(1)[0]) / peak * 100}
     if planned is None and not over:
-        rater.add(rule, "lr", peak, None, rule.words["early"], params, confidence="few")
+        collector.add(rule, "lr", peak, None, rule.words["early"], params, confidence="few")
         return
-    method = rater.run.method
+    method = collector.run.method
     sides = [True, False] if method is None else [method in ADAPTER_METHODS]
     best: tuple[int, Level, str] | None = None
-    family = lr_family(rater.stage)
+    family = lr_family(collector.stage)
     for adapter in sides:
-        usual = lr_range(rater.stage, adapter, rater.context.lr_ranges)
+        usual = lr_range(collector.stage, adapter, collector.context.lr_ranges)
         if usual is None:
             continue
-        own = f"{family}.{'adapter' if adapter else 'full'}" in rater.context.own_lr
+        own = f"{family}.{'adapter' if adapter else 'full'}" in collector.context.own_lr
         low, high = usual
         factor = max(low / peak, peak / high)
         # A decayed first row may stand a little under the bound that it started from.
@@ -194,68 +196,72 @@ def _lr(rater: Rater) -> None:
     if best is not None:
         # Outside the usual range the number alone proves nothing: small models train well far above it.
         trust: Confidence | None = None if (best[0] == 0 and method is not None) or rule.own else "orientation"
-        rater.add(rule, "lr", peak, best[1], rule.words[best[2]], params, confidence=trust)
+        collector.add(rule, "lr", peak, best[1], rule.words[best[2]], params, confidence=trust)
 
 
-def _epoch(rater: Rater) -> None:
-    rule, value = rater.rule("epoch"), rater.progress.epoch
+def _epoch(collector: RatingCollector) -> None:
+    rule, value = collector.rule("epoch"), collector.progress.epoch
     if rule is None or value is None:
         return
     if "none" in rule.words:
-        rater.add(rule, "epoch", value, None, rule.words["none"], {"epochs": value})
+        collector.add(rule, "epoch", value, None, rule.words["none"], {"epochs": value})
         return
     word = "good" if value <= rule.limits["good"] else "fair" if value <= rule.limits["fair"] else "more"
     level: Level = "good" if word == "good" else "fair"
-    about = rater.known("memorised") if level == "fair" else ()
+    about = collector.present("memorised") if level == "fair" else ()
     if word == "more" and not about:
         about = ("many_passes",)
-    rater.add(rule, "epoch", value, level, rule.words[word], {"epochs": value}, reservations=about)
+    collector.add(rule, "epoch", value, level, rule.words[word], {"epochs": value}, reservations=about)
 
 
-def _tokens(rater: Rater) -> None:
+def _tokens(collector: RatingCollector) -> None:
     for name in ("total_tokens", "num_tokens"):
-        series, rule = rater.run.series.get(name), rater.rule(name)
+        series, rule = collector.run.series.get(name), collector.rule(name)
         if series is None or rule is None or not series.finite:
             continue
-        total, epoch = series.tail(1)[0], rater.progress.epoch
+        total, epoch = series.tail(1)[0], collector.progress.epoch
         params: dict[str, Param] = {"tokens": total}
         if epoch is not None and epoch > 0:
             params.update(epochs=epoch, a_pass=total / max(epoch, 1.0))
-        rater.add(rule, name, total, None, rule.words["none" if epoch and epoch > 1 else "total"], params)
+        collector.add(rule, name, total, None, rule.words["none" if epoch and epoch > 1 else "total"], params)
 
 
-def _speed(rater: Rater) -> None:
-    steps, batch = rater.progress.steps_per_s, batch_size(rater.run)
+def _speed(collector: RatingCollector) -> None:
+    steps, batch = collector.progress.steps_per_s, batch_size(collector.run)
     samples = steps * batch if steps is not None and batch is not None else None
     for name, value in (
-        ("throughput", rater.progress.tokens_per_s), ("steps_per_s", steps), ("samples_per_s", samples),
+        ("throughput", collector.progress.tokens_per_s), ("steps_per_s", steps), ("samples_per_s", samples),
     ):  # fmt: skip
-        series = rater.run.series.get(name)
-        if value is None and series is not None and series.finite and rater.run.segments == 1:
+        series = collector.run.series.get(name)
+        if value is None and series is not None and series.finite and collector.run.segments == 1:
             value = series.tail(1)[0]
         if value is None or value <= 0:
             continue
-        own, general = rater.rule(name, "speed_self"), rater.rule(name, "throughput")
-        if own is None or own.bands is None:
+        own, general = collector.rule(name, "speed_self"), collector.rule(name, "throughput")
+        if own is None or own.thresholds is None:
             continue
-        pace = _pace(rater.run, "total_tokens" if name == "throughput" else None, int(own.limits["min_rows"]))
+        pace = _pace(collector.run, "total_tokens" if name == "throughput" else None, int(own.limits["min_rows"]))
         if pace is not None:
             share, pieces = pace
-            level = own.bands.level(share)
+            level = own.thresholds.level(share)
             few: Confidence | None = "few" if pieces < 5 else None
-            rater.add(own, name, value, level, own.words[level],
+            collector.add(own, name, value, level, own.words[level],
                       {"share": share * 100, "slower": 100 - share * 100}, confidence=few)  # fmt: skip
-        elif general is not None and general.bands is not None:
-            devices = facts.number(rater.run, "num_devices") or 1.0
-            level = general.bands.level(value / devices)
-            rater.add(general, name, value, level, general.words[level], {"devices": devices})
+        elif general is not None and general.thresholds is not None:
+            devices = run_facts.number(collector.run, "num_devices") or 1.0
+            level = general.thresholds.level(value / devices)
+            collector.add(general, name, value, level, general.words[level], {"devices": devices})
         else:
-            rater.add(own, name, value, None, own.words["early"], confidence="few")
+            collector.add(own, name, value, None, own.words["early"], confidence="few")
 
 
-def _trainable(rater: Rater) -> None:
-    rule, share = rater.rule("trainable_percent"), facts.number(rater.run, "trainable_percent")
-    if rule is None or share is None or (rater.run.method is not None and rater.run.method not in ADAPTER_METHODS):
+def _trainable(collector: RatingCollector) -> None:
+    rule, share = collector.rule("trainable_percent"), run_facts.number(collector.run, "trainable_percent")
+    if (
+        rule is None
+        or share is None
+        or (collector.run.method is not None and collector.run.method not in ADAPTER_METHODS)
+    ):
         return
     limits = rule.limits
     word = (
@@ -263,10 +269,10 @@ def _trainable(rater: Rater) -> None:
         else "many" if share <= limits["many"] else "all"
     )  # fmt: skip
     params: dict[str, Param] = {"share": share}
-    count = facts.number(rater.run, "trainable_params")
+    count = run_facts.number(collector.run, "trainable_params")
     if count is not None:
         params["count"] = count
-    rater.add(rule, "trainable_percent", share, None, rule.words[word], params)
+    collector.add(rule, "trainable_percent", share, None, rule.words[word], params)
 
 
 def _pace(run: Run, name: str | None, least: int) -> tuple[float, int] | None:
@@ -293,8 +299,8 @@ def _pace(run: Run, name: str | None, least: int) -> tuple[float, int] | None:
     late = _rates(list(rows[-min(third, 60) :]), name)
     if len(early) < 3 or len(late) < 3:
         return None
-    before = facts.median(early)
-    return (facts.median(late) / before, min(len(early), len(late))) if before > 0 else None
+    before = median(early)
+    return (median(late) / before, min(len(early), len(late))) if before > 0 else None
 
 
 def _rates(rows: list[LogRow], name: str | None) -> list[float]:
@@ -315,7 +321,7 @@ def _rates(rows: list[LogRow], name: str | None) -> list[float]:
     return out
 
 
-def rate_training(rater: Rater) -> None:
+def rate_training(collector: RatingCollector) -> None:
     """Ratings of loss, gradient norm, learning rate, epochs, tokens, speed and trainable share."""
     for part in (_loss, _grad_norm, _lr, _epoch, _tokens, _speed, _trainable):
-        part(rater)
+        part(collector)

@@ -209,8 +209,8 @@ def _about(rule: Rule, words: Words) -> str:
 
 def _limit(rule: Rule, name: str, words: Words) -> str:
     """What a number of a rule is, after it."""
-    if rule.bands is not None and name in rule.bands.bounds:
-        key = "settings.limit.least" if rule.bands.higher else "settings.limit.most"
+    if rule.thresholds is not None and name in rule.thresholds.bounds:
+        key = "settings.limit.least" if rule.thresholds.higher else "settings.limit.most"
     else:
         key = f"settings.limit.{rule.code}.{name}"
         if not words.has(key):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis.statistics import median
 from lora_tui.i18n import Words
 from lora_tui.report.document import Chart, ChartMark, Line, StepTable, TableCell
 from lora_tui.report.snapshot import json_number
@@ -200,7 +200,7 @@ def _interval(series: Series) -> int | None:
     last, count = series.steps[-1], len(series)
     if count <= TARGET_COLUMNS + 3:
         return None
-    apart = facts.median([b - a for a, b in pairwise(series.steps[: min(count, 200)])])
+    apart = median([b - a for a, b in pairwise(series.steps[: min(count, 200)])])
     sizes = [int(digit * 10**power) for power in range(12) for digit in _ROUND_DIGITS if digit * 10**power % 1 == 0]
     # Where rows lie 10 steps apart, columns of 25 would hold two and three rows in turn.
     even = [size for size in sizes if apart and size % apart == 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import run_facts
 from lora_tui.report.content.section_builder import SectionBuilder
 from lora_tui.runs.run import Progress, Run
 from lora_tui.text.numbers import count as format_count
@@ -28,14 +28,14 @@ def add_config(builder: SectionBuilder) -> None:
             f"{name}: {value}" for name in ("alpha", "dropout") if (value := builder.option(f"lora_{name}")) is not None
         ]
         builder.add("lora_rank", " | ".join(parts), source=builder.source("lora_rank", "lora_alpha"))
-    share, params = facts.number(run, "trainable_percent"), facts.number(run, "trainable_params")
+    share, params = run_facts.number(run, "trainable_percent"), run_facts.number(run, "trainable_params")
     if share is not None:
-        whole = facts.number(run, "all_params")
+        whole = run_facts.number(run, "all_params")
         of = f"{format_count(params)} / {format_count(whole)}" if params is not None and whole is not None else None
         value = format_share(words, share / 100, 2)
         builder.add("trainable", value, note=of, source=builder.source("trainable_percent"))
     _add_batch(builder)
-    rate = facts.number(run, "learning_rate")
+    rate = run_facts.number(run, "learning_rate")
     if rate is not None:
         details = words.t("list.separator").join(part for part in (_schedule(builder), _warmup(builder)) if part)
         text = format_metric(words, "lr", rate)
@@ -52,7 +52,7 @@ def _schedule(builder: SectionBuilder) -> str | None:
 
 
 def _warmup(builder: SectionBuilder) -> str | None:
-    ratio, steps = facts.number(builder.run, "warmup_ratio"), facts.number(builder.run, "warmup_steps")
+    ratio, steps = run_facts.number(builder.run, "warmup_ratio"), run_facts.number(builder.run, "warmup_steps")
     if ratio:
         return builder.words.t("report.note.warmup", share=format_share(builder.words, ratio))
     return builder.words.t("report.note.warmup_steps", n=int(steps)) if steps and steps >= 1 else None
@@ -60,22 +60,22 @@ def _warmup(builder: SectionBuilder) -> str | None:
 
 def total_batch(run: Run) -> tuple[int, bool] | None:
     """Return the samples of one optimizer step over all devices, and whether the number was computed, not read."""
-    logged = facts.number(run, "total_train_batch_size")
+    logged = run_facts.number(run, "total_train_batch_size")
     if logged is not None and logged >= 1:
         return int(logged), False
-    each = facts.number(run, "per_device_train_batch_size")
-    devices = facts.number(run, "num_devices")
+    each = run_facts.number(run, "per_device_train_batch_size")
+    devices = run_facts.number(run, "num_devices")
     if each is None or devices is None:
         return None
-    return int(each * (facts.number(run, "gradient_accumulation_steps") or 1) * devices), True
+    return int(each * (run_facts.number(run, "gradient_accumulation_steps") or 1) * devices), True
 
 
 def _add_batch(builder: SectionBuilder) -> None:
     run, words = builder.run, builder.words
-    each = facts.number(run, "per_device_train_batch_size")
+    each = run_facts.number(run, "per_device_train_batch_size")
     if each is None:
         return
-    steps, devices = facts.number(run, "gradient_accumulation_steps") or 1, facts.number(run, "num_devices")
+    steps, devices = run_facts.number(run, "gradient_accumulation_steps") or 1, run_facts.number(run, "num_devices")
     total = total_batch(run)
     source = builder.source(
         "per_device_train_batch_size", "gradient_accumulation_steps", "num_devices", "total_train_batch_size"
@@ -98,17 +98,17 @@ def _add_data(builder: SectionBuilder) -> None:
     """Add names and sizes of the data sets; a size that no file tells is computed from the steps."""
     run, words = builder.run, builder.words
     parts, notes, derived = [], [], False
-    train = facts.number(run, "num_examples")
+    train = run_facts.number(run, "num_examples")
     if train is not None:
         parts.append(words.t("report.data.train", n=format_count(train)))
     elif (size := dataset_size(run, builder.progress)) is not None:
         derived = True
         parts.append(words.t("report.data.train", n=f"≈{format_count(size)}"))
         notes.append(words.t("report.note.data"))
-    evaluated = facts.number(run, "eval_examples")
+    evaluated = run_facts.number(run, "eval_examples")
     results = run.results().get("eval")
     if results is not None and not results.stale:
-        count = facts.samples(results, "eval", run)
+        count = run_facts.samples(results, "eval", run)
         if count is not None:
             known = evaluated is not None and abs(evaluated - count) <= 1
             derived = derived or not known

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, cast
 
-from lora_tui.analysis import Judgement, Rating, metric
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import Judgement, Rating, metric, run_facts
 from lora_tui.i18n import Words
 from lora_tui.report.document import MetricEntry, ResultsSection
 from lora_tui.report.snapshot import json_number
@@ -70,7 +69,7 @@ def _change(run: Run, words: Words, name: str, rating: Rating | None) -> str:
     if "tokens" in name or (name == "grad_norm" and rating is not None):
         return ""
     sentences = []
-    first, last = facts.head(series, 1)[0], series.tail(1)[0]
+    first, last = run_facts.head(series, 1)[0], series.tail(1)[0]
     if rating is None or "first" not in rating.params:
         texts = {"first": format_metric(words, name, first), "last": format_metric(words, name, last)}
         sentences.append(words.t("report.course", **texts))
@@ -130,7 +129,7 @@ def training_summary(words: Words, entries: Sequence[MetricEntry]) -> list[str]:
 def results_sections(run: Run, judgement: Judgement, words: Words) -> list[ResultsSection]:
     """Return a section for each results file, predictions first."""
     return [_results(run, judgement, words, cast(Split, split), found, source)
-            for split, found, source in facts.result_sets(run)]  # fmt: skip
+            for split, found, source in run_facts.result_sets(run)]  # fmt: skip
 
 
 def _results(
@@ -152,7 +151,7 @@ def _results(
     notes = []
     if found.stale:
         notes.append(words.t("report.results.stale"))
-    count = facts.samples(found, split, source) if split != "train" else None
+    count = run_facts.samples(found, split, source) if split != "train" else None
     if count is not None:
         notes.append(words.n("report.results.samples", count))
     doubts = [words.reservation(code) for code in _reservations(judgement, metrics) if code != "stale_results"]

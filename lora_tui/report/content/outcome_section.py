@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lora_tui.analysis import Band
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import Interval, run_facts
+from lora_tui.analysis.statistics import median
 from lora_tui.i18n import Words
 from lora_tui.report.content.section_builder import SectionBuilder, rows_at_end
 from lora_tui.text.numbers import fixed4
@@ -32,7 +32,7 @@ def add_forecast(builder: SectionBuilder) -> None:
         builder.add("final_loss", words.t(f"forecast.reason.{forecast.reason}"))
 
 
-def _interval(words: Words, band: Band, text: Callable[[float], str]) -> str:
+def _interval(words: Words, band: Interval, text: Callable[[float], str]) -> str:
     low, mid, high = text(band.low), text(band.mid), text(band.high)
     return mid if low == high else words.t("report.band", mid=mid, low=low, high=high)
 
@@ -46,7 +46,7 @@ def add_outcome(builder: SectionBuilder) -> None:
         if series is None or series.finite < 2:
             continue
         size = 1 if name == "eval_loss" else rows_at_end(series.finite)
-        first, last = facts.median(facts.head(series, size)), facts.median(series.tail(size))
+        first, last = median(run_facts.head(series, size)), median(series.tail(size))
         change = f" ({_signed(words, (last - first) / first)})" if first > 0 else ""
         text = f"{format_metric(words, name, first)} → {format_metric(words, name, last)}{change}"
         note = words.t("report.note.first_last", n=size) if size > 1 else None
@@ -54,7 +54,7 @@ def add_outcome(builder: SectionBuilder) -> None:
     lost = builder.progress.steps_at_risk
     if builder.status.state in ("failed", "interrupted") and lost and builder.progress.step:
         builder.add("lost", words.n("report.steps", lost))
-        point = facts.resume_point(run, builder.progress.step)
+        point = run_facts.resume_point(run, builder.progress.step)
         if point is not None:
             builder.add("resume", clean(point[1]))
 

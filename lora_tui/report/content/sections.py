@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from lora_tui.analysis import Judgement, Rating
-from lora_tui.analysis import run_facts as facts
+from lora_tui.analysis import Judgement, Rating, run_facts
+from lora_tui.analysis.statistics import median
 from lora_tui.i18n import Words
 from lora_tui.report.content.config_section import add_config
 from lora_tui.report.content.outcome_section import add_checkpoint, add_forecast, add_outcome
@@ -130,14 +130,14 @@ def _add_metrics(builder: SectionBuilder) -> None:
             )
             continue
         size = 1 if name.startswith("eval_") else rows_at_end(series.finite)
-        builder.add_metric(name, facts.median(series.tail(size)), note=_median_note(builder, size), derived=size > 1)
-    for split, found, source in facts.result_sets(run):
+        builder.add_metric(name, median(series.tail(size)), note=_median_note(builder, size), derived=size > 1)
+    for split, found, source in run_facts.result_sets(run):
         if split != "predict":
             continue
         note = words.t("report.results.stale_short") if found.stale else None
         for topic in ("bleu-4", "rouge-1", "rouge-2", "rouge-l", "accuracy", "loss"):
             builder.add_metric(f"predict_{topic}", found.values.get(f"predict_{topic}"), source=found.file, note=note)
-        count = facts.samples(found, split, source)
+        count = run_facts.samples(found, split, source)
         if count is not None:
             _add_samples(builder, "predict_samples", count, source)
 
@@ -171,13 +171,13 @@ def _add_last_loss(builder: SectionBuilder) -> None:
     note = _median_note(builder, size)
     if size == 1 and series.last_step is not None and not builder.run.counted_rows:
         note = builder.words.t("report.note.at_step", step=int(series.last_step))
-    builder.add(code, fixed4(facts.median(series.tail(size))), note=note, derived=size > 1)
+    builder.add(code, fixed4(median(series.tail(size))), note=note, derived=size > 1)
 
 
 def _add_evaluation(builder: SectionBuilder) -> None:
     run, words = builder.run, builder.words
     series = run.series.get("eval_loss")
-    current = facts.last_eval(run, builder.status)
+    current = run_facts.last_eval(run, builder.status)
     if current is None:
         if series is not None and series.last is not None:
             builder.add_metric("eval_loss", series.last)

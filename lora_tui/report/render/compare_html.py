@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lora_tui.analysis.comparison.compare import Comparison
-from lora_tui.analysis.comparison.compare_places import epoch_of
+from lora_tui.analysis.comparison.compare import Comparison, epoch_of
 from lora_tui.i18n import Words
 from lora_tui.report.comparison import ComparisonReport, MeasureEntry, NoteEntry, RunEntry, SettingEntry, ValueEntry
 from lora_tui.report.render.compare_text import MAIN, MOST_COLUMNS, kind, label, progress, rows_of, troubles

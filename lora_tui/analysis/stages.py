@@ -1,0 +1,12 @@
+"""Groups of training stages and fine-tuning methods, by LLaMA-Factory's names (``stage``, ``finetuning_type``)."""
+
+from __future__ import annotations
+
+LANGUAGE_STAGES = frozenset({"sft", "pt"})
+"""Stages that minimise the cross-entropy of tokens: supervised fine-tuning and pre-training."""
+PREFERENCE_STAGES = frozenset({"dpo", "kto", "orpo", "simpo"})
+"""Stages that learn from preferences between answers without a reward model."""
+REINFORCEMENT_STAGES = frozenset({"ppo", "grpo"})
+"""Stages that maximise a reward."""
+ADAPTER_METHODS = frozenset({"lora", "qlora", "dora", "oft", "qoft"})
+"""Methods that train an adapter beside frozen weights."""
