@@ -101,7 +101,7 @@ check: $(VENV)/.stamp ## format, lint, types, the arrows between the modules, th
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-logo
 	@$(RUN)/python -m tools.architecture --check
-	@$(RUN)/python -m lora_tui.i18n.compile --check
+	@$(RUN)/python -m tools.catalogues --check
 
 pictures: $(VENV)/.stamp ## draw the screens that the tests compare with anew; look at the diff
 	@LORA_TUI_PICTURES=draw $(RUN)/python -m pytest -q tests/tui/test_app_pictures.py
@@ -111,7 +111,7 @@ fix: $(VENV)/.stamp ## format, and mend what the linter can
 	@$(RUN)/ruff format .
 
 locale: $(VENV)/.stamp ## compile the catalogues after a change of a .po file
-	@$(RUN)/python -m lora_tui.i18n.compile
+	@$(RUN)/python -m tools.catalogues
 
 soak: $(VENV)/.stamp ## ten minutes at 1,000 rows a second, then silence: memory, lag, threads, files (ARGS="--minutes 2")
 	@$(RUN)/python -m pytest -m soak

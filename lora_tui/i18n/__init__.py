@@ -1,14 +1,15 @@
-"""The words of every face, in English and Chinese. Everything else speaks in codes and numbers.
+"""Texts in English and Chinese for all front ends. All other code uses codes and numbers.
 
-Catalogues are gettext's (``<lang>/LC_MESSAGES/*.po``, all in one ``lora_tui.mo``) with keys as msgid. A placeholder is
-``{name}`` or ``{name:spec}``; beside Python's own specs there are: ``num`` (4 significant digits), ``lr`` (2e-4),
-``count`` (24.7k), ``dur`` and ``age`` (seconds in words), ``size`` (bytes).
+The catalogues are those of gettext, with keys instead of English texts as msgid. The ``.po`` files in
+``<lang>/LC_MESSAGES`` are compiled into one ``lora_tui.mo`` a language by ``python -m tools.catalogues``. A placeholder
+is ``{name}`` or ``{name:spec}``; beside Python's own format specs there are ``num`` (4 significant digits), ``lr``
+(2e-4), ``count`` (24.7k), ``dur`` and ``age`` (seconds in words) and ``size`` (bytes).
 
-Keys: ``app. page. pane. head. state. phase. level. confidence. basis. severity. chart. card. results. predictions.
-config. checkpoints. list. empty. keys. help. theme. duration. age. unit. cli.``, and for judgements
+Groups of keys: ``app. page. pane. head. state. phase. level. confidence. basis. severity. chart. card. results. predictions.
+config. checkpoints. list. empty. keys. help. theme. duration. age. unit. cli.``, for judgements
 ``metric.<name>.label|meaning``, ``rating.<words>``, ``rule.<code>[.numbers]``, ``note.<code>``,
 ``source.<code>``, ``reservation.<code>``, ``finding.<code>[.<variant>].name|text|advice``,
-``explain.<metric or code>.what|how|helps``. ``settings.`` is config.toml.
+``explain.<metric or code>.what|how|helps``, and ``settings.`` for config.toml.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ HERE = Path(__file__).parent
 
 
 def resolve_language(option: str, kept: str | None, env: Mapping[str, str]) -> Language:
-    """``--lang`` unless it is "auto", then the choice that the user kept, then LC_ALL, LC_MESSAGES, LANG."""
-    for wish in (option, kept):
+    """Return the language: ``option`` (``--lang``) unless it is "auto", else the saved choice, else the locale.
+
+    ``kept`` is the language that the user chose in an earlier session, if any. The locale is the first of LC_ALL,
+    LC_MESSAGES and LANG that is set; every locale but a Chinese one means English.
+    """
+    for choice in (option, kept):
         for lang in LANGUAGES:
-            if wish == lang:
+            if choice == lang:
                 return lang
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         value = env.get(name, "")
@@ -48,18 +53,15 @@ def resolve_language(option: str, kept: str | None, env: Mapping[str, str]) -> L
 
 
 def catalogue(lang: str) -> Path:
-    """The compiled catalogue of a language."""
+    """Return the path of the compiled catalogue of a language."""
     return HERE / lang / "LC_MESSAGES" / f"{DOMAIN}.mo"
 
 
-def sources(lang: str) -> list[Path]:
-    """The parts that it is compiled from, the one with the header first."""
-    parts = catalogue(lang).parent.glob("*.po")
-    return sorted(parts, key=lambda part: (part.stem != DOMAIN, part.name))
-
-
 class Words:
-    """The words of one language. No method raises: a missing key stands for itself, a missing number too."""
+    """Texts in one language.
+
+    No method raises: a missing key is returned itself, and a placeholder without a value stays as it is.
+    """
 
     def __init__(self, lang: str) -> None:
         self.lang: Language = "zh" if lang == "zh" else "en"
@@ -67,28 +69,34 @@ class Words:
         self._formatter = _Formatter(self)
 
     def has(self, key: str) -> bool:
-        """The catalogue has this key."""
+        """Whether the catalogue has this key."""
         return self._translations.gettext(key) != key
 
     def t(self, key: str, **params: object) -> str:
-        """The text of a key."""
+        """Return the text of a key, with its placeholders filled in."""
         text = self._translations.gettext(key)
         return self._formatter.fill(text, params) if params and "{" in text else text
 
     def reason(self, text: str) -> str:
-        """Why something cannot be read or written, in this language where the catalogue knows the reason."""
+        """Translate the reason why something cannot be read or written.
+
+        Return ``text`` itself where the catalogue has no such reason.
+        """
         key = "reason." + "_".join("".join(char if char.isalnum() else " " for char in text.lower()).split())
         return self.t(key) if self.has(key) else text
 
     def n(self, key: str, count: int, **params: object) -> str:
-        """The text of a key that has plural forms; the number itself is ``{n}``."""
+        """Return the text of a key with plural forms, in the form for ``count``, which also fills in ``{n}``."""
         params.setdefault("n", count)
         return self._formatter.fill(self._translations.ngettext(key, key, count), params)
 
-    # Times and numbers
+    # -- times and numbers --
 
     def duration(self, seconds: float, style: Literal["short", "long", "clock"] = "short") -> str:
-        """``short`` 1h52m, 3m25s / 1小时52分; ``long`` 1 h 52 min / 1小时52分钟; ``clock`` 0:28:05 in both."""
+        """Return a duration in words; a dash for one that is not finite.
+
+        ``short``: 1h52m, 3m25s or 1小时52分. ``long``: 1 h 52 min or 1小时52分钟. ``clock``: 0:28:05 in both languages.
+        """
         if not math.isfinite(seconds):
             return "–"
         whole = max(0, round(seconds))
@@ -97,7 +105,7 @@ class Words:
         minutes, secs = divmod(rest, 60)
         if style == "clock":
             return f"{days}d {hours}:{minutes:02}:{secs:02}" if days else f"{hours}:{minutes:02}:{secs:02}"
-        # Seconds stop to matter after ten minutes, minutes after a day.
+        # Seconds are left out from ten minutes on, minutes from a day on.
         if days:
             parts = [("d", days), ("h", hours)]
         elif hours:
@@ -114,11 +122,11 @@ class Words:
             padded = f"{count:02}" if style == "short" and len(out) and self.lang == "en" else str(count)
             out.append(self.t(f"duration.{style}.{unit}", n=padded))
         joined = (" " if style == "long" and self.lang == "en" else "").join(out)
-        # 3分钟25秒 is not idiomatic; the full word only closes.
+        # 3分钟25秒 is not idiomatic: before seconds, the short word 分 is used.
         return joined.replace("分钟", "分") if len(parts) > 1 and parts[-1][0] == "s" else joined
 
     def age(self, seconds: float) -> str:
-        """How long ago, in minutes, then hours, then days: it never ticks by the second."""
+        """Return how long ago something was, in minutes, hours or days, so that it does not change every second."""
         if not math.isfinite(seconds):
             return "–"
         if seconds < 60:
@@ -129,7 +137,7 @@ class Words:
         return self.t("age.m", n=int(seconds // 60))
 
     def clock(self, unix: float, now: float | None = None) -> str:
-        """Local HH:MM; with the date in front if that is not the day of ``now``."""
+        """Return a Unix time as local HH:MM, with the date in front unless that is the day of ``now``."""
         try:
             then = time.localtime(unix)
             if now is None:
@@ -143,10 +151,10 @@ class Words:
             return time.strftime("%m-%d %H:%M", then)
         return time.strftime("%H:%M", then)
 
-    # Judgements
+    # -- judgements --
 
     def state(self, status: Status) -> str:
-        """The state in a word; a state with a phase of its own (saving, predicting) is called by the phase."""
+        """Return the state in a word: while evaluating or waiting, the word for the phase (saving, predicting)."""
         if status.phase is not None and status.state in ("evaluating", "waiting"):
             key = f"phase.{status.phase}"
             if self.has(key):
@@ -154,33 +162,33 @@ class Words:
         return self.t(f"state.{status.state}")
 
     def metric(self, name: str) -> str:
-        """Short name of a metric; a key that is not explained here is called by itself."""
+        """Return the short name of a metric; an unknown metric is called as the files call it."""
         from lora_tui.analysis.metrics import metric
 
         found = metric(name)
         return self.t(found.label) if found.known else clean(name)
 
     def meaning(self, name: str) -> str:
-        """What a metric means, empty where it is not explained here."""
+        """Return what a metric means, or an empty text for an unknown metric."""
         from lora_tui.analysis.metrics import metric
 
         found = metric(name)
         return self.t(found.meaning) if found.known else ""
 
     def level(self, rating: Rating) -> str:
-        """The level in a word."""
+        """Return the level of a rating in a word."""
         return self.t(f"level.{rating.level or 'none'}")
 
     def rating(self, rating: Rating) -> str:
-        """The short verdict."""
+        """Return the verdict of a rating in a few words."""
         return self.t(f"rating.{rating.words}", **rating.params)
 
     def reservation(self, code: str) -> str:
-        """Why a number with this reservation is not to be trusted, one sentence."""
+        """Return one sentence on why a number with this reservation is not to be trusted."""
         return self.t(f"reservation.{code}")
 
     def explanation(self, rating: Rating) -> str:
-        """How the rating came about: the rule, its numbers, how firm it is, what undermines it."""
+        """Return how a rating came about: its rule, the numbers, how firm it is, and what undermines it."""
         parts = [self.t(f"rule.{rating.rule}", **rating.params)]
         key = f"rule.{rating.rule}.numbers"
         if self.has(key):
@@ -198,16 +206,16 @@ class Words:
         return (" " if self.lang == "en" else "").join(parts)
 
     def rating_text(self, rating: Rating) -> str:
-        """The rating in full sentences, for reports and JSON."""
+        """Return a rating in full sentences, for JSON."""
         key = "rating.sentence" if rating.level is not None else "rating.sentence_plain"
-        value = self._valued(rating.metric, rating.value)
+        value = self._value_with_unit(rating.metric, rating.value)
         head = self.t(
             key, label=self.metric(rating.metric), value=value, level=self.level(rating), verdict=self.rating(rating)
         )
         return head + (" " if self.lang == "en" else "") + self.explanation(rating)
 
-    def _valued(self, name: str, value: float) -> str:
-        """A number with its unit, where its label does not say it already."""
+    def _value_with_unit(self, name: str, value: float) -> str:
+        """Return a value with its unit, unless the label of the metric tells the unit."""
         from lora_tui.analysis.metrics import metric
 
         unit = metric(name).unit
@@ -217,11 +225,11 @@ class Words:
         return f"{text} {self.t(f'unit.{unit}')}" if unit in ("s", "tokens/s", "steps/s") else text
 
     def finding_name(self, finding: Finding) -> str:
-        """The finding in two or three words."""
+        """Return the name of a finding, two or three words."""
         return self._finding(finding, "name")
 
     def finding(self, finding: Finding) -> tuple[str, str]:
-        """Sentence and advice."""
+        """Return sentence and advice of a finding."""
         return self._finding(finding, "text"), self._finding(finding, "advice")
 
     def _finding(self, finding: Finding, part: str) -> str:
@@ -232,7 +240,7 @@ class Words:
             params.setdefault("step", finding.step)
         if finding.end_step is not None:
             params.setdefault("end_step", finding.end_step)
-        # A plain trainer does not always tell how far it meant to go, nor a killed one why.
+        # A plain Trainer may not log its total steps, and a killed process logs no message.
         params.setdefault("total", "?")
         params.setdefault("message", "?")
         missing = params.get("missing")
@@ -244,7 +252,7 @@ class Words:
         return self.t(key if finding.variant and self.has(key) else f"{base}.{part}", **params)
 
     def size(self, count: float) -> str:
-        """Bytes, in units of a thousand."""
+        """Return a number of bytes in words, in units of powers of 1000: ``2.1 GB``."""
         value = float(count)
         for unit in ("B", "KB", "MB", "GB", "TB"):
             if value < 999.5 or unit == "TB":
@@ -253,7 +261,11 @@ class Words:
         return ""
 
     def number(self, value: float, spec: str = "num") -> str:
-        """A number as people read it: ``num``, ``lr`` or ``count``."""
+        """Return a number as text.
+
+        ``spec`` is ``num`` (4 significant digits), ``lr`` (3 significant digits with an exponent) or ``count`` (3
+        significant digits with k, M or B). A number that is not finite is NaN, ∞ or -∞.
+        """
         if not math.isfinite(value):
             return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
         if spec == "count":
@@ -274,7 +286,7 @@ class Words:
 
 
 class _Formatter(Formatter):
-    """str.format that leaves unknown fields as they are and knows the catalogue's own specs."""
+    """A ``str.format`` that leaves unknown fields as they are and knows the catalogue's own format specs."""
 
     def __init__(self, words: Words) -> None:
         self._words = words
@@ -287,14 +299,14 @@ class _Formatter(Formatter):
                 if name is None:
                     continue
                 if name in params:
-                    out.append(self._one(params[name], spec or ""))
+                    out.append(self._format(params[name], spec or ""))
                 else:
                     out.append("{" + name + (f":{spec}" if spec else "") + "}")
         except ValueError:
             return text
         return "".join(out)
 
-    def _one(self, value: Any, spec: str) -> str:
+    def _format(self, value: Any, spec: str) -> str:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             if spec in ("num", "lr", "count"):
                 return self._words.number(value, spec)
@@ -313,16 +325,8 @@ class _Formatter(Formatter):
 
 
 def _load(lang: Language) -> GNUTranslations:
-    """The compiled catalogue; gettext is imported here because a program that prints no word does not need it."""
+    """Load the compiled catalogue. gettext is imported here because a program that prints no text does not need it."""
     from gettext import GNUTranslations
 
-    try:
-        with catalogue(lang).open("rb") as file:
-            return GNUTranslations(file)
-    except FileNotFoundError:
-        # A checkout before the build step: slower (30 ms), but with words.
-        from io import BytesIO
-
-        from lora_tui.i18n.compile import compiled
-
-        return GNUTranslations(BytesIO(compiled(sources(lang))))
+    with catalogue(lang).open("rb") as file:
+        return GNUTranslations(file)

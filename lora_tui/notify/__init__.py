@@ -1,1 +1,1 @@
-"""Detect events (a run finished, failed, stalled) and run the user's command on them."""
+"""Detect events (a run finished, failed, stalled) and run the user's command for each."""

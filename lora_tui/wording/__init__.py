@@ -1,1 +1,1 @@
-"""Turn values, findings and ratings into words in the language of the reader."""
+"""Turn values, findings and ratings into text in the language of the reader."""

@@ -4,11 +4,11 @@ import pytest
 
 from lora_tui.analysis import judge
 from lora_tui.analysis.findings.find import CODES, find
-from lora_tui.i18n import Words, sources
-from lora_tui.i18n.compile import merged
+from lora_tui.i18n import Words
 from lora_tui.records.documents import ConsoleFacts, Failure, LogRow
 from lora_tui.records.updates import FileDoc
 from tests.support.run_builder import START, evaluation, run_of, summary, train
+from tools.catalogues import messages, parts, read
 
 SOON = START + 5
 LATER = START + 100_000
@@ -20,7 +20,7 @@ def codes(run, now=SOON):
 
 def every_variant():
     """All variants that have words of their own."""
-    keys = merged(sources("en"))[0]
+    keys = messages(read(parts("en")))
     return {tuple(key.split(".")[1:3]) for key in keys if key.startswith("finding.") and key.count(".") == 3}
 
 

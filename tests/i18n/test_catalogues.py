@@ -1,4 +1,6 @@
 import re
+from gettext import GNUTranslations
+from io import BytesIO
 from pathlib import Path
 from string import Formatter
 
@@ -6,8 +8,9 @@ import pytest
 
 import lora_tui
 from lora_tui.analysis.findings.find import CODES
-from lora_tui.i18n import LANGUAGES, Words, catalogue, sources
-from lora_tui.i18n.compile import CatalogueError, compile_mo, compiled, main, merged, parse_po
+from lora_tui.i18n import LANGUAGES, Words
+from tools import catalogues
+from tools.catalogues import CatalogueError, compiled, main, messages, parts, read
 
 WIDE = re.compile(r"[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]")
 LATIN = re.compile(r"[A-Za-z][A-Za-z0-9]+")
@@ -25,8 +28,9 @@ ALLOWED = {
 }  # fmt: skip
 
 
-def messages(lang):
-    return merged(sources(lang))[0]
+def texts(lang):
+    """Key -> forms of all messages of a language."""
+    return messages(read(parts(lang)))
 
 
 def fields(text):
@@ -34,22 +38,22 @@ def fields(text):
 
 
 def test_same_keys_and_plurals():
-    (en, en_plural), (zh, zh_plural) = (merged(sources(lang)) for lang in LANGUAGES)
-    assert en.keys() == zh.keys()
-    assert en_plural == zh_plural
-    for key in en_plural:
-        assert len(en[key]) == 2, key
-        assert len(zh[key]) == 1, key
+    en, zh = (read(parts(lang)) for lang in LANGUAGES)
+    assert messages(en).keys() == messages(zh).keys()
+    plural = {message.id[0] for message in en if message.pluralizable}
+    assert plural == {message.id[0] for message in zh if message.pluralizable}
+    for key in plural:
+        assert len(en[key].string) == 2, key
+        assert len(zh[key].string) == 1, key
 
 
 def test_same_order():
-    assert [part.name for part in sources("en")] == [part.name for part in sources("zh")]
-    for en, zh in zip(sources("en"), sources("zh"), strict=True):
-        assert list(merged([en])[0]) == list(merged([zh])[0])
+    assert [part.name for part in parts("en")] == [part.name for part in parts("zh")]
+    assert list(texts("en")) == list(texts("zh"))
 
 
 def test_same_placeholders():
-    en, zh = messages("en"), messages("zh")
+    en, zh = texts("en"), texts("zh")
     for key in en:
         if key:
             wanted = set().union(*(fields(form) for form in en[key]))
@@ -58,20 +62,20 @@ def test_same_placeholders():
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_nothing_is_empty(lang):
-    for key, forms in messages(lang).items():
+    for key, forms in texts(lang).items():
         assert all(forms), key
         assert all(form == form.strip() or key == "list.separator" for form in forms
                    if key), key  # fmt: skip
 
 
 def test_no_chinese_in_english():
-    for key, forms in messages("en").items():
+    for key, forms in texts("en").items():
         if key != "keys.language":
             assert not any(WIDE.search(form) for form in forms), key
 
 
 def test_no_english_left_in_chinese():
-    for key, (form, *_) in messages("zh").items():
+    for key, (form, *_) in texts("zh").items():
         if not key or key.startswith(("unit.", "app.name")) or key.endswith((".cosine",)):
             continue
         bare = re.sub(r"\{[^}]*\}|`[^`]*`|[a-z]+(_[a-z]+)+(: [a-z]+)?|--[a-z]+|\S+\.(jsonl?|log)", " ", form)
@@ -81,14 +85,13 @@ def test_no_english_left_in_chinese():
 
 def test_no_praise_that_the_data_does_not_carry():
     for lang in LANGUAGES:
-        for key, forms in messages(lang).items():
+        for key, forms in texts(lang).items():
             for form in forms:
                 assert not re.search(r"[!！]\s*$|部署友好|实用性强", form), key
 
 
-@pytest.mark.parametrize("lang", LANGUAGES)
-def test_compiled_equals_source(lang):
-    assert catalogue(lang).read_bytes() == compiled(sources(lang))
+def test_compiled_equals_source():
+    assert main(["--check"]) == 0
 
 
 def test_every_finding_has_its_words():
@@ -100,11 +103,11 @@ def test_every_finding_has_its_words():
 
 
 class TestCompiler:
-    def test_check_tells_a_difference(self, tmp_path, monkeypatch, capsys):
+    def test_check_reports_a_difference(self, tmp_path, monkeypatch, capsys):
         po = tmp_path / "en.po"
         po.write_text('msgid "a"\nmsgstr "b"\n', encoding="utf-8")
-        monkeypatch.setattr("lora_tui.i18n.compile.sources", lambda _: [po])
-        monkeypatch.setattr("lora_tui.i18n.compile.catalogue", lambda _: po.with_suffix(".mo"))
+        monkeypatch.setattr(catalogues, "parts", lambda _: [po])
+        monkeypatch.setattr(catalogues, "catalogue", lambda _: po.with_suffix(".mo"))
         assert main(["--check"]) == 1
         assert main([]) == 0
         assert main(["--check"]) == 0
@@ -112,42 +115,39 @@ class TestCompiler:
         assert main(["--check"]) == 1
         assert "en.mo" in capsys.readouterr().err
 
-    def test_reads_continued_and_plural(self):
-        head = 'msgid ""\nmsgstr ""\n"Language: en\\n"\n\n# note\n'
-        text = head + 'msgid "k"\nmsgid_plural "k"\nmsgstr[0] "o\\"ne"\nmsgstr[1] "two"\n'
-        assert parse_po(text) == ({"": ("Language: en\n",), "k": ('o"ne', "two")}, frozenset({"k"}))
-
     @pytest.mark.parametrize(
-        "text",
+        ("text", "reason"),
         [
-            'msgid "a"\nmsgstr "b"\nmsgid "a"\nmsgstr "c"\n',
-            'msgid "a"\n',
-            "nonsense\n",
-            'msgid "a\nmsgstr "b"\n',
-            '"x"\n',
+            ('msgid "a"\nmsgstr "b"\nmsgid "a"\nmsgstr "c"\n', "'a' is there twice"),
+            ('msgid "a"\n', "line 1: missing msgstr"),
+            ("nonsense\n", "line 1: Unknown"),
+            ('"x"\n', "line 1: "),
+            ('msgid ""\nmsgstr "Language: en\\n"\nmsgid "a\nmsgstr "b"\n', "'' is there twice"),
+            ('msgid "a"\nmsgstr "b\n', "'a' has no text"),
         ],
     )
-    def test_says_what_is_wrong(self, text):
-        with pytest.raises(CatalogueError, match="line"):
-            parse_po(text)
+    def test_an_error_names_the_file_and_the_reason(self, tmp_path, text, reason):
+        po = tmp_path / "a.po"
+        po.write_text(text, encoding="utf-8")
+        with pytest.raises(CatalogueError, match=re.escape(f"a.po: {reason}")):
+            read([po])
 
     def test_a_key_in_two_parts(self, tmp_path):
         for name in ("a.po", "b.po"):
             (tmp_path / name).write_text('msgid "a"\nmsgstr "b"\n', encoding="utf-8")
         with pytest.raises(CatalogueError, match=r"b\.po: 'a'"):
-            merged([tmp_path / "a.po", tmp_path / "b.po"])
+            read([tmp_path / "a.po", tmp_path / "b.po"])
 
-    def test_gettext_reads_it(self):
-        import io
-        from gettext import GNUTranslations
-
-        data = compile_mo(
-            {"": ("Content-Type: text/plain; charset=UTF-8\nPlural-Forms: nplurals=2; plural=(n != 1);\n",),
-             "k": ("{n} 步", "{n} 步s"), "x": ("é",)},
-            frozenset({"k"}),
-        )  # fmt: skip
-        found = GNUTranslations(io.BytesIO(data))
-        assert found.ngettext("k", "k", 2) == "{n} 步s"
+    def test_gettext_reads_it(self, tmp_path):
+        po = tmp_path / "a.po"
+        po.write_text(
+            'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=UTF-8\\n"\n'
+            '"Plural-Forms: nplurals=2; plural=(n != 1);\\n"\n\n# note\n'
+            'msgid "k"\nmsgid_plural "k"\nmsgstr[0] "{n} \\"步\\""\nmsgstr[1] "{n} "\n"步s"\nmsgid "x"\nmsgstr "é"\n',
+            encoding="utf-8",
+        )
+        found = GNUTranslations(BytesIO(compiled(read([po]))))
+        assert [found.ngettext("k", "k", count) for count in (1, 2)] == ['{n} "步"', "{n} 步s"]
         assert found.gettext("x") == "é"
 
 
@@ -155,5 +155,5 @@ def test_no_word_of_the_screen_or_the_commands_is_left_over():
     """Groups whose keys the code names one by one; those of judgements, keys and states are made from their codes."""
     code = "".join(path.read_text(encoding="utf-8") for path in Path(lora_tui.__file__).parent.rglob("*.py"))
     named = ("app", "head", "chart", "results", "list", "config", "checkpoints", "pane", "tui")
-    left = [key for key in messages("en") if key and key.split(".")[0] in named and f'"{key}"' not in code]
+    left = [key for key in texts("en") if key and key.split(".")[0] in named and f'"{key}"' not in code]
     assert left == []
