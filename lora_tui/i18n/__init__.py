@@ -5,8 +5,8 @@ The catalogues are those of gettext, with keys instead of English texts as msgid
 is ``{name}`` or ``{name:spec}``; beside Python's own format specs there are ``num`` (4 significant digits), ``lr``
 (2e-4), ``count`` (24.7k), ``dur`` and ``age`` (seconds in words) and ``size`` (bytes).
 
-Groups of keys: ``app. page. pane. head. state. phase. level. confidence. basis. severity. chart. card. results. predictions.
-config. checkpoints. list. empty. keys. help. theme. duration. age. unit. cli.``, for judgements
+Groups of keys: ``app. page. pane. head. state. phase. level. confidence. basis. severity. chart. card. results.
+predictions. config. checkpoints. list. empty. keys. help. theme. duration. age. unit. cli.``, for judgements
 ``metric.<name>.label|meaning``, ``rating.<words>``, ``rule.<code>[.numbers]``, ``note.<code>``,
 ``source.<code>``, ``reservation.<code>``, ``finding.<code>[.<variant>].name|text|advice``,
 ``explain.<metric or code>.what|how|helps``, and ``settings.`` for config.toml.
