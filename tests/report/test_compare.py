@@ -19,7 +19,7 @@ from lora_tui.report.render.compare_html import render as render_html
 from lora_tui.report.render.compare_text import render as render_text
 from lora_tui.runs.run import Run
 from lora_tui.text.cells import cell_width
-from tests.analysis.test_comparison import made, predicted
+from tests.analysis.comparison.test_compare import made, predicted
 from tests.report.test_html import HOSTILE, Seen
 from tests.support.run_builder import START
 

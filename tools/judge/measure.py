@@ -25,7 +25,7 @@ from statistics import median
 import lora_tui
 from lora_tui.analysis.findings.find import CODES, find
 from lora_tui.demo.samples import restore_mtimes, sample_dir
-from tests.analysis.test_real_runs import EXPECTED
+from tests.analysis.findings.test_real_runs import EXPECTED
 from tools.judge.faults import FAULTS
 from tools.judge.looks import Job, Outcome, Tally, at_least, at_most, jobs, look_at, tally
 

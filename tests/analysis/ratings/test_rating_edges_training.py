@@ -9,7 +9,7 @@ from lora_tui.analysis.context import PLAIN
 from lora_tui.analysis.rating_rules import RULES, lr_family, lr_range
 from lora_tui.analysis.ratings.rate import rate
 from lora_tui.records.documents import LogRow
-from tests.analysis.edges import SFT, SOON, of, rows_of, said
+from tests.analysis.ratings.edges import SFT, SOON, of, rows_of, said
 from tests.support.run_builder import run_of, train
 
 DPO = {"stage": "dpo", "finetuning_type": "lora"}

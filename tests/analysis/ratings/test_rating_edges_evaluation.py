@@ -6,7 +6,7 @@ import pytest
 
 from lora_tui.analysis.ratings.rate import rate
 from lora_tui.records.documents import LogRow
-from tests.analysis.edges import LATER, SFT, SOON, measured, of, said
+from tests.analysis.ratings.edges import LATER, SFT, SOON, measured, of, said
 from tests.support.run_builder import evaluation, run_of, summary, train
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.analysis.edges import LATER, of, rows_of, said
+from tests.analysis.ratings.edges import LATER, of, rows_of, said
 from tests.support.run_builder import summary
 
 DPO = {"stage": "dpo", "finetuning_type": "lora"}

@@ -3,8 +3,8 @@
 import pytest
 
 from lora_tui.records.documents import LogRow
-from tests.analysis import edges
-from tests.analysis.edges import of, said
+from tests.analysis.ratings import edges
+from tests.analysis.ratings.edges import of, said
 from tests.support.run_builder import train
 
 DPO = {"stage": "dpo", "total_train_batch_size": 10}

@@ -11,7 +11,7 @@ from lora_tui.analysis.similarity import setup_of
 from lora_tui.records.documents import ConfigDoc, LogRow
 from lora_tui.records.updates import FileDoc
 from lora_tui.runs.run import Run
-from tests.analysis.test_comparison import BASE, LATER, made, notes, outcome, predicted
+from tests.analysis.comparison.test_compare import BASE, LATER, made, notes, outcome, predicted
 from tests.support.run_builder import START, evaluation, run_of, train
 
 

@@ -17,7 +17,7 @@ from lora_tui.i18n import Words
 from lora_tui.records.updates import FileRows
 from lora_tui.runs.run import Run
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SAMPLES = ROOT / "sample_runs"
 LONG_AFTER = 100_000
 

@@ -9,8 +9,8 @@ from lora_tui.analysis.context import PLAIN
 from lora_tui.analysis.rating_rules import RULES
 from lora_tui.analysis.ratings.collector import slope
 from lora_tui.records.documents import LogRow
-from tests.analysis import edges
-from tests.analysis.edges import of, said
+from tests.analysis.ratings import edges
+from tests.analysis.ratings.edges import of, said
 
 KTO, PPO, GRPO, SFT = ({"stage": stage} for stage in ("kto", "ppo", "grpo", "sft"))
 

@@ -10,7 +10,7 @@ from lora_tui.analysis.findings.find import find
 from lora_tui.records.documents import ConsoleFacts, Failure, LogRow, TrainerState
 from lora_tui.records.updates import FileDoc, FileRows
 from lora_tui.runs.run import Run
-from tests.analysis.test_find_loss import diverges
+from tests.analysis.findings.test_loss import diverges
 from tests.support.curves import LATER, SFT, SOON, falling, found, noisy, rows_of, sft, the, with_evals
 from tests.support.run_builder import START, evaluation, run_of, summary, train
 from tests.support.saving_run import codes, rows, run_with

@@ -8,7 +8,7 @@ from lora_tui.analysis.rating_rules import find_rule
 from lora_tui.analysis.ratings.rate import rate
 from lora_tui.records.documents import ConsoleFacts, Predictions
 from lora_tui.records.updates import FileDoc
-from tests.analysis.edges import LATER, SFT, SOON, said
+from tests.analysis.ratings.edges import LATER, SFT, SOON, said
 from tests.support.run_builder import START, run_of, summary, train
 
 KNOWN = {**SFT, "dataset": "mine", "eval_dataset": "held_out"}
