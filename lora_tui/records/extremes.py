@@ -1,5 +1,7 @@
-"""Where the least and the greatest values of a growing column lie, and the mean of its stretches, so that a chart need
-not look at all of them."""
+"""An index over a growing column of numbers: least and greatest values of any part, means of stretches.
+
+With it a chart need not look at every value.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +9,32 @@ import math
 from array import array
 from collections.abc import Iterator
 
-SIZE = 256
-"""Values of a block."""
-MANY = 32
-"""Blocks of a large one."""
+BLOCK = 256
+"""Number of values in a block."""
+LARGE = 32
+"""Number of blocks in a large block."""
 
 
 class Extremes:
-    """Finds least and greatest in any part of ``values``, of which only the last may change and which only grows.
+    """Index of ``values``, a column that only grows and of which only the last value may change.
 
-    What it costs to ask depends on the number of blocks in the part, not of values; what it costs to keep up, on what
-    is new. Where a value of the part is not finite there is no answer.
+    A question costs time in proportion to the blocks of the part asked for, not to its values; an update costs time in
+    proportion to the new values.
     """
 
     def __init__(self, values: array[float]) -> None:
         self._values = values
         self._lows, self._highs = array("q"), array("q")
-        """Index of the least and of the greatest value of each full block, -1 where not all are finite."""
+        """Index of the least and of the greatest value of each full block, -1 where not all values are finite."""
         self._large_lows, self._large_highs = array("q"), array("q")
         self._means = array("d")
 
     def of(self, begin: int, end: int) -> tuple[int, int] | None:
-        """The indexes of the least and of the greatest of the values from ``begin`` to before ``end``, the first of
-        several; ``None`` if one of them is not finite."""
-        self.keep_up()
+        """Return the indexes of the least and the greatest of ``values[begin:end]``, the first of equal ones.
+
+        None if one of the values is not finite.
+        """
+        self.update()
         values = self._values
         low = high = begin
         for one, other in self._parts(begin, end):
@@ -43,67 +47,69 @@ class Extremes:
         return low, high
 
     def means(self, most: int) -> list[float]:
-        """The means of stretches of whole blocks, at most so many, and of what is behind them; ``nan`` for one without
-        a finite value."""
-        self.keep_up()
+        """Return the means of at most ``most`` stretches of whole blocks, and of the values after them.
+
+        nan for a stretch without a finite value.
+        """
+        self.update()
         each = max(1, -(-len(self._means) // most))
         means = [_mean(self._means[at : at + each]) for at in range(0, len(self._means), each)]
-        return [*means, _mean(self._values[len(self._means) * SIZE :])]
+        return [*means, _mean(self._values[len(self._means) * BLOCK :])]
 
     def not_finite(self, most: int) -> list[int]:
-        """The indexes of the first values that are not finite, at most so many."""
-        self.keep_up()
+        """Return the indexes of the first ``most`` values that are not finite."""
+        self.update()
         found: list[int] = []
         for block, low in enumerate(self._lows):
             if low < 0 and len(found) < most:
-                found += self._bad(block * SIZE, (block + 1) * SIZE)
-        return [*found, *self._bad(len(self._lows) * SIZE, len(self._values))][:most]
+                found += self._bad(block * BLOCK, (block + 1) * BLOCK)
+        return [*found, *self._bad(len(self._lows) * BLOCK, len(self._values))][:most]
 
     def _bad(self, begin: int, end: int) -> list[int]:
         return [at for at in range(begin, end) if not math.isfinite(self._values[at])]
 
-    def keep_up(self) -> None:
-        """Take in what came since the last question, each of which does so itself."""
-        # The last value may be replaced yet: a block is taken in once there is one behind it.
-        while (len(self._lows) + 1) * SIZE < len(self._values):
-            begin = len(self._lows) * SIZE
-            part = self._values[begin : begin + SIZE]
+    def update(self) -> None:
+        """Take in the values that are new. Every question does so first."""
+        # The last value may still be replaced: a block is taken in once there is a value after it.
+        while (len(self._lows) + 1) * BLOCK < len(self._values):
+            begin = len(self._lows) * BLOCK
+            part = self._values[begin : begin + BLOCK]
             low, high = _ends(part)
             self._lows.append(begin + low if low >= 0 else -1)
             self._highs.append(begin + high if low >= 0 else -1)
             self._means.append(_mean(part))
-            if len(self._lows) % MANY == 0:
-                lows, highs = self._lows[-MANY:], self._highs[-MANY:]
+            if len(self._lows) % LARGE == 0:
+                lows, highs = self._lows[-LARGE:], self._highs[-LARGE:]
                 whole = min(lows) >= 0
                 self._large_lows.append(min(lows, key=self._values.__getitem__) if whole else -1)
                 self._large_highs.append(max(highs, key=self._values.__getitem__) if whole else -1)
 
-    def _look(self, begin: int, end: int) -> tuple[int, int]:
+    def _ends_of(self, begin: int, end: int) -> tuple[int, int]:
         low, high = _ends(self._values[begin:end])
         return (begin + low, begin + high) if low >= 0 else (-1, -1)
 
     def _parts(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
-        """Least and greatest of stretches that together are the part, in their order."""
+        """Yield the indexes of the least and the greatest value of stretches that make up the part, in their order."""
         at = begin
         while at < end:
-            block = -(-at // SIZE)
-            if at % SIZE == 0 and block < len(self._lows) and at + SIZE <= end:
-                large = block // MANY
-                if block % MANY == 0 and large < len(self._large_lows) and at + SIZE * MANY <= end:
+            block = -(-at // BLOCK)
+            if at % BLOCK == 0 and block < len(self._lows) and at + BLOCK <= end:
+                large = block // LARGE
+                if block % LARGE == 0 and large < len(self._large_lows) and at + BLOCK * LARGE <= end:
                     yield self._large_lows[large], self._large_highs[large]
-                    at += SIZE * MANY
+                    at += BLOCK * LARGE
                 else:
                     yield self._lows[block], self._highs[block]
-                    at += SIZE
+                    at += BLOCK
             else:
-                # Up to the next block that is known, or to the end.
-                stop = min(end, block * SIZE if at % SIZE else end if block >= len(self._lows) else at + SIZE)
-                yield self._look(at, stop)
+                # Up to the next block in the index, or to the end.
+                stop = min(end, block * BLOCK if at % BLOCK else end if block >= len(self._lows) else at + BLOCK)
+                yield self._ends_of(at, stop)
                 at = stop
 
 
 def _ends(part: array[float]) -> tuple[int, int]:
-    """Where the least and the greatest are, -1 where not all are finite."""
+    """Return the indexes of the least and the greatest value, -1 where not all values are finite."""
     # A sum of finite numbers may overflow.
     if not math.isfinite(sum(part)) and not all(map(math.isfinite, part)):
         return -1, -1

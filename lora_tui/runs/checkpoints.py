@@ -1,4 +1,4 @@
-"""Checkpoints on disk: which are whole, which is the best, what a kill would lose now."""
+"""Checkpoints on disk: which are complete, which is the best, and how many steps a kill would lose now."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from lora_tui.records.documents import TrainerState
+from lora_tui.records.file_names import TRAINER_STATE
 from lora_tui.records.updates import CheckpointDir
-from lora_tui.runs.files import ROOT_STATE
 from lora_tui.runs.run_data import RunData, derived
 from lora_tui.runs.timeline import SLACK_S
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One ``checkpoint-<step>`` directory. ``eval_loss`` is the run's own evaluation at that step, if any."""
+    """One ``checkpoint-<step>`` directory."""
 
     step: int
     path: str
+    """Relative to the directory of the run."""
     complete: bool
+    """Written to the end."""
     best: bool = False
     eval_loss: float | None = None
+    """The run's own evaluation at that step, None without one."""
     mtime: float = 0.0
+    """Modification time, Unix seconds."""
     size: int = 0
-    """Bytes of everything in it."""
+    """Size of all its files, bytes."""
     model_size: int = 0
-    """Bytes of the weights alone."""
+    """Size of the weights alone, bytes."""
     foreign: bool = False
     """Left by another attempt in the same directory."""
 
 
 def is_complete(run: RunData, item: CheckpointDir) -> bool:
-    """Its trainer_state.json, which is written last, is whole, or it has the v1 trainer's mark."""
+    """Return whether its trainer_state.json, which is written last, is whole, or it has the v1 trainer's marker."""
     if item.has_state or item.has_marker:
         return True
     # PPO writes no state into a checkpoint: a later one, or the end of training, shows that it was finished.
@@ -44,8 +48,11 @@ def is_complete(run: RunData, item: CheckpointDir) -> bool:
 
 @derived
 def list_checkpoints(run: RunData) -> tuple[Checkpoint, ...]:
-    """All checkpoints by step. The best is the one that the trainer named, else the one with the lowest eval loss; one
-    of another attempt has no evaluation and is not the best."""
+    """Return all checkpoints by step.
+
+    The best is the one that the trainer named, else the one with the lowest eval loss. One of another attempt has no
+    evaluation and is never the best.
+    """
     items = run.files.checkpoints
     evals = run.series.get("eval_loss")
     start = attempt_start(run)
@@ -76,9 +83,8 @@ def list_checkpoints(run: RunData) -> tuple[Checkpoint, ...]:
 
 
 def _is_foreign(run: RunData, item: CheckpointDir, start: float) -> bool:
-    """Written before this attempt began, or beyond both its plan and its own step."""
-    last, total = run.timeline.last, run.total_steps
-    step = last.step if last is not None else None
+    """Return whether it was written before this attempt began, or at a step beyond both its plan and its last row."""
+    step, total = run.timeline.last_step, run.total_steps
     if step is None:
         return False
     beyond = total is not None and item.step > max(total, step)
@@ -86,14 +92,17 @@ def _is_foreign(run: RunData, item: CheckpointDir, start: float) -> bool:
 
 
 def own_state(run: RunData) -> TrainerState | None:
-    """The newest trainer_state.json that this attempt has written, of the root or of a checkpoint."""
+    """Return the newest trainer_state.json of this attempt, of the root or of a checkpoint; None without one."""
     start = attempt_start(run)
     found = [item for item in run.files.of(TrainerState) if item[1].mtime >= start - SLACK_S]
-    return max(found, key=lambda item: (item[1].mtime, item[1].file == ROOT_STATE))[0] if found else None
+    return max(found, key=lambda item: (item[1].mtime, item[1].file == TRAINER_STATE))[0] if found else None
 
 
 def reached_end(run: RunData) -> bool:
-    """Plain trainers: the newest checkpoint holds the last step, and no training row came after it."""
+    """Return whether the newest checkpoint holds the last step and no training row came after it.
+
+    For plain trainers, which write no results and no root state.
+    """
     state = run.files.state
     if state is None or not state.max_steps or state.global_step is None or state.global_step < state.max_steps:
         return False
@@ -108,22 +117,24 @@ def reached_end(run: RunData) -> bool:
 
 
 def steps_at_risk(run: RunData) -> int | None:
-    """Steps since the newest complete checkpoint of this attempt, which a kill would lose now."""
-    last = run.timeline.last
-    if last is None or last.step is None:
+    """Return the steps since the newest complete checkpoint of this attempt, which a kill would lose now."""
+    step = run.timeline.last_step
+    if step is None:
         return None
     start = attempt_start(run)
     saved = [
         item.step
         for item in run.files.checkpoints
-        if item.step <= last.step and is_complete(run, item) and item.mtime >= start - SLACK_S
+        if item.step <= step and is_complete(run, item) and item.mtime >= start - SLACK_S
     ]
-    return last.step - max(saved, default=0)
+    return step - max(saved, default=0)
 
 
 def attempt_start(run: RunData) -> float:
-    """When the training whose rows remain began (Unix seconds), minus infinity if the files do not tell. A resume
-    goes on with the checkpoints of the attempt before."""
+    """Return when the training whose rows remain began (Unix seconds), minus infinity if the files do not tell.
+
+    A resumed run goes on with the checkpoints of the attempt before, so it has no such time either.
+    """
     timeline = run.timeline
     if len(timeline.segments) > 1 or not timeline.rows:
         return -math.inf
@@ -136,13 +147,13 @@ def attempt_start(run: RunData) -> float:
         return -math.inf
     root = run.files.root_state
     if root is not None and root[0].global_step == last.step and root[1] < start:
-        # The state after this very training is older than its rows: somebody has touched the log since.
+        # The state written after this training is older than its rows, so the log was touched since.
         return -math.inf
     return start
 
 
-def usual_gap(run: RunData) -> float | None:
-    """Median seconds between two checkpoints."""
+def median_save_gap(run: RunData) -> float | None:
+    """Return the median seconds between two checkpoints, None with fewer than two."""
     times = sorted(item.mtime for item in run.files.checkpoints)
     gaps = sorted(b - a for a, b in pairwise(times))
     return gaps[len(gaps) // 2] if gaps else None

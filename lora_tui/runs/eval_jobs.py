@@ -1,4 +1,4 @@
-"""The rows of an eval-only or predict job: batches done, no steps of training."""
+"""Rows of an eval-only or predict job, which count batches instead of training steps."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from lora_tui.records.documents import LogRow
 
 
 class EvalJob:
-    """The last such job that wrote into a log, alone in its directory or after a training."""
+    """The last eval-only or predict job that wrote into a log, alone in its directory or after a training."""
 
     def __init__(self) -> None:
         self.rows: list[LogRow] = []
         self.is_last = False
-        """The log's last row is of this job, not of training."""
+        """Whether the log's last row is of this job, not of training."""
         self.time: float | None = None
-        """When its last row was seen to arrive, Unix seconds."""
+        """Unix time at which its last row was seen to arrive, None if it was there at the first look."""
 
     def add(self, row: LogRow, time: float | None) -> None:
-        """Take one more row; a job that starts over is another job."""
+        """Add a row, written at the Unix time ``time`` if known. A job that starts over replaces the one before."""
         if not self.is_last or self._starts(row):
             self.rows.clear()
         self.rows.append(row)
@@ -31,7 +31,7 @@ class EvalJob:
 
     @property
     def progress(self) -> tuple[int, int | None] | None:
-        """Batches done and in all, as the last progress row says."""
+        """Batches done and in all by the last progress row, None without one."""
         for row in reversed(self.rows):
             if row.kind == "progress" and row.step is not None:
                 return row.step, row.total_steps
@@ -39,10 +39,10 @@ class EvalJob:
 
     @property
     def evaluates(self) -> bool:
-        """One of its rows is an evaluation's."""
+        """Whether one of its rows is an evaluation's."""
         return any(row.kind == "eval" for row in self.rows)
 
     @property
     def length_s(self) -> float | None:
-        """Seconds that it has run, by its own clock."""
+        """Seconds that the job has run by its own clock, None where it writes none."""
         return self.rows[-1].elapsed_s if self.rows else None

@@ -1,4 +1,4 @@
-"""What the files of one run say, file by file: documents, times, checkpoint directories, rows as read, problems."""
+"""The contents of one run's files, file by file: documents, times, checkpoint directories, rows as read, problems."""
 
 from __future__ import annotations
 
@@ -8,51 +8,49 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lora_tui.records.documents import ConfigDoc, ConsoleFacts, Predictions, Results, TrainerState
+from lora_tui.records.file_names import ADAPTER_CONFIG, MODEL_CARD, ROOT_MODEL_FILES, TRAINER_LOG, TRAINER_STATE
 from lora_tui.records.rows import Rows
 from lora_tui.records.timestamps import Times
 from lora_tui.records.updates import CheckpointDir, CheckpointsSeen, FileDoc, FileGone, FileProblem, FileRows, SpaceSeen
 from lora_tui.runs.merged_series import SourceKind, Table
 from lora_tui.runs.timeline import SLACK_S
 
-LOG = "trainer_log.jsonl"
-ROOT_STATE = "trainer_state.json"
-CARD = "README.md"
-MODEL = ("adapter_config.json", "adapter_model.safetensors", "model.safetensors", "config.json", CARD)
-"""Written into the root when training has ended."""
 MAX_PROBLEMS = 50
+"""Number of problems kept for each file."""
 
 Doc = TypeVar("Doc")
 
 
 @dataclass(frozen=True)
 class FileNote:
-    """A part of a file that could not be used. ``line`` is 0 where lines have no meaning."""
+    """A part of a file that could not be used."""
 
     file: str
     line: int
+    """Line number from 1; 0 where lines have no meaning."""
     reason: str
 
 
 class Files:
-    """The last word of every file. Only :class:`lora_tui.runs.run.Run` changes it."""
+    """The latest contents of every file. Only :class:`lora_tui.runs.run_data.RunData` changes it."""
 
     def __init__(self) -> None:
         self.docs: dict[str, FileDoc] = {}
         self.tables: dict[str, Table] = {}
         self.times: dict[str, float] = {}
-        """File -> modification time, Unix seconds."""
+        """Modification time of each file by name, Unix seconds."""
         self.checkpoints: tuple[CheckpointDir, ...] = ()
         self.saved: dict[int, float] = {}
-        """Step -> time of every complete checkpoint that was ever seen here, those deleted since among them."""
+        """Unix time by step of every complete checkpoint seen here, those deleted since included."""
         self.space: SpaceSeen | None = None
-        """Room on the file system when it was last looked at."""
+        """Free and total space of the file system when it was last checked."""
         self._notes: dict[str, list[FileNote]] = {}
         self._console: tuple[ConsoleFacts, float] | None = None
 
     # -- changing ------------------------------------------------------------------------------------------------
 
     def add_rows(self, update: FileRows) -> tuple[Table, Times, bool]:
-        """Keep rows; returns their table, their times, and whether everything told from the file before is void."""
+        """Keep rows; return their table, their times, and whether all earlier rows of the file are void."""
         self.times[update.file] = update.mtime
         table = self.tables.get(update.file)
         fresh = table is None or update.restarted
@@ -65,14 +63,14 @@ class Files:
         rows = update.rows if isinstance(update.rows, Rows) else Rows(update.rows)
         times = Times(rows.known_times())
         if times and times[-1] is None and update.arrived is not None:
-            # Of several rows that came since the last look, only the last one is as old as the file.
+            # Of several rows that arrived since the last look, only the last one is as old as the file.
             times[-1] = update.mtime
         table.rows.extend(rows)
         table.times.extend(times)
         return table, times, fresh
 
     def add_doc(self, update: FileDoc) -> FileDoc | None:
-        """Keep a document; returns the one that it replaces."""
+        """Keep a document; return the one that it replaces."""
         old = self.docs.get(update.file)
         self.docs[update.file] = update
         self.times[update.file] = update.mtime
@@ -80,12 +78,12 @@ class Files:
         return old
 
     def add_checkpoints(self, update: CheckpointsSeen) -> None:
-        """Take over the list of checkpoints."""
+        """Replace the list of checkpoints."""
         self.checkpoints = update.items
         self.saved.update((item.step, item.mtime) for item in update.items if item.has_state or item.has_marker)
 
     def add_problem(self, update: FileProblem) -> None:
-        """Keep a problem; without a reason the file's problems are over."""
+        """Keep a problem; one without a reason clears the problems of its file."""
         if not update.reason:
             self._notes.pop(update.file, None)
             return
@@ -94,7 +92,7 @@ class Files:
             notes.append(FileNote(update.file, update.line, update.reason))
 
     def forget(self, update: FileGone) -> Table | None:
-        """Drop a file; returns its rows, which the caller drops or keeps."""
+        """Drop a file; return its rows, which the caller drops or keeps."""
         self.times.pop(update.file, None)
         self.docs.pop(update.file, None)
         self._notes.pop(update.file, None)
@@ -104,77 +102,80 @@ class Files:
     # -- asking --------------------------------------------------------------------------------------------------
 
     def of(self, kind: type[Doc]) -> list[tuple[Doc, FileDoc]]:
-        """Documents of one type, with the files that they are from."""
+        """Return the documents of one type with the files that they are from."""
         return [(d.doc, d) for d in self.docs.values() if isinstance(d.doc, kind)]
 
     @property
     def problems(self) -> Sequence[FileNote]:
-        """What could not be used, file by file."""
+        """Parts of files that could not be used, file by file."""
         return [note for notes in self._notes.values() for note in notes]
 
     @property
     def state(self) -> TrainerState | None:
-        """The newest trainer_state.json, of the root or of a checkpoint."""
+        """The newest trainer_state.json of the root or of a checkpoint, None without one."""
         found = self.of(TrainerState)
-        return max(found, key=lambda item: (item[1].mtime, item[1].file == ROOT_STATE))[0] if found else None
+        return max(found, key=lambda item: (item[1].mtime, item[1].file == TRAINER_STATE))[0] if found else None
 
     @property
     def root_state(self) -> tuple[TrainerState, float] | None:
-        """The root's trainer_state.json, written once after training, and when."""
-        doc = self.docs.get(ROOT_STATE)
+        """The root's trainer_state.json, which is written once after training, and its time (Unix seconds)."""
+        doc = self.docs.get(TRAINER_STATE)
         return (doc.doc, doc.mtime) if doc is not None and isinstance(doc.doc, TrainerState) else None
 
     @property
     def predictions(self) -> Predictions | None:
-        """generated_predictions.jsonl."""
+        """Contents of generated_predictions.jsonl, None without the file."""
         return next((doc for doc, _ in self.of(Predictions)), None)
 
     @property
     def results(self) -> Mapping[str, tuple[Results, FileDoc]]:
-        """The results files by split: train, eval, predict, all."""
+        """Results files by split (train, eval, predict, all)."""
         return {doc.split: (doc, file) for doc, file in self.of(Results)}
 
     @property
     def results_time(self) -> float | None:
-        """When the newest results file was written, Unix seconds."""
+        """Unix time of the newest results file, None without one."""
         return max((file.mtime for _, file in self.of(Results)), default=None)
 
     @property
     def console(self) -> tuple[ConsoleFacts, float] | None:
-        """The newest console log's facts and when it was last written."""
+        """Facts of the newest console log and the Unix time at which it was last written, None without one."""
         if self._console is None:
             found = [(doc, file.mtime) for doc, file in self.of(ConsoleFacts) if doc.is_training_log]
             if not found:
                 return None
             latest = max(mtime for _, mtime in found)
-            # running_log.txt and webui_subprocess.log tell of one job, and only one of them has its traceback.
+            # running_log.txt and webui_subprocess.log are of one job, and only one of them has its traceback.
             together = [item for item in found if item[1] >= latest - SLACK_S]
             self._console = max(together, key=lambda x: (x[0].failure is not None, x[0].phase is not None, x[1]))
         return self._console
 
     @property
     def producer(self) -> str | None:
-        """The producer that a file names."""
+        """The producer that a file names, None if none does."""
         return next((doc.producer for doc, _ in self.of(ConfigDoc) if doc.producer is not None), None)
 
     @property
     def activity(self) -> float | None:
-        """The last sign of life in the producer's files, Unix seconds. People edit model cards: these do not count."""
-        times = [time for name, time in self.times.items() if name != CARD]
+        """Unix time of the last change of the producer's files, None without any.
+
+        Model cards do not count, since people edit them.
+        """
+        times = [time for name, time in self.times.items() if name != MODEL_CARD]
         times.extend(item.mtime for item in self.checkpoints)
         return max(times, default=None)
 
     @property
     def card_time(self) -> float:
-        """When the model card, a job's very last file, was written; minus infinity without one."""
-        return self.times.get(CARD, -math.inf)
+        """Unix time of the model card, the very last file of a job; minus infinity without one."""
+        return self.times.get(MODEL_CARD, -math.inf)
 
     def model_since(self, time: float) -> bool:
-        """Files of a final model in the root that are not older than ``time``."""
-        return any(self.times.get(name, -math.inf) >= time for name in MODEL)
+        """Return whether the root has a file of a final model that is not older than ``time`` (Unix seconds)."""
+        return any(self.times.get(name, -math.inf) >= time for name in (*ROOT_MODEL_FILES, ADAPTER_CONFIG))
 
     def tables_of(self, kind: SourceKind) -> list[Table]:
-        """The rows of one kind of source, the oldest file first."""
+        """Return the tables of one kind of source, the oldest file first."""
         if kind == "state":
             found = sorted(self.of(TrainerState), key=lambda item: item[1].mtime)
             return [Table("state", f.file, Rows(d.rows), Times([None] * len(d.rows)), f.mtime) for d, f in found]
@@ -182,12 +183,12 @@ class Files:
         return sorted(tables, key=lambda t: (t.mtime if t.times.least is None else t.times.least, t.file))
 
     def count_of(self, kind: SourceKind) -> int:
-        """How many files of that kind there are."""
+        """Return the number of files of one kind of source."""
         return (
             sum(table.kind == kind for table in self.tables.values()) if kind != "state" else len(self.of(TrainerState))
         )
 
     def log_mtime(self) -> float | None:
-        """When trainer_log.jsonl was last written."""
-        table = self.tables.get(LOG)
+        """Return the modification time of trainer_log.jsonl (Unix seconds), None without one."""
+        table = self.tables.get(TRAINER_LOG)
         return table.mtime if table is not None else None

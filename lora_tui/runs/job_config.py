@@ -1,4 +1,4 @@
-"""The job's settings from all files that tell of them, each with where it was found; stage and kind of job."""
+"""The options of the job, collected from all files that tell them, each with its source; the stage and kind of job."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from lora_tui.records.documents import ConfigDoc, ConfigValue, ConsoleFacts, Results, TrainerState
+from lora_tui.records.file_names import ADAPTER_CONFIG, EVENT_FILE, MODEL_CARD, TRAINER_STATE, TRAINING_ARGS
 from lora_tui.records.updates import FileDoc
 from lora_tui.runs.series import Series
 
 ADAPTER_KEYS = frozenset(
     {"lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_rslora", "bias", "additional_target"}
 )
+"""Options that adapter_config.json, written by the adapter itself, knows best."""
 STAGES = frozenset({"sft", "pt", "rm", "ppo", "dpo", "kto", "orpo", "simpo", "grpo"})
 
 
@@ -25,23 +27,23 @@ class ConfigEntry:
 
 
 def _rank(doc: FileDoc, key: str) -> int:
-    """How far a file is to be believed: what the job was given, then what it wrote, then what it printed."""
+    """Return how far a file is trusted on an option: most where the job was given it, least where it printed it."""
     name = PurePath(doc.file).name
-    if name == "adapter_config.json":
+    if name == ADAPTER_CONFIG:
         return 10 if key in ADAPTER_KEYS else 7
-    if name == "training_args.yaml":
+    if name == TRAINING_ARGS:
         return 9
     if isinstance(doc.doc, ConsoleFacts):
         return 6
-    if name.startswith("events.out.tfevents"):
+    if EVENT_FILE.match(name):
         return 5
-    if name == "README.md":
+    if name == MODEL_CARD:
         return 4
     return 2
 
 
 def merge_config(docs: Iterable[FileDoc], state: TrainerState | None) -> dict[str, ConfigEntry]:
-    """Option name -> value and source, the most trustworthy file first; sorted by name."""
+    """Return the options by name, sorted by it, each from the most trusted file that tells it."""
     best: dict[str, tuple[tuple[int, float], ConfigEntry]] = {}
     for doc in docs:
         if isinstance(doc.doc, (ConfigDoc, ConsoleFacts)):
@@ -62,17 +64,17 @@ def merge_config(docs: Iterable[FileDoc], state: TrainerState | None) -> dict[st
         }
         for key, value in derived.items():
             if value is not None and key not in best:
-                best[key] = ((1, 0.0), ConfigEntry(value, "trainer_state.json"))
+                best[key] = ((1, 0.0), ConfigEntry(value, TRAINER_STATE))
     return {key: best[key][1] for key in sorted(best)}
 
 
 def stage_of(
     config: Mapping[str, ConfigEntry], series: Mapping[str, Series], results: Mapping[str, tuple[Results, FileDoc]]
 ) -> str | None:
-    """The training stage, by what a file says outright, else by metrics that only one stage logs (formats 2.4)."""
-    said = config.get("stage")
-    if said is not None and isinstance(said.value, str) and said.value in STAGES:
-        return said.value
+    """Return the training stage: as a file states it, else by metrics that only one stage logs; None if unknown."""
+    stated = config.get("stage")
+    if stated is not None and isinstance(stated.value, str) and stated.value in STAGES:
+        return stated.value
     names = series.keys()
     if "odds_ratio_loss" in names:
         return "orpo"
@@ -96,8 +98,8 @@ def stage_of(
 
 
 def job_kind(config: Mapping[str, ConfigEntry]) -> str:
-    """Whether a job that does not train predicts or evaluates."""
-    for key in ("do_predict", "predict_with_generate"):
-        if (setting := config.get(key)) is not None and setting.value is True:
+    """Return "predicting" or "evaluating", whichever a job that does not train does."""
+    for option in ("do_predict", "predict_with_generate"):
+        if (entry := config.get(option)) is not None and entry.value is True:
             return "predicting"
     return "evaluating"

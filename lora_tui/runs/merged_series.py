@@ -1,8 +1,8 @@
-"""One set of series from several files that tell of the same training.
+"""One set of series from several files that describe the same training.
 
 trainer_log.jsonl says what happened and when; checkpoints' trainer_state.json, TensorBoard events and console logs add
-what it leaves out (grad_norm, preference metrics, exact times). A metric seen in two places is one point, the more
-precise one. A row of another attempt in the same directory is told by its loss and left out.
+what it leaves out (grad_norm, preference metrics, exact times). A metric found in two places is one point, the more
+precise one. A row of another attempt in the same directory is recognised by its loss and left out.
 """
 
 from __future__ import annotations
@@ -24,32 +24,35 @@ from lora_tui.runs.timeline import Timeline
 
 SourceKind = Literal["log", "state", "events", "console"]
 RANK: Mapping[str, int] = {"log": 4, "state": 3, "events": 2, "console": 1}
-"""Precision: full floats, the same from a checkpoint, float32, four digits."""
+"""Sources by precision: full floats, the same as of a checkpoint, float32, four digits."""
 REL_TOLERANCE, ABS_TOLERANCE = 6e-4, 6e-5
-"""A console log rounds to 4 significant digits, transformers 4 to 4 decimals."""
+"""Two values of one event may differ by this much: a console log rounds to 4 significant digits, transformers 4 to 4
+decimals."""
 
-MOST_SERIES = 1000
-"""Metrics of one run; a log with ever new names is damaged."""
+MAX_SERIES = 1000
+"""Most metrics of one run: a log with ever new names is damaged."""
 
 Key = tuple[int, str]
-"""Step and "train" or "eval"."""
+"""Step, and the group of a row: "train" or "eval"."""
 
 
 @dataclass
 class Table:
-    """Rows of one file as read, with their times (Unix seconds, ``None`` if unknown)."""
+    """Rows of one file as read."""
 
     kind: SourceKind
     file: str
     rows: Rows = field(default_factory=Rows)
     times: Times = field(default_factory=Times)
+    """Unix time of each row, None where it is not known."""
     mtime: float = 0.0
+    """Modification time of the file, Unix seconds."""
     last: int | None = None
-    """Rows are missing between the others: only so many of the last ones follow each other."""
+    """Where only a sample of the rows was read: number of rows at the end between which none is missing."""
 
 
 def group(row: LogRow) -> str:
-    """ "train" for a training row, "eval" for an evaluation or a mark (which may be an evaluation without metrics)."""
+    """Return "train" for a training row, else "eval": a mark may be an evaluation without metrics."""
     return "train" if row.kind == "train" else "eval"
 
 
@@ -60,7 +63,7 @@ def _same(a: float, b: float) -> bool:
 
 
 def agrees(ours: LogRow, theirs: LogRow) -> bool | None:
-    """Whether two rows of one step and group tell of the same event, ``None`` if nothing can be compared."""
+    """Return whether two rows of one step and group are of the same event, None if nothing can be compared."""
     for name in ("loss", "eval_loss", "reward"):
         a, b = ours.values.get(name), theirs.values.get(name)
         if a is not None and b is not None:
@@ -69,27 +72,28 @@ def agrees(ours: LogRow, theirs: LogRow) -> bool | None:
 
 
 class MergedSeries:
-    """Series over the rows of a timeline, enriched from other tables."""
+    """The series of a run: the rows of the primary source's timeline, enriched from other tables."""
 
     def __init__(self) -> None:
         self.timeline = Timeline()
         self.series: dict[str, Series] = {}
         self.ordinal = False
-        """The producer writes no steps: rows are counted instead."""
+        """The producer writes no steps, so the x of the series is the number of the row."""
         self._rank = RANK["log"]
         self._extras: dict[Key, dict[str, tuple[int, float]]] = {}
         self._extra_times: dict[Key, float] = {}
         self._early: dict[Key, list[tuple[SourceKind, LogRow, float | None]]] = {}
-        """Rows of other sources whose step the primary source has not told yet."""
+        """Rows of other sources at steps that the primary source has not reached yet."""
         self._count = 0
         self._steps: array[float] = array("d")
-        """One column of steps for all metrics that are logged together."""
+        """One column of steps shared by all metrics that are logged together."""
 
     # -- building ------------------------------------------------------------------------------------------------
 
     @classmethod
     def build(cls, timeline: Timeline, rank: int, others: Sequence[Table]) -> MergedSeries:
-        """Merge from scratch: the primary source's ``timeline``, enriched by ``others`` at the steps that it has."""
+        """Merge from scratch: the primary source's ``timeline`` of precision ``rank``, enriched by ``others`` at its
+        steps."""
         merged = cls()
         merged._rank = rank
         index = _index(
@@ -135,7 +139,7 @@ class MergedSeries:
                 verdicts.append((row, row.step + offset, time, agrees(ours, row)))
         right = sum(1 for v in verdicts if v[3])
         wrong = sum(1 for v in verdicts if v[3] is False)
-        # The event file of an evaluation after the training tells its own time, not that of the training's last row.
+        # The event file of an evaluation after the training has its own times, not those of the training's last row.
         timed = any(row.kind == "train" for row in table.rows)
         for row, step, time, verdict in verdicts:
             if verdict or (verdict is None and right >= wrong):
@@ -154,7 +158,10 @@ class MergedSeries:
     # -- following -----------------------------------------------------------------------------------------------
 
     def append(self, row: LogRow, time: float | None) -> bool:
-        """Add the next row of the primary source. False: rows before were dropped, build anew."""
+        """Add the next row of the primary source, written at the Unix time ``time`` if known.
+
+        Returns False where earlier rows were dropped: then everything must be built anew.
+        """
         if row.step is not None:
             for kind, theirs, seen in self._early.pop((row.step, group(row)), ()):
                 if agrees(row, theirs) is not False:
@@ -167,8 +174,10 @@ class MergedSeries:
         return True
 
     def append_block(self, block: Block, time: float | None = None) -> bool:
-        """Add the next rows of the primary source, of which at most the last one's ``time`` is known. False as of
-        :meth:`append`."""
+        """Add the next rows of the primary source, of which at most the last one's ``time`` is known.
+
+        Returns False as :meth:`append` does.
+        """
         if self._early or self._extras or self._extra_times or not self.timeline.add_block(block, time):
             last = block.count - 1
             return all(self.append(block.row(at), time if at == last else None) for at in range(block.count))
@@ -176,7 +185,10 @@ class MergedSeries:
         return True
 
     def enrich_tail(self, kind: SourceKind, rows: Iterable[tuple[LogRow, float | None]]) -> bool:
-        """Add rows of another source that came after all it told before. False: they change the past, build anew."""
+        """Add rows of another source that follow all its earlier ones.
+
+        Returns False where they change values that are there already: then everything must be built anew.
+        """
         for row, time in rows:
             if row.step is None:
                 continue
@@ -215,9 +227,9 @@ class MergedSeries:
     # -- series --------------------------------------------------------------------------------------------------
 
     def _named(self, name: str) -> Series | None:
-        """The series of a metric, ``None`` where there are too many already for this one to begin."""
+        """Return the series of a metric, a new one if need be; None where there are MAX_SERIES already."""
         series = self.series.get(name)
-        if series is None and len(self.series) < MOST_SERIES:
+        if series is None and len(self.series) < MAX_SERIES:
             series = self.series[name] = Series(name, self._steps)
         return series
 
@@ -235,7 +247,7 @@ class MergedSeries:
             values = merged
         for name, value in values.items():
             series = self._named(name)
-            # The summary row after an evaluation that has told its metrics itself adds nothing.
+            # The summary row after an evaluation that has logged its metrics itself adds nothing.
             if series is not None and not (row.kind == "mark" and series.last_step == x):
                 self._put(series, x, value)
         if row.epoch is not None and row.kind == "train":
@@ -276,7 +288,7 @@ class MergedSeries:
 
     def _put(self, series: Series, x: float, value: float) -> None:
         if series.last_step == x:
-            # The same event twice (a summary after an evaluation, two partial rows, two writers): the last one wins.
+            # The same event twice (a summary after an evaluation, two partial rows, two writers): the last one counts.
             series.replace_last(value)
         else:
             series.append(x, value)
@@ -288,7 +300,7 @@ class MergedSeries:
 
 
 def _index(rows: Rows, wanted: Set[int]) -> dict[Key, LogRow]:
-    """The rows at the steps that are wanted; of several of one group the last."""
+    """Return the rows at the ``wanted`` steps, of several of one group the last, by step and group."""
     found: dict[Key, LogRow] = {}
     if not wanted:
         return found
@@ -302,7 +314,7 @@ def _index(rows: Rows, wanted: Set[int]) -> dict[Key, LogRow]:
 
 
 def perplexity(eval_loss: float) -> float:
-    """exp(eval_loss), infinite where that overflows (as LLaMA-Factory's pt workflow does)."""
+    """Return exp(eval_loss), infinite where that overflows (as LLaMA-Factory's pt workflow does)."""
     try:
         return math.exp(eval_loss)
     except OverflowError:
@@ -310,7 +322,10 @@ def perplexity(eval_loss: float) -> float:
 
 
 def _step_offset(table: Table, index: Mapping[Key, LogRow]) -> int:
-    """PPO's trainer_state.json counts steps from 0 where its log counts from 1."""
+    """Return 1 where the steps of a table are one below those of the log, else 0.
+
+    PPO's trainer_state.json counts steps from 0, its log from 1.
+    """
     if table.kind != "state" or not any("reward" in row.values for row in table.rows[:3]):
         return 0
 

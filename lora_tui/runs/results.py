@@ -1,4 +1,4 @@
-"""What a training has left behind: its results, whether they are of the present attempt, and whether it has closed."""
+"""The results files of a run: whether they are of the current attempt, and whether the training has closed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from lora_tui.runs.timeline import SLACK_S
 
 @dataclass(frozen=True)
 class ResultSet:
-    """One ``<split>_results.json``. ``stale``: it belongs to an earlier attempt in the same directory."""
+    """One ``<split>_results.json``."""
 
     values: Mapping[str, float]
+    """Metrics by name, as written."""
     stale: bool
+    """Of an earlier attempt in the same directory."""
     mtime: float
+    """Modification time of the file, Unix seconds."""
     file: str
 
 
 @derived
 def results_of(run: RunData) -> Mapping[str, ResultSet]:
-    """Results by split (train, eval, predict), each with whether it is of an earlier attempt."""
+    """Return the results by split (train, eval, predict), each with whether it is of an earlier attempt."""
     out: dict[str, ResultSet] = {}
     found = run.files.results
     for split in ("train", "eval", "predict"):
@@ -36,7 +39,7 @@ def results_of(run: RunData) -> Mapping[str, ResultSet]:
 
 
 def was_evaluated(run: RunData) -> bool:
-    """Any sign of an evaluation in this attempt: a value, a result, or a row that marks one.
+    """Return whether this attempt has evaluated: it has a value, a result, or a row that marks an evaluation.
 
     With ``predict_with_generate`` an evaluation has scores and no loss; LLaMA-Factory logs it as a row without a
     metric, as it does the end of training.
@@ -46,14 +49,13 @@ def was_evaluated(run: RunData) -> bool:
     result = results_of(run).get("eval")
     if result is not None and not result.stale:
         return True
-    rows, last = run.timeline.rows, run.timeline.last
-    step = last.step if last is not None else None
+    rows, step = run.timeline.rows, run.timeline.last_step or 0
     marks = (rows[index] for index in run.timeline.evals[-2:])
-    return any(row.kind == "eval" or (row.step or 0) < (step or 0) for row in marks)
+    return any(row.kind == "eval" or (row.step or 0) < step for row in marks)
 
 
 def _is_stale(run: RunData, mtime: float) -> bool:
-    """A training row came after it, or the root state's step is not the last training step."""
+    """Return whether a training row came after the Unix time ``mtime``, or the root state is of another step."""
     if run.log_deleted or not run.timeline.rows:
         return run.log_deleted
     seen = run.last_row_time
@@ -62,14 +64,14 @@ def _is_stale(run: RunData, mtime: float) -> bool:
 
 def _root_step_differs(run: RunData) -> bool:
     root, last = run.files.root_state, run.timeline.last
-    # LLaMA-Factory's PPO loop counts its steps otherwise in the state than in the log.
+    # LLaMA-Factory's PPO loop counts steps differently in the state and in the log.
     if run.stage == "ppo" or root is None or root[0].global_step is None or last is None or last.step is None:
         return False
     return root[0].global_step != last.step
 
 
 def is_closed(run: RunData) -> bool:
-    """Results or the root state, which are written only after training, are not older than its last row."""
+    """Return whether results or a root state, which are written only after training, are as new as its last row."""
     if run.log_deleted:
         return False
     if any(not result.stale for result in results_of(run).values()):
@@ -79,10 +81,13 @@ def is_closed(run: RunData) -> bool:
 
 
 def has_final_model(run: RunData) -> bool:
-    """The final model is in the root, or the console says that training is over: what is left where the results were
-    deleted since. While a job goes on, its results follow within moments."""
+    """Return whether the final model is in the root or the console says that training is over.
+
+    That is the evidence that remains where the results were deleted. While a job goes on, its results follow within
+    moments.
+    """
     seen, console = run.last_row_time, run.console
     if seen is None or run.log_deleted:
         return False
-    told = console is not None and console.completed and run.console_time >= seen - SLACK_S
-    return told or run.files.model_since(seen - SLACK_S)
+    completed = console is not None and console.completed and run.console_time >= seen - SLACK_S
+    return completed or run.files.model_since(seen - SLACK_S)

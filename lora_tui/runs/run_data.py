@@ -1,6 +1,6 @@
-"""What the files of one run say: rows, series, options, times. The data under :class:`lora_tui.runs.run.Run`.
+"""What the files of one run say: rows, series, options, times. What follows from it is in :mod:`lora_tui.runs.run`.
 
-:meth:`RunData.apply` is the only way in. Nothing here reads the disk or the clock.
+The reading side hands over updates, and :meth:`RunData.apply` takes them in. Nothing here reads the disk or the clock.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from lora_tui.records.documents import ConsoleFacts, LogRow, Predictions, TrainerState
+from lora_tui.records.file_names import TRAINER_LOG
 from lora_tui.records.rows import Block
 from lora_tui.records.updates import (
     CheckpointsSeen,
@@ -24,7 +25,7 @@ from lora_tui.records.updates import (
     Update,
 )
 from lora_tui.runs.eval_jobs import EvalJob
-from lora_tui.runs.files import LOG, FileNote, Files
+from lora_tui.runs.files import FileNote, Files
 from lora_tui.runs.job_config import ConfigEntry, merge_config, stage_of
 from lora_tui.runs.merged_series import RANK, MergedSeries, SourceKind
 from lora_tui.runs.series import Series
@@ -37,25 +38,25 @@ T = TypeVar("T")
 
 
 class RunData:
-    """Everything that the files of one run say. Only :meth:`apply` changes it."""
+    """Everything that the files of one run say. Only :meth:`apply` changes it, and the workspace sets ``name``."""
 
     def __init__(self, path: Path, name: str = "") -> None:
         self.path = path
-        """The run's directory, or the log file that was named itself."""
+        """Directory of the run, or the log file itself where that was given."""
         self.name = name or path.name
-        """Unique among the runs shown together; set by the workspace."""
+        """Name, unique among the runs of a workspace."""
         self.revision = 0
-        """Grows with every change; equal revisions mean equal content."""
+        """Number that grows with every change: equal revisions mean equal content."""
         self.partial = False
-        """Its log is still being read: the last row so far is not the last one."""
+        """The log is still being read, so the last row so far is not the last one."""
         self.sampled = False
-        """Of its log only the ends and the evaluations are known."""
+        """Only the first and last rows and the evaluations of the log have been read."""
         self.log_deleted = False
-        """trainer_log.jsonl vanished while it was watched: a new attempt has begun and not logged yet."""
+        """trainer_log.jsonl was deleted while it was watched: a new attempt has begun that has not logged yet."""
         self.files = Files()
         self.eval_job = EvalJob()
         self.config: Mapping[str, ConfigEntry] = {}
-        """Option -> value and the file that it was found in; secrets are masked."""
+        """Options of the job by name, each with the file that it was found in; secrets are masked."""
         self._merged = MergedSeries()
         self._primary: SourceKind = "log"
         self._stage: str | None = None
@@ -65,16 +66,16 @@ class RunData:
     # -- changing ------------------------------------------------------------------------------------------------
 
     def apply(self, updates: Sequence[Update]) -> None:
-        """Take in what the follower found, in order."""
+        """Take in what the follower found, in its order."""
         if not updates:
             return
-        rebuild = settings = False
+        rebuild = config_changed = False
         for update in updates:
             if isinstance(update, FileRows):
                 rebuild = self._take_rows(update, rebuild)
             elif isinstance(update, FileDoc):
                 rebuild = self._take_doc(update, rebuild)
-                settings = True
+                config_changed = True
             elif isinstance(update, FileSeen):
                 self.files.times[update.file] = update.mtime
             elif isinstance(update, CheckpointsSeen):
@@ -85,20 +86,20 @@ class RunData:
                 self.files.add_problem(update)
             else:
                 rebuild = self._forget(update) or rebuild
-                settings = True
+                config_changed = True
         if rebuild:
             self._rebuild()
-        log = self.files.tables.get(LOG)
+        log = self.files.tables.get(TRAINER_LOG)
         if log is not None and log.last is not None:
-            self.timeline.trust_last(log.last)
-        if settings:
+            self.timeline.recount_gaps(log.last)
+        if config_changed:
             self.config = merge_config(self.files.docs.values(), self.files.state)
         self._stage = stage_of(self.config, self._merged.series, self.files.results)
         self._derived.clear()
         self.revision += 1
 
     def _take_rows(self, update: FileRows, rebuild: bool) -> bool:
-        """Keep rows; returns whether the series must be built anew."""
+        """Keep rows; return whether the series must be built anew."""
         table, times, fresh = self.files.add_rows(update)
         if update.source == "log":
             self.log_deleted = self.log_deleted and not update.rows
@@ -108,11 +109,12 @@ class RunData:
             rows = zip(update.rows, times, strict=True)
             return self._choose_primary() != self._primary or not self._merged.enrich_tail(table.kind, rows)
         if self.files.count_of(table.kind) > 1:
-            # Several event files or console logs: one may end later than another begins.
+            # Several event files or console logs: one may end after another begins.
             return True
         return not all(self._follow(piece, time) for piece, time in pieces(update.rows, times))
 
     def _follow(self, row: LogRow | Block, time: float | None) -> bool:
+        """Append rows of the primary source; return False where the series must be built anew."""
         if isinstance(row, Block):
             self.eval_job.is_last = False
             return self._merged.append_block(row, time)
@@ -123,11 +125,12 @@ class RunData:
         return self._merged.append(row, time)
 
     def _take_doc(self, update: FileDoc, rebuild: bool) -> bool:
+        """Keep a document; return whether the series must be built anew."""
         old = self.files.add_doc(update)
         doc = update.doc
         if rebuild or not isinstance(doc, TrainerState):
             return rebuild
-        # Where states tell the story, the newest one is all of it.
+        # Where states are the primary source, the newest one holds the whole history.
         if RANK["state"] >= RANK[self._primary] or self.stage == "ppo" or self._choose_primary() != self._primary:
             return True
         known = old.doc.rows if old is not None and isinstance(old.doc, TrainerState) else ()
@@ -135,11 +138,12 @@ class RunData:
         return not self._merged.enrich_tail("state", [(row, None) for row in fresh])
 
     def _forget(self, update: FileGone) -> bool:
+        """Drop a file; return whether the series must be built anew."""
         table = self.files.forget(update)
         if table is None:
             return False
         if table.kind == "log":
-            # The producer deletes its log to start over; what the other files tell is of the attempt before.
+            # The producer deletes its log to start over; the other files are of the attempt before.
             self.log_deleted = True
             table.rows.clear()
             table.times.cut(0)
@@ -148,7 +152,7 @@ class RunData:
         return True
 
     def _choose_primary(self) -> SourceKind:
-        """The source that tells the story: the producer's log, else the one with the most training rows."""
+        """Return the main source of rows: the producer's log, else the source with the most training rows."""
         tables = self.files.tables.values()
         if self.log_deleted or any(table.kind == "log" and table.rows for table in tables):
             return "log"
@@ -157,10 +161,11 @@ class RunData:
             counts[table.kind] += sum(row.kind == "train" for row in table.rows)
         state = self.files.state
         counts["state"] = sum(row.kind == "train" for row in state.rows) if state is not None else 0
-        # Of as many rows the first: the more precise one, but a state last, which is as old as its checkpoint.
+        # Of equal numbers the first: the more precise one, but a state last, which is as old as its checkpoint.
         return max(counts, key=lambda kind: counts[kind])
 
     def _rebuild(self) -> None:
+        """Build the series anew from everything that was read."""
         self._primary = primary = self._choose_primary()
         self.eval_job = EvalJob()
         timeline = Timeline()
@@ -176,7 +181,7 @@ class RunData:
         others = [table for kind in sources if kind != primary for table in self.files.tables_of(kind)]
         self._merged = MergedSeries.build(timeline, RANK[primary], others)
         if not timeline.rows and primary == "log":
-            # An eval-only job: its score is a point, its batches are no steps.
+            # An eval-only job: its score is a point of a series, its batches are not steps.
             for row in self.eval_job.rows:
                 if row.kind == "eval":
                     self._merged.append(row, None)
@@ -196,19 +201,19 @@ class RunData:
 
     @property
     def series(self) -> Mapping[str, Series]:
-        """Metric name -> series over the rows that remain. perplexity is derived from eval_loss."""
+        """Series by metric name, over the rows that remain; perplexity is derived from eval_loss."""
         if self._stage in NO_PERPLEXITY and "perplexity" in self._merged.series:
             return {name: s for name, s in self._merged.series.items() if name != "perplexity"}
         return self._merged.series
 
     @property
     def counted_rows(self) -> bool:
-        """The x of every series is the number of the row, since the producer writes no steps."""
+        """Whether the x of every series is the number of the row, since the producer writes no steps."""
         return self._merged.ordinal
 
     @property
     def segments(self) -> int:
-        """How many processes wrote the rows, one after the other: 1 + the number of resumes."""
+        """Number of processes that wrote the rows, one after the other: 1 + the number of resumes."""
         return max(1, len(self.timeline.segments))
 
     @property
@@ -218,7 +223,7 @@ class RunData:
 
     @property
     def total_steps(self) -> int | None:
-        """Planned optimizer steps of the present attempt."""
+        """Planned optimizer steps of the current attempt, None if no file tells."""
         for row in reversed(self.timeline.rows[-3:]):
             if row.total_steps is not None:
                 return row.total_steps
@@ -231,23 +236,23 @@ class RunData:
 
     @property
     def epoch(self) -> float | None:
-        """The last epoch that a row tells."""
+        """Epoch of the last row that has one, None without any."""
         return next((row.epoch for row in reversed(self.timeline.rows) if row.epoch is not None), None)
 
     # -- what it is ----------------------------------------------------------------------------------------------
 
     @property
     def stage(self) -> str | None:
-        """sft, pt, rm, ppo, dpo, kto, orpo or grpo, if the files tell."""
+        """sft, pt, rm, ppo, dpo, kto, orpo, simpo or grpo; None if the files do not tell."""
         return self._stage
 
-    def _text(self, key: str) -> str | None:
-        setting = self.config.get(key)
-        return setting.value if setting is not None and isinstance(setting.value, str) else None
+    def _text(self, option: str) -> str | None:
+        entry = self.config.get(option)
+        return entry.value if entry is not None and isinstance(entry.value, str) else None
 
     @property
     def method(self) -> str | None:
-        """lora, qlora, dora, oft, full or freeze, if the files tell."""
+        """lora, qlora, dora, oft, full or freeze; None if the files do not tell."""
         method = self._text("finetuning_type")
         if method is None and any(name in self.files.times for name in ("config.json", "model.safetensors")):
             method = "full"
@@ -255,21 +260,21 @@ class RunData:
 
     @property
     def model(self) -> str | None:
-        """The base model, as the job named it."""
+        """The base model as the job named it, None if the files do not tell."""
         return self._text("model_name_or_path")
 
     @property
     def adapters(self) -> Sequence[str]:
-        """Adapters that the job loaded, as its config or console names them."""
-        said = self._text("adapter_name_or_path")
-        if said is not None:
-            return [part.strip() for part in said.split(",")]
+        """Adapters that the job loaded, as its options or console name them."""
+        named = self._text("adapter_name_or_path")
+        if named is not None:
+            return [part.strip() for part in named.split(",")]
         return self.console.adapters if self.console is not None else ()
 
     @property
     def producer(self) -> str:
         """llamafactory, llamafactory-v1, trl or transformers."""
-        log = self.files.tables.get(LOG)
+        log = self.files.tables.get(TRAINER_LOG)
         if self._primary == "log" and log is not None and log.rows:
             v1 = all(row.kind == "train" and row.elapsed_s is None for row in log.rows[:3])
             return "llamafactory-v1" if v1 else "llamafactory"
@@ -281,60 +286,64 @@ class RunData:
 
     @property
     def is_plain_trainer(self) -> bool:
-        """Hugging Face files alone: no LLaMA-Factory log, results or root state (TRL, or a bare Trainer)."""
+        """Whether there are Hugging Face files alone (TRL, or a bare Trainer), without a log, results or root state."""
         files = self.files
         return self._primary != "log" and not files.results and files.root_state is None and bool(files.checkpoints)
 
     @property
     def console(self) -> ConsoleFacts | None:
-        """The newest console log's facts."""
+        """Facts parsed from the newest console log, None without one."""
         found = self.files.console
         return found[0] if found is not None else None
 
     @property
     def console_time(self) -> float:
-        """When that log was last written, Unix seconds; minus infinity without one."""
+        """Unix time at which the newest console log was last written, minus infinity without one."""
         found = self.files.console
         return found[1] if found is not None else -math.inf
 
     @property
     def predictions(self) -> Predictions | None:
-        """generated_predictions.jsonl of this directory."""
+        """Contents of generated_predictions.jsonl in this directory, None without the file."""
         return self.files.predictions
 
     @property
     def problems(self) -> Sequence[FileNote]:
-        """What could not be used, file by file."""
+        """Parts of files that could not be used, file by file."""
         return self.files.problems
 
     # -- when ----------------------------------------------------------------------------------------------------
 
     @property
     def activity(self) -> float | None:
-        """The last sign of life in the producer's files, Unix seconds."""
+        """Unix time of the last change of the producer's files, None without any."""
         return self.files.activity
 
     @property
     def last_row_time(self) -> float | None:
-        """When the last training row was written: as seen, as its file says, or the log's own time if it is last."""
+        """Unix time at which the last training row was written, None if it is not known.
+
+        It is the time at which the row arrived or that its file states, else the modification time of the log if the
+        row is the last one of it.
+        """
         times = self.timeline.times
         if not times or times[-1] is not None:
             return times[-1] if times else None
         if self._primary == "log" and not self.eval_job.is_last:
             return self.files.log_mtime()
-        # A job has written into the log since: the latest row with a time of its own is the best that is known.
+        # A job has written into the log since: the latest row with a time of its own is the best estimate.
         return next((time for time in reversed(times[-5:]) if time is not None), None)
 
     @property
     def last_job_time(self) -> float | None:
-        """When the last row of an eval-only or predict job was written."""
+        """Unix time at which the last row of an eval-only or predict job was written, None if it is not known."""
         if self.eval_job.time is None and self.eval_job.is_last:
             return self.files.log_mtime()
         return self.eval_job.time
 
 
 def derived(function: Callable[[RunData], T]) -> Callable[[RunData], T]:
-    """Decorate a function of a run's data alone: its answer is kept until the run changes."""
+    """Decorate a function of a run's data alone so that its answer is kept until the run changes."""
 
     @wraps(function)
     def kept(run: RunData) -> T:

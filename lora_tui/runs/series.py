@@ -1,8 +1,7 @@
 """One metric over steps: append-only columns with running statistics and a debiased moving average.
 
-Metrics that are logged together have the same steps and share one column of them.
-
-A value may be ``nan`` or infinite; such values are kept and counted but stay out of every bound and mean.
+Metrics that are logged together have the same steps and share one column of them. A value may be ``nan`` or infinite;
+such values are kept and counted, but are part of no bound and no mean.
 """
 
 from __future__ import annotations
@@ -18,38 +17,37 @@ from lora_tui.records.extremes import Extremes
 
 SMOOTHING = 0.9
 """Weight of the past in the moving average, per row."""
-REMEMBERED = 400
-"""So many finite values make the moving average: what came before them weighs less than 1e-18."""
-
-STRETCH = 512
-"""Values that are averaged in one go."""
+AVERAGED = 400
+"""Number of finite values that make the moving average: all earlier ones together weigh less than 1e-18."""
+CHUNK = 512
+"""Number of values that are smoothed at once."""
 
 
 class Series:
-    """``steps`` and ``values`` are columns of equal length, steps ascending; one entry a logged value.
+    """One metric: ``steps`` and ``values`` are columns of equal length, one entry a logged value, steps ascending.
 
-    ``steps`` given at the start is a column that other series use too: it is only ever appended to, and a series whose
-    next step is another one than there takes a column of its own.
+    A ``steps`` column given at the start is shared with other series. It is only ever appended to; a series whose next
+    step differs from the one there takes a column of its own.
     """
 
     def __init__(self, name: str, steps: array[float] | None = None) -> None:
         self.name = name
         self._steps: array[float] = array("d") if steps is None else steps
-        """May be longer than ``values`` where another series is ahead."""
+        """Shared with other series, so longer than ``values`` where another one is ahead."""
         self.values: array[float] = array("d")
         self.nonfinite = 0
+        """Number of values that are nan or infinite."""
         self.min = math.nan
         self.min_step = math.nan
         self.max = math.nan
         self.max_step = math.nan
         self._before: tuple[float, float, float, float, int] | None = None
-        """The bounds and counts without the last value."""
+        """``min``, ``min_step``, ``max``, ``max_step`` and ``nonfinite`` without the last value."""
         self._smooth: array[float] = array("d")
         self._average = (0.0, 0.0)
-        """The weighted sum and the weights up to the end of ``_smooth``."""
+        """Weighted sum of values and sum of weights up to the end of ``_smooth``."""
         self._average_before = (0.0, 0.0)
-        """The same without the last value."""
-
+        """``_average`` without the last value."""
         self._extremes: Extremes | None = None
         self._smooth_extremes: Extremes | None = None
 
@@ -65,41 +63,43 @@ class Series:
 
     @property
     def first(self) -> float | None:
-        """The first value, ``None`` if there is none."""
+        """The first value, None if there is none."""
         return self.values[0] if self.values else None
 
     @property
     def last(self) -> float | None:
-        """The last value, ``None`` if there is none."""
+        """The last value, None if there is none."""
         return self.values[-1] if self.values else None
 
     @property
     def last_step(self) -> float | None:
-        """The step of the last value."""
+        """The step of the last value, None if there is none."""
         return self._steps[len(self.values) - 1] if self.values else None
 
     @property
     def smooth(self) -> array[float]:
-        """Debiased exponential moving average (weight 0.9) up to each entry; ``nan`` before the first finite value.
-        Worked out when it is asked for: few metrics are drawn smoothed."""
+        """Debiased exponential moving average (weight 0.9) up to each entry; nan before the first finite value.
+
+        Computed on demand, since few metrics are drawn smoothed.
+        """
         end = len(self.values)
         while (done := len(self._smooth)) < end:
-            stop = min(end, done + STRETCH)
-            # The average before the last value of all is kept by the slow way alone.
-            if stop - done < STRETCH or stop == end or not self._smooth_many(done, stop):
+            stop = min(end, done + CHUNK)
+            # Only _smooth_few keeps the average before the last value, which replace_last needs.
+            if stop - done < CHUNK or stop == end or not self._smooth_many(done, stop):
                 self._smooth_few(done, stop)
         return self._smooth
 
     @property
     def extremes(self) -> Extremes:
-        """Finds the least and greatest of ``values``."""
+        """Index that finds the least and greatest of ``values``."""
         if self._extremes is None:
             self._extremes = Extremes(self.values)
         return self._extremes
 
     @property
     def smooth_extremes(self) -> Extremes:
-        """Finds the least and greatest of ``smooth``."""
+        """Index that finds the least and greatest of ``smooth``."""
         smooth = self.smooth
         if self._smooth_extremes is None:
             self._smooth_extremes = Extremes(smooth)
@@ -107,11 +107,12 @@ class Series:
 
     @property
     def smoothed(self) -> float | None:
-        """The moving average after the last entry, ``None`` while no finite value was seen."""
+        """The moving average after the last entry, None while there is no finite value."""
         smooth = self.smooth
         return smooth[-1] if smooth and not math.isnan(smooth[-1]) else None
 
     def _smooth_few(self, begin: int, end: int) -> None:
+        """Smooth ``values[begin:end]`` one by one."""
         average, weight = self._average
         for value in self.values[begin:end]:
             self._average_before = average, weight
@@ -122,7 +123,10 @@ class Series:
         self._average = average, weight
 
     def _smooth_many(self, begin: int, end: int) -> bool:
-        """The same for finite values once the weights have come to rest; otherwise nothing and false."""
+        """Smooth ``values[begin:end]`` at once; returns False and does nothing where that is not possible.
+
+        It is for finite values once the sum of weights no longer changes.
+        """
         average, weight = self._average
         values = self.values[begin:end]
         if SMOOTHING * weight + (1 - SMOOTHING) != weight or not isfinite(sum(values)):
@@ -132,21 +136,21 @@ class Series:
         self._average = averages[-1], weight
         return True
 
-    def keep_up(self) -> None:
-        """Take in what came into what a chart has asked for before, so that the next chart finds little to do."""
+    def update_extremes(self) -> None:
+        """Bring the indexes that a chart has used up to date, so that drawing the next chart takes less time."""
         if self._extremes is not None:
-            self._extremes.keep_up()
+            self._extremes.update()
         if self._smooth_extremes is not None:
-            self.smooth_extremes.keep_up()
+            self.smooth_extremes.update()
 
     def smooth_at(self, index: int) -> float:
-        """``smooth[index]`` to within 1e-15 of the values near it, without the whole column."""
+        """Return ``smooth[index]`` to within 1e-15 of the values near it, without computing the whole column."""
         if index < len(self._smooth):
             return self._smooth[index]
         finite: list[float] = []
         begin = index + 1
-        while begin > 0 and len(finite) < REMEMBERED:
-            end, begin = begin, max(0, begin - REMEMBERED)
+        while begin > 0 and len(finite) < AVERAGED:
+            end, begin = begin, max(0, begin - AVERAGED)
             finite = [*filter(isfinite, self.values[begin:end]), *finite]
         average = weight = 0.0
         for value in finite:
@@ -156,18 +160,18 @@ class Series:
 
     @property
     def finite(self) -> int:
-        """How many values are finite."""
+        """Number of finite values."""
         return len(self.values) - self.nonfinite
 
     def append(self, step: float, value: float) -> None:
-        """Add a value behind the last one. ``step`` must not be below the last step."""
+        """Append a value. ``step`` must not be below the last step."""
         self._before = (self.min, self.min_step, self.max, self.max_step, self.nonfinite)
         at = len(self.values)
         if at == len(self._steps) or self._steps[at] != step:
             self.steps.append(step)
         self.values.append(value)
         if math.isfinite(value):
-            # Comparisons with nan are false: the first finite value takes both bounds.
+            # Comparisons with nan are false, so the first finite value becomes both bounds.
             if not value >= self.min:
                 self.min, self.min_step = value, step
             if not value <= self.max:
@@ -176,7 +180,7 @@ class Series:
             self.nonfinite += 1
 
     def extend(self, steps: Sequence[float], values: Sequence[float]) -> None:
-        """Add many values behind the last one; ``steps`` ascend. The same as appending them one by one."""
+        """Append many values at ascending ``steps``, with the same result as appending them one by one."""
         if len(values) < 2 or not math.isfinite(sum(values)):
             for step, value in zip(steps, values, strict=True):
                 self.append(step, value)
@@ -194,7 +198,7 @@ class Series:
         self.append(steps[-1], values[-1])
 
     def replace_last(self, value: float) -> None:
-        """Give the last entry another value."""
+        """Replace the last value. Raises IndexError on an empty series."""
         if self._before is None:
             raise IndexError("an empty series has no last value")
         self.min, self.min_step, self.max, self.max_step, self.nonfinite = self._before
@@ -206,7 +210,7 @@ class Series:
         self.append(step, value)
 
     def at(self, step: float) -> float | None:
-        """The value logged at ``step``, the last one if there are several, ``None`` if there is none."""
+        """Return the value logged at ``step``, the last one if there are several, None if there is none."""
         index = bisect_left(self.steps, step)
         found = None
         while index < len(self.steps) and self.steps[index] == step:
@@ -215,7 +219,7 @@ class Series:
         return found
 
     def tail(self, count: int) -> list[float]:
-        """The last ``count`` finite values, oldest first."""
+        """Return the last ``count`` finite values, oldest first."""
         out: list[float] = []
         for value in reversed(self.values):
             if math.isfinite(value):

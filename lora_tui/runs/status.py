@@ -1,6 +1,6 @@
-"""What a run is doing and how far it is, told from its files and the clock alone.
+"""What a run is doing and how far it is, decided from its files and the clock alone.
 
-Every function takes ``now`` (Unix seconds): the same run asked for another moment gives that moment's answer.
+Every function takes ``now`` (Unix seconds): the same run asked for another moment gives the answer for that moment.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lora_tui.records.documents import ConsoleFacts, Failure
-from lora_tui.runs.checkpoints import is_complete, reached_end, steps_at_risk, usual_gap
+from lora_tui.runs.checkpoints import is_complete, median_save_gap, reached_end, steps_at_risk
 from lora_tui.runs.eta import TimeLeft, eta_of
 from lora_tui.runs.job_config import job_kind
 from lora_tui.runs.results import has_final_model, is_closed, results_of, was_evaluated
@@ -18,67 +18,82 @@ from lora_tui.runs.timeline import SLACK_S
 
 StateName = Literal["waiting", "running", "evaluating", "stalled", "interrupted", "failed", "stopped", "finished"]
 
-STALL_S, STALL_R = 300.0, 10.0
-CUT_S, CUT_R = 900.0, 60.0
-LEAST_R = 5.0
-PHASE_S, PHASE_FACTOR = 300.0, 3.0
+STALLED_S, STALLED_INTERVALS = 300.0, 10.0
+"""A run is stalled when it is silent for longer than this many seconds and this many of its usual row intervals."""
+INTERRUPTED_S, INTERRUPTED_INTERVALS = 900.0, 60.0
+"""A run is interrupted when it is silent for longer than this many seconds and this many of its usual row intervals."""
+MIN_INTERVAL_S = 5.0
+"""A row interval (s) counts as at least this long."""
+QUIET_PHASE_S, QUIET_PHASE_FACTOR = 300.0, 3.0
+"""A phase that is silent by design may last this many seconds, or this many times its usual length."""
 AFTER_TRAINING_S = 60.0
+"""Time (s) after the results of training in which its next phase may still begin without a log that says so."""
 
 SETUP_PHASES = frozenset({"starting", "loading_data", "converting", "tokenizing", "loading_model", "resuming"})
+"""Phases before the first step."""
 QUIET_PHASES = frozenset({"evaluating", "saving", "predicting", "scoring"})
+"""Phases in which no rows are written."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a run is doing."""
+    """What a run is doing at a moment."""
 
     state: StateName
     phase: str | None = None
     """training, evaluating, saving, predicting or scoring; before the first row also what the console says:
     starting, loading_data, converting, tokenizing, loading_model, resuming."""
     done: int | None = None
-    """Progress inside the phase (batches, examples, shards), with ``total``, where a log tells it."""
+    """Progress inside the phase (batches, examples or shards), where a log tells it."""
     total: int | None = None
+    """All batches, examples or shards of the phase, where a log tells it."""
     since: float | None = None
-    """Unix time of the last sign of life, which is also when a silence began or the run ended."""
+    """Unix time of the last change of the run's files, which is also when a silence began or the run ended."""
     silent_s: float | None = None
     """Seconds between ``since`` and now."""
     usual_s: float | None = None
-    """How long this phase, or a pause between two rows, usually takes in this run, if known."""
+    """Usual seconds of this phase, or of a pause between two rows, in this run; None if not known."""
     failure: Failure | None = None
+    """How the run ended badly, where a console log tells."""
 
     @property
     def live(self) -> bool:
-        """Something may still come, so the clock matters."""
+        """Whether something may still come, so that the clock matters."""
         return self.state in ("waiting", "running", "evaluating", "stalled")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the run is. ``unit`` is "steps", or "batches" in a job that only evaluates or predicts."""
+    """How far a run is at a moment."""
 
     step: int | None = None
+    """Step of the last row; batches done in a job that only evaluates or predicts."""
     total_steps: int | None = None
+    """Planned steps or batches."""
     fraction: float | None = None
-    """0..1"""
+    """Share of the steps that is done, from 0 to 1."""
     epoch: float | None = None
     total_epochs: float | None = None
     elapsed_s: float | None = None
-    """Sum over all segments."""
+    """Seconds of training over all segments."""
     remaining_s: float | None = None
-    """The middle of the forecast's band (``time_left``)."""
+    """Most likely seconds until the end (the middle of :func:`time_left`)."""
     finish_at: float | None = None
-    """Unix time."""
+    """Unix time of the expected end."""
     steps_per_s: float | None = None
+    """Current speed."""
     tokens_per_s: float | None = None
+    """Current speed in tokens."""
     segments: int = 1
+    """Number of processes that wrote the rows: 1 + the number of resumes."""
     unit: Literal["steps", "batches"] = "steps"
+    """What ``step`` and ``total_steps`` count: batches in a job that only evaluates or predicts."""
     steps_at_risk: int | None = None
     """Steps since the last complete checkpoint, which a kill would lose now."""
 
 
 def status_of(run: RunData, now: float) -> Status:
-    """The state of ``run`` at the Unix time ``now``."""
+    """Return what ``run`` is doing at the Unix time ``now``."""
     since = run.activity
     base = Status("waiting", since=since, silent_s=max(0.0, now - since) if since is not None else None)
     ended = _ended_by_console(run)
@@ -97,7 +112,7 @@ def status_of(run: RunData, now: float) -> Status:
 
 
 def _ended_by_console(run: RunData) -> Failure | None:
-    """The failure that a console log tells, unless rows or results came after it."""
+    """Return the failure in a console log, unless rows or results came after it."""
     console = run.console
     if console is None or console.failure is None:
         return None
@@ -110,8 +125,10 @@ def _ended_by_console(run: RunData) -> Failure | None:
 
 
 def _outlived(run: RunData, console: ConsoleFacts) -> bool:
-    """The run has reached its last step and this log broke off before: it is that of an attempt before, which the file
-    times no longer tell where all files were copied at once."""
+    """Return whether the run has reached its last step although this log broke off before it.
+
+    The log is then of an earlier attempt, which file times do not show where all files were copied at once.
+    """
     total, last = run.total_steps, run.timeline.rows[-1].step if run.timeline.rows else None
     if total is None or last is None or console.step is None:
         return False
@@ -119,13 +136,13 @@ def _outlived(run: RunData, console: ConsoleFacts) -> bool:
 
 
 def _latest(run: RunData) -> float | None:
-    """When the newest row or results file was written."""
+    """Return the Unix time of the newest row or results file, None without any."""
     known = [t for t in (run.last_row_time, run.last_job_time, run.files.results_time) if t is not None]
     return max(known, default=None)
 
 
 def _new_attempt(run: RunData, base: Status) -> Status | None:
-    """A console log younger than every row and result that is still before its first step: the next attempt."""
+    """Return the state of a new attempt, whose console log is newer than all rows and still before its first step."""
     console = run.console
     if console is None or console.phase is None or console.phase.code not in SETUP_PHASES:
         return None
@@ -136,15 +153,15 @@ def _new_attempt(run: RunData, base: Status) -> Status | None:
 
 
 def _silence(base: Status, run: RunData, quiet: Status | None) -> Status:
-    """Running, or ``quiet`` while a silence is by design, or stalled or interrupted after too long a one."""
+    """Return running, ``quiet`` while a silence is by design, or stalled or interrupted after too long a silence."""
     silent = base.silent_s or 0.0
-    gap = run.timeline.median_gap() or usual_gap(run)
-    r = max(gap or 0.0, run.timeline.longest_gap, LEAST_R)
-    if quiet is not None and silent <= max(PHASE_S, PHASE_FACTOR * (quiet.usual_s or 0.0)):
+    gap = run.timeline.median_gap() or median_save_gap(run)
+    interval = max(gap or 0.0, run.timeline.longest_gap, MIN_INTERVAL_S)
+    if quiet is not None and silent <= max(QUIET_PHASE_S, QUIET_PHASE_FACTOR * (quiet.usual_s or 0.0)):
         return quiet
-    if silent > max(CUT_S, CUT_R * r):
+    if silent > max(INTERRUPTED_S, INTERRUPTED_INTERVALS * interval):
         return replace(base, state="interrupted", phase="training", usual_s=gap)
-    if silent > max(STALL_S, STALL_R * r):
+    if silent > max(STALLED_S, STALLED_INTERVALS * interval):
         return replace(base, state="stalled", phase="training", usual_s=gap)
     if quiet is not None:
         return quiet
@@ -152,6 +169,7 @@ def _silence(base: Status, run: RunData, quiet: Status | None) -> Status:
 
 
 def _waiting(run: RunData, base: Status) -> Status:
+    """Return the state of a run before its first row."""
     console = run.console
     if console is not None and console.phase is not None:
         phase = console.phase
@@ -159,12 +177,13 @@ def _waiting(run: RunData, base: Status) -> Status:
     if console is None or base.silent_s is None:
         # Without a console nothing moves before the first row, which comes after logging_steps.
         return base
-    if base.silent_s > CUT_S:
+    if base.silent_s > INTERRUPTED_S:
         return replace(base, state="interrupted")
-    return replace(base, state="stalled") if base.silent_s > STALL_S else base
+    return replace(base, state="stalled") if base.silent_s > STALLED_S else base
 
 
 def _training(run: RunData, base: Status) -> Status:
+    """Return the state of a run that has training rows."""
     last = run.timeline.rows[-1]
     total = run.total_steps
     reached = total is not None and last.step is not None and last.step >= total
@@ -174,7 +193,7 @@ def _training(run: RunData, base: Status) -> Status:
         ended = reached_end(run)
     else:
         over = is_closed(run) or (has_final_model(run) and (base.silent_s or 0.0) > AFTER_TRAINING_S)
-        # A console log without its header tells no total; results that came after its rows then tell of the end.
+        # A console log without its header tells no total; results that came after its rows then show the end.
         ended = (last.kind == "mark" or reached or total is None) and over
     if not ended:
         return _silence(base, run, _quiet_in_training(run, base, reached or last.kind == "mark"))
@@ -185,7 +204,7 @@ def _training(run: RunData, base: Status) -> Status:
     silent = base.silent_s or 0.0
     console = _console_phase(run, base)
     if console is not None and console.phase != "saving" and run.console_time > run.files.card_time:
-        if silent <= max(PHASE_S, PHASE_FACTOR * (console.usual_s or 0.0)):
+        if silent <= max(QUIET_PHASE_S, QUIET_PHASE_FACTOR * (console.usual_s or 0.0)):
             return console
     elif train is not None and not train.stale and silent <= AFTER_TRAINING_S and run.files.card_time <= train.mtime:
         return replace(base, state="evaluating", phase=_after_training(run, silent))
@@ -193,8 +212,10 @@ def _training(run: RunData, base: Status) -> Status:
 
 
 def _after_training(run: RunData, silent: float) -> str:
-    """What is likely going on between the results of training and the model card, where no log tells. The plots take a
-    second or two; what takes longer writes results of its own."""
+    """Return the likely phase between the results of training and the model card, where no log tells it.
+
+    Plots take a second or two; what takes longer writes results of its own.
+    """
     fresh = _fresh_results(run)
     if "eval" not in fresh and was_evaluated(run):
         return "evaluating"
@@ -206,7 +227,7 @@ def _fresh_results(run: RunData) -> set[str]:
 
 
 def _quiet_in_training(run: RunData, base: Status, at_end: bool) -> Status | None:
-    """The phase in which a silence now is by design, or ``None``."""
+    """Return the phase in which a silence now is by design, or None."""
     console = _console_phase(run, base)
     if console is not None:
         return console
@@ -220,14 +241,14 @@ def _quiet_in_training(run: RunData, base: Status, at_end: bool) -> Status | Non
     return replace(base, state="evaluating", phase="saving") if _saves_at(run, last.step) else None
 
 
-def _interval(run: RunData, key: str) -> int | None:
-    setting = run.config.get(key)
-    value = setting.value if setting is not None else None
+def _interval(run: RunData, option: str) -> int | None:
+    entry = run.config.get(option)
+    value = entry.value if entry is not None else None
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 1 else None
 
 
 def _evaluates_at(run: RunData, step: int) -> bool:
-    """Whether an evaluation follows the training row of ``step``, by the distance of earlier ones or the config."""
+    """Return whether an evaluation follows the training row of ``step``, by the distance of earlier ones or options."""
     steps: list[int] = []
     for index in reversed(run.timeline.evals):
         row = run.timeline.rows[index]
@@ -243,7 +264,7 @@ def _evaluates_at(run: RunData, step: int) -> bool:
 
 
 def _eval_length(run: RunData) -> float | None:
-    """Seconds that an evaluation takes in this run, as last seen."""
+    """Return the seconds of the last evaluation of this run, None without one."""
     if run.timeline.eval_s is not None:
         return run.timeline.eval_s
     runtime = run.series.get("eval_runtime")
@@ -251,7 +272,7 @@ def _eval_length(run: RunData) -> float | None:
 
 
 def _saves_at(run: RunData, step: int) -> bool:
-    """Whether a checkpoint of ``step`` is due and not whole yet, by the config or by its unfinished directory."""
+    """Return whether a checkpoint of ``step`` is due and not complete, by the options or its unfinished directory."""
     here = [item for item in run.files.checkpoints if item.step == step]
     if here:
         return not any(is_complete(run, item) for item in here)
@@ -260,7 +281,7 @@ def _saves_at(run: RunData, step: int) -> bool:
 
 
 def _console_phase(run: RunData, base: Status) -> Status | None:
-    """A quiet phase that a console log announces, if the log is not older than the last row."""
+    """Return the state for a quiet phase that a console log announces, if the log is as new as the last row."""
     console = run.console
     if console is None or console.phase is None or console.phase.code not in QUIET_PHASES:
         return None
@@ -273,7 +294,8 @@ def _console_phase(run: RunData, base: Status) -> Status | None:
 
 
 def _job_after_training(run: RunData, base: Status) -> Status | None:
-    """An eval-only or predict job in the directory of a training that has ended, while its results are to come."""
+    """Return the state of an eval-only or predict job after a training in the same directory, until its results are
+    there."""
     if not run.eval_job.rows or not run.eval_job.is_last or _job_done(run):
         return None
     job = _job(run, base)
@@ -281,7 +303,7 @@ def _job_after_training(run: RunData, base: Status) -> Status | None:
 
 
 def _job(run: RunData, base: Status) -> Status:
-    """A job that only evaluates or predicts."""
+    """Return the state of a job that only evaluates or predicts."""
     if _job_done(run):
         return replace(base, state="finished")
     progress = _job_progress(run)
@@ -292,13 +314,15 @@ def _job(run: RunData, base: Status) -> Status:
     length = run.eval_job.length_s
     quiet = replace(base, state="evaluating", phase=phase, done=done, total=total, usual_s=length)
     silent = base.silent_s or 0.0
-    if silent <= max(PHASE_S, PHASE_FACTOR * (length or 0.0)):
+    if silent <= max(QUIET_PHASE_S, QUIET_PHASE_FACTOR * (length or 0.0)):
         return quiet
-    return replace(quiet, state="interrupted" if silent > max(CUT_S, CUT_R * LEAST_R) else "stalled")
+    return replace(
+        quiet, state="interrupted" if silent > max(INTERRUPTED_S, INTERRUPTED_INTERVALS * MIN_INTERVAL_S) else "stalled"
+    )
 
 
 def _job_done(run: RunData) -> bool:
-    """Results that are not older than the job's last row are there."""
+    """Return whether there are results that are not older than the job's last row."""
     times = [file.mtime for split, (_, file) in run.files.results.items() if split in ("eval", "predict")]
     if not times:
         return not run.timeline.rows and bool(run.files.results)
@@ -307,7 +331,7 @@ def _job_done(run: RunData) -> bool:
 
 
 def _job_progress(run: RunData) -> tuple[int, int | None] | None:
-    """Batches done and in all, by the log's rows or the console's bar."""
+    """Return batches done and in all, by the log's rows or the console's progress bar."""
     if run.eval_job.progress is not None:
         return run.eval_job.progress
     phase = run.console.phase if run.console is not None else None
@@ -317,7 +341,7 @@ def _job_progress(run: RunData) -> tuple[int, int | None] | None:
 
 
 def _job_phase(run: RunData) -> str:
-    """evaluating, predicting or scoring, as well as the files tell."""
+    """Return evaluating, predicting or scoring, as far as the files tell."""
     if run.eval_job.evaluates:
         return "evaluating"
     console = run.console
@@ -327,8 +351,10 @@ def _job_phase(run: RunData) -> str:
 
 
 def time_left(run: RunData, status: Status, now: float) -> TimeLeft | None:
-    """Seconds from ``now`` to the end of training, or of a job that only evaluates or predicts, where it goes on.
-    ``status`` is the run's at that moment."""
+    """Return the seconds from ``now`` to the end of the training or job, None where it does not go on.
+
+    ``status`` is that of the run at that moment.
+    """
     eta = eta_of(run)
     if status.state not in ("running", "evaluating") or eta is None:
         return None
@@ -337,7 +363,7 @@ def time_left(run: RunData, status: Status, now: float) -> TimeLeft | None:
 
 
 def progress_of(run: RunData, now: float) -> Progress:
-    """How far ``run`` is at the Unix time ``now``."""
+    """Return how far ``run`` is at the Unix time ``now``."""
     timeline = run.timeline
     status = status_of(run, now)
     left = time_left(run, status, now)
@@ -374,7 +400,7 @@ def progress_of(run: RunData, now: float) -> Progress:
 
 
 def whole_speed(run: RunData, progress: Progress) -> tuple[float | None, float | None]:
-    """Steps and tokens in a second over the whole of a run that was not resumed, evaluations and saves included."""
+    """Return steps and tokens per second over all of a run that was not resumed, evaluations and saves included."""
     if progress.unit != "steps" or not progress.elapsed_s or not progress.step or progress.segments != 1:
         return None, None
     tokens = run.series.get("total_tokens")

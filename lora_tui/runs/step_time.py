@@ -1,8 +1,8 @@
-"""Seconds per step to expect, from pieces of the past: a level that may drift or jump.
+"""Seconds per step to expect from those of the past: a level that may drift or jump.
 
 Local level model (Durbin and Koopman, Time Series Analysis by State Space Methods, chapter 2), filtered for several
-sizes of drift. Each counts as much as the run so far speaks for it, so that recent pieces weigh as much as this run
-deserves, and a run that changed its pace before gets a wider band than one that never did.
+sizes of drift, each weighted by its likelihood given the run so far. Recent samples then weigh as much as they should
+in this run, and a run that changed its speed before gets a wider interval than one that never did.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from itertools import pairwise
 from typing import NamedTuple
 
 DRIFTS = ((0.02, 0.35), (0.06, 0.28), (0.15, 0.21), (0.4, 0.11), (1.0, 0.05))
-"""Relative change of the pace over a whole run, and how far each is believed beforehand."""
+"""Relative change of the step time over a whole run, each with its prior probability."""
 LEVEL_PRIOR = 0.7
-"""Relative standard deviation of the pace at the start around that of all pieces."""
-ROW_NOISE = 0.1
-"""Relative noise of the time of one piece, before there are a few."""
+"""Relative standard deviation of the step time at the start around the mean of all samples."""
+SAMPLE_NOISE = 0.1
+"""Relative noise of the time of one sample, before there are a few samples."""
 PRIOR_WEIGHT = 3
-"""That counts as much as this many pieces."""
-FAR = 2.5
-"""Standard deviations from which on a piece counts less: a hiccup is no change of the pace (Huber)."""
+"""SAMPLE_NOISE counts as much as this many samples."""
+OUTLIER = 2.5
+"""Standard deviations from which on a sample counts less (Huber): a hiccup is no change of speed."""
 
 
 class StepTimeSample(NamedTuple):
-    """A piece of a run."""
+    """Mean step time over a stretch of a run."""
 
     steps: float
     rate: float
     """Seconds per step."""
     error: float
-    """Variance of ``rate`` that has nothing to do with the pace: clocks, pauses taken out."""
+    """Variance of ``rate`` from other causes than the speed: clocks, pauses that were taken out."""
 
 
 def expected_step_time(samples: Sequence[StepTimeSample], ahead: float, total: float) -> tuple[float, float] | None:
-    """Mean seconds per step over the next ``ahead`` steps and its standard error, of a run of ``total`` steps.
+    """Return the mean seconds per step over the next ``ahead`` steps and its standard error.
 
-    ``samples`` are in order and without gaps. ``None`` where no time has passed in them.
+    ``samples`` are in order and without gaps, of a run of ``total`` steps. None where no time has passed in them.
     """
     steps = math.fsum(sample.steps for sample in samples)
     if steps <= 0 or ahead <= 0:
@@ -61,13 +61,13 @@ def expected_step_time(samples: Sequence[StepTimeSample], ahead: float, total: f
 
 
 def _noise(samples: Sequence[StepTimeSample], mean: float) -> float:
-    """Relative variance of the time of one step, by differences of neighbours, which a drift does not move."""
+    """Return the relative variance of the time of one step, by differences of neighbours, which no drift affects."""
     parts: list[float] = []
     for a, b in pairwise(samples):
         usual = max((a.rate + b.rate) / 2, 0.1 * mean)
         own = max(0.0, (b.rate - a.rate) ** 2 - a.error - b.error) / usual**2
         parts.append(own / (1 / a.steps + 1 / b.steps))
-    prior = ROW_NOISE**2 * math.fsum(sample.steps for sample in samples) / len(samples)
+    prior = SAMPLE_NOISE**2 * math.fsum(sample.steps for sample in samples) / len(samples)
     if not parts:
         return prior
     parts.sort()
@@ -77,8 +77,10 @@ def _noise(samples: Sequence[StepTimeSample], mean: float) -> float:
 
 
 def _filter(samples: Sequence[StepTimeSample], noise: float, walk: float, mean: float) -> tuple[float, float, float]:
-    """Kalman filter: log likelihood, level behind the last sample, its variance. ``noise`` and ``walk`` are relative
-    variances per step."""
+    """Run the Kalman filter; return the log likelihood, the level after the last sample and its variance.
+
+    ``noise`` and ``walk`` are relative variances per step.
+    """
     now, variance = mean, (LEVEL_PRIOR * mean) ** 2
     likelihood, before = 0.0, 0.0
     for sample in samples:
@@ -87,7 +89,7 @@ def _filter(samples: Sequence[StepTimeSample], noise: float, walk: float, mean: 
         expected = variance + scale * noise / sample.steps + sample.error
         wrong = sample.rate - now
         off = abs(wrong) / math.sqrt(expected)
-        trust = min(1.0, FAR / off) if off else 1.0
+        trust = min(1.0, OUTLIER / off) if off else 1.0
         likelihood -= 0.5 * (math.log(expected) + off * off * trust * (2 - trust))
         gain = variance / expected * trust
         now = max(now + gain * wrong, 0.02 * mean)

@@ -1,8 +1,8 @@
-"""The rows of one training in the order of its steps: segments, what a resume threw away, clocks and intervals.
+"""The training rows of one run in the order of their steps: segments, clocks, intervals, and who wrote them.
 
-Training rows are those with a step above 0 that are no progress of an eval-only or predict job. They split
-into segments where the step or the elapsed time goes back; a segment that starts at step s drops all earlier rows with
-a step of s or more, as the trainer itself does when it resumes.
+Training rows are those with a step above 0 that are not the progress of an eval-only or predict job. They split into
+segments where the step or the elapsed time goes back. A segment that starts at step s drops all earlier rows with a
+step of s or more, as the trainer itself does when it resumes.
 """
 
 from __future__ import annotations
@@ -19,39 +19,43 @@ from lora_tui.records.rows import Block, Rows
 from lora_tui.records.timestamps import Times
 
 SLACK_S = 2.0
-"""Two file times this close say nothing about order: clocks of file systems are coarse, and a new attempt needs
-longer than this to import its libraries."""
-RECENT = 200
-"""Intervals that the median looks back on."""
+"""Two file times (s) this close say nothing about their order: clocks of file systems are coarse, and a new attempt
+needs longer than this to import its libraries."""
+RECENT_GAPS = 200
+"""Number of intervals between rows, the last ones, whose median is taken."""
 WINDOW_ROWS = 20
-"""Rows over which the present speed is taken, more if they span less than MIN_SPAN_S."""
-LONGEST_S = 1e10
-"""A longer time than this (300 years) is no time but a broken file."""
+"""Number of rows over which the current speed is taken; more if they span less than MIN_SPAN_S."""
+MAX_SPAN_S = 1e10
+"""A longer time than this (300 years) comes from a broken file."""
 MIN_SPAN_S = 10.0
-"""Clocks in the files count whole seconds: a shorter span says nothing about speed."""
-HEADS = 4
-"""Processes that are remembered: the last ones."""
+"""A shorter span (s) says nothing about speed, since the clocks in the files count whole seconds."""
+REMEMBERED_WRITERS = 4
+"""Number of processes, the last ones, to which a row may belong."""
 
 
 class Span(NamedTuple):
-    """Seconds between two rows; ``whole``: by a clock that is cut to whole seconds."""
+    """Time between two rows."""
 
     seconds: float
     whole: bool
+    """Measured by a clock that is cut to whole seconds."""
 
 
 @dataclass
 class Segment:
-    """One process' part of the training. Clocks are seconds, ``None`` where the producer writes none."""
+    """The rows that one process wrote: a training that was never resumed is one segment."""
 
     first_step: int | None
     last_elapsed: float | None = None
+    """Elapsed seconds of the last row by the producer's clock, None where it writes none."""
     first_time: float | None = None
+    """Unix time of the first row, None where it is not known."""
     last_time: float | None = None
+    """Unix time of the last row, None where it is not known."""
 
     @property
     def duration(self) -> float | None:
-        """Seconds of training: the producer's own clock, else from first to last row."""
+        """Seconds of training by the producer's own clock, else from the first to the last row."""
         if self.last_elapsed is not None:
             return self.last_elapsed
         if self.first_time is not None and self.last_time is not None:
@@ -60,86 +64,97 @@ class Segment:
 
 
 def _ends_evaluation(kind: str, step: int | None, total: int | None) -> bool:
-    """The row was written after an evaluation. Without a metric it is at the last step the summary, which follows the
-    last save."""
+    """Return whether the row was written after an evaluation.
+
+    A row without a metric at the last step is the summary, which follows the last save instead.
+    """
     return kind == "eval" or (kind == "mark" and (step is None or total is None or step < total))
 
 
 class Writers:
-    """Sorts training rows by the process that wrote them: each goes on in steps and in its own clock.
+    """Assigns training rows to the processes that wrote them, to tell two jobs in one log from a resumed one.
 
-    A resume starts a process and never goes back to the one before; two jobs at once take turns. It is made when a row
-    does not go on where ``before`` was, and fed every training row from there.
+    Each process goes on in steps and in its own clock. A resume starts a process and never goes back to the one before;
+    two jobs at once take turns. It is made at the first row that does not follow ``before``, and is given every
+    training row from there.
     """
 
     def __init__(self, before: LogRow) -> None:
         self.returns = 0
-        """How often a row went back to a process that wrote before the last one."""
+        """How often a row was of another process than the row before it, and not the first of its process."""
         self.started = 1
-        """Processes seen."""
+        """Number of processes."""
         self.first: int | None = None
-        """Step of the first row that went back."""
-        self._heads = [before]
-        """The last row of each process, the one that wrote last at the end."""
+        """Step of the first such row."""
+        self._last_rows = [before]
+        """Last row of each process, the most recent one at the end."""
 
     def add(self, row: LogRow) -> None:
-        """Take the next row of the log."""
+        """Add the next row of the log."""
         if row.step is None or row.kind != "train":
             return
-        fits = [head for head in self._heads if _goes_on(head, row)]
+        fits = [last for last in self._last_rows if _goes_on(last, row)]
         if not fits:
             self.started += 1
         else:
-            # Rows of one process are near each other; where several fit alike it is the one that wrote last.
-            best = min(reversed(fits), key=lambda head: (row.step or 0) - (head.step or 0))
-            if best is not self._heads[-1]:
+            # Rows of one process are near each other; where several fit equally well, the most recent one.
+            best = min(reversed(fits), key=lambda last: (row.step or 0) - (last.step or 0))
+            if best is not self._last_rows[-1]:
                 self.returns += 1
                 self.first = row.step if self.first is None else self.first
-            self._heads.remove(best)
-        self._heads = [*self._heads[-(HEADS - 1) :], row]
+            self._last_rows.remove(best)
+        self._last_rows = [*self._last_rows[-(REMEMBERED_WRITERS - 1) :], row]
 
 
-def _goes_on(head: LogRow, row: LogRow) -> bool:
-    """``row`` can be the next one of the process that wrote ``head``."""
-    if (row.step or 0) <= (head.step or 0):
+def _goes_on(last: LogRow, row: LogRow) -> bool:
+    """Return whether ``row`` can be the next one of the process that wrote ``last``."""
+    if (row.step or 0) <= (last.step or 0):
         return False
-    return head.elapsed_s is None or row.elapsed_s is None or row.elapsed_s >= head.elapsed_s
+    return last.elapsed_s is None or row.elapsed_s is None or row.elapsed_s >= last.elapsed_s
 
 
 class Timeline:
-    """Training rows of one source. ``add`` returns False where rows before were dropped, so that a reader of ``rows``
-    that follows along must start over."""
+    """The training rows of one source that remain after resumes."""
 
     def __init__(self) -> None:
         self.rows = Rows()
         self.times = Times()
-        """Unix time of each row where it is known."""
+        """Unix time of each row, None where it is not known."""
         self.segments: list[Segment] = []
         self.starts: list[int] = []
-        """Index in ``rows`` at which each segment starts; rows dropped by a later segment are accounted for."""
+        """Index in ``rows`` at which each segment starts, kept true when a later segment drops rows."""
         self.evals: list[int] = []
-        """Index in ``rows`` of each evaluation, of its last row where it has several (one for each data set)."""
+        """Index in ``rows`` of each evaluation; of its last row where it has several (one for each data set)."""
         self.longest_gap = 0.0
-        """Longest silence that the present segment survived, seconds."""
+        """Longest time between two rows of the current segment, seconds."""
         self.writers: Writers | None = None
-        """Who wrote the rows since the first one that did not go on where the last one was."""
-        self._gaps: deque[float] = deque(maxlen=RECENT)
-        self._train_gaps: deque[float] = deque(maxlen=RECENT)
+        """Processes that wrote the rows since the first row that did not follow the one before, None while all do."""
+        self._gaps: deque[float] = deque(maxlen=RECENT_GAPS)
+        self._train_gaps: deque[float] = deque(maxlen=RECENT_GAPS)
         self.eval_s: float | None = None
-        """Length of the last evaluation: from the training row to the evaluation's row at the same step."""
+        """Seconds of the last evaluation: from the training row to the evaluation's row at the same step."""
 
     @property
     def last(self) -> LogRow | None:
-        """The last row that remains."""
+        """The last row that remains, None if there is none."""
         return self.rows[-1] if self.rows else None
 
     @property
+    def last_step(self) -> int | None:
+        """Step of the last row, None if it has none."""
+        last = self.last
+        return last.step if last is not None else None
+
+    @property
     def last_time(self) -> float | None:
-        """When it was written (Unix seconds), if that is known."""
+        """Unix time of the last row, None if it is not known."""
         return self.times[-1] if self.times else None
 
     def add(self, row: LogRow, time: float | None) -> bool:
-        """Append one training row, seen or written at ``time``."""
+        """Append one training row, written at the Unix time ``time`` if that is known.
+
+        Returns False where earlier rows were dropped, so that whatever was derived from ``rows`` must be built anew.
+        """
         kept = True
         segment = self.segments[-1] if self.segments else None
         before = self.last
@@ -173,10 +188,10 @@ class Timeline:
         return kept
 
     def add_block(self, block: Block, time: float | None = None) -> bool:
-        """Append rows of which at most the last one's ``time`` is known.
+        """Append a block of rows of which at most the last one's ``time`` (Unix seconds) is known.
 
-        False: they do not go on where the last one was, as rows of one process do. Then nothing was added, and ``add``
-        takes them one by one.
+        Returns False and adds nothing where they do not follow the last row as rows of one process do: :meth:`add`
+        then takes them one by one.
         """
         before, segment = self.last, self.segments[-1] if self.segments else None
         if before is None or before.step is None or segment is None or self.writers is not None or block.times:
@@ -194,9 +209,9 @@ class Timeline:
                 return False
             segment.last_elapsed = float(block.clocks[-1])
             self.longest_gap = max(self.longest_gap, *gaps)
-            self._gaps.extend(gaps[-RECENT:])
+            self._gaps.extend(gaps[-RECENT_GAPS:])
         if block.kinds == "train" and before.kind == "train":
-            self._train_gaps.extend(gaps[-RECENT:])
+            self._train_gaps.extend(gaps[-RECENT_GAPS:])
         else:
             self._note_kinds(block, before, earlier, gaps)
         self.rows.add(block)
@@ -206,7 +221,7 @@ class Timeline:
         return True
 
     def add_piece(self, piece: LogRow | Block, time: float | None) -> None:
-        """Append one row or all of a block, whatever that drops."""
+        """Append one row or all rows of a block, whatever that drops."""
         if not isinstance(piece, Block):
             self.add(piece, time)
             return
@@ -219,7 +234,7 @@ class Timeline:
                 self.add(piece.row(at), time if at == piece.count - 1 else None)
 
     def _note_kinds(self, block: Block, before: LogRow, earlier: Sequence[int], gaps: Sequence[float]) -> None:
-        """What a block that is not of training rows alone says of evaluations and of the time between rows."""
+        """Record evaluations and the times between training rows of a block with rows of several kinds."""
         last = before.kind
         for at, step in enumerate(block.steps):
             kind, index = block.kind(at), len(self.rows) + at
@@ -271,8 +286,8 @@ class Timeline:
         elif row.kind == "train" and before.kind == "train":
             self._train_gaps.append(gap)
 
-    def trust_last(self, count: int) -> None:
-        """Take the time between rows from the last ones alone: others are missing between those before."""
+    def recount_gaps(self, count: int) -> None:
+        """Take the times between rows from the last ``count`` rows alone: between the earlier ones rows are missing."""
         self.longest_gap, self.eval_s = 0.0, None
         self._gaps.clear()
         self._train_gaps.clear()
@@ -282,27 +297,29 @@ class Timeline:
                 self._count_gap(self.rows[at - 1], self.rows[at], span.seconds)
 
     def median_gap(self) -> float | None:
-        """Median seconds between two rows of the present segment, evaluations left out where possible."""
+        """Return the median seconds between two rows of the current segment, without evaluations where possible."""
         gaps = sorted(self._train_gaps or self._gaps)
         return (gaps[len(gaps) // 2] + gaps[(len(gaps) - 1) // 2]) / 2 if gaps else None
 
     def elapsed_s(self) -> float | None:
-        """Seconds of training over all segments."""
+        """Return the seconds of training over all segments, None where no clock is known."""
         known = [s.duration for s in self.segments if s.duration is not None]
         return math.fsum(known) if known else None
 
     def span(self, first: int, end: int) -> Span | None:
-        """Seconds between two rows (indexes) of one segment: by their times where both are known, else by the
-        producer's clock."""
+        """Return the time between two rows (indexes) of one segment, by their times where both are known, else by the
+        producer's clock; None where neither is known."""
         a, b = self.times[first], self.times[end]
-        if a is not None and b is not None and abs(b - a) < LONGEST_S:
+        if a is not None and b is not None and abs(b - a) < MAX_SPAN_S:
             return Span(b - a, False)
         c, d = self.rows[first].elapsed_s, self.rows[end].elapsed_s
-        return Span(d - c, True) if c is not None and d is not None and abs(d - c) < LONGEST_S else None
+        return Span(d - c, True) if c is not None and d is not None and abs(d - c) < MAX_SPAN_S else None
 
     def rate(self, whole_segment: bool = False) -> tuple[float | None, float | None]:
-        """Steps and tokens per second inside the present segment: over the last rows, or over all of it (pauses for
-        evaluations and saves counted in). ``None`` where the clocks are too coarse for an answer."""
+        """Return steps and tokens per second in the current segment: over its last rows, or over all of it.
+
+        Pauses for evaluations and saves are included. None where the clocks are too coarse for an answer.
+        """
         if not self.rows:
             return None, None
         first, end = self.starts[-1], len(self.rows) - 1
@@ -323,18 +340,20 @@ class Timeline:
 
 
 def is_training(row: LogRow) -> bool:
-    """No progress row of an eval-only or predict job, and a step above 0 (or none at all)."""
+    """Return whether a row is of training: not the progress of an eval-only or predict job, and not at step 0."""
     return row.kind != "progress" and (row.step is None or row.step > 0)
 
 
 def all_training(block: Block) -> bool:
-    """The same of every row of a block."""
+    """Return whether every row of a block is of training."""
     return min(block.steps) > 0 and 1 not in block.mask("progress")
 
 
 def pieces(rows: Sequence[LogRow], times: Times) -> Iterator[tuple[LogRow | Block, float | None]]:
-    """Rows with their times, one by one; in blocks with the time of the last row, where all rows are of training and no
-    other time is known."""
+    """Yield rows with their times (Unix seconds).
+
+    A block whose rows are all of training comes as a whole with the time of its last row, if no other time is known.
+    """
     parts = rows.parts() if isinstance(rows, Rows) else iter([tuple(rows)])
     at = 0
     for part in parts:
@@ -349,8 +368,8 @@ def pieces(rows: Sequence[LogRow], times: Times) -> Iterator[tuple[LogRow | Bloc
             at += 1
 
 
-def build(rows: Iterable[tuple[LogRow, float | None]]) -> Timeline:
-    """A timeline of rows with their times."""
+def timeline_of(rows: Iterable[tuple[LogRow, float | None]]) -> Timeline:
+    """Return a timeline of rows with their times (Unix seconds)."""
     timeline = Timeline()
     for row, time in rows:
         timeline.add(row, time)

@@ -1,4 +1,4 @@
-"""The list of runs: always a list, even of one. Applies batches, keeps names unique, links jobs to their runs."""
+"""The list of runs, which is a list even of one: applies batches, keeps names unique, links jobs to their runs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Workspace:
         self.revision = 0
         """Grows with every batch that changes a run or the list."""
         self.complete = False
-        """Everything that was there at the start has been read."""
+        """Whether everything that was there at the start has been read."""
         self._by_path: dict[Path, Run] = {}
         self._order: dict[Path, float] = {}
         self._plain: dict[Path, str] = {}
-        """Names of all runs ever seen, before twins are told apart."""
+        """Names of all runs ever seen, before equal ones are told apart."""
 
     def apply(self, batch: Batch) -> set[Run]:
-        """Take in one batch; returns the runs that changed."""
+        """Take in one batch; return the runs that changed."""
         changed: set[Run] = set()
         structure = False
         for item in batch.runs:
@@ -45,7 +45,7 @@ class Workspace:
         self.complete = self.complete or batch.complete
         if structure:
             self._name_all()
-        if structure or any(self._woke(run) for run in changed):
+        if structure or any(self._became_active(run) for run in changed):
             self._sort()
         if changed:
             self._link()
@@ -53,8 +53,8 @@ class Workspace:
             self.revision += 1
         return changed
 
-    def _woke(self, run: Run) -> bool:
-        """A run below others shows life again after more than a minute."""
+    def _became_active(self, run: Run) -> bool:
+        """Return whether a run below others was active more than a minute after the first one was when sorted."""
         if not self.runs or self.runs[0] is run:
             return False
         return (run.activity or 0.0) > self._order.get(self.runs[0].path, 0.0) + 60.0
@@ -67,13 +67,13 @@ class Workspace:
         for run in self._by_path.values():
             run.name = self._plain.get(run.path) or self._plain.setdefault(run.path, self._name(run.path))
         depth = 2
-        while depth < 12 and (twins := _twins(self._by_path.values())):
-            for run in twins:
+        while depth < 12 and (same := _same_names(self._by_path.values())):
+            for run in same:
                 run.name = "/".join(run.path.parts[-max(depth, len(PurePosixPath(run.name).parts) + 1) :])
             depth += 1
 
     def _name(self, path: Path) -> str:
-        """The path relative to the root given; of a root itself the last two parts."""
+        """Return the path relative to the root given; of a root itself the last two parts."""
         for root in self.roots:
             if root != path and root in path.parents:
                 return str(path.relative_to(root))
@@ -92,7 +92,7 @@ class Workspace:
                 run.revision += 1
 
     def _trained(self, job: Run) -> Run | None:
-        """The run whose adapter ``job`` loaded: the one whose path ends most like the adapter's."""
+        """Return the run whose adapter ``job`` loaded: the one whose path shares the longest end with the adapter's."""
         best: tuple[int, Run] | None = None
         tie = False
         for adapter in job.adapters:
@@ -112,14 +112,18 @@ class Workspace:
         return best[1] if best is not None and not tie else None
 
     def find(self, name: str) -> list[Run]:
-        """Runs of that name or path, else those whose path ends with it, else, once all are known, contains it."""
+        """Return the runs of that name or path, else those whose path ends with it, else those whose name contains it.
+
+        The last only once all runs are known.
+        """
         parts = PurePosixPath(name).parts
         exact = [run for run in self.runs if name in (run.name, str(run.path))]
         ending = exact or [run for run in self.runs if parts and run.path.parts[-len(parts) :] == parts]
         return ending or [run for run in self.runs if self.complete and name in run.name]
 
 
-def _twins(runs: Iterable[Run]) -> list[Run]:
+def _same_names(runs: Iterable[Run]) -> list[Run]:
+    """Return the runs whose name another run has too."""
     seen: dict[str, list[Run]] = {}
     for run in runs:
         seen.setdefault(run.name, []).append(run)

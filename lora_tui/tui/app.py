@@ -169,7 +169,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
         if not batch.complete and state.selected is not None:
             # A little with each batch: all of it with the next chart would keep a key waiting.
             for series in state.selected.series.values():
-                series.keep_up()
+                series.update_extremes()
         told = (state.notes, state.errors)
         state.notes, state.errors = batch.notes, batch.errors
         for code in set(batch.notes) - {*told[0], "waiting_for_path"}:

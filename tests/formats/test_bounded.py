@@ -25,7 +25,7 @@ from lora_tui.formats.trainer_state import parse_trainer_state
 from lora_tui.records.documents import FormatError, LogRow
 from lora_tui.records.rows import Block, Rows
 from lora_tui.records.updates import FileRows
-from lora_tui.runs.merged_series import MOST_SERIES
+from lora_tui.runs.merged_series import MAX_SERIES
 from lora_tui.runs.run import Run
 from lora_tui.text.sanitize import clean
 from tools.fuzz.targets import framed_record
@@ -183,10 +183,10 @@ def test_rows_with_ever_new_names_take_no_square_of_memory() -> None:
 
 
 def test_a_run_has_so_many_metrics() -> None:
-    rows = tuple(LogRow("train", step, {f"m{step}": 1.0, "loss": 2.0}) for step in range(1, 3 * MOST_SERIES))
+    rows = tuple(LogRow("train", step, {f"m{step}": 1.0, "loss": 2.0}) for step in range(1, 3 * MAX_SERIES))
     run = Run(Path("/x"))
     run.apply([FileRows("trainer_log.jsonl", "log", rows, 1e9)])
-    assert len(run.series) == MOST_SERIES
+    assert len(run.series) == MAX_SERIES
     assert len(run.series["loss"]) == len(rows)
 
 

@@ -9,7 +9,7 @@ from array import array
 import pytest
 
 from lora_tui.charts.plot import decimate
-from lora_tui.records.extremes import MANY, SIZE, Extremes
+from lora_tui.records.extremes import BLOCK, LARGE, Extremes
 from lora_tui.runs.series import Series
 
 
@@ -26,13 +26,13 @@ def test_it_finds_what_looking_at_all_finds(seed: int) -> None:
     series = Series("loss")
     bad = rng.choice([0.0, 1e-4, 0.01])
     for _ in range(40):
-        for _more in range(rng.choice([1, 10, 700, SIZE * MANY // 4])):
+        for _more in range(rng.choice([1, 10, 700, BLOCK * LARGE // 4])):
             value = rng.choice([math.nan, math.inf]) if rng.random() < bad else float(rng.randint(0, 50))
             series.append(float(len(series)), value)
         if rng.random() < 0.3:
             series.replace_last(rng.choice([-1.0, 99.0, math.nan]))
         values = list(series.values)
-        for begin in (0, rng.randrange(len(values)), rng.randrange(len(values)) // SIZE * SIZE):
+        for begin in (0, rng.randrange(len(values)), rng.randrange(len(values)) // BLOCK * BLOCK):
             end = rng.randint(begin + 1, len(values))
             assert series.extremes.of(begin, end) == plainly(values, begin, end)
         wrong = [at for at, value in enumerate(values) if not math.isfinite(value)]
@@ -41,7 +41,7 @@ def test_it_finds_what_looking_at_all_finds(seed: int) -> None:
 
 
 def test_a_finite_column_whose_sum_overflows() -> None:
-    values = array("d", [1.7e308, -1.7e308, 1.7e308, 1.7e308] * SIZE)
+    values = array("d", [1.7e308, -1.7e308, 1.7e308, 1.7e308] * BLOCK)
     assert Extremes(values).of(0, len(values)) == (1, 0)
 
 

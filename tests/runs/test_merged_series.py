@@ -8,7 +8,7 @@ from pathlib import Path
 from lora_tui.records.documents import LogRow, TrainerState
 from lora_tui.records.rows import FEW, PACK, Block, Rows
 from lora_tui.records.updates import FileDoc, FileRows
-from lora_tui.runs.merged_series import MOST_SERIES
+from lora_tui.runs.merged_series import MAX_SERIES
 from lora_tui.runs.run import Run
 from tests.support.run_builder import START, train
 
@@ -71,21 +71,21 @@ def test_a_source_of_less_precision_fills_only_what_is_missing() -> None:
 
 
 def test_a_run_has_so_many_metrics_from_all_its_files_together() -> None:
-    log = [LogRow("train", at + 1, {f"m{at}": 1.0}) for at in range(MOST_SERIES)]
-    beside = LogRow("train", MOST_SERIES, {"one more": 1.0})
+    log = [LogRow("train", at + 1, {f"m{at}": 1.0}) for at in range(MAX_SERIES)]
+    beside = LogRow("train", MAX_SERIES, {"one more": 1.0})
     live = Run(Path("/runs/live"))
     for update in (rows(LOG, *log), rows(EVENTS, LogRow("train", 1, {"m0": 1.0})), rows(EVENTS, beside)):
         live.apply([update])
-    assert len(live.series) == MOST_SERIES
+    assert len(live.series) == MAX_SERIES
     assert "one more" not in live.series
 
 
 def test_a_block_of_rows_begins_no_metric_beyond_them() -> None:
-    log = [LogRow("train", at + 1, {f"m{at}": 1.0}) for at in range(MOST_SERIES)]
-    many = [LogRow("train", MOST_SERIES + at, {"m0": 2.0, "another": 1.0}) for at in range(1, PACK + FEW)]
+    log = [LogRow("train", at + 1, {f"m{at}": 1.0}) for at in range(MAX_SERIES)]
+    many = [LogRow("train", MAX_SERIES + at, {"m0": 2.0, "another": 1.0}) for at in range(1, PACK + FEW)]
     run = followed(rows(LOG, *log), rows(LOG, *many))
     assert "another" not in run.series
-    assert (len(run.series), run.series["m0"].last, len(run.series["m0"])) == (MOST_SERIES, 2.0, PACK + FEW)
+    assert (len(run.series), run.series["m0"].last, len(run.series["m0"])) == (MAX_SERIES, 2.0, PACK + FEW)
 
 
 def test_event_files_beside_a_longer_console_log_have_the_digits() -> None:

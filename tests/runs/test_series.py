@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lora_tui.formats.trainer_log import TrainerLogParser
-from lora_tui.records.extremes import SIZE
+from lora_tui.records.extremes import BLOCK
 from lora_tui.records.updates import FileRows
 from lora_tui.runs.run import Run
-from lora_tui.runs.series import STRETCH, Series
+from lora_tui.runs.series import CHUNK, Series
 
 NAMES = ("loss", "lr", "eval_loss")
 
@@ -80,7 +80,7 @@ def test_a_metric_that_is_missing_now_and_then_keeps_its_own_steps() -> None:
 def test_a_long_moving_average_is_that_of_single_steps(seed: int) -> None:
     rng = random.Random(seed)
     bad = rng.choice([0.0, 0.0, 1e-3, 0.02])
-    values = [math.nan if rng.random() < bad else rng.gauss(2, 1) for _ in range(6 * STRETCH + rng.randrange(STRETCH))]
+    values = [math.nan if rng.random() < bad else rng.gauss(2, 1) for _ in range(6 * CHUNK + rng.randrange(CHUNK))]
     one, many = Series("loss"), Series("loss")
     for step, value in enumerate(values):
         one.append(float(step), value)
@@ -109,7 +109,7 @@ def test_the_average_at_one_place_needs_no_column(bad: float) -> None:
     assert Series("loss").smooth_at(0) != Series("loss").smooth_at(0), "nan, as there is nothing"
 
 
-@pytest.mark.parametrize("rows", [0, 1, SIZE, SIZE + 1, 50 * SIZE + 7, 999 * SIZE])
+@pytest.mark.parametrize("rows", [0, 1, BLOCK, BLOCK + 1, 50 * BLOCK + 7, 999 * BLOCK])
 def test_means_of_stretches_tell_of_all_rows(rows: int) -> None:
     series = Series("loss")
     series.extend([float(n) for n in range(rows)], [float(n) for n in range(rows)])
@@ -118,15 +118,15 @@ def test_means_of_stretches_tell_of_all_rows(rows: int) -> None:
     known = [mean for mean in means if not math.isnan(mean)]
     assert known == sorted(known)
     if rows:
-        assert known[0] <= rows / 100 + SIZE
-        assert known[-1] >= rows - 1 - max(SIZE, rows / 100)
+        assert known[0] <= rows / 100 + BLOCK
+        assert known[-1] >= rows - 1 - max(BLOCK, rows / 100)
 
 
 def test_a_stretch_with_values_that_are_no_numbers_has_the_mean_of_the_others() -> None:
     series = Series("loss")
-    for n in range(3 * SIZE + 1):
-        series.append(float(n), math.nan if n < SIZE or n % 2 else 4.0)
+    for n in range(3 * BLOCK + 1):
+        series.append(float(n), math.nan if n < BLOCK or n % 2 else 4.0)
     assert repr(series.extremes.means(200)) == repr([math.nan, 4.0, 4.0, 4.0])
     huge = Series("loss")
-    huge.extend([float(n) for n in range(SIZE + 1)], [1.7e308] * (SIZE + 1))
+    huge.extend([float(n) for n in range(BLOCK + 1)], [1.7e308] * (BLOCK + 1))
     assert huge.extremes.means(10) == pytest.approx([1.7e308, 1.7e308])

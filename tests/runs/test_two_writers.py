@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lora_tui.records.documents import LogRow
-from lora_tui.runs.timeline import Writers, build
+from lora_tui.runs.timeline import Writers, timeline_of
 
 
 def rows(*pairs: tuple[int, float | None]) -> list[LogRow]:
@@ -11,7 +11,7 @@ def rows(*pairs: tuple[int, float | None]) -> list[LogRow]:
 
 
 def of(*pairs: tuple[int, float | None]) -> Writers | None:
-    return build([(row, None) for row in rows(*pairs)]).writers
+    return timeline_of([(row, None) for row in rows(*pairs)]).writers
 
 
 def test_one_writer_costs_nothing() -> None:
@@ -39,4 +39,4 @@ def test_rows_without_a_clock() -> None:
 def test_an_evaluation_at_a_step_of_its_own_is_nobodys() -> None:
     log = rows((1, 1.0), (2, 2.0))
     log.insert(1, LogRow("eval", 1, {"eval_loss": 1.0}, 100, 0.1, 1.0))
-    assert build([(row, None) for row in log]).writers is None
+    assert timeline_of([(row, None) for row in log]).writers is None

@@ -11,7 +11,7 @@ from lora_tui.analysis import run_facts
 from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.model import Param, Severity
 from lora_tui.analysis.statistics import median, rounded
-from lora_tui.runs.files import LOG
+from lora_tui.records.file_names import TRAINER_LOG
 from lora_tui.runs.series import Series
 
 ZEROS = 3
@@ -203,7 +203,7 @@ def two_writers(collector: FindingCollector) -> None:
     """Rows of two trainings in turns in trainer_log.jsonl: at least 3 times a row goes on where another process than
     the one before left off, by its step and by its own clock. A resume repeats steps as well, but never goes back to
     the process before it."""
-    table, writers = collector.run.files.tables.get(LOG), collector.run.timeline.writers
+    table, writers = collector.run.files.tables.get(TRAINER_LOG), collector.run.timeline.writers
     if table is None or not table.rows or writers is None:
         return
     if writers.returns >= RETURNS and writers.returns >= 2 * (writers.started - 1):

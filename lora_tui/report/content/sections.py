@@ -8,11 +8,11 @@ from collections.abc import Callable
 from lora_tui.analysis import Judgement, Rating, run_facts
 from lora_tui.analysis.statistics import median
 from lora_tui.i18n import Words
+from lora_tui.records.file_names import TRAINER_LOG
 from lora_tui.report.content.config_section import add_config
 from lora_tui.report.content.outcome_section import add_checkpoint, add_forecast, add_outcome
 from lora_tui.report.content.section_builder import SectionBuilder, date_and_time, rows_at_end
 from lora_tui.report.document import Section
-from lora_tui.runs.files import LOG
 from lora_tui.runs.run import Run
 from lora_tui.runs.run_data import NO_PERPLEXITY
 from lora_tui.runs.status import whole_speed
@@ -93,7 +93,7 @@ def _add_steps(builder: SectionBuilder) -> None:
             builder.add("batches", f"{step}/{total}" if total else str(step))
         return
     if step is not None:
-        source = LOG if LOG in builder.run.files.tables else None
+        source = TRAINER_LOG if TRAINER_LOG in builder.run.files.tables else None
         if total is None or (step >= total and not builder.status.live):
             builder.add("steps", words.t("report.steps_total", n=step), source=source)
         else:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lora_tui.analysis.model import Rating
 from lora_tui.charts import plot as chart
-from lora_tui.records.extremes import SIZE
+from lora_tui.records.extremes import BLOCK
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 from lora_tui.text.numbers import count, number
@@ -18,7 +18,7 @@ from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, spread, width_of
 
 HEIGHT = 4
-LONG = 50 * SIZE
+LONG = 50 * BLOCK
 """Rows from which on the means of blocks are as good as the moving average at 200 places."""
 
 
