@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lora_tui.demo.samples import restore_mtimes, sample_dir
 from lora_tui.runs.run import Run
+from lora_tui.settings import fault_log
 
 # Programs under test hold back what they write as they do for a user: that hides, or shows, what fails at their exit.
 os.environ.pop("PYTHONUNBUFFERED", None)
@@ -53,9 +54,18 @@ def copy_run(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(autouse=True)
-def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the settings of whoever runs it."""
+def own_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """No test reads or writes the settings of whoever runs it, and none leaves an error of the program behind that was
+    caught and shown somewhere on the screen, unless it is marked ``faults``."""
     monkeypatch.setenv("LORA_TUI_CONFIG_DIR", str(tmp_path_factory.mktemp("config")))
+    faults = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("LORA_TUI_STATE_DIR", str(faults))
+    fault_log.forget_recorded()
+    yield
+    if request.node.get_closest_marker("faults") is None:
+        assert [path.read_text() for path in faults.iterdir()] == []
 
 
 def last_write(run: Run) -> float:

@@ -6,12 +6,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
-from lora_tui.analysis import PLAIN, Context, judge
+from lora_tui.analysis import PLAIN, Context, Judgement, judge
 from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
@@ -19,12 +20,15 @@ from lora_tui.ingest.follower import Follower
 from lora_tui.records.updates import Batch
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
+from lora_tui.settings.fault_log import Fault, fault_text, record_fault
 from lora_tui.settings.settings import Settings, load_settings
 from lora_tui.sources.base import SourceError
 from lora_tui.sources.local_disk import LocalDisk
 from lora_tui.text.atomic_write import write_atomically
 from lora_tui.text.cells import cell_width, fit
 from lora_tui.text.sanitize import clean, escape_json
+
+T = TypeVar("T")
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -99,9 +103,38 @@ def plain(run: Run, now: float, words: Words, context: Context = PLAIN) -> dict[
     """A run's snapshot as plain data, judged with ``context``."""
     # No plugin of the environment has a say in this schema, and pydantic's search for them takes as long as the run.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    from lora_tui.report.snapshot import snapshot
+    from lora_tui.report.snapshot import ProblemPart, snapshot
 
-    return snapshot(run, now, words, judge(run, now, context)).to_json()
+    judgement, fault = judge_or_complain(run, now, words, context)
+    found = snapshot(run, now, words, judgement)
+    if fault is not None:
+        found.problems.append(ProblemPart(file=".", reason=words.t("fault.run", error=fault.error)))
+    return found.to_json()
+
+
+def judge_or_complain(run: Run, now: float, words: Words, context: Context = PLAIN) -> tuple[Judgement, Fault | None]:
+    """Return the judgement of ``run``; where judging raises, an empty one, with the fault, which is told on stderr."""
+    return or_complain("run", run, words, lambda: judge(run, now, context), Judgement())
+
+
+def or_complain(kind: str, run: Run, words: Words, make: Callable[[], T], otherwise: T) -> tuple[T, Fault | None]:
+    """Return what ``make`` returns; where it raises, ``otherwise`` with the fault, which is told on stderr once.
+
+    An error of the program itself that one run brings about must not cost what is said of the others. ``kind`` is one
+    of :attr:`Fault.kind`.
+    """
+    try:
+        return make(), None
+    except Exception as error:  # recorded and told, see above
+        fault = record_fault(kind, "command", error)
+    if (run.path, fault) not in _complained:
+        _complained.add((run.path, fault))
+        complain(f"{clean(run.name)}: {fault_text(fault, words)}")
+    return otherwise, fault
+
+
+_complained: set[tuple[Path, Fault]] = set()
+"""What was told of which run, since ``status --follow`` meets the same error again and again."""
 
 
 def complain(text: str) -> None:

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, UsageError) else 1
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            raise
+            return _fail(error, argv)
         # Nothing more can go out, at exit neither. A closed pipe is a reader that has seen enough (lora-tui ls | head).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:
@@ -44,6 +44,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # kept in a file and reported in a line: a user cannot read a traceback, we can
+        return _fail(error, argv)
+
+
+def _fail(error: Exception, argv: Sequence[str] | None) -> int:
+    """Report an error of the program itself in one line that names the file of its traceback; return the exit code.
+
+    Where that file cannot be written, the traceback goes to stderr.
+    """
+    import traceback
+
+    from lora_tui.i18n import Words
+    from lora_tui.settings.fault_log import fault_text, record_fault
+    from lora_tui.settings.settings import settings_language
+
+    known = build_parser()
+    args, _ = known.parse_known_args(sys.argv[1:] if argv is None else list(argv))
+    fault = record_fault("command", args.command, error)
+    if fault.file is None:
+        traceback.print_exception(error)
+    print(f"lora-tui: {fault_text(fault, Words(settings_language(args.lang)))}", file=sys.stderr)
+    return 1
 
 
 def _fill_gaps() -> None:

@@ -22,6 +22,7 @@ from lora_tui.analysis import PLAIN, Context, Finding, Judgement, judge
 from lora_tui.i18n import Words
 from lora_tui.notify.hook import Hook
 from lora_tui.runs.run import Run, Status
+from lora_tui.settings.fault_log import record_fault
 from lora_tui.text.sanitize import clean, escape_json
 from lora_tui.wording.sentences import run_summary
 
@@ -107,7 +108,11 @@ class EventDetector:
             if (state.state == last.state and not due) or begun > end:
                 self.pending = self.pending or changed or state.state != last.state
                 continue
-            judgement = judge(run, now, self._context)
+            try:
+                judgement = judge(run, now, self._context)
+            except Exception as error:  # the run's end is still reported; who shows the run says what failed
+                record_fault("run", "judgement", error)
+                judgement = Judgement()
             kind = EVENT_OF_STATE.get(state.state) if state.state != last.state else None
             new = self._new_critical(run, last, judgement)
             last.state, last.revision, last.judged_at = state.state, run.revision, begun

@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from lora_tui.i18n import Words
+from lora_tui.settings.fault_log import fault_text, record_fault
 from lora_tui.text.sanitize import clean
 from lora_tui.tui import theme
 from lora_tui.tui.dashboard import Dashboard
@@ -33,6 +34,7 @@ from lora_tui.tui.terminal.textual_patches import PacedApp
 if TYPE_CHECKING:
     from lora_tui.ingest.follower import Follower
     from lora_tui.runs.workspace import Workspace
+    from lora_tui.tui.screens.text_screen import TextScreen
 
 FRAME_S = 0.01
 """For a frame to be written."""
@@ -222,7 +224,11 @@ class LoraTuiApp(PlainCrash, PacedApp):
         notifier, state = self.options.notifier, self.state
         if notifier is None or not self._reader.whole:
             return
-        told = notifier.check(state.runs, state.now, state.words, state.status, NOTICE_S)
+        try:
+            told = notifier.check(state.runs, state.now, state.words, state.status, NOTICE_S)
+        except Exception as error:  # an error in the report of events ends nothing else
+            self._note(fault_text(record_fault("run", "events", error), state.words))
+            return
         if told:
             if notifier.bell:
                 self.bell()
@@ -297,9 +303,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
             return
         from lora_tui.tui.screens.explain import explain
 
-        screen = explain(state)
-        if screen is not None:
-            self.push_screen(screen)
+        self._open("explain", lambda: explain(state))
 
     def action_layer_back(self) -> None:
         self._navigator.back()
@@ -335,7 +339,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
         from lora_tui.tui.screens.help import HelpScreen
 
         if isinstance(self.screen, MainScreen):
-            self.push_screen(HelpScreen(self.state))
+            self._open("help", lambda: HelpScreen(self.state))
 
     def action_report(self) -> None:
         """What there is to say of the selected run, to read and to write."""
@@ -343,7 +347,15 @@ class LoraTuiApp(PlainCrash, PacedApp):
         if view is not None and isinstance(self.screen, MainScreen):
             from lora_tui.tui.screens.report import ReportScreen
 
-            self.push_screen(ReportScreen(self.state, view))
+            self._open("report", lambda: ReportScreen(self.state, view))
+
+    def _open(self, name: str, build: Callable[[], TextScreen | None]) -> None:
+        """Show a screen of text over the dashboard, if there is something to show."""
+        from lora_tui.tui.screens.text_screen import screen_or_fault
+
+        screen = screen_or_fault(self.state, name, build)
+        if screen is not None:
+            self.push_screen(screen)
 
     def action_command_palette(self) -> None:
         """All commands, searched by typing."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from textual.app import ComposeResult
 from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
+from lora_tui.settings.fault_log import record_fault
 from lora_tui.tui.layout import Content, Rect, place_panes
 from lora_tui.tui.pages.page import PagePane
 from lora_tui.tui.panes.bars import FooterPane, LinePane, TopPane
@@ -16,7 +17,7 @@ from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.cards import CardsPane, cards_of
 from lora_tui.tui.panes.charts import LossPane, OwnPane, RatePane, own_metric, small_charts
 from lora_tui.tui.panes.excerpt import ExcerptPane, excerpt_of
-from lora_tui.tui.panes.findings import SHOWN_PROBLEMS, FindingsPane, quiet_lines
+from lora_tui.tui.panes.findings import FAULT_LINES, SHOWN_PROBLEMS, FindingsPane, quiet_lines
 from lora_tui.tui.panes.header import HeadPane
 from lora_tui.tui.panes.results import ResultsPane, wanted
 from lora_tui.tui.panes.run_list import RunListPane
@@ -116,11 +117,26 @@ class Dashboard(Widget):
             runs=len(state.runs),
             page=state.page,
             drawer=state.drawer,
-            cards=len(state.once(cards_of, view)),
-            findings=len(view.judgement.findings)
-            + len(state.once(quiet_lines, view))
-            + min(len(run.problems), SHOWN_PROBLEMS),
-            results=wanted(state, view),
-            charts=small_charts(run) if own_metric(run) or "lr" in run.series else 0,
-            excerpt=len(excerpt_of(view)),
+            cards=_size("cards", lambda: len(state.once(cards_of, view))),
+            findings=_size(
+                "findings",
+                lambda: (
+                    len(view.judgement.findings)
+                    + len(state.once(quiet_lines, view))
+                    + min(len(run.problems), SHOWN_PROBLEMS)
+                    + (FAULT_LINES if view.fault is not None else 0)
+                ),
+            ),
+            results=_size("results", lambda: wanted(state, view)),
+            charts=_size("own", lambda: small_charts(run) if own_metric(run) or "lr" in run.series else 0),
+            excerpt=_size("excerpt", lambda: len(excerpt_of(view))),
         )
+
+
+def _size(pane: str, count: Callable[[], int]) -> int:
+    """Return how much a pane has to show; where that raises, enough for the pane to be seen, which then says so."""
+    try:
+        return count()
+    except Exception as error:  # recorded; drawing the pane meets the same error and shows it
+        record_fault("pane", pane, error)
+        return FAULT_LINES

@@ -10,6 +10,7 @@ from lora_tui.analysis.context import SIBLINGS, Context
 from lora_tui.analysis.model import Judgement
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Progress, ResultSet, Run, Status
+from lora_tui.settings.fault_log import Fault, record_fault
 from lora_tui.tui.judgement_cache import NOTHING_JUDGED, JudgementCache
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.styled_lines import Line
@@ -35,6 +36,8 @@ class RunView:
     status: Status
     progress: Progress
     judgement: Judgement
+    fault: Fault | None = None
+    """The error that one of these ended with and that stands for it, or None."""
 
     @property
     def results(self) -> Mapping[str, ResultSet]:
@@ -86,6 +89,9 @@ class AppState:
         self._views: dict[object, tuple[int, float, RunView]] = {}
         self._once: dict[object, tuple[RunView, object]] = {}
         self._states: dict[object, tuple[int, float, Status]] = {}
+        self._faults: dict[tuple[Path, str], Fault] = {}
+        """Run and part of its view -> the error that this part ended with the last time."""
+        self._views_made = 0
         self.judgements = JudgementCache(self._judge)
         self._families = 0
         self._all_known = workspace.complete
@@ -103,6 +109,15 @@ class AppState:
 
         return SiblingIndex(self.workspace)
 
+    def inputs(self) -> tuple[object, ...]:
+        """Return what a drawing depends on besides :attr:`look`, to see whether a drawing that failed is worth another
+        try."""
+        return (
+            self._views_made, len(self.runs), sum(run.revision for run in self.runs), self.selected, self.page,
+            self.drawer, self.focus, self.card, self.finding, self.ascii, self.places, self.note, self.trouble,
+            self.notes, self.errors,
+        )  # fmt: skip
+
     @property
     def runs(self) -> list[Run]:
         """All runs, newest first."""
@@ -118,11 +133,18 @@ class AppState:
         self.now = self.options.clock()
         self._once.clear()
         self.judgements.next_frame()
-        if self.workspace.complete and (families := self.sibling_index.changes()) != self._families:
+        if self.workspace.complete and (families := self._family_changes()) != self._families:
             # Runs are judged by their siblings, too; not before all are known, or each that is read would cost all.
             self._families = families
             self._views.clear()
             self.judgements.forget()
+
+    def _family_changes(self) -> int:
+        try:
+            return self.sibling_index.changes()
+        except Exception as error:  # the judgement of the run that raises this shows it
+            record_fault("run", "siblings", error)
+            return self._families
 
     def once(self, make: Callable[[AppState, RunView], T], view: RunView) -> T:
         """What ``make`` says of a run, worked out once between two ticks though several panes ask."""
@@ -158,12 +180,14 @@ class AppState:
                 return old
         status = self.status(run)
         judgement: Judgement | None = NOTHING_JUDGED
-        if self.judging and not run.partial and self._is_whole(run):
+        if self.judging and not run.partial and self._attempt(run, "siblings", lambda: self._is_whole(run), True):
             judgement = self.judgements.of(run, status, at_once=run is self.selected)
-        progress = run.progress(self.now)
+        progress = self._attempt(run, "progress", lambda: run.progress(self.now), Progress())
+        self._views_made += 1
+        fault = next((fault for (path, _), fault in self._faults.items() if path == run.path), None)
         if judgement is None:
-            return RunView(run, self.now, status, progress, self.judgements.earlier(run))
-        view = RunView(run, self.now, status, progress, judgement)
+            return RunView(run, self.now, status, progress, self.judgements.earlier(run), fault)
+        view = RunView(run, self.now, status, progress, judgement, fault)
         self._views[run.path] = (run.revision, self.now, view)
         return view
 
@@ -192,7 +216,7 @@ class AppState:
         kept = self._states.get(run.path)
         if kept is not None and kept[0] == run.revision and (kept[1] == self.now or not kept[2].live):
             return kept[2]
-        status = run.status(self.now)
+        status = self._attempt(run, "status", lambda: run.status(self.now), Status("waiting"))
         if run.partial:
             # Whether it still goes on, and how well, is known at the end of its log.
             status = Status("waiting", "reading", since=status.since)
@@ -202,7 +226,19 @@ class AppState:
     def _judge(self, run: Run) -> Judgement:
         from lora_tui.analysis import judge
 
-        return judge(run, self.now, self.context(run))
+        return self._attempt(run, "judgement", lambda: judge(run, self.now, self.context(run)), Judgement())
+
+    def _attempt(self, run: Run, part: str, make: Callable[[], T], otherwise: T) -> T:
+        """Return what ``make`` returns, or ``otherwise`` where it raises: an error in one part of one run's view is
+        shown with that run and ends nothing else."""
+        try:
+            made = make()
+        except Exception as error:  # recorded, and shown as RunView.fault
+            self._faults[run.path, part] = record_fault("run", part, error)
+            return otherwise
+        if self._faults:
+            self._faults.pop((run.path, part), None)
+        return made
 
     def context(self, run: Run) -> Context:
         """What this run is judged with."""

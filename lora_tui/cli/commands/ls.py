@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_tui.analysis import Context
 from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import (
     RIGHT,
@@ -15,6 +17,7 @@ from lora_tui.cli.common import (
     complain,
     context_of,
     dump,
+    or_complain,
     plain,
     read,
     settings_of,
@@ -51,14 +54,15 @@ def main(args: argparse.Namespace) -> int:
     follower.close()
     check_paths(follower, words)
     found = wanted.of(workspace, settings, now, words)
-    runs = sorted(found, key=lambda run: _sort_key(run, args.sort, now))
+    keys = {run: or_complain("list", run, words, partial(_sort_key, run, args.sort, now), LAST)[0] for run in found}
+    runs = sorted(found, key=keys.__getitem__)
     for path, why in follower.errors.items():
         complain(words.t("cli.error.read", path=shown(path), reason=words.reason(why)))
     if form == "json":
         # Not compared with each other: the same as each run's own status says.
-        print(dump([plain(run, now, words, settings.context) for run in runs], 2))
+        print(dump([_plain(run, now, words, settings.context) for run in runs], 2))
     elif runs:
-        rows = [[words.t(f"cli.ls.{name}") for name in COLUMNS], *[_row(run, now, words) for run in runs]]
+        rows = [[words.t(f"cli.ls.{name}") for name in COLUMNS], *[_row_or_name(run, now, words) for run in runs]]
         print(_markdown(rows) if form == "md" else table(rows))
     else:
         paths = ", ".join(shown(path) for path in follower.roots)
@@ -67,6 +71,16 @@ def main(args: argparse.Namespace) -> int:
         else:
             complain(words.t("cli.ls.none", path=paths))
     return 0
+
+
+def _plain(run: Run, now: float, words: Words, context: Context) -> dict[str, object]:
+    """Return a run as plain data; where that cannot be made, its name and path alone, with the reason as a problem."""
+    nothing: dict[str, object] = {}
+    known, fault = or_complain("list", run, words, lambda: plain(run, now, words, context), nothing)
+    if fault is None:
+        return known
+    problem = {"file": ".", "reason": words.t("fault.list", error=fault.error)}
+    return {"schema": 1, "run": {"name": run.name, "path": str(run.path.resolve())}, "problems": [problem]}
 
 
 class _Wanted:
@@ -94,7 +108,15 @@ class _Wanted:
 
         check_names("--filter", expression, workspace.runs, words)
         index = SiblingIndex(workspace)
-        return [run for run in runs if expression.holds(run, now, context_of(run, index, settings))]
+
+        def holds(run: Run) -> bool:
+            return bool(expression.holds(run, now, context_of(run, index, settings)))
+
+        return [run for run in runs if or_complain("list", run, words, partial(holds, run), False)[0]]
+
+
+LAST = (math.inf, math.inf, "")
+"""The place of a run whose own cannot be told."""
 
 
 def _sort_key(run: Run, key: str, now: float) -> tuple[float, float, str]:
@@ -113,6 +135,11 @@ def _sort_key(run: Run, key: str, now: float) -> tuple[float, float, str]:
         missing = value is None or not math.isfinite(value)
         return float(missing), 0.0 if missing or value is None else value, run.name
     return -(run.activity or 0.0), 0.0, run.name
+
+
+def _row_or_name(run: Run, now: float, words: Words) -> list[str]:
+    name_alone = ["!", clean(run.name), *["-"] * (len(COLUMNS) - 2)]
+    return or_complain("list", run, words, lambda: _row(run, now, words), name_alone)[0]
 
 
 def _row(run: Run, now: float, words: Words) -> list[str]:

@@ -8,9 +8,21 @@ import math
 import signal
 import time
 
-from lora_tui.analysis import Context, judge
+from lora_tui.analysis import Context
 from lora_tui.analysis.sibling_index import SiblingIndex
-from lora_tui.cli.common import Faults, context_of, dump, find_run, place, plain, read, settings_of, what, words_of
+from lora_tui.cli.common import (
+    Faults,
+    context_of,
+    dump,
+    find_run,
+    judge_or_complain,
+    place,
+    plain,
+    read,
+    settings_of,
+    what,
+    words_of,
+)
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
 from lora_tui.runs.run import Run
@@ -79,7 +91,7 @@ def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, w
 
 def _text(run: Run, now: float, words: Words, context: Context) -> str:
     """The short text of one run."""
-    judgement = judge(run, now, context)
+    judgement, _ = judge_or_complain(run, now, words, context)
     lines = [f"{clean(run.name)}  {what(run)}".rstrip(), *_head(run, now, words), ""]
     rated = judgement.ratings
     for name in ("loss", "eval_loss", "perplexity", "lr", "grad_norm", "reward", "accuracy"):

@@ -1,4 +1,7 @@
-"""The base of every pane: draws plain lines, keeps them, and repaints only the cells that differ."""
+"""The base of every pane: draws plain lines, keeps them, and repaints only the cells that differ.
+
+A pane is the edge of an error: what :meth:`Pane.draw` raises is shown in the pane, and the rest of the app goes on.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,12 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from lora_tui.tui.styled_lines import Line, changed, width_of
+from lora_tui.settings.fault_log import Fault, fault_text, record_fault
+from lora_tui.tui.styled_lines import Line, box, changed, cut, width_of, wrap
 from lora_tui.tui.terminal.capabilities import OneCell
 
 if TYPE_CHECKING:
+    from lora_tui.i18n import Words
     from lora_tui.tui.state import AppState
 
 ASCII = str.maketrans(
@@ -43,6 +48,15 @@ class Zone(NamedTuple):
     """A Textual action, with the app as its name space."""
 
 
+def fault_lines(words: Words, fault: Fault, width: int, height: int) -> list[Line]:
+    """Return what is said of a fault, wrapped to ``width`` cells and cut to ``height`` lines."""
+    text: list[Line] = [[("! ", "rating-fair"), (fault_text(fault, words), "text")]]
+    if height > 1:
+        first, *rest = wrap(fault_text(fault, words), max(1, width - 2))
+        text = [[("! ", "rating-fair"), (first, "text")], *([("  ", "text"), (part, "text")] for part in rest)]
+    return [cut(line, width) for line in text[:height]]
+
+
 class Pane(Widget):
     """A widget made of lines. A subclass says in :meth:`draw` what they are; :meth:`renew` brings them up to date."""
 
@@ -56,10 +70,18 @@ class Pane(Widget):
         self._rows: list[Line] = []
         self._strips: dict[int, Strip] = {}
         self._drawn: tuple[object, ...] = ()
+        self.fault: Fault | None = None
+        """What the last drawing raised, or None."""
+        self._failed_with: tuple[object, ...] = ()
+        """The :meth:`inputs` of the drawing that failed."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         """The pane's lines. May set ``self.zones``."""
         raise NotImplementedError
+
+    def inputs(self) -> tuple[object, ...]:
+        """Return what a drawing depends on; a drawing that failed is not tried again before this changes."""
+        return self.state.inputs()
 
     def renew(self) -> None:
         """Draw again; what differs from before goes to the terminal."""
@@ -92,7 +114,12 @@ class Pane(Widget):
             self._draw()
         strip = self._strips.get(y)
         if strip is None:
-            strip = self._strips[y] = self._strip(y)
+            try:
+                strip = self._strip(y)
+            except Exception as error:  # the edge of an error in one pane, see above
+                self._fail(error)
+                strip = self._strip(y)
+            self._strips[y] = strip
         return strip
 
     def _look(self) -> tuple[object, ...]:
@@ -102,14 +129,32 @@ class Pane(Widget):
     def _draw(self) -> None:
         old = self._rows
         same = self._drawn == self._look()
+        if same and self.fault is not None and self._failed_with == self.inputs():
+            return
         self.zones = []
-        self._rows = self.draw(*self.size)
+        try:
+            self._rows = self.draw(*self.size)
+            self.fault = None
+        except Exception as error:  # the edge of an error in one pane, see above
+            self._fail(error)
         self._drawn = self._look()
         if same:
             for y in [y for y in self._strips if y >= len(self._rows) or y >= len(old) or old[y] != self._rows[y]]:
                 del self._strips[y]
         else:
             self._strips.clear()
+
+    def _fail(self, error: Exception) -> None:
+        """Show an error in place of what could not be drawn."""
+        width, height = self.size
+        self.fault = record_fault("pane", self.id or "", error)
+        self._failed_with = self.inputs()
+        self.zones = []
+        if height >= 3 and width >= 6:
+            lines = fault_lines(self.state.words, self.fault, width - 4, height - 2)
+            self._rows = box(lines, width, height, [], [])
+        else:
+            self._rows = fault_lines(self.state.words, self.fault, width, height)
 
     def _strip(self, y: int) -> Strip:
         palette = self.state.palette

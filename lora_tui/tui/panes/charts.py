@@ -133,10 +133,12 @@ class LossPane(ChartPane):
     def title(self, view: RunView) -> tuple[Line, Line]:
         words, run = self.state.words, view.run
         main = main_metric(run)
-        series = run.series[main]
+        # Absent where the first number of the run is an evaluation.
+        series = run.series.get(main)
         state = self.state
-        parts: list[Line] = [[(words.metric(main) + " ", "title"), (shown(main, series.last), "value")]]
-        if series.smoothed is not None:
+        last = series.last if series is not None else None
+        parts: list[Line] = [[(words.metric(main) + " ", "title"), (shown(main, last), "value")]]
+        if series is not None and series.smoothed is not None:
             value = shown(main, series.smoothed)
             parts.append(state.phrase("chart.smoothed_value", "series-1|bold", "series-1", value=value))
         other = run.series.get("eval_" + main)
@@ -144,7 +146,7 @@ class LossPane(ChartPane):
             value = shown(main, other.last)
             line = state.phrase("chart.eval_value", "series-2|bold", "series-2", value=value)
             parts.append([("◆ ", "series-2"), *line])
-        if series.finite:
+        if series is not None and series.finite:
             value, step = shown(main, series.min), str(int(series.min_step))
             parts.append(state.phrase("chart.min_at", "muted", value=value, step=step))
         end = view.judgement.forecast.final_loss
@@ -152,7 +154,7 @@ class LossPane(ChartPane):
             parts.append(state.phrase("chart.end_value", low=number(end.low, 3), high=number(end.high, 3)))
         room = self.size.width - 8
         note: Line = []
-        if series.nonfinite:
+        if series is not None and series.nonfinite:
             note = [
                 ("× ", "nan"),
                 *state.phrase("chart.nan_count", "rating-poor", "rating-poor", n=str(series.nonfinite)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lora_tui.runs.results import was_evaluated
 from lora_tui.text.sanitize import clean
-from lora_tui.tui.panes.base import Pane, Zone
+from lora_tui.tui.panes.base import Pane, Zone, fault_lines
 from lora_tui.tui.panes.symbols import finding_span
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, fill
@@ -21,6 +21,8 @@ class FindingsPane(Pane):
         inner = width - (4 if framed else 2)
         room = height - 2 if framed else height
         findings, words = view.judgement.findings, self.state.words
+        above = fault_lines(words, view.fault, inner, min(room, FAULT_LINES)) if view.fault is not None else []
+        room -= len(above)
         focused = self.state.focus == "findings"
         first = max(0, self.state.finding - room + 1) if focused else 0
         rows: list[Line] = []
@@ -34,11 +36,13 @@ class FindingsPane(Pane):
             if focused and index == self.state.finding:
                 line = [(text, part + "|sel") for text, part in fill(line, inner)]
             rows.append(line)
-            self.zones.append(Zone(len(rows) if framed else len(rows) - 1, 0, width, f"app.finding({index})"))
+            y = len(above) + len(rows) - (0 if framed else 1)
+            self.zones.append(Zone(y, 0, width, f"app.finding({index})"))
         if len(rows) < room:
             rows.extend(problem_lines(self.state, view, room - len(rows)))
         if len(rows) < room:
             rows.extend(quiet_lines(self.state, view)[: room - len(rows)])
+        rows = above + rows
         if not framed:
             return [[(" ", "text"), *row] for row in rows]
         title: Line = [(words.t("pane.findings"), "title")]
@@ -48,6 +52,8 @@ class FindingsPane(Pane):
 
 
 SHOWN_PROBLEMS = 2
+FAULT_LINES = 3
+"""Lines for an error of the program itself: it is wrapped, because it names a file."""
 
 
 def problem_lines(state: AppState, view: RunView, most: int = SHOWN_PROBLEMS) -> list[Line]:

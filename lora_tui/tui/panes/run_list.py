@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lora_tui.runs.run import Run
 from lora_tui.runs.status import time_left
+from lora_tui.settings.fault_log import record_fault
 from lora_tui.text.cells import clip
 from lora_tui.text.sanitize import clean
-from lora_tui.tui.panes.base import Pane, Zone
+from lora_tui.tui.panes.base import Pane, Zone, fault_lines
 from lora_tui.tui.panes.header import newest, percent, phase_text
 from lora_tui.tui.panes.symbols import (
     error_text,
@@ -43,7 +44,7 @@ class RunListPane(Pane):
         rows: list[Line] = [columns_head(state, inner)]
         for place, run in enumerate(runs[self.top : self.top + self.capacity]):
             chosen = run is state.selected
-            for line in entry(state, run, inner):
+            for line in _entry_or_fault(state, run, inner):
                 rows.append([(text, f"{role}|sel" if chosen else role) for text, role in fill(line, inner)])
             for line_no in range(ROWS):
                 y = 2 + place * ROWS + line_no
@@ -86,6 +87,16 @@ def columns_head(state: AppState, width: int) -> Line:
     """The names of the columns."""
     right = "loss".rjust(LOSS) + "eval".rjust(EVAL)
     return spread([("  " + state.words.t("list.name"), "faint")], [(right, "faint")], width)
+
+
+def _entry_or_fault(state: AppState, run: Run, width: int) -> list[Line]:
+    """Return the two lines of a run; where that raises, its name and the error."""
+    try:
+        return entry(state, run, width)
+    except Exception as error:  # the edge of an error in one run of the list
+        fault = record_fault("list", "entry", error)
+        text = fault_lines(state.words, fault, width - 2, 1)[0]
+        return [[("! ", "rating-fair"), (clean(run.name), "text")], [("  ", "text"), *text]]
 
 
 def entry(state: AppState, run: Run, width: int) -> list[Line]:
@@ -134,6 +145,8 @@ def tail(text: str, width: int) -> str:
 def note_of(state: AppState, view: RunView) -> Line:
     """The one thing worth knowing: what is wrong, how long it takes, or how good it is."""
     words, status = state.words, view.status
+    if view.fault is not None:
+        return [("! ", "rating-fair"), (words.t("fault.run_short"), "rating-fair")]
     worst = next((f for f in view.judgement.findings if f.severity in ("critical", "warning")), None)
     if worst is not None and not worst.code.startswith(("failed", "stalled", "interrupted")):
         return [(finding_span(worst)[0] + " ", worst.severity), (words.finding_name(worst), worst.severity)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lora_tui.settings.fault_log import record_fault
 from lora_tui.tui.panes.cards import cards_of
-from lora_tui.tui.screens.text_screen import TextScreen
+from lora_tui.tui.screens.text_screen import TextScreen, fault_page
 from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line
 from lora_tui.wording.explain import Case, explain_finding, explain_metric
@@ -20,11 +21,15 @@ class ExplainScreen(TextScreen):
 
     def __init__(self, state: AppState, title: str, make: Callable[[int], list[Line]]) -> None:
         super().__init__(state, title, [], WIDTH)
-        self._make = make
+        self.explanation = make
+        """Return the lines of the page at a width in cells."""
 
     def fit(self) -> None:
         width = max(20, min(WIDTH, self.app.size.width - 4) - FRAME)
-        self.pane.lines = [[(" ", "text"), *line] for line in ([], *self._make(width), [])]
+        try:
+            self.pane.lines = [[(" ", "text"), *line] for line in ([], *self.explanation(width), [])]
+        except Exception as error:  # the edge of an error in one screen
+            self.pane.lines = fault_page(self.pane.state, record_fault("screen", "explain", error), width)
         super().fit()
 
 

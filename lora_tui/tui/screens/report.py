@@ -10,9 +10,11 @@ from textual.binding import Binding, BindingType
 from lora_tui.report.build import build
 from lora_tui.report.document import Report
 from lora_tui.runs.run import Run
+from lora_tui.settings.fault_log import record_fault
 from lora_tui.text.atomic_write import write_atomically
 from lora_tui.text.cells import cell_width
 from lora_tui.text.sanitize import clean, escape_json
+from lora_tui.tui.panes.base import fault_lines
 from lora_tui.tui.screens.text_screen import TextPane, TextScreen
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box
@@ -88,6 +90,9 @@ class ReportScreen(TextScreen):
             reason = words.reason(clean(error.strerror or str(error)))
             said = words.t("tui.report_failed", path=shown, reason=reason)
             pane.said = [("! ", "rating-poor"), (said, "text")]
+        except Exception as error:  # the edge of an error in one form of the report
+            fault = record_fault("screen", f"report-{form}", error)
+            pane.said = fault_lines(words, fault, pane.size.width - 4, 1)[0]
         else:
             pane.said = [("✓ ", "rating-good"), (words.t("tui.report_written", path=shown), "text")]
         pane.renew()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
@@ -9,7 +10,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
-from lora_tui.tui.panes.base import Pane
+from lora_tui.settings.fault_log import Fault, record_fault
+from lora_tui.tui.panes.base import Pane, fault_lines
 from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line, box
 
@@ -58,6 +60,12 @@ class TextPane(Pane):
         self.renew()
 
 
+FAULT_WIDTH = 64
+"""Cells of the screen that stands in for one that could not be built."""
+FAULT_ROWS = 12
+"""The most lines that are said of an error."""
+
+
 class TextScreen(ModalScreen[None]):
     """Shows lines in the middle of the screen."""
 
@@ -103,3 +111,17 @@ class TextScreen(ModalScreen[None]):
 
     def on_click(self, event: events.Click) -> None:
         self.dismiss()
+
+
+def screen_or_fault(state: AppState, name: str, build: Callable[[], TextScreen | None]) -> TextScreen | None:
+    """Return the screen that ``build`` returns; where that raises, a screen that says so."""
+    try:
+        return build()
+    except Exception as error:  # the edge of an error in one screen
+        fault = record_fault("screen", name, error)
+        return TextScreen(state, "lora-tui", fault_page(state, fault, FAULT_WIDTH - 6), FAULT_WIDTH)
+
+
+def fault_page(state: AppState, fault: Fault, width: int) -> list[Line]:
+    """Return the lines of a screen that could not be built."""
+    return [[(" ", "text"), *line] for line in ([], *fault_lines(state.words, fault, width, FAULT_ROWS), [])]

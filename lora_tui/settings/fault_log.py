@@ -1,0 +1,183 @@
+"""Tracebacks of errors in this program itself, kept in files of the user's state directory.
+
+An error inside one part of the work (the drawing of a pane, the lines of a page, the judgement of one run) must not
+end the rest of it. Whoever does the work catches the error at the edge of that part, calls :func:`record_fault`, and
+shows :func:`fault_text` where the part would have been.
+
+A fault is told apart from others by its part, its type and the line of this package that raised it. Each has one file,
+written once per process and overwritten by the next process, so that an error that repeats with every frame costs one
+file and one write. At most ``MOST_FILES`` files are kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lora_tui.text.sanitize import clean
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from lora_tui.i18n import Words
+
+MOST_FILES = 50
+"""The number of files kept in the directory; the oldest are removed."""
+MOST_CHARACTERS = 100_000
+"""The length at which a traceback is cut in its middle."""
+MESSAGE_CHARACTERS = 80
+"""The length at which the message of an error is cut where it is shown."""
+LINE_CHARACTERS = 500
+"""The length at which a line of a traceback is cut, since a message may quote a file of the run."""
+_PREFIX = "fault-"
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An error of this program that was caught at the edge of the part that raised it."""
+
+    kind: str
+    """What failed: ``pane``, ``screen``, ``list`` (a row of the run list), ``run`` (its judgement), ``command``."""
+    error: str
+    """Type and message on one line, for example ``KeyError: 'loss'``."""
+    file: Path | None
+    """The file that holds the traceback, or None if it could not be written."""
+
+
+_recorded: dict[tuple[str, ...], Fault] = {}
+
+
+def recorded_faults() -> list[Fault]:
+    """Return every fault of this process so far, the first one first."""
+    return list(_recorded.values())
+
+
+def forget_recorded() -> None:
+    """Write the file of each fault anew when it happens again, for tests."""
+    _recorded.clear()
+
+
+def state_dir() -> Path:
+    """Return the directory of the tracebacks. ``LORA_TUI_STATE_DIR`` overrides the platform's own."""
+    override = os.environ.get("LORA_TUI_STATE_DIR")
+    if override:
+        return Path(override)
+    from platformdirs import user_state_path
+
+    return user_state_path("lora-tui", appauthor=False)
+
+
+def record_fault(kind: str, name: str, error: Exception) -> Fault:
+    """Keep the traceback of ``error``, once per fault, and return what can be said of it.
+
+    ``kind`` is one of :attr:`Fault.kind`; ``name`` tells parts of one kind apart (the name of a pane or a command) and
+    must not come from a run. Never raises: a directory that cannot be written gives a fault without a file.
+    """
+    key = (kind, name, type(error).__qualname__, _origin(error.__traceback__))
+    fault = _recorded.get(key)
+    if fault is None:
+        from hashlib import sha256
+
+        file = _keep(f"{_PREFIX}{kind}-{name}-{sha256(repr(key).encode()).hexdigest()[:8]}.txt", kind, name, error)
+        fault = _recorded[key] = Fault(kind, _line(error), file)
+    return fault
+
+
+def fault_text(fault: Fault, words: Words) -> str:
+    """Return what failed, which file holds the traceback and where to report it, as one line of text."""
+    what = words.t(f"fault.{fault.kind}", error=fault.error)
+    if fault.file is None:
+        return words.t("fault.not_kept", what=what)
+    return words.t("fault.kept", what=what, file=_short(fault.file))
+
+
+def _origin(trace: TracebackType | None) -> str:
+    """Return the innermost line of this package in a traceback, as ``module.py:line``."""
+    origin = ""
+    for frame, line in traceback.walk_tb(trace):
+        file = frame.f_code.co_filename
+        if file.startswith(_PACKAGE):
+            origin = f"{file[len(_PACKAGE) + 1 :]}:{line}"
+    return origin
+
+
+def _line(error: Exception) -> str:
+    from lora_tui.formats.secrets import mask_text
+
+    try:
+        message = clean(mask_text(str(error)[:10_000]), MESSAGE_CHARACTERS)
+    except Exception:  # the error's own __str__ may be what fails
+        message = ""
+    name = type(error).__qualname__
+    return f"{name}: {message}" if message else name
+
+
+def _short(path: Path) -> str:
+    """Return a path with ``~`` for the home directory, without anything that a terminal would obey."""
+    home = os.path.expanduser("~")  # noqa: PTH111 Path.home() raises where there is none
+    text = str(path)
+    if len(home) > 1 and text.startswith(home + os.sep):
+        text = "~" + text[len(home) :]
+    return clean(text)
+
+
+def _keep(name: str, kind: str, part: str, error: Exception) -> Path | None:
+    """Write the traceback to a file that only the user can read; return its path, or None where that fails."""
+    import tempfile
+
+    try:
+        directory = state_dir()
+        if not directory.is_absolute():
+            # Without a home directory the platform's answer begins with "~", which would be made where we stand.
+            return None
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Beside it first: the file is whole or not there, and what a link of that name points to is not written.
+        number, beside = tempfile.mkstemp(prefix=f".{_PREFIX}", dir=directory)  # readable by the user alone
+        try:
+            with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(_traceback(kind, part, error))
+            Path(beside).replace(directory / name)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+        _remove_old(directory)
+    except Exception:  # whoever handles an error must not be ended by a second one; the fault says that it has no file
+        return None
+    return directory / name
+
+
+def _remove_old(directory: Path) -> None:
+    """Remove the oldest files of faults above ``MOST_FILES``."""
+    files = sorted(directory.glob(f"{_PREFIX}*.txt"), key=lambda path: path.lstat().st_mtime, reverse=True)
+    for path in files[MOST_FILES:]:
+        path.unlink(missing_ok=True)
+
+
+def _traceback(kind: str, part: str, error: Exception) -> str:
+    """Return the versions and Python's own traceback, without local variables, with secrets masked."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from lora_tui import __version__
+    from lora_tui.formats.secrets import mask_text
+
+    try:
+        textual = version("textual")
+    except PackageNotFoundError:
+        textual = "?"
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    head = (
+        f"lora-tui {__version__}, Python {platform.python_version()}, Textual {textual}, {sys.platform}\n"
+        f"{moment}  {kind} {part}\n\n"
+    )
+    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
+    body = "\n".join(clean(mask_text(line[:10_000]), LINE_CHARACTERS) for line in lines)
+    if len(body) > MOST_CHARACTERS:
+        body = f"{body[: MOST_CHARACTERS // 2]}\n...\n{body[-MOST_CHARACTERS // 2 :]}"
+    return head + body + "\n"
