@@ -38,7 +38,7 @@ def test_the_wheel_holds_everything_that_the_checkout_has(wheel: Path) -> None:
     package = ROOT / "lora_tui"
     wanted = {
         path.relative_to(ROOT).as_posix()
-        for pattern in ("*.py", "*.mo", "*.tcss", "py.typed")
+        for pattern in ("*.py", "*.mo", "*.css", "*.js", "*.tcss", "py.typed")
         for path in package.rglob(pattern)
     }
     samples = ROOT / "sample_runs"

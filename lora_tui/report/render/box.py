@@ -1,9 +1,9 @@
-"""The report as a box for the terminal: training, metrics, configuration, the loss by steps, assessment.
+"""Render a report as a box for the terminal: training, metrics, configuration, the loss by steps, assessment.
 
-Every line ends in the same column, so every character must have a width that all terminals agree on: the emoji are
-among those that Unicode gives two cells by themselves (East Asian Width W, no variation selector), the rest goes by
-:func:`lora_tui.text.cells.cell_width`. The ASCII form, for terminals that show East Asian "ambiguous" characters in two
-cells or have no such characters at all, has nothing beyond ASCII but words.
+Every line ends in the same column, so all terminals must agree on the width of every character. The emoji are among
+those that Unicode makes two cells wide by themselves (East Asian Width W, no variation selector); all other widths are
+those of :func:`lora_tui.text.cells.cell_width`. The ASCII form, for terminals that draw East Asian "ambiguous"
+characters in two cells or have no such characters, contains only ASCII apart from words.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import append_sentence, capitalize
 
 WIDTH = 64
-"""Cells of the box, borders counted, where nothing in it needs more."""
-LEAST = 32
-_CELLS_PER_LINE = 3
-_SHORT = 28
-"""Cells of a note that does not make the box wider."""
+"""Width of the box in terminal cells, borders included, unless a line needs more."""
+MIN_WIDTH = 32
+"""The box is never narrower than this, in terminal cells."""
+_COLUMNS_PER_LINE = 3
+"""The most columns of the table by steps that stand in one line."""
+_MAX_NOTE = 28
+"""A longer note on how a value was derived, in terminal cells, is replaced by the word "derived"."""
 _EMOJI = {"training": "📅", "metrics": "📊", "config": "🔧", "steps": "📈", "forecast": "⏳", "outcome": "🏁",
           "checkpoint": "💾", "assessment": "🎯"}  # fmt: skip
-_LEFT_OUT = frozenset({"loss_change", "eval_loss_change", "reward_change", "seen_at"})
-"""Facts that the rest of the box says as well."""
+_OMITTED = frozenset({"loss_change", "eval_loss_change", "reward_change", "seen_at"})
+"""Codes of facts that other parts of the box say as well."""
 _ASCII = str.maketrans(
     {
         "×": "x", "÷": "/", "→": "->", "−": "-", "–": "-", "—": "-", "≈": "~", "±": "+/-", "…": "...", "·": "-",
@@ -37,6 +39,8 @@ _ASCII = str.maketrans(
 
 @dataclass(frozen=True)
 class _Frame:
+    """The characters of the box: left, middle and right of its horizontal rules, its sides, and the bullet."""
+
     top: str
     rule: str
     bottom: str
@@ -49,45 +53,46 @@ _PLAIN = _Frame("+=+", "+-+", "+=+", "|", "*")
 
 
 def render(report: Report, words: Words, *, limit: int = 80, ascii_only: bool = False) -> str:
-    """The box, ``limit`` cells wide at most; longer lines are broken, nothing is cut off."""
+    """Return the box, at most ``limit`` cells wide; longer lines are wrapped and nothing is cut off."""
     frame = _PLAIN if ascii_only else _UNICODE
     lines = list(_lines(report, words, frame))
     if ascii_only:
         lines = [line.in_ascii(report.language) for line in lines]
-    needed = max((line.natural for line in lines), default=0)
-    width = max(LEAST, min(limit, max(WIDTH, needed + 4)))
+    needed = max((line.wanted_width for line in lines), default=0)
+    width = max(MIN_WIDTH, min(limit, max(WIDTH, needed + 4)))
     inner = width - 2
     out = [_rule(frame.top, inner), *_sides(frame, _centred(lines[0].text, inner), inner), _rule(frame.rule, inner)]
     for line in lines[1:]:
-        out += _sides(frame, line.broken(inner - 4), inner, "  ")
+        out += _sides(frame, line.wrapped(inner - 4), inner, "  ")
     out.append(_rule(frame.bottom, inner))
     return "\n".join(out) + "\n"
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One line before it is broken. ``hang``: cells that its continuation is indented by."""
+    """One line before it is wrapped."""
 
     text: str
     hang: int = 0
+    """Cells by which the continuation lines are indented."""
     prose: bool = False
-    """A sentence: it does not make the box wider."""
+    """The line is a sentence, which is wrapped rather than makes the box wider."""
     pieces: tuple[str, ...] = ()
-    """Columns that stand one under the other; as many a line as fit."""
+    """Texts to set in columns, as many in a line as fit."""
 
     @property
-    def natural(self) -> int:
-        """Cells that it takes unbroken."""
+    def wanted_width(self) -> int:
+        """Width in cells that the line asks for."""
         return 0 if self.prose else cell_width(self.text) + 2 if not self.pieces else 0
 
-    def broken(self, width: int) -> list[str]:
-        """Its lines of at most ``width`` cells."""
+    def wrapped(self, width: int) -> list[str]:
+        """Return the line wrapped to at most ``width`` cells."""
         if self.pieces:
             return _columns(self.pieces, width)
         return wrap(self.text, width, self.hang) if self.text else [""]
 
     def in_ascii(self, language: str) -> _Line:
-        """Without symbols beyond ASCII; in English without any character beyond it."""
+        """Return the line with its symbols replaced by ASCII; in English nothing beyond ASCII remains."""
         pieces = tuple(_ascii(piece, language) for piece in self.pieces)
         return _Line(_ascii(self.text, language), self.hang, self.prose, pieces)
 
@@ -125,7 +130,7 @@ def _title(frame: _Frame, code: str, text: str) -> Iterable[_Line]:
 
 def _section(report: Report, words: Words, frame: _Frame, code: str) -> Iterable[_Line]:
     section = report.section(code)
-    facts = [fact for fact in section.facts if fact.code not in _LEFT_OUT] if section is not None else []
+    facts = [fact for fact in section.facts if fact.code not in _OMITTED] if section is not None else []
     if section is not None and facts:
         yield from _title(frame, code, section.title)
         for fact in facts:
@@ -133,11 +138,11 @@ def _section(report: Report, words: Words, frame: _Frame, code: str) -> Iterable
 
 
 def _fact(fact: Fact, words: Words, frame: _Frame) -> _Line:
-    said = plain(fact.note)
-    if fact.derived and cell_width(said) > _SHORT:
-        # How it was derived is then for the long forms.
-        said = words.t("report.derived")
-    value = words.t("report.with_note", text=fact.value, note=said) if said else fact.value
+    note = plain(fact.note)
+    if fact.derived and cell_width(note) > _MAX_NOTE:
+        # The longer forms of the report say how the value was derived.
+        note = words.t("report.derived")
+    value = words.t("report.with_note", text=fact.value, note=note) if note else fact.value
     text = words.t("report.labelled", label=fact.label, value=value)
     return _Line(f"{frame.bullet} {text}", 2)
 
@@ -156,7 +161,7 @@ def _steps(table: StepTable, words: Words) -> Iterable[_Line]:
     digits = max(len(str(cell.step)) for cell in table.cells)
     yield _Line("", pieces=tuple(f"{table.step_label} {cell.step:>{digits}}: {cell.shown}" for cell in table.cells))
     if table.interval:
-        # The last of these is not the last loss: the reader of the line above would wonder.
+        # Without this line, a reader would wonder why the last column differs from the last loss.
         yield _Line(words.t("report.table.mean_short", n=table.interval), prose=True)
     evals = [cell for cell in table.cells if cell.eval_shown is not None]
     if table.eval_label and len(evals) > 1:
@@ -167,7 +172,7 @@ def _steps(table: StepTable, words: Words) -> Iterable[_Line]:
 
 
 def plain(text: str | None) -> str:
-    """A sentence without the backticks that mark code: there is no markup in a terminal."""
+    """Return a sentence without the backticks that mark code, since a terminal shows no markup."""
     text = text or ""
     return clean(text.replace("`", "") if text.count("`") % 2 == 0 else text, None)
 
@@ -186,9 +191,9 @@ def _centred(text: str, inner: int) -> list[str]:
 
 
 def _columns(pieces: Sequence[str], width: int) -> list[str]:
-    """The pieces in columns with ``|`` between them."""
+    """Return the pieces in columns with ``|`` between them."""
     widest = max(cell_width(piece) for piece in pieces)
-    each = max(1, min(_CELLS_PER_LINE, (width + 3) // (widest + 3)))
+    each = max(1, min(_COLUMNS_PER_LINE, (width + 3) // (widest + 3)))
     lines = []
     for start in range(0, len(pieces), each):
         part = pieces[start : start + each]

@@ -1,4 +1,4 @@
-"""A comparison as one HTML file: no request leaves it, light and dark, printable, curves over each other."""
+"""Render a comparison as one HTML file: it makes no request, is light and dark and printable; curves share a chart."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ from collections.abc import Iterator, Sequence
 from lora_tui.analysis.comparison.compare import Comparison, epoch_of
 from lora_tui.i18n import Words
 from lora_tui.report.comparison import ComparisonReport, MeasureEntry, NoteEntry, RunEntry, SettingEntry, ValueEntry
-from lora_tui.report.render.compare_text import MAIN, MOST_COLUMNS, kind, label, progress, rows_of, troubles
+from lora_tui.report.render.compare_text import (
+    MAIN_MEASURES,
+    MAX_COLUMNS,
+    findings_of,
+    job_kind,
+    label,
+    progress,
+    shown_measures,
+)
 from lora_tui.report.render.html_page import Html, esc, join, page, table, tag
 from lora_tui.report.render.svg import Curve, figure
 
-BEST, ALIKE = "★", "="
+BEST, SHARED = "★", "="
+"""Marks behind a value: the best, and one of several that share the first place."""
 
 
 def render(report: ComparisonReport, found: Comparison, words: Words, now: float) -> str:
-    """The whole file, made at the Unix time ``now``."""
+    """Return the whole file, made at the Unix time ``now``."""
     title = words.t("compare.title", n=len(report.runs))
-    legend = tag("p", esc(words.t("compare.legend", mark=BEST, same=ALIKE, stale="!")), "muted")
+    legend = tag("p", esc(words.t("compare.legend", mark=BEST, same=SHARED, stale="!")), "muted")
     body = [
         tag("h1", esc(title)),
         tag("p", esc(words.t("list.separator").join(run.short for run in report.runs)), "muted"),
@@ -49,8 +58,8 @@ def _runs(runs: Sequence[RunEntry], words: Words) -> Html:
     head = [esc(words.t(f"compare.column.{name}")) for name in ("run", "state", "step", "what", "data", "findings")]
     separator = words.t("list.separator")
     rows = [
-        [_name(run), esc(run.state_text), esc(progress(run)), esc(kind(run)), esc(run.data or ""),
-         tag("span", esc(separator.join(troubles(run))), "fair")]
+        [_name(run), esc(run.state_text), esc(progress(run)), esc(job_kind(run)), esc(run.data or ""),
+         tag("span", esc(separator.join(findings_of(run))), "fair")]
         for run in runs
     ]  # fmt: skip
     return table(head, rows, {2})
@@ -64,12 +73,12 @@ def _value(measure: MeasureEntry, run: RunEntry, value: ValueEntry | None) -> Ht
     if run.name not in measure.best:
         return esc(value.shown)
     best = measure.outcome == "best"
-    return tag("span", esc(f"{value.shown} {BEST if best else ALIKE}"), "win good" if best else "")
+    return tag("span", esc(f"{value.shown} {BEST if best else SHARED}"), "win good" if best else "")
 
 
 def _measures(report: ComparisonReport, words: Words) -> Html:
-    measures, runs = rows_of(report), report.runs
-    if len(runs) <= MOST_COLUMNS:
+    measures, runs = shown_measures(report), report.runs
+    if len(runs) <= MAX_COLUMNS:
         head = [Html(""), *(_name(run) for run in runs), Html("")]
         rows = [
             [esc(label(measure, words)),
@@ -78,7 +87,7 @@ def _measures(report: ComparisonReport, words: Words) -> Html:
             for measure in measures
         ]  # fmt: skip
         return table(head, rows, range(1, len(runs) + 1))
-    measures = [measure for measure in measures if measure.code in MAIN]
+    measures = [measure for measure in measures if measure.code in MAIN_MEASURES]
     order = {name: at for at, name in enumerate(report.order)}
     places = sorted(range(len(runs)), key=lambda at: order[runs[at].name])
     head = [esc(words.t("compare.column.run")), *(esc(label(measure, words)) for measure in measures)]
@@ -96,7 +105,7 @@ def _notes(notes: Sequence[NoteEntry], words: Words) -> Iterator[Html]:
 
 
 def _rich(text: str) -> Html:
-    """Options of ours in backticks as code; a text from a file never holds a pair in these sentences' own words."""
+    """Return a sentence as markup; one pair of backticks, which no text from a file adds to it, marks an option."""
     pieces = text.split("`")
     if len(pieces) != 3:
         return esc(text)
@@ -117,7 +126,7 @@ def _settings(report: ComparisonReport, words: Words) -> Iterator[Html]:
 
 def _options(report: ComparisonReport, words: Words, items: Sequence[SettingEntry]) -> Html:
     unknown = words.t("compare.unknown")
-    if len(report.runs) <= MOST_COLUMNS:
+    if len(report.runs) <= MAX_COLUMNS:
         head = [esc(words.t("compare.column.option")), *(_name(run) for run in report.runs)]
         rows = [[_option(item, words), *(_setting(text, unknown) for text in item.shown)] for item in items]
         return table(head, rows)
@@ -138,7 +147,7 @@ def _setting(text: str, unknown: str) -> Html:
 
 
 def _charts(report: ComparisonReport, found: Comparison, words: Words) -> Iterator[Html]:
-    """Loss and eval loss of all runs over each other, by step; by epoch too where that is not the same picture."""
+    """Yield a chart each of loss and eval loss of all runs, by step, and by epoch where that looks different."""
     scales = [epoch_of(side) for side in found.sides]
     known = [scale for scale in scales if scale is not None]
     apart = len(known) == len(scales) and max(known) > 1.01 * min(known)

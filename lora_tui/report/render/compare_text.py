@@ -1,4 +1,4 @@
-"""A comparison for the terminal: runs as columns, or as rows where there are many of them or little room."""
+"""Render a comparison for the terminal: a column for each run, or a row where there are many runs or little room."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from lora_tui.i18n import Words
 from lora_tui.report.comparison import ComparisonReport, MeasureEntry, RunEntry, ValueEntry
 from lora_tui.text.cells import cell_width, clip, fit, wrap
 
-MOST_COLUMNS = 6
-"""More runs than this are rows."""
-BEST, ALIKE, STALE = "*", "=", "!"
+MAX_COLUMNS = 6
+"""The most runs that get a column each; with more runs, each gets a row."""
+BEST, SHARED, STALE = "*", "=", "!"
+"""Marks behind a value: the best, one of several that share the first place, of an earlier attempt."""
 GAP = "  "
-WIDEST = 26
-"""Cells of a cell's text at most, where runs are columns."""
-MAIN = (
+MAX_OPTION_WIDTH = 26
+"""The most cells that the value of an option takes, where runs are rows."""
+MAIN_MEASURES = (
     "eval_at", "eval_best", "perplexity", "bleu", "rougel", "eval_accuracies", "eval_accuracy", "accuracies", "reward",
     "loss_at", "loss_end", "samples_per_s", "tokens_per_s", "duration",
 )  # fmt: skip
-"""Measures that are shown where runs are rows."""
+"""Codes of the measures that are shown where runs are rows."""
 
 
 def render(report: ComparisonReport, words: Words, width: int) -> str:
-    """The whole text in lines of at most about ``width`` cells; a name is never cut away altogether."""
+    """Return the whole text in lines of at most about ``width`` cells. Names are cut, but never to nothing."""
     width = max(width, 40)
     lines = [*_runs(report, width), ""]
     for sentence in report.verdict:
@@ -32,7 +33,7 @@ def render(report: ComparisonReport, words: Words, width: int) -> str:
     lines.append("")
     columns = _as_columns(report, words, width)
     lines += columns if columns is not None else _as_rows(report, words, width)
-    legend = words.t("compare.legend", mark=BEST, same=ALIKE, stale=STALE)
+    legend = words.t("compare.legend", mark=BEST, same=SHARED, stale=STALE)
     lines += ["", *wrap(legend, width, 2), ""]
     if not report.notes:
         lines += wrap(words.t("compare.fair"), width, 0)
@@ -43,14 +44,14 @@ def render(report: ComparisonReport, words: Words, width: int) -> str:
 
 
 def progress(run: RunEntry) -> str:
-    """Its step of all steps."""
+    """Return the step of a run, with its total steps if known."""
     if run.step is None:
         return "–"
     return f"{run.step}/{run.total_steps}" if run.total_steps else str(run.step)
 
 
-def kind(run: RunEntry) -> str:
-    """Stage, method and model."""
+def job_kind(run: RunEntry) -> str:
+    """Return stage, method and model of a run."""
     parts = ((run.stage or "").upper(), run.method, (run.model or "").rstrip("/").rsplit("/", 1)[-1])
     return " · ".join(part for part in parts if part)
 
@@ -62,9 +63,9 @@ def _runs(report: ComparisonReport, width: int) -> Iterator[str]:
             clip(run.short, max(12, width // 3)),
             run.state_text,
             progress(run),
-            kind(run),
+            job_kind(run),
             run.data or "",
-            "".join(f"! {text}  " for text in troubles(run)),
+            "".join(f"! {text}  " for text in findings_of(run)),
         ]
         for run in report.runs
     ]
@@ -80,12 +81,12 @@ def _mark(measure: MeasureEntry, run: RunEntry, value: ValueEntry | None) -> str
     if value.stale:
         return STALE
     if run.name in measure.best:
-        return BEST if measure.outcome == "best" else ALIKE
+        return BEST if measure.outcome == "best" else SHARED
     return ""
 
 
-def rows_of(report: ComparisonReport) -> list[MeasureEntry]:
-    """The measures worth a row: the last evaluation only where it is not the best one too."""
+def shown_measures(report: ComparisonReport) -> list[MeasureEntry]:
+    """Return the measures to show: the last evaluation only if it differs from the best one in some run."""
     found = {measure.code: measure for measure in report.measures}
     best, last = found.get("eval_best"), found.get("eval_last")
     same = best is not None and last is not None and _numbers(best) == _numbers(last)
@@ -97,23 +98,23 @@ def _numbers(measure: MeasureEntry) -> list[object]:
 
 
 def label(measure: MeasureEntry, words: Words) -> str:
-    """The measure with its unit."""
+    """Return the name of a measure with its unit."""
     if measure.unit is None:
         return measure.label
     return words.t("compare.with_unit", label=measure.label, unit=measure.unit)
 
 
-def troubles(run: RunEntry) -> list[str]:
-    """Its findings of weight in words; that it failed or was interrupted is said by its state."""
+def findings_of(run: RunEntry) -> list[str]:
+    """Return the names of the run's findings, without one that its state already says (failed, interrupted)."""
     return [text for text in run.findings_text if text != run.state_text]
 
 
 def _as_columns(report: ComparisonReport, words: Words, width: int) -> list[str] | None:
-    """Two tables with a column a run, or ``None`` where they do not fit."""
-    if len(report.runs) > MOST_COLUMNS:
+    """Return two tables with a column for each run, or ``None`` if they do not fit."""
+    if len(report.runs) > MAX_COLUMNS:
         return None
     heads = [f"{run.letter} {run.short}" for run in report.runs]
-    measures = rows_of(report)
+    measures = shown_measures(report)
     cells = [
         [
             (value.shown if value is not None else "–", _mark(measure, run, value))
@@ -141,7 +142,7 @@ def _as_columns(report: ComparisonReport, words: Words, width: int) -> list[str]
 
 
 def _line(name: str, cells: Sequence[tuple[str, str]], first: int, sizes: Sequence[int]) -> str:
-    """A row: the name, then the values to the right, each with room for its mark behind it."""
+    """Return a row: the name, then the values, aligned right with room for a mark behind each."""
     parts = [fit(name, first)]
     for (text, mark), size in zip(cells, sizes, strict=True):
         room = size - 2
@@ -185,19 +186,21 @@ def _partly(report: ComparisonReport, words: Words, width: int) -> list[str]:
 
 @dataclass(frozen=True)
 class _Column:
+    """One column of a table whose rows are runs."""
+
     head: str
     cells: tuple[str, ...]
     right: bool = True
 
 
 def _as_rows(report: ComparisonReport, words: Words, width: int) -> list[str]:
-    """A row a run, the best evaluation first; columns that do not fit go into tables of their own below."""
+    """Return a row for each run, the best evaluation first; columns that do not fit form further tables below."""
     order = {name: at for at, name in enumerate(report.order)}
     places = sorted(range(len(report.runs)), key=lambda at: order[report.runs[at].name])
     runs = [report.runs[at] for at in places]
     columns: list[_Column] = []
-    for measure in rows_of(report):
-        if measure.code not in MAIN:
+    for measure in shown_measures(report):
+        if measure.code not in MAIN_MEASURES:
             continue
         values = [measure.values[at] for at in places]
         cells = tuple(
@@ -207,7 +210,7 @@ def _as_rows(report: ComparisonReport, words: Words, width: int) -> list[str]:
         columns.append(_Column(label(measure, words), cells))
     for item in report.settings:
         if item.kind == "matters":
-            columns.append(_Column(item.option, tuple(clip(item.shown[at], WIDEST) for at in places), False))
+            columns.append(_Column(item.option, tuple(clip(item.shown[at], MAX_OPTION_WIDTH) for at in places), False))
     names = [clip(f"{run.letter} {run.short}", max(14, width // 3)) for run in runs]
     first = max(cell_width(name) for name in names)
     out: list[str] = []
@@ -226,7 +229,7 @@ def _as_rows(report: ComparisonReport, words: Words, width: int) -> list[str]:
 
 def _size(column: _Column) -> int:
     values = max(cell_width(cell) for cell in column.cells)
-    # A head is broken between its words, or behind the underscores of an option, not inside one.
+    # A head may be wrapped between words and behind the underscores of an option, but not inside a word.
     return max(values, *(cell_width(piece) for piece in _pieces(column.head)))
 
 
@@ -235,7 +238,7 @@ def _pieces(head: str) -> list[str]:
 
 
 def _head(column: _Column, size: int) -> list[str]:
-    """The column's head in lines of at most ``size`` cells."""
+    """Return the head of a column in lines of at most ``size`` cells."""
     lines = [""]
     for piece in re.split(r"(?<=_)|(?<= )", column.head):
         if lines[-1] and cell_width(lines[-1] + piece.rstrip()) > size:

@@ -1,4 +1,4 @@
-"""The report as one HTML file: no request leaves it, light and dark, printable, charts that show their values."""
+"""Render a report as one HTML file: it makes no request, is light and dark and printable; charts show their values."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from lora_tui.report.document import (
 from lora_tui.report.render.html_page import Html, esc, join, page, table, tag
 from lora_tui.report.render.svg import Curve, Mark, figure
 
-_CARD = {"critical": "critical", "warning": "warning", "info": "info", "good": "well"}
-_COLOR = {"critical": "poor", "warning": "fair", "info": "none", "good": "good"}
-_MARKED = frozenset({"epoch", "resume", "best"})
-"""Marks that are worth a line through the chart; a checkpoint every few steps would hatch it."""
-_MOST_EPOCHS = 24
+_CARD_CLASS = {"critical": "critical", "warning": "warning", "info": "info", "good": "well"}
+_BADGE_CLASS = {"critical": "poor", "warning": "fair", "info": "none", "good": "good"}
+_LINE_MARKS = frozenset({"epoch", "resume", "best"})
+"""Kinds of marks that are drawn as a line. A line for each checkpoint would hatch the chart."""
+_MAX_EPOCH_MARKS = 24
+"""With more epochs than this, none of them is marked."""
 
 
 def render(report: Report, words: Words) -> str:
-    """The whole file."""
+    """Return the whole file."""
     parts = [*_top(report), *_findings(report, words), *_charts(report, words), *_sections(report)]
     parts += _results(report, words)
     if report.metrics_explained:
@@ -43,10 +44,10 @@ def render(report: Report, words: Words) -> str:
 
 
 def rich(text: str) -> Html:
-    """A sentence whose backticks mark options and commands."""
+    """Return a sentence as markup, in which backticks mark options and commands."""
     pieces = text.split("`")
     if len(pieces) % 2 == 0:
-        # No pair: then they are characters like others.
+        # Without pairs, the backticks are ordinary characters.
         return esc(text)
     return join(tag("code", esc(piece, None)) if at % 2 else esc(piece, None) for at, piece in enumerate(pieces))
 
@@ -97,7 +98,7 @@ def _findings(report: Report, words: Words) -> list[Html]:
 def _finding(entry: FindingEntry) -> Html:
     head = join(
         [
-            _badge(entry.mark, _COLOR[entry.severity], ""),
+            _badge(entry.mark, _BADGE_CLASS[entry.severity], ""),
             tag("b", esc(entry.name)),
             tag("span", esc(entry.severity_text), "muted"),
         ],
@@ -106,7 +107,7 @@ def _finding(entry: FindingEntry) -> Html:
     body = [tag("div", head), tag("div", rich(entry.text))]
     if entry.advice:
         body.append(tag("div", rich(entry.advice), "muted"))
-    css = "card" if entry.over else f"card {_CARD[entry.severity]}"
+    css = "card" if entry.over else f"card {_CARD_CLASS[entry.severity]}"
     return tag("div", join(body), css)
 
 
@@ -124,14 +125,14 @@ def _chart(chart: Chart) -> Html:
     marks = [
         Mark(mark.step, mark.label)
         for mark in chart.marks
-        if mark.kind in _MARKED and (mark.kind != "epoch" or len(epochs) <= _MOST_EPOCHS)
+        if mark.kind in _LINE_MARKS and (mark.kind != "epoch" or len(epochs) <= _MAX_EPOCH_MARKS)
     ]
     title = f"{chart.title} ({chart.unit})" if chart.unit else chart.title
     return figure(title, curves, chart.x_label, marks=marks, x_max=chart.x_max)
 
 
 def _ordered(lines: Sequence[Line]) -> list[Line]:
-    """The main curve takes the first colour, though what it was smoothed from stands before it."""
+    """Put the smoothed curve before the raw one, so that it gets the first colour."""
     return sorted(lines, key=lambda line: line.style == "raw")
 
 
@@ -174,7 +175,7 @@ def _origin(section: ResultsSection) -> str:
 
 
 def _metrics(entries: Sequence[MetricEntry], words: Words) -> Html:
-    """A row each: the name with its meaning, the value, the verdict with its ground."""
+    """Return a table with a row for each metric: name and meaning, value, verdict and its reason."""
     head = [esc(words.t(f"html.{name}")) for name in ("metric", "value", "verdict")]
     return table(head, [_metric(entry) for entry in entries], numbers={1})
 

@@ -1,10 +1,9 @@
-"""The report as Markdown: each metric with its meaning and its analysis, the results, charts as text, the rest.
+"""Render a report as Markdown: each metric with its meaning and its analysis, the results, charts as text, the rest.
 
-It is written for GitHub's dialect (tables, fenced code), and what comes from files can put nothing into it: no heading,
-no list, no emphasis, no link or address that a reader could follow, no image, no HTML, no end of a table cell or of a
-code fence. Three ways lead in: :func:`escape` for words of ours and for harmless values, :func:`data` for whatever a
-file says (in a code span where any of it could be taken for markup), :func:`prose` for sentences whose backticks are
-ours.
+The dialect is GitHub's (tables, fenced code). Text from files cannot create markup: no heading, list, emphasis, link or
+address to follow, image or HTML, and no end of a table cell or of a code fence. All text passes one of three functions:
+:func:`escape` for our own words and for harmless values, :func:`data` for text from files (as a code span where a part
+of it could be read as markup), :func:`prose` for our own sentences, whose backticks mark code.
 """
 
 from __future__ import annotations
@@ -38,19 +37,19 @@ _TICKS = re.compile(r"`+")
 _ROUGE = re.compile(r"(predict|eval)_rouge-[12l]")
 
 
-# -- the only ways for text into the file -----------------------------------------------------------------------------
+# -- escaping ---------------------------------------------------------------------------------------------------------
 
 
 def escape(text: str) -> str:
-    """Text of one line as it stands: nothing of it is Markdown or HTML, at the start of a line neither."""
+    """Escape a text of one line so that it is shown as it is, also at the start of a line."""
     escaped = escape_markdown(clean(text, None).strip())
-    # An underscore between letters is no markup, and option names are full of them; nor is a ! without a [.
+    # Undo needless escapes: an underscore between letters (option names) and a ! without a [ are no markup.
     escaped = _NO_PICTURE.sub("!", _INSIDE_WORD.sub("_", escaped))
     return _NUMBER.sub(r"\1\\", _BULLET.sub(r"\\", escaped))
 
 
 def code(text: str) -> str:
-    """Text as a code span, in which nothing is interpreted."""
+    """Return a text as a code span, in which nothing is interpreted."""
     text = clean(text, None).strip() or " "
     ticks = "`" * (1 + max((len(run) for run in _TICKS.findall(text)), default=0))
     room = " " if text.startswith("`") or text.endswith("`") else ""
@@ -58,12 +57,12 @@ def code(text: str) -> str:
 
 
 def data(text: str) -> str:
-    """What a file says: as it stands where it is harmless, else as a code span, in which nothing is interpreted."""
+    """Return a text from a file: escaped if it is harmless, else as a code span."""
     return code(text) if may_be_markup(text) else escape(text)
 
 
 def prose(text: str) -> str:
-    """A sentence of ours: what stands in backticks becomes code, all else is escaped."""
+    """Return one of our own sentences: what stands in backticks becomes code, the rest is escaped."""
     pieces = text.split("`")
     if len(pieces) % 2 == 0:
         return escape(text)
@@ -71,25 +70,25 @@ def prose(text: str) -> str:
 
 
 def _middle(piece: str) -> str:
-    """A part of a line that keeps its spaces at both ends."""
+    """Escape a part of a line and keep its spaces at both ends."""
     left, right = piece[: len(piece) - len(piece.lstrip())], piece[len(piece.rstrip()) :]
     return left + escape(piece) + (right if piece.strip() else "")
 
 
 def fence(text: str, language: str = "") -> list[str]:
-    """Lines as a block of code, fenced by more backticks than any line of it has."""
+    """Return lines as a block of code, fenced by more backticks than any of the lines has."""
     ticks = "`" * max(3, 1 + max((len(run) for run in _TICKS.findall(text)), default=0))
     return [ticks + language, *(clean(line, None) for line in text.split("\n")), ticks, ""]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
-    """A table of finished cells; ``right``: columns of numbers."""
+    """Return a table of escaped cells; ``right`` are the columns to align right."""
     rule = ["---:" if at in right else "---" for at in range(len(head))]
     return [f"| {' | '.join(map(_cell, cells))} |" for cells in (head, rule, *rows)] + [""]
 
 
 def _cell(text: str) -> str:
-    """A bar ends a cell even inside code, unless an odd number of backslashes stands before it."""
+    """Escape bars: a bar ends a cell even inside code, unless an odd number of backslashes stands before it."""
     return _BARS.sub(lambda found: found[0] if len(found[1]) % 2 else found[1] + "\\|", text)
 
 
@@ -97,7 +96,7 @@ def _cell(text: str) -> str:
 
 
 def render(report: Report, words: Words, *, ascii_only: bool = False) -> str:
-    """The whole file."""
+    """Return the whole file."""
     return _Writer(report, words, ascii_only).text()
 
 
@@ -230,7 +229,7 @@ class _Writer:
         return out
 
     def _options(self) -> list[str]:
-        """The options that matter first; the others, which are mostly defaults, are in the longer forms."""
+        """List the options that matter most; the others, mostly defaults, are in the HTML and JSON forms."""
         options = [option for option in self.report.options if option.major]
         if not options:
             return []
@@ -265,7 +264,7 @@ def _analysis(entry: MetricEntry) -> str:
 
 
 def _grouped(metrics: Sequence[MetricEntry]) -> list[list[MetricEntry]]:
-    """The three ROUGE scores together, everything else alone."""
+    """Group the three ROUGE scores; every other metric is a group of its own."""
     out: list[list[MetricEntry]] = []
     for entry in metrics:
         if out and _ROUGE.fullmatch(entry.name) and _ROUGE.fullmatch(out[-1][0].name):

@@ -1,8 +1,10 @@
-"""Line charts as inline SVG, for pages made by :mod:`lora_tui.report.render.html_page`.
+"""Draw line charts as inline SVG, for pages of :mod:`lora_tui.report.render.html_page`.
 
-A chart is thinned to about two points a pixel column (the lowest and the highest of each), so that 100,000 rows cost
-little and no spike is lost. Numbers that are not finite are gaps, with a mark at the bottom. Where single values would
-press all others into a line, the frame is cut above or below them and a mark at its edge says how far they go.
+A curve is thinned to about two points a pixel column (the lowest and the highest), so that 100,000 rows cost little and
+no spike is lost. Numbers that are not finite are gaps, with a mark at the bottom. Where a few values are so far out
+that all others would become a flat line, the frame leaves them out, and a mark at its edge tells each value.
+
+The charts are drawn here, not by a plotting library, because a report needs no more than lines, marks and two axes.
 """
 
 from __future__ import annotations
@@ -20,34 +22,36 @@ from lora_tui.text.sanitize import clean
 
 _T = TypeVar("_T")
 WIDTH, HEIGHT = 1000, 300
+"""Size of a chart in SVG units, margins included."""
 LEFT, RIGHT, TOP, BOTTOM = 58, 30, 14, 40
+"""Margins around the frame in SVG units."""
 _DASHES = ("", "7 4", "2 3", "10 3 2 3")
-COLUMNS = 400
-"""Buckets that a curve is thinned to; each gives at most two points."""
-BEYOND = 1e15
-"""A number of this size is drawn as if it were not finite: no axis could carry it."""
-MOST_MARKS = 40
-"""No more marks than this of one kind (NaN, beyond the frame): they would cover each other."""
+MAX_BUCKETS = 400
+"""Buckets that a curve is thinned to; each gives about two points."""
+MAX_MAGNITUDE = 1e15
+"""A number of this size or larger is drawn like one that is not finite, since no axis could show it."""
+MAX_MARKS = 40
+"""The most marks of one kind (NaN, outside the frame) for a curve: more would cover each other."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line. ``x`` ascends; both have the same length; values that are not finite are gaps."""
+    """One curve: ``x``, in ascending order, and as many ``y``; values that are not finite are gaps."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     color: int = 1
-    """1 to 8; higher numbers begin again, with another dash pattern."""
+    """Number of the colour, from 1 on; numbers above 8 repeat the colours with another dash pattern."""
     style: Literal["line", "raw", "dots"] = "line"
-    """``raw``: thin and pale, behind the others. ``dots``: a line with its points, for few values."""
+    """``raw`` is thin, pale and behind the others; ``dots`` marks each point of the line, for few values."""
     tag: str = ""
-    """A letter or two at the curve's end, so that colour is not all that tells curves apart."""
+    """One or two letters at the end of the curve, so that curves differ by more than their colour."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line: an epoch, a resume, a checkpoint."""
+    """A vertical line at an epoch, a resume or a checkpoint."""
 
     x: float
     label: str
@@ -57,7 +61,10 @@ def figure(
     title: str, curves: Sequence[Curve], x_name: str, *, marks: Iterable[Mark] = (), x_max: float | None = None,
     height: int = HEIGHT,
 ) -> Html:  # fmt: skip
-    """A chart with its title and legend; empty where no curve has a finite value. ``x_max``: how far the axis goes."""
+    """Return a chart with title and legend, or empty markup if no curve has a finite value.
+
+    The x-axis reaches at least to ``x_max``; ``height`` is in SVG units.
+    """
     body = chart(curves, x_name, marks=marks, x_max=x_max, height=height, label=title)
     if not body:
         return Html("")
@@ -70,23 +77,23 @@ def chart(
     curves: Sequence[Curve], x_name: str, *, marks: Iterable[Mark] = (), x_max: float | None = None,
     height: int = HEIGHT, label: str = "",
 ) -> Html:  # fmt: skip
-    """The chart alone."""
+    """Return the chart without title and legend; see :func:`figure`."""
     thinned = [thin(curve.x, curve.y) for curve in curves]
     xs = [x for points in thinned for x, _ in points]
     ys = [y for points in thinned for _, y in points]
     if not ys:
         return Html("")
-    plane = _Plane.around(xs, ys, x_max, height)
-    parts = [*_grid(plane, x_name), *_marks(plane, marks)]
+    frame = _Frame.around(xs, ys, x_max, height)
+    parts = [*_grid(frame, x_name), *_marks(frame, marks)]
     order = sorted(range(len(curves)), key=lambda at: curves[at].style != "raw")
     for at in order:
-        parts.extend(_curve(plane, curves[at], thinned[at]))
-    parts.extend(_ends(plane, curves, thinned))
+        parts.extend(_curve(frame, curves[at], thinned[at]))
+    parts.extend(_ends(frame, curves, thinned))
     parts.append(f'<line class="here" x1="0" x2="0" y1="{TOP}" y2="{height - BOTTOM}"/>')
     data = {
-        "x": clean(x_name), "from": plane.x0, "to": plane.x1, "left": LEFT, "width": WIDTH - LEFT - RIGHT,
+        "x": clean(x_name), "from": frame.x0, "to": frame.x1, "left": LEFT, "width": WIDTH - LEFT - RIGHT,
         "curves": [
-            {"name": clean(curve.name, 80), "color": _color(curve), "reach": _reach(points, plane),
+            {"name": clean(curve.name, 80), "color": _color(curve), "reach": _pointer_reach(points, frame),
              "points": [[_short(x), _short(y)] for x, y in points]}
             for curve, points in zip(curves, thinned, strict=True)
         ],
@@ -99,30 +106,32 @@ def chart(
     )  # fmt: skip
 
 
-def thin(x: Sequence[float], y: Sequence[float], columns: int = COLUMNS) -> list[tuple[float, float]]:
-    """At most about ``2 * columns`` of the finite points: of each stretch the lowest and the highest; the first and
-    the last always."""
+def thin(x: Sequence[float], y: Sequence[float], buckets: int = MAX_BUCKETS) -> list[tuple[float, float]]:
+    """Thin a curve to about ``2 * buckets`` finite points.
+
+    These are the lowest and the highest point of each bucket, and the first and the last point of all.
+    """
     total = len(x)
-    if total <= 2 * columns:
-        return [(a, b) for a, b in zip(x, y, strict=True) if abs(a) < BEYOND and abs(b) < BEYOND]
+    if total <= 2 * buckets:
+        return [(a, b) for a, b in zip(x, y, strict=True) if abs(a) < MAX_MAGNITUDE and abs(b) < MAX_MAGNITUDE]
     out: list[tuple[float, float]] = []
-    for column in range(columns):
-        begin, end = column * total // columns, (column + 1) * total // columns
-        finite = [at for at in range(begin, end) if abs(y[at]) < BEYOND and abs(x[at]) < BEYOND]
+    for bucket in range(buckets):
+        begin, end = bucket * total // buckets, (bucket + 1) * total // buckets
+        finite = [at for at in range(begin, end) if abs(y[at]) < MAX_MAGNITUDE and abs(x[at]) < MAX_MAGNITUDE]
         if finite:
             low, high = min(finite, key=y.__getitem__), max(finite, key=y.__getitem__)
             keep = {low, high}
             if not out:
                 keep.add(finite[0])
-            if column == columns - 1:
+            if bucket == buckets - 1:
                 keep.add(finite[-1])
             out.extend((x[at], y[at]) for at in sorted(keep))
     return out
 
 
 @dataclass(frozen=True)
-class _Plane:
-    """From values to places."""
+class _Frame:
+    """The part of the plane that a chart shows, and the way from values to SVG coordinates."""
 
     x0: float
     x1: float
@@ -131,11 +140,11 @@ class _Plane:
     height: int
 
     @classmethod
-    def around(cls, xs: Sequence[float], ys: Sequence[float], x_max: float | None, height: int) -> _Plane:
+    def around(cls, xs: Sequence[float], ys: Sequence[float], x_max: float | None, height: int) -> _Frame:
         x0, x1 = min(xs), max(xs)
         if x_max is not None and math.isfinite(x_max):
             x1 = max(x1, x_max)
-        # Training begins at 0, but a curve that begins late needs no empty half.
+        # The x-axis begins at 0, unless that would leave a large part of the chart empty.
         x0 = 0.0 if 0 < x0 < 0.4 * x1 else x0
         x1 = x1 if x1 > x0 else x0 + 1.0
         low, high = _bounds(ys)
@@ -147,13 +156,16 @@ class _Plane:
         return LEFT + (value - self.x0) / (self.x1 - self.x0) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
-        """Its place, at the edge for what lies beyond."""
+        """Return the SVG coordinate of a value; a value outside the frame lies at its edge."""
         share = (min(max(value, self.y0), self.y1) - self.y0) / (self.y1 - self.y0)
         return self.height - BOTTOM - share * (self.height - TOP - BOTTOM)
 
 
 def _bounds(ys: Sequence[float]) -> tuple[float, float]:
-    """Lowest and highest value that the frame shows: all, unless few stand far outside the rest."""
+    """Return the lowest and the highest value that the frame shows.
+
+    These are the extremes, unless they lie more than twice the span of the middle 96 % of the values outside of it.
+    """
     ordered = sorted(ys)
     last = len(ordered) - 1
     low, high = ordered[round(last * 0.02)], ordered[round(last * 0.98)]
@@ -165,31 +177,31 @@ def _bounds(ys: Sequence[float]) -> tuple[float, float]:
     return ordered[0], ordered[-1]
 
 
-def _grid(plane: _Plane, x_name: str) -> Iterator[str]:
-    bottom = plane.height - BOTTOM
-    for value in _ticks(plane.y0, plane.y1, max(3, plane.height // 55)):
-        at = plane.y(value)
+def _grid(frame: _Frame, x_name: str) -> Iterator[str]:
+    bottom = frame.height - BOTTOM
+    for value in _ticks(frame.y0, frame.y1, max(3, frame.height // 55)):
+        at = frame.y(value)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
         yield f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{esc(_label(value))}</text>'
     yield f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>'
-    for value in _ticks(plane.x0, plane.x1, 8):
-        yield f'<text x="{plane.x(value):.1f}" y="{bottom + 16}" text-anchor="middle">{esc(_label(value))}</text>'
+    for value in _ticks(frame.x0, frame.x1, 8):
+        yield f'<text x="{frame.x(value):.1f}" y="{bottom + 16}" text-anchor="middle">{esc(_label(value))}</text>'
     yield (
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{plane.height - 7}" text-anchor="middle">{esc(x_name)}</text>'
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{frame.height - 7}" text-anchor="middle">{esc(x_name)}</text>'
     )
 
 
-def _marks(plane: _Plane, marks: Iterable[Mark]) -> Iterator[str]:
+def _marks(frame: _Frame, marks: Iterable[Mark]) -> Iterator[str]:
     free = -math.inf
     for mark in sorted(marks, key=lambda one: one.x):
-        if not plane.x0 < mark.x <= plane.x1:
+        if not frame.x0 < mark.x <= frame.x1:
             continue
-        at = plane.x(mark.x)
+        at = frame.x(mark.x)
         yield (
-            f'<line class="at" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{plane.height - BOTTOM}">'
+            f'<line class="at" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{frame.height - BOTTOM}">'
             f"<title>{esc(mark.label)}</title></line>"
         )
-        # A label over another one says nothing; the line keeps it as its title.
+        # A label that would cover another one is left out; the line has it as its title.
         room = 7.0 * cell_width(clean(mark.label, 40))
         if at + 4 + room > WIDTH:
             if at - 4 - room >= free:
@@ -200,49 +212,51 @@ def _marks(plane: _Plane, marks: Iterable[Mark]) -> Iterator[str]:
             free = at + 14 + room
 
 
-def _curve(plane: _Plane, curve: Curve, points: Sequence[tuple[float, float]]) -> Iterator[str]:
+def _curve(frame: _Frame, curve: Curve, points: Sequence[tuple[float, float]]) -> Iterator[str]:
     color = _color(curve)
-    holes = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if not abs(y) < BEYOND and abs(x) < BEYOND]
+    gaps = [
+        (x, y) for x, y in zip(curve.x, curve.y, strict=True) if not abs(y) < MAX_MAGNITUDE and abs(x) < MAX_MAGNITUDE
+    ]
     css = f"s{color} raw" if curve.style == "raw" else f"s{color}"
     dash = _dash(curve)
     path: list[str] = []
-    hole = 0
+    gap = 0
     before = -math.inf
     for x, y in points:
-        while hole < len(holes) and holes[hole][0] <= before:
-            hole += 1
-        broken = not path or (hole < len(holes) and holes[hole][0] < x)
-        path.append(f"{'M' if broken else 'L'}{plane.x(x):.1f} {plane.y(y):.1f}")
+        while gap < len(gaps) and gaps[gap][0] <= before:
+            gap += 1
+        broken = not path or (gap < len(gaps) and gaps[gap][0] < x)
+        path.append(f"{'M' if broken else 'L'}{frame.x(x):.1f} {frame.y(y):.1f}")
         before = x
     title = f"<title>{esc(curve.name)}</title>"
     yield f'<path class="{css}"{dash} d="{"".join(path)}">{title}</path>'
     if curve.style == "dots" or len(points) == 1:
         for x, y in points:
             yield (
-                f'<circle class="f{color}" cx="{plane.x(x):.1f}" cy="{plane.y(y):.1f}" r="3.5">'
+                f'<circle class="f{color}" cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="3.5">'
                 f"<title>{esc(curve.name)}: {esc(number(y, 5))} ({esc(_label(x))})</title></circle>"
             )
-    bottom = plane.height - BOTTOM
-    for x, y in _spread(holes):
-        at = plane.x(x)
+    bottom = frame.height - BOTTOM
+    for x, y in _thin_marks(gaps):
+        at = frame.x(x)
         yield (
             f'<path class="nan" d="M{at - 4:.1f} {bottom - 10}l8 8m0-8l-8 8">'
             f"<title>{esc(curve.name)}: {esc(number(y))} ({esc(_label(x))})</title></path>"
         )
-    for x, y in _spread([(x, y) for x, y in points if not plane.y0 <= y <= plane.y1]):
-        up = y > plane.y1
+    for x, y in _thin_marks([(x, y) for x, y in points if not frame.y0 <= y <= frame.y1]):
+        up = y > frame.y1
         tip = TOP if up else bottom
         yield (
-            f'<polygon class="beyond" points="{plane.x(x):.1f},{tip} {plane.x(x) - 5:.1f},{tip + (9 if up else -9)} '
-            f'{plane.x(x) + 5:.1f},{tip + (9 if up else -9)}"><title>{esc(curve.name)}: {esc(number(y, 5))} '
+            f'<polygon class="beyond" points="{frame.x(x):.1f},{tip} {frame.x(x) - 5:.1f},{tip + (9 if up else -9)} '
+            f'{frame.x(x) + 5:.1f},{tip + (9 if up else -9)}"><title>{esc(curve.name)}: {esc(number(y, 5))} '
             f"({esc(_label(x))})</title></polygon>"
         )
 
 
-def _ends(plane: _Plane, curves: Sequence[Curve], thinned: Sequence[Sequence[tuple[float, float]]]) -> Iterator[str]:
-    """The tags at the curves' ends, moved apart where they would cover each other."""
+def _ends(frame: _Frame, curves: Sequence[Curve], thinned: Sequence[Sequence[tuple[float, float]]]) -> Iterator[str]:
+    """Yield the tags at the ends of the curves, moved apart where they would cover each other."""
     ends = [
-        (plane.y(points[-1][1]), plane.x(points[-1][0]), curve)
+        (frame.y(points[-1][1]), frame.x(points[-1][0]), curve)
         for curve, points in zip(curves, thinned, strict=True) if curve.tag and points and curve.style != "raw"
     ]  # fmt: skip
     taken: list[tuple[float, float]] = []
@@ -272,13 +286,13 @@ def _dash(curve: Curve) -> str:
     return f' stroke-dasharray="{pattern}"' if pattern else ""
 
 
-def _reach(points: Sequence[tuple[float, float]], plane: _Plane) -> float:
-    """How far from the pointer a point may be to be called its value: about the distance between points."""
-    return max((plane.x1 - plane.x0) / 60, (points[-1][0] - points[0][0]) / len(points) if points else 0.0)
+def _pointer_reach(points: Sequence[tuple[float, float]], frame: _Frame) -> float:
+    """Return how far from the pointer, in x, the point may be whose value is shown: about the distance of points."""
+    return max((frame.x1 - frame.x0) / 60, (points[-1][0] - points[0][0]) / len(points) if points else 0.0)
 
 
-def _spread(items: Sequence[_T]) -> Sequence[_T]:
-    return items if len(items) <= MOST_MARKS else items[:: math.ceil(len(items) / MOST_MARKS)]
+def _thin_marks(items: Sequence[_T]) -> Sequence[_T]:
+    return items if len(items) <= MAX_MARKS else items[:: math.ceil(len(items) / MAX_MARKS)]
 
 
 def _short(value: float) -> float:
@@ -290,7 +304,7 @@ def _label(value: float) -> str:
 
 
 def _ticks(low: float, high: float, about: int) -> Iterator[float]:
-    """Round values between the bounds, about so many."""
+    """Yield about ``about`` round values between the bounds."""
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)

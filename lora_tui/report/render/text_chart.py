@@ -1,4 +1,4 @@
-"""A chart as lines of text, drawn by plotext: for Markdown, where no other picture fits."""
+"""Draw a chart as lines of text with plotext, for Markdown reports."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from lora_tui.report.document import Chart, Line
 from lora_tui.text.numbers import number
 
 WIDTH, HEIGHT = 76, 18
+"""Size of a chart in characters."""
 _MARKERS = {"raw": ("·", "."), "line": ("•", "*"), "points": ("O", "O")}
-"""By style: in Unicode, in ASCII. Shapes, since there is no colour, and such as every monospaced font has: browsers
-take braille and block characters from another font, in which they are not as wide as the rest."""
-_LAYERS = ("raw", "line", "points")
+"""Style of a line -> its character in Unicode and in ASCII. There is no colour, so the shapes differ. They are in every
+monospaced font; braille and block characters are not, and browsers would draw them in a font of another width."""
+_DRAWING_ORDER = ("raw", "line", "points")
 _BORDERS = str.maketrans({"┌": "+", "┐": "+", "└": "+", "┘": "+", "─": "-", "│": "|", "┤": "+", "┬": "+", "┼": "+"})
 
 
 def draw(chart: Chart, *, ascii_only: bool = False) -> str:
-    """The chart, :data:`WIDTH` cells wide; empty where there is nothing to draw. See :func:`top`."""
+    """Return the chart, :data:`WIDTH` characters wide, or an empty text where there is nothing to draw.
+
+    Values above :func:`top` are left out.
+    """
     import plotext
 
     high = top(chart)
@@ -31,12 +35,12 @@ def draw(chart: Chart, *, ascii_only: bool = False) -> str:
     plotext.plotsize(WIDTH, HEIGHT)
     low, high = min(min(ys) for _, _, ys in pieces), max(max(ys) for _, _, ys in pieces)
     first = min(min(xs) for _, xs, _ in pieces)
-    # Up to the last row, not to the planned end: there are too few cells to leave most of them empty.
+    # The x-axis ends at the last row instead of the planned end: there are too few characters to leave most empty.
     last = max(max(max(xs) for _, xs, _ in pieces), first + 1)
     room = (high - low) * 0.02 or abs(high) * 0.05 or 1.0
     plotext.ylim(low - room, high + room)
     plotext.xlim(first, last)
-    for line, xs, ys in sorted(pieces, key=lambda piece: _LAYERS.index(piece[0].style)):
+    for line, xs, ys in sorted(pieces, key=lambda piece: _DRAWING_ORDER.index(piece[0].style)):
         draw_one = plotext.plot if line.style == "line" and len(xs) > 1 else plotext.scatter
         draw_one(xs, ys, marker=_MARKERS[line.style][ascii_only])
     across, up = _ticks(first, last, 6, 1.0), _ticks(low, high, 6)
@@ -48,9 +52,10 @@ def draw(chart: Chart, *, ascii_only: bool = False) -> str:
 
 
 def top(chart: Chart) -> float | None:
-    """Where the frame ends above, ``None`` where it holds everything.
+    """Return the highest value that the chart shows, or ``None`` if it shows all values.
 
-    The first twentieth of a run may lie so high that all the rest would be one flat line; then it is left out.
+    The values in the first twentieth of a run may be so high that the rest would be one flat line. They are left out if
+    the rest spans less than 60 % of the range.
     """
     points = [(step, value) for line in chart.lines for step, value in zip(line.steps, line.values, strict=True)
               if value is not None]  # fmt: skip
@@ -63,7 +68,7 @@ def top(chart: Chart) -> float | None:
 
 
 def legend(chart: Chart, words: Words, *, ascii_only: bool = False) -> str:
-    """What each shape is."""
+    """Return a line that says which metric each shape shows, and what lies above the chart."""
     named = [line for line in chart.lines if any(value is not None for value in line.values)]
     text = words.t("list.separator").join(f"{_MARKERS[line.style][ascii_only]} {line.label}" for line in named)
     if top(chart) is not None:
@@ -74,7 +79,7 @@ def legend(chart: Chart, words: Words, *, ascii_only: bool = False) -> str:
 
 
 def _pieces(line: Line, high: float | None) -> Iterator[tuple[list[float], list[float]]]:
-    """The curve without its gaps: plotext must not see anything that is no finite number, nor beyond the frame."""
+    """Yield the pieces of a curve between its gaps and the values that are out of range, which plotext cannot draw."""
     bound = 1e15 if high is None else high
     xs: list[float] = []
     ys: list[float] = []
@@ -90,7 +95,7 @@ def _pieces(line: Line, high: float | None) -> Iterator[tuple[list[float], list[
 
 
 def _labels(values: Sequence[float]) -> list[str]:
-    """The numbers with as few digits as tell them apart."""
+    """Format the numbers with as few digits as make them different from each other."""
     for digits in (3, 4, 6, 9):
         texts = [number(value, digits) for value in values]
         if len(set(texts)) == len(values):
@@ -99,7 +104,7 @@ def _labels(values: Sequence[float]) -> list[str]:
 
 
 def _ticks(low: float, high: float, about: int, least: float = 0.0) -> list[float]:
-    """Round numbers between the two, about as many as asked for and at least ``least`` apart."""
+    """Return about ``about`` round numbers between ``low`` and ``high``, at least ``least`` apart."""
     if not high > low:
         return [low]
     rough = (high - low) / about
