@@ -25,7 +25,7 @@ from lora_tui.formats.json_lines import (
     load_json_fast,
 )
 from lora_tui.records.documents import NOTHING, LogRow, Problem, RowKind
-from lora_tui.records.rows import FEW, KINDS, LIMIT, Block, Column, Rows, is_dense
+from lora_tui.records.rows import EXACT_LIMIT, KINDS, MIN_BLOCK_ROWS, Block, Column, Rows, is_dense
 
 _BATCH = 512
 """Lines that are decoded in one call, up to twice as many; that costs half of a call for each line."""
@@ -97,7 +97,7 @@ class TrainerLogParser:
         return None
 
     def _read_batch(self, batch: list[tuple[int, bytes]], objects: list[object], rows: Rows) -> None:
-        block = self._block(objects) if len(objects) >= FEW else None
+        block = self._block(objects) if len(objects) >= MIN_BLOCK_ROWS else None
         if block is not None:
             rows.add(block)
             return
@@ -400,7 +400,7 @@ def _counts(rows: Sequence[Mapping[str, Any]], key: str | None) -> array[int] | 
     if key is None:
         return array("q", [-1]) * len(rows)
     values = [row[key] for row in rows]
-    if set(map(type, values)) != {int} or min(values) < 0 or max(values) >= LIMIT:
+    if set(map(type, values)) != {int} or min(values) < 0 or max(values) >= EXACT_LIMIT:
         return None
     return array("q", [value or -1 for value in values] if key == "total_steps" else values)
 
@@ -410,7 +410,7 @@ def _numbers(rows: Sequence[Mapping[str, Any]], key: str, bound: float | None = 
     types = set(map(type, values))
     if not types <= {int, float}:
         return None
-    if int in types and not all(-LIMIT < value < LIMIT for value in values if type(value) is int):
+    if int in types and not all(-EXACT_LIMIT < value < EXACT_LIMIT for value in values if type(value) is int):
         return None
     if bound is not None and not all(-bound < value < bound for value in values):
         return None

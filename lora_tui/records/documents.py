@@ -1,8 +1,8 @@
-"""The typed records that every parser of :mod:`lora_tui.formats` produces.
+"""The records that the parsers of :mod:`lora_tui.formats` produce: rows of logs, and documents read as a whole.
 
-Units everywhere: steps are optimizer steps (or batches in a ``progress`` row), durations are seconds,
-times are Unix seconds (UTC). A value that is not known is absent (``None`` or no key), never 0. ``nan`` and
-``inf`` are values and are kept.
+Units everywhere: steps are optimizer steps (or batches in a ``progress`` row), durations are seconds, times are Unix
+seconds (UTC). A value that is not known is absent (None or no key), never 0. ``nan`` and ``inf`` are values and are
+kept.
 """
 
 from __future__ import annotations
@@ -17,64 +17,67 @@ Scalar = str | int | float | bool | None
 ConfigValue = Scalar | tuple[Scalar, ...]
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
-
-
+"""No values: the one empty mapping that all records share."""
 NO_COUNTS: Mapping[int, int] = MappingProxyType({})
+"""No counts: the one empty mapping that all records share."""
 
 
 class LogRow(NamedTuple):
     """One logging event of a trainer.
 
-    ``train``: has a training loss, reward or learning rate. ``eval``: has any ``eval_*`` value. ``mark``: an epoch
-    and a step but no metric, which is the summary row at the end of training or an evaluation whose metrics the
-    producer does not log. ``progress``: the batches of an eval-only or predict job, without an epoch.
+    A ``train`` row has a training loss, reward or learning rate. An ``eval`` row has any ``eval_*`` value. A ``mark``
+    has an epoch and a step but no metric: it is the summary row at the end of training, or an evaluation whose metrics
+    the producer does not log. A ``progress`` row counts the batches of an eval-only or predict job and has no epoch.
     """
 
     kind: RowKind
     step: int | None
-    """Optimizer step; batches done in a ``progress`` row; ``None`` where the producer writes no step."""
+    """Optimizer step; batches done in a ``progress`` row; None where the producer writes no step."""
     values: Mapping[str, float] = NOTHING
-    """Metric name -> value, under our own names: loss, lr, grad_norm, eval_loss, throughput, total_tokens,
-    reward, accuracy, and every other logged key under its own name. Never step, epoch or a clock."""
+    """Values by metric name: under our own names where producers differ (loss, lr, grad_norm, eval_loss, throughput,
+    total_tokens, reward, accuracy), else as logged. Never step, epoch or a clock."""
     total_steps: int | None = None
+    """Planned steps (batches in a ``progress`` row) at the time of the row."""
     epoch: float | None = None
     elapsed_s: float | None = None
-    """Seconds since the process began to train, in whole seconds where the producer writes them so."""
+    """Seconds since the process began to train; whole seconds where the producer writes them so."""
     time: float | None = None
-    """When the row was written, where the file itself says so (TensorBoard events)."""
+    """Unix time of the row, where the file itself has it (TensorBoard events)."""
 
 
 class Problem(NamedTuple):
-    """Something in a file that could not be used. ``line`` counts from 1 and is 0 where lines have no meaning."""
+    """Something in a file that could not be used."""
 
     line: int
+    """Line number from 1; 0 where lines have no meaning."""
     reason: str
+    """What is wrong, in a few words."""
 
 
 class FormatError(Exception):
-    """A whole file cannot be read as what its name says. ``str()`` is one clear line."""
+    """A whole file cannot be read as what its name says. ``str()`` is the reason in one line."""
 
 
 class TornError(FormatError):
-    """The file is empty or ends in the middle of a value: it is probably being written, read it again."""
+    """The file is empty or ends in the middle of a value: it is probably being written and should be read again."""
 
 
 class StreamParser(Protocol):
-    """Turns an appended file into records, chunk by chunk; a chunk may end anywhere, also inside a character."""
+    """Parser of a file that is appended to, fed chunk by chunk; a chunk may end anywhere, even inside a character."""
 
     def feed(self, data: bytes) -> Sequence[LogRow]:
-        """Parse the next bytes. Never raises on content; what cannot be used becomes a problem."""
+        """Parse the next bytes; return their rows. Never raises on content: what cannot be used becomes a problem."""
 
     def take_problems(self) -> list[Problem]:
-        """Problems since the last call, at most 20 of them plus one that counts the rest."""
+        """Return the problems since the last call: at most 20, plus one that counts the rest."""
 
     def snapshot(self) -> object | None:
-        """What is known of the whole file so far (immutable), or ``None`` if rows are all there is."""
+        """Return an immutable record of the whole file so far, or None if it holds nothing but rows."""
 
 
 @dataclass(frozen=True)
 class TrainerState:
-    """``trainer_state.json`` (transformers ``TrainerState.save_to_json``)."""
+    """Contents of ``trainer_state.json`` (transformers ``TrainerState.save_to_json``)."""
 
     global_step: int | None = None
     max_steps: int | None = None
@@ -90,15 +93,16 @@ class TrainerState:
     best_checkpoint: str | None = None
     """As written: usually a path relative to the producer's working directory."""
     early_stopping: bool = False
-    """The EarlyStoppingCallback's patience has run out."""
+    """Whether the EarlyStoppingCallback's patience has run out."""
     rows: tuple[LogRow, ...] = ()
+    """The history without its summary entry."""
     summary: Mapping[str, float] = field(default_factory=lambda: NOTHING)
-    """The summary entry of the history (train_loss, train_runtime, …), empty before the end."""
+    """The summary entry of the history (train_loss, train_runtime, …); empty before the end."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """One of the ``*_results.json`` files: every numeric key as written, non-finite values kept."""
+    """Contents of a ``*_results.json`` file: every numeric key as written, non-finite values kept."""
 
     split: Literal["train", "eval", "predict", "all"]
     values: Mapping[str, float]
@@ -106,53 +110,56 @@ class Results:
 
 @dataclass(frozen=True)
 class ConfigDoc:
-    """Settings found in one file, under LLaMA-Factory's option names, secrets already masked."""
+    """Options of the job found in one file, under LLaMA-Factory's option names, secrets already masked."""
 
     values: Mapping[str, ConfigValue]
     producer: str | None = None
-    """llamafactory, trl or transformers, where the file says so (tags of a model card)."""
+    """llamafactory, trl or transformers, where the file says so (in the tags of a model card)."""
 
 
 class BadPrediction(NamedTuple):
-    """A prediction that looks wrong, shortened for showing."""
+    """A prediction that looks wrong, shortened for display."""
 
     line: int
-    """Line of the file, counted from 1."""
+    """Line number in the file, from 1."""
     reason: Literal["empty", "repeats", "echo"]
-    """Blank; repeats itself; is the question again."""
+    """It is blank, repeats itself, or echoes the prompt."""
     prompt: str
     """The last 200 characters of the prompt."""
     predict: str
-    """The first 200 characters."""
+    """The first 200 characters of the prediction."""
     label: str
-    """The first 200 characters."""
+    """The first 200 characters of the label."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """``generated_predictions.jsonl``: counts over all of its lines, without keeping the texts."""
+    """Counts over all lines of ``generated_predictions.jsonl``; the texts are not kept."""
 
     count: int = 0
+    """Number of predictions."""
     empty: int = 0
-    """Predictions that are empty or blank."""
+    """Number of predictions that are empty or blank."""
     kind: Literal["text", "reward"] = "text"
+    """Generated texts, or the scores of a reward model."""
     sample: Mapping[str, str] | None = None
     """The first record (prompt, predict, label), each cut to 500 characters."""
     repeats: int = 0
-    """Predictions that say the same eight words (or characters, in Chinese) five times, where the label does not."""
+    """Number of predictions that repeat eight words (characters, in Chinese) five times although the label does not."""
     echoes: int = 0
-    """Predictions that are the end of the prompt again, and not the label."""
+    """Number of predictions that repeat the end of the prompt although the label does not."""
     characters: int = 0
-    """Characters of all predictions together."""
+    """Number of characters of all predictions together."""
     label_characters: int = 0
+    """Number of characters of all labels together."""
     lengths: Mapping[int, int] = field(default_factory=lambda: NO_COUNTS)
-    """Estimated tokens, rounded to 5 %, -> how many predictions are so long."""
+    """Number of predictions by length in estimated tokens, rounded to 5 %."""
     open_ends: Mapping[int, int] = field(default_factory=lambda: NO_COUNTS)
-    """The same of those that end in the middle of a sentence."""
+    """``lengths`` of the predictions that end in the middle of a sentence."""
     open_labels: Mapping[int, int] = field(default_factory=lambda: NO_COUNTS)
-    """The same of the labels that do."""
+    """``lengths`` of the labels that end in the middle of a sentence."""
     worst: tuple[BadPrediction, ...] = ()
-    """The first two of each kind."""
+    """The first two wrong predictions for each reason."""
 
 
 PhaseCode = Literal[
@@ -163,11 +170,13 @@ PhaseCode = Literal[
 
 @dataclass(frozen=True)
 class Phase:
-    """What a console log says is going on now. ``done``/``total`` are the counters of its progress bar."""
+    """What a console log says is going on now."""
 
     code: PhaseCode
     done: int | None = None
+    """What the progress bar of the phase has counted, None without a bar."""
     total: int | None = None
+    """Where the progress bar of the phase ends, None without a bar."""
 
 
 @dataclass(frozen=True)
@@ -175,36 +184,38 @@ class Failure:
     """How a console log says the job ended badly."""
 
     kind: Literal["exception", "out_of_memory", "interrupted", "terminated"]
-    """``interrupted``: KeyboardInterrupt. ``terminated``: SIGTERM, SIGHUP or a launcher's closing signal."""
+    """``interrupted`` means KeyboardInterrupt; ``terminated`` SIGTERM, SIGHUP or a launcher's closing signal."""
     message: str
     """The exception's own line, cleaned of control characters and cut to 300 characters."""
     during: str | None = None
-    """Phase code in which it happened, if known."""
+    """Code of the phase in which it happened, if known."""
     excerpt: tuple[str, ...] = ()
     """At most 12 cleaned lines around the end of the traceback."""
 
 
 @dataclass(frozen=True)
 class ConsoleFacts:
-    """Everything a console log or running_log.txt says beside its metric rows, as of its last complete line."""
+    """Everything that a console log says besides its metric rows, up to its last complete line."""
 
     is_training_log: bool = False
-    """Holds a LLaMA-Factory or transformers log line, a metric dict, a metric block or a traceback."""
+    """Whether it has a LLaMA-Factory or transformers log line, a metric dict, a metric block or a traceback."""
     phase: Phase | None = None
     failure: Failure | None = None
-    """``None`` again when a later line shows that the job went on or was started anew."""
+    """How the job ended badly; None again when a later line shows that it went on or was started anew."""
     completed: bool = False
-    """Training reached its end ("Training completed", or the v1 trainer's "Reached max_steps")."""
+    """Whether training reached its end ("Training completed", or the v1 trainer's "Reached max_steps")."""
     step: int | None = None
+    """Last step of the progress bar or of a row."""
     total_steps: int | None = None
+    """Planned steps."""
     config: Mapping[str, ConfigValue] = field(default_factory=dict)
-    """Option names as in ConfigDoc, plus num_examples, total_train_batch_size, trainable_params, all_params,
-    trainable_percent, num_devices, eval_examples, eval_batch_size."""
+    """Options of the job under the names of :class:`ConfigDoc`, plus num_examples, total_train_batch_size,
+    trainable_params, all_params, trainable_percent, num_devices, eval_examples and eval_batch_size."""
     output_dir: str | None = None
-    """The directory that the log names as its output, as written there."""
+    """Output directory of the job, as written in the log."""
     adapters: tuple[str, ...] = ()
-    """Directories of "Loaded adapter(s): …"."""
+    """Directories of the adapters that the job loaded ("Loaded adapter(s): …")."""
     results: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Metric blocks by split (train, eval, predict); runtimes in seconds."""
+    """Values of the metric blocks by split (train, eval, predict); runtimes in seconds."""
     tail: tuple[str, ...] = ()
     """The last 12 cleaned, non-empty lines, without progress bar frames."""

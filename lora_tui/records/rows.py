@@ -1,7 +1,7 @@
-"""Rows of a log in columns: a million of them take tens of megabytes, not a gigabyte.
+"""Rows of a log in columns, so that a million of them take tens of megabytes instead of a gigabyte.
 
-A :class:`Block` is a stretch of rows that never changes, so lists and threads share it. :class:`Rows` is a sequence of
-:class:`~lora_tui.records.documents.LogRow` that is appended to; it makes the records when it is asked for them.
+A :class:`Block` is a stretch of rows that never changes, so lists and threads can share it. :class:`Rows` is a sequence
+of :class:`~lora_tui.records.documents.LogRow` that grows; it makes the records on demand.
 """
 
 from __future__ import annotations
@@ -15,25 +15,29 @@ from typing import TypeAlias, overload
 
 from lora_tui.records.documents import NOTHING, LogRow, RowKind
 
-PACK = 512
-"""So many single rows become a block."""
-FEW = 64
-"""Fewer rows at once are added one by one: blocks of a few rows each would cost more than they save."""
-WORTH = 4
+BLOCK_ROWS = 512
+"""Number of single rows that are packed into a block."""
+MIN_BLOCK_ROWS = 64
+"""Fewer rows that arrive at once are added one by one, since blocks of a few rows cost more than they save."""
+MIN_COLUMN_ROWS = 4
 """Fewer rows than this take less memory as records than as columns."""
 KINDS: Sequence[RowKind] = ("train", "eval", "mark", "progress")
+"""Kinds of rows by the code that stands for them in a block."""
 _CODE: Mapping[RowKind, int] = {kind: code for code, kind in enumerate(KINDS)}
-LIMIT = 2**53
+EXACT_LIMIT = 2**53
 """Whole numbers below this are exact as floats."""
-SPARSE = 8
-"""Rows of which columns would hold so many times more places than values stay records."""
+MAX_SPARSITY = 8
+"""Rows stay records where their columns would have more than this many places for each value."""
 
 Numbers: TypeAlias = "array[float]"
 Whole: TypeAlias = "array[int]"
 
 
 class Column:
-    """The values of one metric in a block; ``seen`` has a 1 for each row that has it, ``None`` if all have."""
+    """The values of one metric in a block.
+
+    ``seen`` has a 1 for each row that has a value and a 0 for each that has none; it is None if all rows have one.
+    """
 
     __slots__ = ("name", "seen", "values")
 
@@ -42,8 +46,11 @@ class Column:
 
 
 class Block:
-    """Rows with a step each, in columns. ``nan`` in ``epochs``, ``clocks`` and ``times`` is a value that is not there,
-    -1 in ``totals`` too."""
+    """Rows that all have a step, in columns of ``count`` values.
+
+    ``epochs``, ``clocks`` (elapsed seconds) and ``times`` (Unix seconds) are None where no row has one; a row without
+    one has nan there, and -1 in ``totals``.
+    """
 
     __slots__ = ("clocks", "columns", "count", "epochs", "kinds", "steps", "times", "totals")
 
@@ -53,40 +60,40 @@ class Block:
     ) -> None:  # fmt: skip
         self.count = len(steps)
         self.kinds = kinds
-        """The kind of all rows, or the place in KINDS of each."""
-        self.steps = evenly(steps)
-        """A range where they are evenly spaced, as they are in most logs."""
+        """Kind of all rows, or the code of each row's kind (its index in KINDS)."""
+        self.steps = as_range(steps)
+        """Step of each row; a range where they are evenly spaced, as in most logs."""
         self.totals = totals
-        """``total_steps`` of all rows, or of each."""
+        """``total_steps`` of all rows, or of each row."""
         self.epochs, self.clocks, self.times = epochs, clocks, times
         self.columns = columns
 
     def kind(self, index: int) -> RowKind:
-        """The kind of a row."""
+        """Return the kind of a row."""
         return self.kinds if isinstance(self.kinds, str) else KINDS[self.kinds[index]]
 
     def total(self, index: int) -> int | None:
-        """``total_steps`` of a row."""
+        """Return ``total_steps`` of a row."""
         totals = self.totals
         total = totals if totals is None or isinstance(totals, int) else totals[index]
         return None if total == -1 else total
 
     def first_other(self, kind: RowKind, begin: int, end: int) -> int:
-        """The first row from ``begin`` on that is not of that kind, ``end`` if there is none before."""
+        """Return the index of the first row in [begin, end) that is not of ``kind``, ``end`` if there is none."""
         if isinstance(self.kinds, str):
             return end if self.kinds == kind else begin
         rest = self.kinds[begin:end]
         return begin + len(rest) - len(rest.lstrip(bytes([_CODE[kind]])))
 
     def mask(self, kind: RowKind) -> bytes:
-        """A 1 for each row of that kind."""
+        """Return a byte for each row: 1 if it is of ``kind``, else 0."""
         if isinstance(self.kinds, str):
             return (b"\1" if self.kinds == kind else b"\0") * self.count
         code = _CODE[kind]
         return bytes(one == code for one in self.kinds)
 
     def row(self, index: int) -> LogRow:
-        """The record of a row."""
+        """Return the record of a row."""
         values = {c.name: c.values[index] for c in self.columns if c.seen is None or c.seen[index]}
         return LogRow(
             self.kind(index), self.steps[index], values or NOTHING, self.total(index),
@@ -94,7 +101,7 @@ class Block:
         )  # fmt: skip
 
     def part(self, begin: int, end: int) -> Block:
-        """Its rows from ``begin`` to before ``end``."""
+        """Return a block of the rows in [begin, end)."""
         cut = slice(begin, end)
         return Block(
             self.kinds if isinstance(self.kinds, str) else self.kinds[cut],
@@ -108,9 +115,9 @@ class Block:
 
     @classmethod
     def of(cls, rows: Sequence[LogRow]) -> Block | None:
-        """The same rows in columns; ``None`` where they do not fit into them (without a step, an epoch that is nan)."""
+        """Return a block of ``rows``, None where they do not fit into columns (no step, an epoch that is nan)."""
         steps = [row.step for row in rows]
-        if not all(step is not None and 0 <= step < LIMIT for step in steps):
+        if not all(step is not None and 0 <= step < EXACT_LIMIT for step in steps):
             return None
         names = {name for row in rows for name in row.values}
         if not is_dense(len(names), len(rows), sum(len(row.values) for row in rows)):
@@ -122,7 +129,7 @@ class Block:
             known = any(value is not None for value in part)
             optional.append(array("d", [math.nan if v is None else v for v in part]) if known else None)
         totals = [-1 if row.total_steps is None else row.total_steps for row in rows]
-        if not all(-1 <= total < LIMIT for total in totals):
+        if not all(-1 <= total < EXACT_LIMIT for total in totals):
             return None
         same = totals.count(totals[0]) == len(totals)
         epochs, clocks, times = optional
@@ -135,12 +142,15 @@ class Block:
 
 
 def is_dense(names: int, rows: int, values: int) -> bool:
-    """Whether so many values are worth columns: rows with ever new names would take the square of their number."""
-    return names * rows <= SPARSE * values or names < SPARSE
+    """Return whether columns are worth it for rows with this many names and values in all.
+
+    Columns of rows with ever new names would take memory in proportion to the square of their number.
+    """
+    return names * rows <= MAX_SPARSITY * values or names < MAX_SPARSITY
 
 
-def evenly(steps: Sequence[int]) -> Sequence[int]:
-    """The same steps, as a range where they are one."""
+def as_range(steps: Sequence[int]) -> Sequence[int]:
+    """Return the same steps, as a range if they are evenly spaced."""
     if isinstance(steps, array) and len(steps) > 1 and steps[1] > steps[0]:
         plain = range(steps[0], steps[-1] + 1, steps[1] - steps[0])
         if len(plain) == len(steps) and all(map(eq, plain, steps)):
@@ -173,17 +183,18 @@ Part: TypeAlias = "Block | tuple[LogRow, ...]"
 
 
 class Rows(Sequence[LogRow]):
-    """Records in the order in which they were appended. Equal to every sequence of equal records."""
+    """Records in the order in which they were appended; equal to every sequence of equal records."""
 
     __hash__ = None  # type: ignore[assignment]  # it grows
 
     def __init__(self, rows: Iterable[LogRow] = ()) -> None:
         self._parts: list[Part] = []
         self._starts: list[int] = []
-        """Index of each part's first row."""
+        """Index of the first row of each part."""
         self._tail: list[LogRow] = []
+        """The last rows, which are not packed yet."""
         self._base = 0
-        """Index of the tail's first row."""
+        """Index of the first row of the tail."""
         self.extend(rows)
 
     def __len__(self) -> int:
@@ -226,7 +237,7 @@ class Rows(Sequence[LogRow]):
         return f"Rows({list(self)!r})"
 
     def kind(self, index: int) -> RowKind:
-        """The kind of a row, without making its record."""
+        """Return the kind of a row without making its record."""
         if index >= self._base:
             return self._tail[index - self._base].kind
         place = bisect_right(self._starts, index) - 1
@@ -235,7 +246,7 @@ class Rows(Sequence[LogRow]):
         return part.kind(at) if isinstance(part, Block) else part[at].kind
 
     def first_other(self, kind: RowKind, begin: int, end: int) -> int:
-        """Index of the first row from ``begin`` on that is not of that kind, ``end`` if there is none before."""
+        """Return the index of the first row in [begin, end) that is not of ``kind``, ``end`` if there is none."""
         while begin < min(end, self._base):
             place = bisect_right(self._starts, begin) - 1
             part, start = self._parts[place], self._starts[place]
@@ -251,20 +262,20 @@ class Rows(Sequence[LogRow]):
         return next((at for at, row in enumerate(rest, begin) if row.kind != kind), end)
 
     def parts(self) -> Iterator[Part]:
-        """All rows in stretches: blocks, and tuples of records where they are not in columns."""
+        """Yield all rows in stretches: blocks, and tuples of records where they are not in columns."""
         yield from self._parts
         if self._tail:
             yield tuple(self._tail)
 
     def append(self, row: LogRow) -> None:
-        """Add one row."""
+        """Append one row."""
         self._tail.append(row)
-        if len(self._tail) >= PACK:
+        if len(self._tail) >= BLOCK_ROWS:
             self._pack()
 
     def add(self, block: Block) -> None:
-        """Add the rows of a block, which is kept as it is where it has more than a few."""
-        if block.count < FEW:
+        """Append the rows of a block, which is shared unless it has only a few."""
+        if block.count < MIN_BLOCK_ROWS:
             for index in range(block.count):
                 self.append(block.row(index))
             return
@@ -272,7 +283,7 @@ class Rows(Sequence[LogRow]):
         self._keep(block, block.count)
 
     def extend(self, rows: Iterable[LogRow]) -> None:
-        """Add rows; the blocks of other Rows are shared."""
+        """Append rows; the blocks of other Rows are shared."""
         if isinstance(rows, Rows):
             for part in rows.parts():
                 if isinstance(part, Block):
@@ -284,11 +295,11 @@ class Rows(Sequence[LogRow]):
             self.append(row)
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Remove all rows."""
         self.cut(0)
 
     def cut(self, count: int) -> list[LogRow]:
-        """Keep the first ``count`` rows; returns what came after them."""
+        """Keep the first ``count`` rows; return those after them."""
         dropped = self[count:]
         while self._parts and self._starts[-1] >= count:
             self._base = self._starts.pop()
@@ -303,7 +314,7 @@ class Rows(Sequence[LogRow]):
         return dropped
 
     def known_times(self) -> list[float | None]:
-        """``time`` of every row."""
+        """Return ``time`` of every row."""
         out: list[float | None] = []
         for part in self.parts():
             if not isinstance(part, Block):
@@ -317,7 +328,7 @@ class Rows(Sequence[LogRow]):
     def _pack(self) -> None:
         if self._tail:
             rows, self._tail = self._tail, []
-            self._keep((Block.of(rows) if len(rows) >= WORTH else None) or tuple(rows), len(rows))
+            self._keep((Block.of(rows) if len(rows) >= MIN_COLUMN_ROWS else None) or tuple(rows), len(rows))
 
     def _keep(self, part: Part, count: int) -> None:
         self._parts.append(part)

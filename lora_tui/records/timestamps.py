@@ -1,4 +1,4 @@
-"""When rows were written: unknown for all that was there at the first look, which costs nothing to say."""
+"""Times at which rows were written, as a column in which unknown times at the start take no memory."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import overload
 
 
 class Times(Sequence["float | None"]):
-    """Unix times in seconds, one for each row, ``None`` where it is not known."""
+    """Unix times (s), one for each row, None where it is not known.
+
+    The times of all rows that were there at the first look are unknown.
+    """
 
     __hash__ = None  # type: ignore[assignment]  # it grows
 
     def __init__(self, times: Iterable[float | None] = ()) -> None:
         self._unknown = 0
-        """So many of the first are not known."""
+        """Number of unknown times at the start."""
         self._rest: array[float] = array("d")
-        """The others, ``nan`` where they are not known."""
+        """The times after those, nan where not known."""
         self.extend(times)
 
     def __len__(self) -> int:
@@ -35,7 +38,7 @@ class Times(Sequence["float | None"]):
         at = index + len(self) if index < 0 else index
         if not 0 <= at < len(self):
             raise IndexError("time index out of range")
-        return None if at < self._unknown else _told(self._rest[at - self._unknown])
+        return None if at < self._unknown else _none_if_nan(self._rest[at - self._unknown])
 
     def __setitem__(self, index: int, time: float | None) -> None:
         at = index + len(self) if index < 0 else index
@@ -54,14 +57,14 @@ class Times(Sequence["float | None"]):
         return f"Times({list(self)!r})"
 
     def append(self, time: float | None) -> None:
-        """Add the time of one more row."""
+        """Append the time of one more row."""
         if time is None and not self._rest:
             self._unknown += 1
         else:
             self._rest.append(math.nan if time is None else time)
 
     def extend(self, times: Iterable[float | None]) -> None:
-        """Add times."""
+        """Append times."""
         if isinstance(times, Times):
             self.add_unknown(times._unknown)
             self._rest.extend(times._rest)
@@ -70,27 +73,27 @@ class Times(Sequence["float | None"]):
             self.append(time)
 
     def add_unknown(self, count: int) -> None:
-        """Add rows whose times are not known."""
+        """Append ``count`` unknown times."""
         if self._rest:
             self._rest.extend(array("d", [math.nan]) * count)
         else:
             self._unknown += count
 
     def cut(self, count: int) -> None:
-        """Keep the first ``count``."""
+        """Keep the first ``count`` times."""
         del self._rest[max(0, count - self._unknown) :]
         self._unknown = min(self._unknown, count)
 
     def known_in(self, begin: int, end: int) -> bool:
-        """One of the times from ``begin`` to before ``end`` is known."""
+        """Return whether one of the times in [begin, end) is known."""
         part = self._rest[max(0, begin - self._unknown) : max(0, end - self._unknown)]
         return any(time == time for time in part)
 
     @property
     def least(self) -> float | None:
-        """The least known time, ``None`` if there is none."""
+        """The least known time, None if there is none."""
         return min((time for time in self._rest if time == time), default=None)
 
 
-def _told(time: float) -> float | None:
+def _none_if_nan(time: float) -> float | None:
     return time if time == time else None

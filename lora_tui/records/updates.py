@@ -1,7 +1,8 @@
-"""What the follower reports about a run's files: small immutable messages, in the order in which they happened.
+"""What the follower reports about a run's files: small immutable messages in the order of the changes.
 
-They cross from the reading thread to the thread that owns the runs, so nothing in them is ever changed again.
-``file`` is relative to the run's directory, or an absolute path for a console log kept elsewhere.
+They cross from the reading thread to the thread that owns the runs, so nothing in them is ever changed again. Wherever
+a message names a ``file``, the name is relative to the run's directory, or an absolute path for a console log kept
+elsewhere; ``mtime`` is the modification time in Unix seconds.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ from typing import Literal, NamedTuple
 from lora_tui.records.documents import LogRow
 
 RowSource = Literal["log", "events", "console"]
-"""trainer_log.jsonl, TensorBoard event files, console logs."""
+"""Kinds of files that hold rows: trainer_log.jsonl, TensorBoard event files, console logs."""
 
 
 class FileRows(NamedTuple):
-    """Rows appended to a file since the last time."""
+    """Rows appended to a file since the last message about it."""
 
     file: str
     source: RowSource
     rows: Sequence[LogRow]
-    """Not to be changed."""
+    """The rows; must not be changed."""
     mtime: float
     restarted: bool = False
-    """The file was truncated, replaced or deleted and recreated: everything known from it before is void."""
+    """Whether the file was truncated, replaced, or deleted and recreated, so that all its earlier rows are void."""
     arrived: float | None = None
-    """Unix time at which the rows were seen to arrive; ``None`` for what was there at the first look."""
+    """Unix time at which the rows were seen to arrive, None for rows that were there at the first look."""
     last: int | None = None
-    """Rows are missing between the others: only so many of the last ones follow each other."""
+    """Where only a sample of the rows was read: number of rows at the end between which none is missing."""
 
 
 class FileDoc(NamedTuple):
-    """A whole file read anew, or the snapshot of an appended one: replaces what was known from this file."""
+    """The contents of a file as a whole; replaces what was known from this file."""
 
     file: str
     doc: object
@@ -42,76 +43,83 @@ class FileDoc(NamedTuple):
 
 
 class FileSeen(NamedTuple):
-    """A file that says something by its presence and time alone (README.md, an adapter, an event file)."""
+    """A file whose presence and time alone say something (README.md, an adapter, an event file)."""
 
     file: str
     mtime: float
 
 
 class FileGone(NamedTuple):
-    """The file was deleted; what it said is void, except rows, which a producer deletes only to start over."""
+    """A file was deleted. What it said is void, except for rows, which a producer deletes only to start over."""
 
     file: str
 
 
 class FileProblem(NamedTuple):
-    """Something in a file could not be used. An empty ``reason`` clears the file's earlier problems."""
+    """Something in a file could not be used."""
 
     file: str
     line: int
+    """Line number from 1; 0 where lines have no meaning."""
     reason: str
+    """What is wrong, in a few words; empty to clear the file's earlier problems."""
 
 
 class CheckpointDir(NamedTuple):
-    """A directory ``checkpoint-<step>`` as it lies on disk."""
+    """A directory ``checkpoint-<step>`` on disk."""
 
     step: int
     path: str
     mtime: float
     has_state: bool
-    """Holds a trainer_state.json that parses."""
+    """Whether it has a trainer_state.json that can be parsed."""
     has_marker: bool = False
-    """Holds the v1 trainer's CHECKPOINT_COMPLETE."""
+    """Whether it has the v1 trainer's CHECKPOINT_COMPLETE."""
     size: int = 0
-    """Bytes of everything inside it."""
+    """Size of all its files, bytes."""
     model_size: int = 0
-    """Bytes of the weights alone, as the trainer writes them into the root once more at the end."""
+    """Size of the weights alone, bytes: the trainer writes them into the root once more at the end."""
 
 
 class CheckpointsSeen(NamedTuple):
-    """All checkpoint directories of the run; replaces the list before."""
+    """All checkpoint directories of a run; replaces the earlier list."""
 
     items: tuple[CheckpointDir, ...]
 
 
 class SpaceSeen(NamedTuple):
-    """Room on the file system of the run's directory, bytes; said anew when it has changed noticeably."""
+    """Space on the file system of the run's directory; reported again when it has changed noticeably."""
 
     free: int
+    """Bytes that the user can still write."""
     total: int
+    """Size of the file system, bytes."""
 
 
 Update = FileRows | FileDoc | FileSeen | FileGone | FileProblem | CheckpointsSeen | SpaceSeen
 
 
 class RunUpdates(NamedTuple):
-    """Changes of one run. ``gone``: the directory is no run any more (deleted, moved, unmounted)."""
+    """Changes of one run."""
 
     path: Path
+    """The run's directory, or the log file itself where that was given."""
     updates: tuple[Update, ...] = ()
     gone: bool = False
+    """Whether the directory is no longer a run (deleted, moved, unmounted)."""
     partial: bool = False
-    """Its log has not been read to the end yet: what it says now is of the past."""
+    """Whether its log has not been read to the end yet, so that its last row so far is of the past."""
     sampled: bool = False
-    """Of its log only the ends and the evaluations have been read."""
+    """Whether only the first and last rows and the evaluations of its log have been read."""
 
 
 class Batch(NamedTuple):
-    """What one turn of the follower found; ``complete`` once everything that was there at the start has been read."""
+    """What one turn of the follower found."""
 
     runs: tuple[RunUpdates, ...] = ()
     complete: bool = False
+    """Whether everything that was there at the start has been read."""
     notes: tuple[str, ...] = ()
-    """Codes about the watching itself: ``waiting_for_path``."""
+    """Codes of notes about the watching itself: ``waiting_for_path``."""
     errors: tuple[tuple[str, str], ...] = ()
-    """Directories that cannot be read, each with the reason in a few words."""
+    """Paths of directories that cannot be read, each with the reason in a few words."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lora_tui.formats.trainer_log import TrainerLogParser
 from lora_tui.records.documents import LogRow
-from lora_tui.records.rows import FEW, PACK, Block, Rows
+from lora_tui.records.rows import BLOCK_ROWS, MIN_BLOCK_ROWS, Block, Rows
 from lora_tui.records.timestamps import Times
 from lora_tui.records.updates import FileRows
 from lora_tui.runs.run import Run
@@ -61,17 +61,17 @@ class TestRows:
                 rows[len(plain)]
 
     def test_many_rows_are_kept_in_columns(self) -> None:
-        rows = Rows(LogRow("train", n, {"loss": 1.0 / n}) for n in range(1, 2 * PACK))
+        rows = Rows(LogRow("train", n, {"loss": 1.0 / n}) for n in range(1, 2 * BLOCK_ROWS))
         assert [type(part) for part in rows.parts()] == [Block, tuple]
 
     def test_few_at_once_make_no_blocks_of_their_own(self) -> None:
         rows = Rows()
-        for n in range(PACK // 8):
+        for n in range(BLOCK_ROWS // 8):
             rows.extend(Rows(LogRow("train", 8 * n + k, {"loss": 1.0}) for k in range(1, 9)))
         assert len(list(rows.parts())) == 1
 
     def test_blocks_are_shared(self) -> None:
-        first = Rows(LogRow("train", n, {"loss": 1.0}) for n in range(1, PACK + 1))
+        first = Rows(LogRow("train", n, {"loss": 1.0}) for n in range(1, BLOCK_ROWS + 1))
         assert next(Rows(first).parts()) is next(first.parts())
 
 
@@ -178,7 +178,7 @@ def test_a_log_in_one_piece_is_the_log_row_by_row(seed: int) -> None:
             arrived = time if not left else None
             single.apply([FileRows("trainer_log.jsonl", "log", rows, time or 1.0, arrived=arrived)])
     assert story(whole) == story(single)
-    assert any(isinstance(part, Block) for part in whole.timeline.rows.parts()) == (len(whole.rows) >= FEW)
+    assert any(isinstance(part, Block) for part in whole.timeline.rows.parts()) == (len(whole.rows) >= MIN_BLOCK_ROWS)
     # The same once more from the tables, as after a change of the past.
     whole._rebuild()
     assert story(whole) == story(single)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_tui.records.documents import LogRow
-from lora_tui.records.rows import FEW, PACK, Block, Rows
+from lora_tui.records.rows import BLOCK_ROWS, MIN_BLOCK_ROWS, Block, Rows
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 CLOCKS = st.one_of(st.none(), st.floats(0, 1e9))
@@ -30,7 +30,7 @@ def said(rows: object) -> str:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(ROWS, min_size=1, max_size=6), st.integers(1, 3 * PACK), st.data())
+@given(st.lists(ROWS, min_size=1, max_size=6), st.integers(1, 3 * BLOCK_ROWS), st.data())
 def test_what_goes_in_comes_out(some: list[LogRow], count: int, data: st.DataObject) -> None:
     many = (some * (count // len(some) + 1))[:count]
     rows = Rows(many)
@@ -52,7 +52,7 @@ def test_what_goes_in_comes_out(some: list[LogRow], count: int, data: st.DataObj
 
 
 def test_few_rows_make_no_block() -> None:
-    block = Block.of([LogRow("train", step, {"loss": 1.0}) for step in range(FEW - 1)])
+    block = Block.of([LogRow("train", step, {"loss": 1.0}) for step in range(MIN_BLOCK_ROWS - 1)])
     assert block is not None
     rows = Rows()
     rows.add(block)
@@ -67,7 +67,7 @@ def test_few_rows_make_no_block() -> None:
 )  # fmt: skip
 def test_what_columns_cannot_hold_stays_a_record(row: LogRow) -> None:
     assert Block.of([LogRow("train", 1), row]) is None
-    assert said(Rows([row] * 2 * PACK)) == said([row] * 2 * PACK)
+    assert said(Rows([row] * 2 * BLOCK_ROWS)) == said([row] * 2 * BLOCK_ROWS)
 
 
 def test_rows_are_as_other_sequences_are() -> None:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from lora_tui.records.documents import LogRow, TrainerState
-from lora_tui.records.rows import FEW, PACK, Block, Rows
+from lora_tui.records.rows import BLOCK_ROWS, MIN_BLOCK_ROWS, Block, Rows
 from lora_tui.records.updates import FileDoc, FileRows
 from lora_tui.runs.merged_series import MAX_SERIES
 from lora_tui.runs.run import Run
@@ -20,7 +20,7 @@ def rows(file: str, *found: LogRow) -> FileRows:
     """As the readers report them: many at once in columns."""
     several = Rows()
     several.extend(found)
-    return FileRows(file, KINDS[file], several if len(found) >= FEW else found, START)  # type: ignore[arg-type]
+    return FileRows(file, KINDS[file], several if len(found) >= MIN_BLOCK_ROWS else found, START)  # type: ignore[arg-type]
 
 
 def told(run: Run) -> dict[str, list[tuple[float, float]]]:
@@ -82,10 +82,11 @@ def test_a_run_has_so_many_metrics_from_all_its_files_together() -> None:
 
 def test_a_block_of_rows_begins_no_metric_beyond_them() -> None:
     log = [LogRow("train", at + 1, {f"m{at}": 1.0}) for at in range(MAX_SERIES)]
-    many = [LogRow("train", MAX_SERIES + at, {"m0": 2.0, "another": 1.0}) for at in range(1, PACK + FEW)]
+    count = BLOCK_ROWS + MIN_BLOCK_ROWS
+    many = [LogRow("train", MAX_SERIES + at, {"m0": 2.0, "another": 1.0}) for at in range(1, count)]
     run = followed(rows(LOG, *log), rows(LOG, *many))
     assert "another" not in run.series
-    assert (len(run.series), run.series["m0"].last, len(run.series["m0"])) == (MAX_SERIES, 2.0, PACK + FEW)
+    assert (len(run.series), run.series["m0"].last, len(run.series["m0"])) == (MAX_SERIES, 2.0, count)
 
 
 def test_event_files_beside_a_longer_console_log_have_the_digits() -> None:
@@ -98,7 +99,7 @@ def test_event_files_beside_a_longer_console_log_have_the_digits() -> None:
 def test_many_rows_at_once_behind_a_job_that_trained_nothing() -> None:
     """A prediction has left its batches in the log to which a training appends now."""
     batches = [LogRow("progress", at, {}, 3, elapsed_s=float(at)) for at in (1, 2, 3)]
-    trained = [train(10 * at, 2.0 - at / 1000, 10_000, lr=1e-4) for at in range(1, PACK + FEW)]
+    trained = [train(10 * at, 2.0 - at / 1000, 10_000, lr=1e-4) for at in range(1, BLOCK_ROWS + MIN_BLOCK_ROWS)]
     run = followed(rows(LOG, *batches), rows(LOG, *trained))
     assert [row.step for row in run.timeline.rows] == [row.step for row in trained]
     assert told(run)["loss"] == [(float(row.step or 0), row.values["loss"]) for row in trained]
@@ -108,11 +109,12 @@ def test_many_rows_at_once_behind_a_job_that_trained_nothing() -> None:
 def test_rows_of_which_none_has_what_others_have() -> None:
     """A block of evaluations alone has no epochs of training rows."""
     first = [train(10, 2.0, 10_000)]
-    evals = [LogRow("eval", 10 * at, {"eval_loss": 1.5}, 10_000, 0.001 * at) for at in range(1, PACK + FEW)]
+    count = BLOCK_ROWS + MIN_BLOCK_ROWS
+    evals = [LogRow("eval", 10 * at, {"eval_loss": 1.5}, 10_000, 0.001 * at) for at in range(1, count)]
     run = followed(rows(LOG, *first), rows(LOG, *evals))
     assert list(run.series["epoch"].steps) == [10.0]
     assert len(run.series["eval_loss"]) == len(evals)
-    bare = [LogRow("train", 10 * at, {"loss": 1.0}, 10_000) for at in range(1, PACK + FEW)]
+    bare = [LogRow("train", 10 * at, {"loss": 1.0}, 10_000) for at in range(1, BLOCK_ROWS + MIN_BLOCK_ROWS)]
     assert "epoch" not in followed(rows(LOG, *bare)).series
 
 

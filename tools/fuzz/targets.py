@@ -34,7 +34,7 @@ from lora_tui.records.documents import (
     StreamParser,
     TrainerState,
 )
-from lora_tui.records.rows import FEW
+from lora_tui.records.rows import MIN_BLOCK_ROWS
 from lora_tui.settings import toml_lines as toml
 from lora_tui.text.cells import cell_width, clip, fit, wrap
 from lora_tui.text.sanitize import clean, escape_json, escape_markdown
@@ -150,7 +150,7 @@ def streamed(make: Callable[[], StreamParser], data: bytes) -> None:
 def log_in_blocks(data: bytes) -> None:
     """So many rows that they are read in columns: the same must come out as of each line alone."""
     lines = data.split(b"\n")
-    many = [line + b"\n" for line in (lines * (1 + FEW // len(lines)))[: 2 * FEW]]
+    many = [line + b"\n" for line in (lines * (1 + MIN_BLOCK_ROWS // len(lines)))[: 2 * MIN_BLOCK_ROWS]]
     assert feed(TrainerLogParser(), b"".join(many)) == feed(TrainerLogParser(), *many)
 
 
