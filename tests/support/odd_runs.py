@@ -27,6 +27,11 @@ def write_odd_runs(root: Path) -> Path:
         "".join(f"{{'loss': {2 - n / 10}, 'learning_rate': 1e-05, 'epoch': {n / 10}}}\n" for n in range(1, 9)),
     )
     _write(
+        root / "console-step-of-one-row" / "train.log",
+        "100%|##########| 120/120 [04:00<00:00,  2.00s/it]\n"
+        + "".join(f"{{'loss': {2 - n / 10}, 'learning_rate': 1e-05, 'epoch': {n / 10}}}\n" for n in range(1, 9)),
+    )
+    _write(
         root / "console-failed" / "train.log",
         "***** Running training *****\nTraceback (most recent call last):\n"
         '  File "train.py", line 1, in <module>\nRuntimeError: CUDA error: device-side assert triggered\n',

@@ -15,6 +15,7 @@ from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.cards import cards_of
 from lora_tui.tui.screens.explain import ExplainScreen, explain
+from lora_tui.tui.screens.report import ReportScreen
 from tests.support.app_pilot import make_app
 from tests.support.odd_runs import write_odd_runs
 
@@ -112,6 +113,14 @@ def screens(app: LoraTuiApp) -> Iterator[tuple[str, Callable[[], None], str]]:
 @pytest.mark.parametrize("size", SIZES)
 async def test_no_pane_fails(size: tuple[int, int], all_runs: Path, odd_runs: Path) -> None:
     await look_at_everything(size, [all_runs, odd_runs], every=40)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_no_report_fails(lang: str, all_runs: Path, odd_runs: Path) -> None:
+    state = make_app(all_runs, odd_runs, lang=lang).state
+    state.judging = True
+    for run in state.runs:
+        assert ReportScreen(state, state.view(run)).pane.lines, run.name
 
 
 @pytest.mark.slow

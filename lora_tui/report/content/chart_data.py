@@ -213,7 +213,8 @@ def _cells(words: Words, name: str, series: Series, evals: Series | None, interv
     for step in ends:
         stop = bisect_right(series.steps, step)
         part = series.values[start:stop]
-        if stop == start:
+        if stop <= start:
+            # No row; or an earlier step, where a log tells the steps of some rows and those of the others are counted.
             continue
         finite = [value for value in part if math.isfinite(value)]
         value = math.fsum(finite) / len(finite) if finite else part[-1]
