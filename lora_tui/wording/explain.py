@@ -1,7 +1,7 @@
-"""What a metric or a finding means, how it is computed and rated, and what usually helps: for the app and ``explain``.
+"""Explain metrics and findings: what they mean, how they are computed and rated, what usually helps.
 
-A page is lines of spans ``(text, role)``; roles are those of the app's themes, and a terminal without them prints the
-texts alone. Widths are terminal cells.
+The app and ``lora-tui explain`` show these pages. A page is a list of lines, and a line is a list of spans
+``(text, role)``. Roles are those of the app's themes; plain output prints the texts alone. Widths are terminal cells.
 """
 
 from __future__ import annotations
@@ -21,34 +21,48 @@ from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 from lora_tui.text.cells import cell_width, clip, fit, wrap
-from lora_tui.wording.values import LEVEL_SYMBOLS, SEVERITY_SYMBOLS, badge, format_metric, format_with_unit
+from lora_tui.wording.values import (
+    LEVEL_SYMBOLS,
+    SEVERITY_SYMBOLS,
+    append_unit,
+    badge,
+    format_metric,
+    format_share,
+    format_with_unit,
+)
 
 Span = tuple[str, str]
+"""Text and its role in the app's theme, such as ``muted`` or ``text|bold``."""
 Line = list[Span]
+"""One line of a page."""
 
-SPLITS = ("predict_", "eval_", "train_")
+SPLIT_PREFIXES = ("predict_", "eval_", "train_")
 ALIASES = {
     "learning_rate": "lr", "ppl": "perplexity", "tokens": "total_tokens", "bleu": "bleu-4", "bleu4": "bleu-4",
     "rouge1": "rouge-1", "rouge2": "rouge-2", "rougel": "rouge-l", "rouge": "rouge-l", "tokens_per_s": "throughput",
     "margins": "rewards/margins", "accuracies": "rewards/accuracies", "preparation": "model_preparation_time",
 }  # fmt: skip
-"""Other names that people type."""
+"""Other names that people type -> the names used here."""
 
 
-class Case(NamedTuple):
-    """A metric in one run."""
+class MetricInRun(NamedTuple):
+    """One metric of one run."""
 
     run: Run
     rating: Rating | None
     series: Series | None
     value: float | None
+    """The last logged value, else the value that was rated."""
 
 
 # -- topics ------------------------------------------------------------------------------------------------------------
 
 
 def metric_topics() -> dict[str, str]:
-    """Name to explain -> one metric of that name; those that differ only in their split are one."""
+    """Return topic -> one metric of that topic.
+
+    Metrics that differ only in their split (eval, predict, train) share a topic.
+    """
     out: dict[str, str] = {}
     for name, one in METRICS.items():
         out.setdefault(one.topic or name, name)
@@ -56,7 +70,7 @@ def metric_topics() -> dict[str, str]:
 
 
 def find_topic(name: str) -> str | None:
-    """The metric or the code meant by a name; ``None`` if there is none."""
+    """Return the metric, topic or finding code that a typed name means, or ``None``."""
     plain = name.strip().lower().replace(" ", "_")
     topics = metric_topics()
     for wanted in (name.strip(), plain, ALIASES.get(plain, ""), plain.replace("_", "-")):
@@ -65,28 +79,30 @@ def find_topic(name: str) -> str | None:
     return None
 
 
-def near(name: str) -> str | None:
-    """The topic whose name is most like an unknown one."""
+def closest_topic(name: str) -> str | None:
+    """Return the known name that is most similar to an unknown one, or ``None`` if none is similar."""
     known = [*metric_topics(), *METRICS, *CODES, *ALIASES]
     found = get_close_matches(name.strip().lower().replace(" ", "_"), known, 1, 0.6)
     return found[0] if found else None
 
 
-def case_of(topic: str, run: Run, judgement: Judgement) -> Case | None:
-    """The metric of that topic in a run; ``None`` if the run has none."""
-    for name in (topic, *(split + topic for split in SPLITS)):
+def metric_in_run(topic: str, run: Run, judgement: Judgement) -> MetricInRun | None:
+    """Return the metric of a topic in a run, or ``None`` if the run has none."""
+    for name in (topic, *(split + topic for split in SPLIT_PREFIXES)):
         series, rating = run.series.get(name), judgement.ratings.get(name)
         if series is not None or rating is not None:
             value = series.last if series is not None else None
-            return Case(run, rating, series, value if value is not None or rating is None else rating.value)
+            return MetricInRun(run, rating, series, value if value is not None or rating is None else rating.value)
     return None
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
 
 
-def explain_metric(name: str, words: Words, context: Context, width: int, case: Case | None = None) -> list[Line]:
-    """The page of a metric; with ``case``, why it is rated so in that run."""
+def explain_metric(
+    name: str, words: Words, context: Context, width: int, case: MetricInRun | None = None
+) -> list[Line]:
+    """Return the page of a metric; with ``case``, it also says why the metric is rated so in that run."""
     if case is not None and case.rating is not None:
         name = case.rating.metric
     topics = metric_topics()
@@ -104,7 +120,7 @@ def explain_metric(name: str, words: Words, context: Context, width: int, case: 
 
 
 def explain_finding(code: str, words: Words, width: int, finding: Finding | None = None) -> list[Line]:
-    """The page of a finding; with ``finding``, what was found in a run."""
+    """Return the page of a finding code; with ``finding``, it also says what was found in a run."""
     name = words.finding_name(finding) if finding is not None else words.t(f"finding.{code}.name")
     mark: Line = []
     if finding is not None:
@@ -128,7 +144,7 @@ def explain_finding(code: str, words: Words, width: int, finding: Finding | None
 
 
 def overview(words: Words, width: int) -> list[Line]:
-    """Every topic with its name."""
+    """Return the page that lists every topic with its name."""
     out: list[Line] = _paragraph(words.t("explain.overview"), width, "muted")
     topics = metric_topics()
     groups: dict[str, list[tuple[str, str]]] = {}
@@ -146,7 +162,7 @@ def overview(words: Words, width: int) -> list[Line]:
 
 
 def text(lines: Iterable[Line]) -> str:
-    """A page without its roles."""
+    """Return the text of a page without roles."""
     return "\n".join("".join(part for part, _ in line).rstrip() for line in lines)
 
 
@@ -174,12 +190,12 @@ def _paragraph(body: str, width: int, role: str, indent: int = 0) -> list[Line]:
 
 
 def _gap(words: Words) -> str:
-    """What follows a mark inside a sentence."""
+    """Return the space after a punctuation mark inside a sentence; Chinese has none."""
     return " " if words.lang == "en" else ""
 
 
 def _about(one: Metric, part: str, words: Words) -> str:
-    """The text of the metric's topic; a split or a side of a pair may share that of the whole."""
+    """Return the text on a metric's topic, where needed that of the base metric (without ``eval_`` or ``/chosen``)."""
     topic = one.topic or one.name
     bare = topic.removeprefix("eval_")
     for name in (topic, bare, bare.partition("/")[0]):
@@ -189,7 +205,7 @@ def _about(one: Metric, part: str, words: Words) -> str:
     return ""
 
 
-def _in_run(one: Metric, case: Case, words: Words, context: Context, width: int) -> list[Line]:
+def _in_run(one: Metric, case: MetricInRun, words: Words, context: Context, width: int) -> list[Line]:
     out: list[Line] = [[(words.t("explain.heading.run"), "title|bold")]]
     rating = case.rating
     if rating is None:
@@ -223,13 +239,17 @@ def _in_run(one: Metric, case: Case, words: Words, context: Context, width: int)
             out += lines
         if rule is not None and scale_of(rule, rating.metric, rating) is None:
             out += _by_size(rating, case.run, words, context, width)
-    out += _course(case.series, one.name, words)
+    out += _series_line(case.series, one.name, words)
     return [*out, []]
 
 
 def _by_size(rating: Rating, run: Run, words: Words, context: Context, width: int) -> list[Line]:
-    """Where a number that is rated by its course or against other runs stands among the bands of its size."""
-    topic = next((rating.metric.removeprefix(split) for split in SPLITS[::2] if rating.metric.startswith(split)), "")
+    """Return the scale of thresholds for the value itself, for a rating by its trend or against other runs.
+
+    Empty where no rule has thresholds for the metric.
+    """
+    splits = [split for split in SPLIT_PREFIXES[::2] if rating.metric.startswith(split)]
+    topic = rating.metric.removeprefix(splits[0]) if splits else ""
     names = {rating.metric, topic, rating.metric.removeprefix("eval_")}
     banded = (
         rule for rule in context.rules
@@ -247,7 +267,7 @@ def _by_size(rating: Rating, run: Run, words: Words, context: Context, width: in
     ]
 
 
-def _course(series: Series | None, name: str, words: Words) -> list[Line]:
+def _series_line(series: Series | None, name: str, words: Words) -> list[Line]:
     if series is None or series.finite < 2:
         return []
     line: Line = []
@@ -267,11 +287,11 @@ def _sources(rule: Rule, own: bool, words: Words, width: int) -> list[Line]:
 
 
 def _rules(one: Metric, words: Words, context: Context, width: int) -> list[Line]:
-    """Every rule that can rate the metric."""
+    """Return every rule that can rate the metric."""
     topic = one.topic or one.name
     names = {one.name, topic, one.name.removeprefix("eval_"), topic.removeprefix("eval_")}
     rules = [rule for rule in context.rules if names & set(rule.metrics)]
-    # A rule that only says why there is no level is of interest where there is no other.
+    # A rule that only says why there is no level is shown only if there is no other rule.
     rules = [rule for rule in rules if set(rule.words) != {"none"}] or rules[:1]
     out: list[Line] = []
     for rule in rules:
@@ -290,7 +310,7 @@ def _rules(one: Metric, words: Words, context: Context, width: int) -> list[Line
 
 
 def _ranges(words: Words, context: Context) -> Iterator[Line]:
-    """The usual peak learning rates."""
+    """Yield the usual peak learning rates."""
     column = max(cell_width(words.t(f"explain.lr.{side}")) for side in ("adapter", "full"))
     for family, sides in context.lr_ranges.items():
         yield [("  " + words.t(f"explain.lr.{family}"), "muted")]
@@ -303,7 +323,7 @@ def _ranges(words: Words, context: Context) -> Iterator[Line]:
 
 
 def draw_scale(scale: Scale, name: str, words: Words, width: int) -> list[Line]:
-    """Where the value stands, the levels as stretches of a bar, the bounds between them, the levels' names."""
+    """Draw a scale: the value's place above a bar with a stretch for each level, then the bounds and the levels."""
     count = len(scale.zones)
     cells = max(6, min(width, 72) // count)
     roles = [f"rating-{level or 'none'}" for level in scale.zones]
@@ -314,7 +334,7 @@ def draw_scale(scale: Scale, name: str, words: Words, width: int) -> list[Line]:
     bounds = [_bound(bound, scale, name, words) for bound in scale.bounds]
     out: list[Line] = []
     if scale.at is not None and scale.value is not None:
-        # Never on the tick between two zones.
+        # The mark never stands on the tick between two zones.
         zone = min(int(scale.at), count - 1)
         at = zone * cells + min(int((scale.at - zone) * cells), cells - 2)
         value = _bound(scale.value, scale, name, words)
@@ -338,14 +358,14 @@ def draw_scale(scale: Scale, name: str, words: Words, width: int) -> list[Line]:
 
 def _bound(value: float, scale: Scale, name: str, words: Words) -> str:
     if scale.unit in ("share", "groups"):
-        return f"{value * 100:.0f}{'%' if words.lang == 'zh' else ' %'}"
+        return format_share(words, value)
     if scale.unit == "percent":
-        return f"{value:.4g}{'%' if words.lang == 'zh' else ' %'}"
+        return append_unit(words, f"{value:.4g}", "%")
     return words.number(value, "lr" if name == "lr" else "num")
 
 
 def _placed(texts: list[tuple[int, str]], role: str) -> Line:
-    """Texts in a line, each with its middle at a cell, pushed on where they would touch."""
+    """Return texts in one line, each centred at its cell, moved to the right where two would touch."""
     out = ""
     for middle, body in texts:
         begin = max(middle - cell_width(body) // 2, cell_width(out) + (1 if out else 0))

@@ -16,13 +16,13 @@ from lora_tui.analysis.ratings.scale import Scale, scale_of
 from lora_tui.i18n import LANGUAGES, Words
 from lora_tui.text.cells import cell_width
 from lora_tui.wording.explain import (
-    case_of,
+    closest_topic,
     draw_scale,
     explain_finding,
     explain_metric,
     find_topic,
+    metric_in_run,
     metric_topics,
-    near,
     overview,
     text,
 )
@@ -101,7 +101,7 @@ class TestTopics:
                                                   ("xyzzy", None)])  # fmt: skip
     def test_not_found(self, typed, meant):
         assert find_topic(typed) is None
-        assert near(typed) == meant
+        assert closest_topic(typed) == meant
 
     def test_the_list_names_every_topic_once(self):
         shown = [line.split()[0] for line in text(overview(EN, 80)).splitlines() if line.startswith("  ")]
@@ -182,7 +182,7 @@ class TestRuns:
         words, run = Words(lang), lora_tui.load(all_runs / name)
         found = judge(run, last_write(run) + 1e5)
         for metric, rating in found.ratings.items():
-            case = case_of(metric, run, found)
+            case = metric_in_run(metric, run, found)
             assert case is not None
             page = text(explain_metric(metric, words, PLAIN, 76, case))
             assert words.rating(rating) in page.replace("\n", " ")
@@ -200,7 +200,7 @@ class TestRuns:
         rows += [evaluation(400, 1.5, 800)]
         run = run_of(rows, config={"stage": "sft"})
         found = judge(run, START + 5)
-        page = text(explain_metric("perplexity", EN, PLAIN, 76, case_of("perplexity", run, found)))
+        page = text(explain_metric("perplexity", EN, PLAIN, 76, metric_in_run("perplexity", run, found)))
         assert "By its size" in page
         assert "since the first evaluation" in " ".join(page.split())
         assert page.count("▼") == 1
@@ -208,10 +208,10 @@ class TestRuns:
     def test_a_score_is_found_under_its_split(self, all_runs):
         run = lora_tui.load(all_runs / "lora/sft")
         found = judge(run, last_write(run) + 1e5)
-        case = case_of("bleu-4", run, found)
+        case = metric_in_run("bleu-4", run, found)
         assert case is not None
         assert case.rating is found.ratings["predict_bleu-4"]
-        assert case_of("reward", run, found) is None
+        assert metric_in_run("reward", run, found) is None
 
 
 def scale_of_rating(rating):

@@ -16,7 +16,16 @@ from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.settings.settings import Settings
 from lora_tui.text.sanitize import clean
-from lora_tui.wording.explain import Line, case_of, explain_finding, explain_metric, find_topic, near, overview, text
+from lora_tui.wording.explain import (
+    Line,
+    closest_topic,
+    explain_finding,
+    explain_metric,
+    find_topic,
+    metric_in_run,
+    overview,
+    text,
+)
 
 WIDEST = 92
 """Cells of the longest line: longer ones are hard to read."""
@@ -32,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     topic = find_topic(args.topic)
     if topic is None:
-        meant = near(args.topic)
+        meant = closest_topic(args.topic)
         message = words.t("explain.error.unknown", name=clean(args.topic))
         raise CommandError(message + (words.t("explain.error.meant", meant=meant) if meant else ""))
     page = (
@@ -67,7 +76,7 @@ def _in_run(topic: str, run: Run, found: Judgement, words: Words, context: Conte
     if topic in CODES:
         finding = next((one for one in found.findings if one.code == topic), None)
         return None if finding is None else explain_finding(topic, words, width, finding)
-    case = case_of(topic, run, found)
+    case = metric_in_run(topic, run, found)
     return None if case is None else explain_metric(topic, words, context, width, case)
 
 

@@ -9,7 +9,7 @@ from lora_tui.tui.panes.cards import cards_of
 from lora_tui.tui.screens.text_screen import TextScreen, fault_page
 from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line
-from lora_tui.wording.explain import Case, explain_finding, explain_metric
+from lora_tui.wording.explain import MetricInRun, explain_finding, explain_metric
 
 WIDTH = 80
 FRAME = 6
@@ -54,5 +54,5 @@ def explain(state: AppState) -> TextScreen | None:
     rating = card.rating if card.rating is not None else view.judgement.ratings.get(card.metric)
     series = card.series if card.series is not None else view.run.series.get(card.metric)
     value = series.last if series is not None and series.last is not None else rating.value if rating else None
-    case = Case(view.run, rating, series, value)
+    case = MetricInRun(view.run, rating, series, value)
     return ExplainScreen(state, card.title, lambda width: explain_metric(card.metric, words, context, width, case))
