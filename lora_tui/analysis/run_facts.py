@@ -105,6 +105,11 @@ def names(run: Run, option: str) -> frozenset[str]:
     return frozenset(str(part).strip() for part in parts if str(part).strip())
 
 
+def main_metric(run: Run) -> str:
+    """Return the metric that tells how the run goes: the loss, or the reward in a stage where the loss does not."""
+    return "reward" if run.stage in ("ppo", "grpo") and "reward" in run.series else "loss"
+
+
 def result_sets(run: Run) -> Iterator[tuple[str, ResultSet, Run]]:
     """Results by split: the run's own, and for a split that it has not, the newest of a job that loaded its adapter."""
     own = run.results()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lora_tui.analysis import PLAIN, Context, Finding, Judgement, Rating, judge, run_facts
 from lora_tui.i18n import Words
-from lora_tui.report.content.chart_data import charts, main_metric, step_table
+from lora_tui.report.content.chart_data import charts, step_table
 from lora_tui.report.content.config_section import dataset_size
 from lora_tui.report.content.metric_entries import results_sections, training_entries, training_summary
 from lora_tui.report.content.section_builder import date_and_time, option_text
@@ -238,6 +238,6 @@ def _conclusion(run: Run, status: Status, judgement: Judgement, words: Words) ->
         names = list(dict.fromkeys(words.finding_name(one) for one in active if one.severity == severity))
         if names:
             return words.t(f"report.conclusion.{severity}", names=words.t("list.separator").join(names))
-    if not judgement.ratings and main_metric(run) not in run.series:
+    if not judgement.ratings and run_facts.main_metric(run) not in run.series:
         return words.t("report.conclusion.nothing_live" if status.live else "report.conclusion.nothing")
     return words.t("report.conclusion.fine_live" if status.live else "report.conclusion.fine")

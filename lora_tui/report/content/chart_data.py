@@ -65,7 +65,7 @@ def thin(steps: Sequence[float], values: Sequence[float]) -> _Points:
 def charts(run: Run, words: Words, *, live: bool) -> list[Chart]:
     """Return the charts for which the run has enough values, that of the main metric first."""
     out = []
-    main = main_metric(run)
+    main = run_facts.main_metric(run)
     for code, others in _CHARTS:
         names = [name for name in (code, *others) if (found := run.series.get(name)) is not None and found.finite]
         if not any(run.series[name].finite >= MIN_VALUES for name in names):
@@ -86,11 +86,6 @@ _CHARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """The main metric of each chart and the metrics that are drawn with it."""
 _SMOOTHED = frozenset({"loss", "reward", "accuracy", "rewards/margins", "grad_norm", "kl"})
-
-
-def main_metric(run: Run) -> str:
-    """Return the metric that tells how the run goes: the loss, or the reward in a stage where the loss does not."""
-    return "reward" if run.stage in ("ppo", "grpo") and "reward" in run.series else "loss"
 
 
 def _chart(run: Run, words: Words, code: str, names: list[str], *, live: bool, smooth: bool) -> Chart:
@@ -170,7 +165,7 @@ def _nonfinite_marks(series: Series, words: Words) -> Iterator[ChartMark]:
 
 def step_table(run: Run, words: Words) -> StepTable | None:
     """Return the main metric in about :data:`TARGET_COLUMNS` columns, or ``None`` if it was never logged."""
-    name = main_metric(run)
+    name = run_facts.main_metric(run)
     series = run.series.get(name)
     if series is None or not len(series):
         return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lora_tui.analysis.run_facts import main_metric
 from lora_tui.runs.run import StateName
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.keys import hints
 from lora_tui.tui.panes.base import Pane, Zone
 from lora_tui.tui.panes.header import percent
-from lora_tui.tui.panes.symbols import STATE, main_metric, shown, state_span
+from lora_tui.tui.panes.symbols import STATE, shown, state_span
 from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line, cut, joined, spread, width_of
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from lora_tui.analysis.model import Rating
+from lora_tui.analysis.run_facts import main_metric
 from lora_tui.charts import plot as chart
 from lora_tui.records.extremes import BLOCK
 from lora_tui.runs.run import Run
@@ -13,7 +14,7 @@ from lora_tui.runs.series import Series
 from lora_tui.text.numbers import count, number
 from lora_tui.tui.layout import cards_across
 from lora_tui.tui.panes.base import Pane, Zone
-from lora_tui.tui.panes.symbols import main_metric, rating_span, short_name, shown, verdict
+from lora_tui.tui.panes.symbols import rating_span, short_name, shown, verdict
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, spread, width_of
 

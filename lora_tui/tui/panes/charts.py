@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lora_tui.analysis.run_facts import main_metric
 from lora_tui.charts import plot as chart
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
@@ -11,7 +12,7 @@ from lora_tui.text.numbers import number
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.empty_state import waiting_lines
-from lora_tui.tui.panes.symbols import main_metric, rating_span, short_name, shown
+from lora_tui.tui.panes.symbols import rating_span, short_name, shown
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, box_body, box_head, joined, width_of
 

@@ -8,10 +8,11 @@ from lora_tui.runs.status import time_left, whole_speed
 from lora_tui.text.numbers import number
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
-from lora_tui.tui.panes.symbols import error_text, method_text, model_text, shown, state_span
+from lora_tui.tui.panes.symbols import error_text, method_text, shown, state_span
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, joined, spread, width_of
 from lora_tui.wording.sentences import clock_range, duration_range
+from lora_tui.wording.values import model_name
 
 SEP = ("   ", "text")
 
@@ -28,7 +29,7 @@ class HeadPane(Pane):
         words = self.state.words
         glyph, role = state_span(view.status)
         state: Line = [(glyph + " ", role), (words.state(view.status), role)]
-        what = [part for part in ((view.run.stage or "").upper(), method_text(view.run), model_text(view.run)) if part]
+        what = [part for part in ((view.run.stage or "").upper(), method_text(view.run), model_name(view.run)) if part]
         about: Line = [(" · " + clean(part), "muted") for part in what]
         name: Line = [(clean(view.run.name), "title|bold")]
         rows = [bar_line(self.state, view, inner), *state_lines(self.state, view, inner)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lora_tui.analysis.run_facts import main_metric
 from lora_tui.runs.run import Run
 from lora_tui.runs.status import time_left
 from lora_tui.settings.fault_log import record_fault
@@ -9,15 +10,7 @@ from lora_tui.text.cells import clip
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane, Zone, fault_lines
 from lora_tui.tui.panes.header import newest, percent, phase_text
-from lora_tui.tui.panes.symbols import (
-    error_text,
-    finding_span,
-    main_metric,
-    method_text,
-    rating_span,
-    shown,
-    state_span,
-)
+from lora_tui.tui.panes.symbols import error_text, finding_span, method_text, rating_span, shown, state_span
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, fill, spread, width_of
 from lora_tui.wording.sentences import duration_range

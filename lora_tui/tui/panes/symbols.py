@@ -11,14 +11,12 @@ from lora_tui.text.cells import cell_width
 from lora_tui.text.numbers import count, fixed4, number
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.styled_lines import Span
+from lora_tui.wording.values import SEVERITY_SYMBOLS, badge, method_name
 
 STATE = {
     "waiting": "○", "running": "●", "evaluating": "◐", "stalled": "◌", "interrupted": "◇", "failed": "✗",
     "stopped": "■", "finished": "✓",
 }  # fmt: skip
-_FULL = {"excellent": "★", "good": "●", "fair": "▲", "poor": "✗"}
-_HOLLOW = {"excellent": "☆", "good": "○", "fair": "△", "poor": "×"}
-_SEVERITY = {"critical": "✗", "warning": "▲", "info": "·", "good": "●"}
 
 
 def state_span(status: Status) -> Span:
@@ -27,16 +25,13 @@ def state_span(status: Status) -> Span:
 
 
 def rating_span(rating: Rating) -> Span:
-    """The badge: hollow where the ground is thin, with ``!`` where a finding undermines the number."""
-    if rating.level is None:
-        return "–", "rating-none"
-    marks = _FULL if rating.confidence == "firm" else _HOLLOW
-    return marks[rating.level] + ("!" if rating.reservations else ""), f"rating-{rating.level}"
+    """Return the rating's badge with the role of its level."""
+    return badge(rating), f"rating-{rating.level or 'none'}"
 
 
 def finding_span(finding: Finding) -> Span:
     """The severity's glyph in its colour; what is over is faint."""
-    return _SEVERITY[finding.severity], "faint" if finding.end_step is not None else finding.severity
+    return SEVERITY_SYMBOLS[finding.severity], "faint" if finding.end_step is not None else finding.severity
 
 
 def shown(metric: str, value: float | None) -> str:
@@ -86,17 +81,9 @@ def error_text(message: str) -> str:
     return re.sub(r"^(?:\w+\.)+(\w+)(?=:|$)", r"\1", clean(message))
 
 
-def main_metric(run: Run) -> str:
-    """The series that tells how the run goes: the loss, or the reward where the loss says nothing."""
-    if run.stage in ("ppo", "grpo") and "reward" in run.series:
-        return "reward"
-    return "loss"
-
-
 def method_text(run: Run) -> str:
     """Method with rank and alpha, as LoRA users write it."""
-    names = {"lora": "LoRA", "qlora": "QLoRA", "dora": "DoRA", "oft": "OFT", "full": "full", "freeze": "freeze"}
-    out = names.get(run.method or "", run.method or "")
+    out = method_name(run)
     rank = run.config.get("lora_rank")
     alpha = run.config.get("lora_alpha")
     if out and rank is not None and run.method not in ("full", "freeze"):
@@ -104,8 +91,3 @@ def method_text(run: Run) -> str:
         if alpha is not None:
             out += f" α{alpha.value}"
     return out
-
-
-def model_text(run: Run) -> str:
-    """The model's last path part."""
-    return (run.model or "").rstrip("/").rsplit("/", 1)[-1]
