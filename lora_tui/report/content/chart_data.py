@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
+from lora_tui.analysis.run_facts import main_metric
 from lora_tui.analysis.statistics import median
 from lora_tui.i18n import Words
 from lora_tui.report.document import Chart, ChartMark, Line, StepTable, TableCell
@@ -65,7 +66,7 @@ def thin(steps: Sequence[float], values: Sequence[float]) -> _Points:
 def charts(run: Run, words: Words, *, live: bool) -> list[Chart]:
     """Return the charts for which the run has enough values, that of the main metric first."""
     out = []
-    main = run_facts.main_metric(run)
+    main = main_metric(run)
     for code, others in _CHARTS:
         names = [name for name in (code, *others) if (found := run.series.get(name)) is not None and found.finite]
         if not any(run.series[name].finite >= MIN_VALUES for name in names):
@@ -165,7 +166,7 @@ def _nonfinite_marks(series: Series, words: Words) -> Iterator[ChartMark]:
 
 def step_table(run: Run, words: Words) -> StepTable | None:
     """Return the main metric in about :data:`TARGET_COLUMNS` columns, or ``None`` if it was never logged."""
-    name = run_facts.main_metric(run)
+    name = main_metric(run)
     series = run.series.get(name)
     if series is None or not len(series):
         return None
