@@ -14,7 +14,7 @@ from tools.catalogues import CatalogueError, compiled, main, messages, parts, re
 
 WIDE = re.compile(r"[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]")
 LATIN = re.compile(r"[A-Za-z][A-Za-z0-9]+")
-# Words that stay in Latin letters in Chinese text, names of options and programs aside.
+# Words that stay in Latin letters in Chinese text, besides names of options and programs.
 ALLOWED = {
     "loss", "lora", "tui", "ppl", "bleu", "rouge", "epoch", "batch", "lr", "kl", "nan", "reward", "margin", "tokens",
     "token", "tok", "tab", "esc", "eval", "dpo", "kto", "beta", "gpu", "nccl", "ssh", "torchrun", "nohup", "tmux",
@@ -83,7 +83,7 @@ def test_no_english_left_in_chinese():
         assert not left, (key, left)
 
 
-def test_no_praise_that_the_data_does_not_carry():
+def test_no_praise_that_no_rule_supports():
     for lang in LANGUAGES:
         for key, forms in texts(lang).items():
             for form in forms:
@@ -94,7 +94,7 @@ def test_compiled_equals_source():
     assert main(["--check"]) == 0
 
 
-def test_every_finding_has_its_words():
+def test_every_finding_has_its_texts():
     for lang in LANGUAGES:
         words = Words(lang)
         for code in CODES:
@@ -151,8 +151,8 @@ class TestCompiler:
         assert found.gettext("x") == "é"
 
 
-def test_no_word_of_the_screen_or_the_commands_is_left_over():
-    """Groups whose keys the code names one by one; those of judgements, keys and states are made from their codes."""
+def test_no_key_is_unused():
+    """Checks the groups whose keys stand in the code; keys of judgements, keys and states are made from codes."""
     code = "".join(path.read_text(encoding="utf-8") for path in Path(lora_tui.__file__).parent.rglob("*.py"))
     named = ("app", "head", "chart", "results", "list", "config", "checkpoints", "pane", "tui")
     left = [key for key in texts("en") if key and key.split(".")[0] in named and f'"{key}"' not in code]

@@ -123,8 +123,8 @@ def test_finding_variants_fall_back():
     assert EN.finding(finding)[1].startswith("Check the process")
 
 
-def test_the_words_cost_one_catalogue_and_little_of_python():
-    """They are there before the first frame: no other language is read, and nothing large is imported for them."""
+def test_loading_the_texts_is_cheap():
+    """The texts are loaded before the first frame: no second catalogue is read and no large module is imported."""
     code = (
         "import sys, re, string, pathlib, lora_tui\n"
         "opened, before = [], set(sys.modules)\n"

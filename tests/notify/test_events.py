@@ -1,4 +1,4 @@
-"""What is an event, and what is none: runs made of numbers, looked at again and again."""
+"""What is an event and what is not, for generated runs that are checked again and again."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.support.run_builder import START, summary, train
 
 @pytest.fixture(autouse=True)
 def judge_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here rows come faster than a run is judged."""
+    """Judge at every check, since the rows of these tests come faster than the usual interval."""
     monkeypatch.setattr(events, "JUDGE_EVERY_S", 0.0)
 
 
 class Made:
-    """A run that goes on, and whoever looks at it."""
+    """A generated run that goes on."""
 
     def __init__(self, name: str = "made") -> None:
         self.run = Run(Path("/runs") / name)
@@ -37,7 +37,7 @@ class Made:
         self.run.apply(updates)
 
     def rows(self, *losses: float, restart: int | None = None) -> None:
-        """One row each 10 steps and 10 seconds, read as they come."""
+        """Append one row for each loss, every 10 steps and 10 seconds."""
         if restart is not None:
             self.step = restart
         for loss in losses:
@@ -58,18 +58,18 @@ class Made:
         self.apply(FileDoc("train.log", facts, self.now + 1.0))
 
 
-class Looking:
+class Watched:
     def __init__(self, *made: Made) -> None:
         self.made = list(made)
         self.detector = EventDetector(START)
 
-    def seen(self, budget_s: float = math.inf) -> list[Event]:
+    def check(self, budget_s: float = math.inf) -> list[Event]:
         now = max(each.now for each in self.made)
         runs = [each.run for each in self.made]
         return list(self.detector.check(runs, now, lambda run: run.status(now), budget_s))
 
     def kinds(self) -> list[str]:
-        return [event.kind for event in self.seen()]
+        return [event.kind for event in self.check()]
 
 
 def going(losses: Sequence[float] = (3.0, 2.5, 2.25, 2.0, 1.75)) -> Made:
@@ -78,135 +78,135 @@ def going(losses: Sequence[float] = (3.0, 2.5, 2.25, 2.0, 1.75)) -> Made:
     return made
 
 
-def test_what_was_so_at_the_start_is_no_event() -> None:
+def test_what_held_at_the_start_is_no_event() -> None:
     finished, failed, broken = going(), going(), going((3.0, 2.0, math.nan, math.nan, math.nan))
     finished.finish()
     failed.fail()
-    looking = Looking(finished, failed, broken)
-    assert looking.kinds() == []
-    assert looking.kinds() == []
+    watched = Watched(finished, failed, broken)
+    assert watched.kinds() == []
+    assert watched.kinds() == []
     broken.rows(math.nan, math.nan)
-    assert looking.kinds() == []
+    assert watched.kinds() == []
 
 
-def test_each_end_is_told_once() -> None:
+def test_each_end_is_reported_once() -> None:
     made = going()
-    looking = Looking(made)
-    assert looking.kinds() == []
+    watched = Watched(made)
+    assert watched.kinds() == []
     made.rows(1.5)
-    assert looking.kinds() == []
+    assert watched.kinds() == []
     made.finish()
-    assert looking.kinds() == ["finished"]
-    assert looking.kinds() == []
+    assert watched.kinds() == ["finished"]
+    assert watched.kinds() == []
 
 
-def test_a_silence_is_told_each_time_it_comes() -> None:
+def test_each_stall_is_reported() -> None:
     made = going()
-    looking = Looking(made)
-    looking.seen()
-    # Ten times as long as the longest silence that it survived.
+    watched = Watched(made)
+    watched.check()
+    # The second silence is more than ten times as long as the longest one before it.
     for silence in (400.0, 5_000.0):
         made.now += silence
-        (event,) = looking.seen()
+        (event,) = watched.check()
         assert event.kind == "stalled"
         assert event.finding is not None
         assert event.finding.code == "stalled"
-        assert looking.kinds() == []
+        assert watched.kinds() == []
         made.rows(1.5, 1.5)
-        assert looking.kinds() == []
+        assert watched.kinds() == []
     made.now += 60_000.0
-    assert looking.kinds() == ["stalled"]
+    assert watched.kinds() == ["stalled"]
     made.now += 400_000.0
-    assert looking.kinds() == ["interrupted"]
+    assert watched.kinds() == ["interrupted"]
 
 
 def test_one_cause_is_one_event() -> None:
     made = going()
-    looking = Looking(made)
-    looking.seen()
+    watched = Watched(made)
+    watched.check()
     made.fail("out_of_memory", "torch.OutOfMemoryError: CUDA out of memory.")
-    (event,) = looking.seen()
+    (event,) = watched.check()
     assert event.kind == "failed"
     assert event.finding is not None
     assert event.finding.code == "out_of_memory"
 
 
-def test_a_critical_finding_is_told_once_and_again_after_a_resume() -> None:
+def test_a_critical_finding_is_reported_once_and_again_after_a_resume() -> None:
     made = going()
-    looking = Looking(made)
-    looking.seen()
+    watched = Watched(made)
+    watched.check()
     made.rows(math.nan, math.nan, math.nan)
-    (event,) = looking.seen()
+    (event,) = watched.check()
     assert (event.kind, event.finding.code if event.finding else "") == ("finding", "nan_loss")
     made.rows(math.nan)
-    assert looking.kinds() == []
-    # Resumed before it, and broken again at the same place.
+    assert watched.kinds() == []
+    # The run resumes from an earlier step and breaks again at the same step.
     made.rows(1.8, 1.7, restart=40)
-    assert looking.kinds() == []
+    assert watched.kinds() == []
     made.rows(math.nan, math.nan, math.nan)
-    assert looking.kinds() == ["finding"]
+    assert watched.kinds() == ["finding"]
 
 
-def test_a_finding_that_flickers_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finding_that_flickers_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = going()
-    looking = Looking(made)
-    looking.seen()
+    watched = Watched(made)
+    watched.check()
     made.rows(math.nan, math.nan, math.nan)
-    assert looking.kinds() == ["finding"]
+    assert watched.kinds() == ["finding"]
     monkeypatch.setattr(events, "judge", lambda *_: Judgement())
     made.rows(math.nan)
-    assert looking.kinds() == []
+    assert watched.kinds() == []
     monkeypatch.setattr(events, "judge", judge)
     made.rows(math.nan)
-    assert looking.kinds() == []
+    assert watched.kinds() == []
 
 
-def test_a_run_that_appears_is_news_only_if_it_is_new() -> None:
+def test_a_run_that_appears_is_reported_only_if_it_is_new() -> None:
     first = going()
-    looking = Looking(first)
-    looking.seen()
+    watched = Watched(first)
+    watched.check()
     old, new = Made("old"), Made("new")
     old.now -= 10_000.0
     for made in (old, new):
         made.rows(3.0, 2.0, 1.0)
         made.finish()
     old.now = new.now
-    looking.made += [old, new]
-    assert [(event.kind, event.run.path.name) for event in looking.seen()] == [("finished", "new")]
-    looking.made.remove(new)
-    assert looking.kinds() == []
+    watched.made += [old, new]
+    assert [(event.kind, event.run.path.name) for event in watched.check()] == [("finished", "new")]
+    watched.made.remove(new)
+    assert watched.kinds() == []
 
 
-def test_what_takes_too_long_is_told_at_the_next_look() -> None:
+def test_what_exceeds_the_budget_is_reported_at_the_next_check() -> None:
     many = [going() for _ in range(5)]
-    looking = Looking(*many)
-    looking.seen()
+    watched = Watched(*many)
+    watched.check()
     for made in many:
         made.fail()
-    assert looking.seen(budget_s=-1.0) == []
-    assert looking.detector.pending
-    assert looking.kinds() == ["failed"] * 5
-    assert not looking.detector.pending
+    assert watched.check(budget_s=-1.0) == []
+    assert watched.detector.pending
+    assert watched.kinds() == ["failed"] * 5
+    assert not watched.detector.pending
 
 
-def test_runs_that_ended_before_are_not_judged_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand old runs must not delay the one that is watched."""
+def test_runs_that_ended_before_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand ended runs must not delay the one that goes on."""
     finished = going()
     finished.finish()
-    looking = Looking(finished)
+    watched = Watched(finished)
     monkeypatch.setattr(events, "judge", lambda *_: pytest.fail("judged"))
-    assert looking.kinds() == []
+    assert watched.kinds() == []
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_an_event_is_strict_json_with_words_for_people(lang: str) -> None:
+def test_event_json(lang: str) -> None:
     made = going((3.0, 2.0, math.nan, math.nan, math.nan))
     made.run.name = "a\x1b[31m\u202e\ud800[red]"
     made.fail(message="ValueError: \x1b[2J\u202eboom")
     now = made.now + 5
-    looking = Looking(made)
-    looking.detector._started = True
-    found = looking.seen()
+    watched = Watched(made)
+    watched.detector._started = True
+    found = watched.check()
     assert [event.kind for event in found] == ["failed", "finding"]
     for event in found:
         text = event_json(event, Words(lang))

@@ -1,4 +1,4 @@
-"""Reports of runs that lie on disk, as the command makes them."""
+"""Reports of runs on disk, made as the command makes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import last_write
 
 @pytest.fixture(autouse=True)
 def one_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Local times that do not depend on the machine."""
+    """Make local times independent of the machine."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield
@@ -27,7 +27,7 @@ def one_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def report() -> Callable[..., Report]:
-    """``report(directory, lang)``: the report some time after the run's last sign of life."""
+    """Return ``report(directory, lang)``, which builds the report ``after`` seconds after the run's last write."""
 
     def made(directory: Path, lang: str = "en", after: float = 3600.0) -> Report:
         run = lora_tui.load(directory)

@@ -1,4 +1,4 @@
-"""Names, options and messages that would like to be markup, for every place of a job's files where text may stand."""
+"""Texts that look like markup, for every place in a job's files where text may stand."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TEXTS = (
 
 
 def write(directory: Path, text: str) -> Path:
-    """A finished job with this text in its options, its data's name, its metric's name and its failure's message."""
+    """Write a finished job with this text as option, as name of data set and metric, and as message of a failure."""
     directory.mkdir(parents=True, exist_ok=True)
     rows = [
         {"current_steps": step, "total_steps": 40, "loss": 2.0 - step / 40, "lr": 1e-4, "epoch": step / 40,

@@ -43,7 +43,7 @@ from pathlib import Path
 LOSSES = (1.7242, 1.7449, 1.7348, 1.7085, 1.6944, 1.6718, 1.6553, 1.6578, 1.6391, 1.6110, 1.6138, 1.6030)
 STEPS, EVERY, RATE, WARM = 6250, 500, 2e-4, 0.1
 FINISHED = time.mktime((2025, 12, 29, 20, 21, 5, 0, 0, -1))
-"""Local time, as the box has it."""
+"""Local time of the end, as the document has it."""
 SECONDS = 6721
 OUT = "saves/qwen2-0.5b/qlora/sft"
 TRAIN = {
@@ -57,7 +57,7 @@ EVAL = {
 
 
 def write_summary(directory: Path, *, console: bool = True) -> Path:
-    """The job of the boxed summary. Without its ``console`` nothing tells of QLoRA and of the trained share."""
+    """Write the job of the boxed summary. Only its ``console`` log tells of QLoRA and of the share that is trained."""
     directory.mkdir(parents=True, exist_ok=True)
     history = [_row(EVERY * (at + 1), loss) for at, loss in enumerate(LOSSES)]
     state = _state(
@@ -91,12 +91,12 @@ def write_summary(directory: Path, *, console: bool = True) -> Path:
 
 
 def date(path: Path, when: float) -> None:
-    """Give a file its time."""
+    """Set the modification time of a file."""
     os.utime(path, (when, when))
 
 
 def _rate(step: int) -> float:
-    """transformers' cosine schedule with warm-up: the rate that this step was made with."""
+    """Return the learning rate of a step in transformers' cosine schedule with warm-up."""
     warm = WARM * STEPS
     done = step - 1
     return RATE * done / warm if done < warm else RATE * 0.5 * (1 + math.cos(math.pi * (done - warm) / (STEPS - warm)))
@@ -140,7 +140,7 @@ def _state(history: list[dict[str, float]]) -> dict[str, object]:
 
 
 def _console(history: list[dict[str, float]]) -> str:
-    """stdout of the job: LLaMA-Factory's messages, transformers' metric dicts and blocks."""
+    """Return the job's stdout: LLaMA-Factory's messages, transformers' metric dicts and blocks."""
     stamp = "[INFO|2025-12-29 18:28:{:02}] llamafactory.{}:144 >> {}\n"
     lines = [
         stamp.format(3, "hparams.parser", "Process rank: 0, world size: 1, device: cuda:0, "
@@ -247,7 +247,7 @@ LINES = """\
 [INFO|2025-05-06 22:22:43] llamafactory.train.callbacks:143 >> {'loss': 0.0008, 'learning_rate': 4.5641e-05, \
 'epoch': 175.00, 'throughput': 1954.49}
 """
-"""The two lines of the document, as a console log has them."""
+"""The two log lines that the document quotes, as a console log holds them."""
 PREDICTED = {
     "predict_bleu-4": 90.87, "predict_model_preparation_time": 0.0057, "predict_rouge-1": 93.98,
     "predict_rouge-2": 91.52, "predict_rouge-l": 93.18, "predict_runtime": 166.20,
@@ -256,7 +256,7 @@ PREDICTED = {
 
 
 def write_analysis(directory: Path) -> Path:
-    """A console log of exactly these two lines, and the results of a prediction job in the same directory."""
+    """Write a console log of exactly these two lines and the results of a prediction job into one directory."""
     directory.mkdir(parents=True, exist_ok=True)
     when = time.mktime((2025, 5, 6, 22, 22, 43, 0, 0, -1))
     for name, text, later in (

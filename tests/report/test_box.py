@@ -1,4 +1,4 @@
-"""The box ends in one column on every line, whatever is in it, and cuts nothing off."""
+"""Every line of the box ends in the same column, whatever the box contains, and nothing is cut off."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.report import seeds
 
 
 def with_facts(report, *values):
-    """The same report with these values among its settings."""
+    """Return the same report with these values among its settings."""
     section = report.section("config")
     extra = [Fact(code=f"x{at}", label="Dataset", value=value) for at, value in enumerate(values)]
     parts = [part if part is not section else part.model_copy(update={"facts": [*part.facts, *extra]})
@@ -63,13 +63,13 @@ def test_a_terminal_shows_the_right_border_in_one_column(report, tmp_path, lang)
     assert {row[64].data for row in rows} == {" "}
 
 
-def test_the_emoji_have_two_cells_by_themselves():
+def test_the_emoji_are_two_cells_wide_without_a_selector():
     for emoji in box._EMOJI.values():
         assert len(emoji) == 1, "no variation selector"
         assert unicodedata.east_asian_width(emoji) == "W"
 
 
-def test_ascii_has_nothing_beyond_ascii_but_words(report, tmp_path):
+def test_the_ascii_form_has_only_words_beyond_ascii(report, tmp_path):
     directory = seeds.write_summary(tmp_path)
     english = with_facts(report(directory), "数据×≈")
     assert box.render(english, Words("en"), ascii_only=True).isascii()
@@ -88,7 +88,7 @@ def test_a_run_in_progress_says_so_with_the_moment(report, all_runs):
 
 @given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), max_size=120), st.integers(8, 60))
 @settings(max_examples=200, deadline=None)
-def test_broken_lines_fit_and_lose_nothing(text, width):
+def test_wrapped_lines_fit_and_lose_nothing(text, width):
     lines = wrap(text, width, 2)
     assert all(cell_width(line) <= width for line in lines)
     assert "".join("".join(lines).split()) == "".join(text.split())
@@ -103,5 +103,5 @@ def test_broken_lines_fit_and_lose_nothing(text, width):
         ("abcdefghijkl", 8, ["abcdefgh", "  ijkl"]),
     ],
 )
-def test_where_lines_are_broken(text, width, lines):
+def test_where_lines_are_wrapped(text, width, lines):
     assert wrap(text, width, 2) == lines

@@ -1,4 +1,4 @@
-"""Comparisons as text and as a page: lines that fit, names that are no markup, curves over each other."""
+"""Comparisons as text and as HTML: lines fit, names are never markup, curves share a chart."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TestText:
             assert max(cell_width(line) for line in shown.splitlines()) <= width
             assert "{" not in shown
 
-    def test_columns_stand_below_each_other(self):
+    def test_columns_are_aligned(self):
         shown = text_of([predicted("a", 37.07, 400, end=1.0), predicted("bee", 80.0, 400, end=1.2)]).splitlines()
         rows = [line for line in shown if line.startswith(("best eval loss", "perplexity", "BLEU-4"))]
         assert len(rows) == 3
@@ -95,24 +95,24 @@ class TestText:
         assert "more than noise" in shown
         assert "按最佳验证 loss，a 更好" in text_of([made("a", 1.0), made("b", 1.2)], lang="zh")
 
-    def test_what_is_unfair_is_marked(self, real):
+    def test_an_unfair_comparison_is_marked(self, real):
         shown = text_of([real["sft"], real["dpo"]])
         assert "The quality of these runs cannot be compared: different stages" in shown
         assert "! Different stages (A sft, B dpo)" in shown
         assert "not comparable" in shown
 
-    def test_not_known_stands_for_itself(self):
+    def test_an_unknown_value_is_shown_as_unknown(self):
         runs = [made("a", config={"lora_rank": 8}), made("b"), made("c", config={"lora_rank": 16})]
         line = next(line for line in text_of(runs).splitlines() if "lora_rank" in line)
         assert re.search(r"8 +not known +16$", line)
 
-    def test_no_terminal_control_of_a_name_comes_through(self):
+    def test_no_control_sequence_of_a_name_is_printed(self):
         shown = text_of([made(HOSTILE, 1.0, config={"template": HOSTILE}), made("b", 1.2, config={"template": "x"})])
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]", shown)
 
 
 class TestModel:
-    def test_plain_data_that_strict_json_takes(self, real):
+    def test_it_is_strict_json(self, real):
         _, report, _ = told([real["sft"], real["diverged"]])
         data = report.to_json()
         assert json.loads(json.dumps(data, allow_nan=False)) == data
@@ -132,7 +132,7 @@ class TestModel:
 class TestPage:
     @pytest.mark.parametrize("lang", ["en", "zh"])
     @pytest.mark.parametrize("count", [2, 5, 12])
-    def test_a_whole_page_that_asks_for_nothing(self, count, lang):
+    def test_a_complete_page_without_requests(self, count, lang):
         page = page_of(sweep(count), lang)
         seen = Seen(page)
         assert not seen.open

@@ -1,4 +1,4 @@
-"""The HTML report: one file that asks for nothing, shows its charts, and holds no markup but its own."""
+"""The HTML report: one file without requests, with charts, and with no markup from files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&am
 
 
 class Seen(HTMLParser):
-    """Every tag and attribute of a page, and that it closes what it opens."""
+    """Collect every tag and attribute of a page, and check that every tag is closed."""
 
     VOID = frozenset({"meta", "br", "img", "link", "input"})
 
@@ -71,7 +71,7 @@ def learning(config: dict[str, str] | None = None, name: str = "made") -> Run:
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_every_real_run_makes_a_whole_page(all_runs: Path, lang: str) -> None:
+def test_every_real_run_makes_a_complete_page(all_runs: Path, lang: str) -> None:
     for run in lora_tui.load_all(all_runs):
         page = html_of(run, lang)
         seen = Seen(page)
@@ -92,7 +92,7 @@ def test_the_charts_hold_every_value_that_the_hover_shows() -> None:
     assert losses["eval loss"] == [[200, 1.6]]
 
 
-def test_nothing_is_asked_for() -> None:
+def test_the_page_makes_no_request() -> None:
     page = html_of(learning({"model_name_or_path": "https://example.org/model"}))
     seen = Seen(page)
     assert not [value for name, value in seen.attributes if name in ("src", "href", "action", "srcset", "data")]
@@ -116,7 +116,7 @@ def test_text_of_a_file_is_never_markup() -> None:
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", page)
 
 
-def test_backticks_of_our_own_mark_code_and_no_others() -> None:
+def test_only_our_own_backticks_mark_code() -> None:
     assert rich("set `val_size: 0.1` now") == "set <code>val_size: 0.1</code> now"
     assert rich("a ` alone & <b>") == "a ` alone &amp; &lt;b&gt;"
 
@@ -144,6 +144,6 @@ def test_in_a_browser_it_logs_nothing_and_loads_only_itself(all_runs: Path, tmp_
     assert seen.tags.count("svg") >= 3
     assert seen.tags.count("script") == 1
     asked = set(re.findall(r'"url":"((?:https?|wss?|ftp)://[^"]*)"', log.read_text(encoding="utf-8")))
-    # The browser's own calls home, which it tries with a blank page too, are not the page's.
+    # The browser makes some requests of its own, for a blank page too; they do not count.
     hosts = {urlparse(url).hostname or "" for url in asked}
     assert not {host for host in hosts if not host.endswith((".google.com", ".googleapis.com"))}

@@ -1,4 +1,4 @@
-"""Text of a file can put nothing into the Markdown: the report of hostile files has the structure of a harmless one."""
+"""Text from files cannot create Markdown: the report of hostile files has the structure of a harmless one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lora_tui.wording.values import finding_texts
 from tests.report import hostile, seeds
 
 GITHUB = MarkdownIt("gfm-like", {"html": True, "linkify": True})
-"""Tables, strike-through, addresses that become links by themselves, HTML let through."""
+"""A parser of GitHub's dialect: tables, strike-through, bare addresses as links, HTML."""
 
 
 def tokens(text):
@@ -29,12 +29,12 @@ def tokens(text):
 
 
 def shape(text):
-    """How many of each element there are, texts and code aside; soft breaks would be lines that were not ours."""
+    """Count the elements of each kind, without texts and code. A soft break would be a line that is not ours."""
     return Counter(token.type for token in tokens(text) if token.type not in ("text", "code_inline", "text_special"))
 
 
 def shown(text):
-    """What a reader sees of one line."""
+    """Return the text that a reader sees of one line."""
     return "".join(token.content for token in tokens(text) if token.type in ("text", "code_inline", "text_special"))
 
 
@@ -47,7 +47,7 @@ def test_hostile_files_change_nothing_but_words(report, tmp_path, lang, text):
     assert {token.type for token in tokens(made)} & forbidden == set()
     differences = shape(made)
     differences.subtract(shape(harmless))
-    # Keys that are no option, no metric or twice the same are left out by the readers of the files.
+    # The parsers leave out keys that are no option and no metric, and repeated keys.
     assert {
         kind for kind, count in differences.items() if count and not kind.startswith(("tr_", "td_", "inline"))
     } == set()
@@ -58,13 +58,13 @@ def test_hostile_files_change_nothing_but_words(report, tmp_path, lang, text):
 @pytest.mark.parametrize("text", hostile.TEXTS)
 @pytest.mark.parametrize("way", [escape, data, code])
 @pytest.mark.parametrize("place", ["{}", "- {}", "| {} | x |", "**{}**"])
-def test_one_way_at_a_time(text, way, place):
+def test_each_escaping_function_alone(text, way, place):
     line = place.format(way(text))
     if place.startswith("|"):
         line = "| a | b |\n| --- | --- |\n" + "\n".join(markdown.table(("a", "b"), [(way(text), "x")])[2:])
     kinds = shape(line)
     if way is not escape:
-        # Addresses in plain words are for data() to see.
+        # data() takes care of bare addresses.
         assert not {"link_open", "image"} & set(kinds)
     assert not {"html_inline", "html_block", "heading_open", "fence", "hr", "em_open", "s_open"} & set(kinds)
     assert kinds["paragraph_open"] == (0 if place.startswith("|") else 1)
@@ -75,7 +75,7 @@ def test_one_way_at_a_time(text, way, place):
 
 @given(st.text(max_size=60))
 @settings(max_examples=400, deadline=None)
-def test_any_text_stays_one_paragraph_of_words(text):
+def test_any_text_stays_one_paragraph_of_plain_text(text):
     for way in (escape, data, code):
         kinds = set(shape(way(text))) - {"inline", "paragraph_open", "paragraph_close"}
         assert kinds <= ({"link_open", "link_close"} if way is escape else set())
@@ -83,7 +83,7 @@ def test_any_text_stays_one_paragraph_of_words(text):
 
 @given(st.text(st.characters(codec="ascii"), min_size=1, max_size=40))
 @settings(max_examples=300, deadline=None)
-def test_what_is_escaped_reads_as_it_was(text):
+def test_escaped_text_is_shown_unchanged(text):
     wanted = re.sub(r"\s+", " ", clean(text, None)).strip()
     if wanted:
         assert re.sub(r"\s+", " ", shown(escape(text))).strip() == wanted
@@ -104,23 +104,23 @@ def test_what_is_escaped_reads_as_it_was(text):
         ("![x]", "\\!\\[x\\]"),
     ],
 )
-def test_no_more_is_escaped_than_must_be(text, written):
+def test_nothing_is_escaped_without_need(text, written):
     assert escape(text) == written
 
 
-def test_our_own_code_stays_code_and_a_files_does_not():
+def test_only_our_own_backticks_mark_code():
     assert prose("set `val_size: 0.05` and `eval_steps`") == "set `val_size: 0.05` and `eval_steps`"
     assert prose("one ` alone <b>") == "one \\` alone \\<b\\>"
     assert shape(prose("`<b>` <b>")) == shape("x `y`")
 
 
-def test_a_fence_is_longer_than_what_it_holds():
+def test_a_fence_is_longer_than_any_in_its_text():
     lines = markdown.fence("a\n````\nb")
     assert lines[0] == "`````"
     assert [token.type for token in GITHUB.parse("\n".join(lines))] == ["fence"]
 
 
-def test_tables_headings_and_lists_are_whole(report, tmp_path):
+def test_tables_headings_and_lists_are_well_formed(report, tmp_path):
     made = markdown.render(report(seeds.write_summary(tmp_path)), Words("en"))
     kinds = shape(made)
     assert kinds["h1_open" if "h1_open" in kinds else "heading_open"] > 10
@@ -132,13 +132,13 @@ def test_tables_headings_and_lists_are_whole(report, tmp_path):
             assert before.count(" | ") == columns[line] - 1
 
 
-def test_a_chart_never_sees_what_is_no_number(report, copy_run):
+def test_values_that_are_not_finite_are_not_drawn(report, copy_run):
     for name in ("lora/diverged", "lora/diverged-nan-nofilter"):
         made = markdown.render(report(copy_run(name)), Words("en"))
         assert "NaN" in made
 
 
-def test_what_a_file_says_inside_a_finding_is_quoted_once():
+def test_a_message_inside_a_finding_is_quoted_once():
     words = Words("en")
     message = Finding(
         "failed", "critical", 5, evidence={"message": "bad `x` <b>", "at": 5, "checkpoint": "a@b c~d", "lost": 2}

@@ -1,4 +1,4 @@
-"""A useful report of every run, in every form and language, and of directories with next to nothing in them."""
+"""Every run has a complete report in every form and language, also a run of which almost nothing is known."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ NAMES = sorted({
     for path in base.rglob(pattern)
     if "checkpoint-" not in str(path) and not path.parent.name.startswith("Nov")
 })  # fmt: skip
-UNSAID = re.compile(r"\b(?:report|finding|rating|rule|metric|reservation|forecast|card|head|list|unit)\.[a-z_]+[.\w]*")
-"""A key that has no words."""
+UNTRANSLATED = re.compile(
+    r"\b(?:report|finding|rating|rule|metric|reservation|forecast|card|head|list|unit)\.[a-z_]+[.\w]*"
+)
+"""A catalogue key that is shown instead of its text."""
 _SCRIPT = re.compile(r"<(script|style)>.*?</\1>", re.DOTALL)
 
 
 def forms(report, words):
-    """Every form of the report."""
+    """Return every form of the report."""
     return {
         "box": box.render(report, words),
         "ascii": box.render(report, words, ascii_only=True),
@@ -47,10 +49,10 @@ def forms(report, words):
 
 
 def check(report, words):
-    """What holds for every report; returns its forms."""
+    """Check what holds for every report; return its forms."""
     made = forms(report, words)
     for name, text in made.items():
-        assert not UNSAID.search(_SCRIPT.sub("", text)), (name, UNSAID.search(_SCRIPT.sub("", text)))
+        assert not UNTRANSLATED.search(_SCRIPT.sub("", text)), (name, UNTRANSLATED.search(_SCRIPT.sub("", text)))
         assert "{" not in made["box"]
         assert "None" not in re.sub(r'"[^"]*"', "", text), name
     for name in ("box", "ascii"):
@@ -134,13 +136,13 @@ SMALL = [one_row, without_eval, nan_only, mixed_infinities, nothing, only_result
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("make", SMALL)
-def test_next_to_nothing_is_reported_too(make, lang):
+def test_a_run_of_which_almost_nothing_is_known(make, lang):
     words = Words(lang)
     for after in (1.0, 10_000.0):
         check(build(make(), START + after, words), words)
 
 
-def test_a_single_row_says_what_it_can():
+def test_a_single_row():
     report = build(one_row(), START + 1, Words("en"))
     assert report.in_progress
     assert report.step_table is not None
@@ -169,7 +171,7 @@ def test_a_run_without_an_evaluation_says_so():
     ("lang", "said"),
     [("en", "50.0 GB free, a checkpoint takes 2.0 GB"), ("zh", "剩余 50.0 GB，一个检查点需 2.0 GB")],
 )
-def test_the_room_on_the_disk_is_said_as_elsewhere(lang, said):
+def test_free_disk_space_is_worded_as_elsewhere(lang, said):
     run, now = run_with(rows(420, 1000), [saved(400, size=2 * 10**9)], config={"save_steps": 100}, free=50 * 10**9)
     words, judgement = Words(lang), judge(run, now)
     section = build(run, now, words, judgement=judgement).section("checkpoint")
@@ -178,7 +180,7 @@ def test_the_room_on_the_disk_is_said_as_elsewhere(lang, said):
     assert any(advice.text.startswith(said) for advice in checkpoint_advice(words, judgement.choice, live=True))
 
 
-def test_nothing_says_that_there_is_nothing():
+def test_a_run_without_data_says_so():
     assert build(nothing(), START + 1, Words("en")).conclusion.startswith("There is nothing to analyse")
 
 
@@ -224,8 +226,8 @@ class TestThin:
         assert max(gap) <= 10_100
 
 
-def test_a_long_run_costs_a_look_at_its_rows_and_no_more_text():
-    """Ten times the rows are ten times the work at most; the texts are made of points that a curve was thinned to."""
+def test_a_long_run_costs_one_pass_over_its_rows_and_no_longer_text():
+    """Ten times the rows cost at most ten times the calls; rendering depends on the thinned points alone."""
     rows = [train(10 * at, 1 + 1 / at, 1_000_000, lr=1e-4, grad_norm=0.5) for at in range(1, 40_001)]
     short, long = run_of(rows[:4000]), run_of(rows)
     words = Words("en")

@@ -1,4 +1,4 @@
-"""Two hand-written documents, and what the program writes of the same jobs: every fact of them, and what they miss."""
+"""Reports of the jobs of two hand-written documents contain every fact of the documents, and what they miss."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ EN = [
 
 
 def unwrapped(text):
-    """The box without its frame, and with its broken lines in one."""
+    """Return the text of the box without its frame and without line breaks."""
     lines = [line[1:-1].rstrip() for line in text.splitlines()]
     joined = ""
     for line in lines:
@@ -85,7 +85,7 @@ class TestSummary:
         assert not made.in_progress
         assert made.conclusion == "Nothing in the files speaks against this run."
 
-    def test_what_was_worked_out_says_so(self, report, tmp_path):
+    def test_computed_values_say_so(self, report, tmp_path):
         made = report(seeds.write_summary(tmp_path))
         facts = {fact.code: fact for section in made.sections for fact in section.facts}
         assert {code for code, fact in facts.items() if fact.derived} == {"speed", "perplexity", "gap", "data"}
@@ -94,7 +94,7 @@ class TestSummary:
         assert facts["perplexity"].note == "derived: exp(eval loss)"
         assert facts["train_loss"].source == "train_results.json"
 
-    def test_without_a_console_it_says_what_it_knows(self, report, tmp_path):
+    def test_without_a_console_log(self, report, tmp_path):
         made = report(seeds.write_summary(tmp_path, console=False))
         assert made.title == "Qwen2-0.5B-Instruct LoRA training summary"
         facts = {fact.code: fact for section in made.sections for fact in section.facts}
@@ -102,7 +102,7 @@ class TestSummary:
         assert facts["data"].value == "≈100k train + ≈2k eval"
         assert "trainable" not in facts
 
-    def test_the_sizes_that_a_file_tells_are_not_worked_out(self, report, tmp_path):
+    def test_sizes_from_a_file_are_not_computed(self, report, tmp_path):
         log = seeds.write_summary(tmp_path) / "train.log"
         told = (
             "[INFO|trainer.py:2520] 2025-12-29 18:28:39,487 >> ***** Running training *****\n"

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: nothing lost by thinning, gaps and outliers marked, values for the hover."""
+"""Line charts as inline SVG: thinning loses no spike, gaps and outliers are marked, the values are in the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def curves_of(markup: str) -> dict[str, list[list[float]]]:
 
 
 def places(markup: str) -> list[float]:
-    """Every y of every path of a curve."""
+    """Return every y of every path of a curve."""
     paths = re.findall(r'<path class="s\d[^"]*"[^>]* d="([^"]*)"', markup)
     return [float(y) for path in paths for _, y in re.findall(r"[ML]([-\d.]+) ([-\d.]+)", path)]
 
@@ -48,7 +48,7 @@ def test_values_that_are_not_finite_are_gaps_with_a_mark():
     assert curves_of(markup)["loss"] == [[1, 2.0], [2, 1.5], [4, 1.2], [5, 1.0]]
 
 
-def test_an_outlier_does_not_press_the_rest_into_a_line():
+def test_an_outlier_does_not_flatten_the_rest():
     values = [1 + 0.1 * math.sin(at / 9) for at in range(300)]
     values[150] = 500.0
     markup = chart([Curve("loss", range(300), values)], "step")
@@ -62,7 +62,7 @@ def test_an_outlier_does_not_press_the_rest_into_a_line():
     ("x", "y"),
     [([], []), ([1], [NAN]), ([1, 2], [math.inf, -math.inf])],
 )
-def test_nothing_to_draw_is_nothing(x, y):
+def test_no_finite_value_gives_no_chart(x, y):
     assert figure("t", [Curve("loss", x, y)], "step") == ""
 
 
@@ -73,14 +73,14 @@ def test_nothing_to_draw_is_nothing(x, y):
         ([0, 1e9], [5, 5.0000001]), ([1, 2, 3], [1e300, 1.0, 2.0]), ([7, 7, 7], [1, 2, 3]),
     ],
 )  # fmt: skip
-def test_any_numbers_make_finite_places(x, y):
+def test_any_numbers_give_finite_coordinates(x, y):
     markup = chart([Curve("loss", x, y)], "step")
     assert "nan" not in re.sub(r"<title>.*?</title>|class=\"nan\"", "", markup)
     assert "inf" not in markup.replace("<title>loss: inf", "")
     assert all(0 <= place <= 300 for place in places(markup))
 
 
-def test_curves_are_told_apart_without_colour():
+def test_curves_differ_by_more_than_colour():
     curves = [Curve(f"run {at}", [1, 2], [at, at + 1], at + 1, tag=chr(65 + at)) for at in range(10)]
     markup = figure("t", curves, "step")
     assert re.findall(r'class="end f\d"[^>]*>([A-Z])<', markup)
@@ -105,8 +105,8 @@ def test_the_axis_can_reach_beyond_the_data():
     assert (data["from"], data["to"]) == (0, 100)
 
 
-def test_a_hundred_thousand_rows_are_no_more_markup_than_ten_thousand():
-    """And at most ten times the work: each row is looked at so and so often, and drawn only if it is an extreme."""
+def test_markup_does_not_grow_with_the_rows():
+    """100,000 rows give no more markup than 10,000 rows, and cost at most ten times the calls."""
 
     def drawn(rows):
         steps = [float(at) for at in range(rows)]
@@ -126,7 +126,7 @@ def test_names_are_no_markup():
     assert "<b>" not in markup
 
 
-def test_the_page_is_bound_by_its_policy():
+def test_the_content_security_policy():
     import base64
     import hashlib
 

@@ -1,4 +1,4 @@
-"""What the app and ``explain`` say of every metric and every finding, in both languages and at every width."""
+"""The explanations of every metric and every finding, in both languages and at every width."""
 
 import math
 from dataclasses import replace
@@ -61,7 +61,7 @@ class TestWords:
     def test_no_name_means_both_a_metric_and_a_finding(self):
         assert not {*METRICS, *metric_topics()} & set(CODES)
 
-    def test_what_is_computed_here_is_said(self):
+    def test_the_computation_is_explained(self):
         assert "method 3" in text(explain_metric("predict_bleu-4", EN, PLAIN, 80))
         assert "jieba" in text(explain_metric("rouge-l", ZH, PLAIN, 80))
         assert "F-measure" in text(explain_metric("rouge-1", EN, PLAIN, 80))
@@ -129,7 +129,7 @@ class TestScale:
             place = min(int(scale.at - 1e-12), len(scale.zones) - 1) if scale.at else 0
             assert scale.zones[place] == thresholds.level(value)
 
-    def test_further_is_further(self):
+    def test_a_larger_value_stands_further_right(self):
         rule = next(rule for rule in RULES if rule.code == "perplexity")
         places = []
         for value in (0.5, 1.5, 2.5, 5.0, 9.0, 50.0, 1e6):
@@ -194,7 +194,7 @@ class TestRuns:
             for left in ("{", "explain.", "finding.", "severity."):
                 assert left not in page, (finding.code, left)
 
-    def test_a_course_is_shown_with_its_size(self):
+    def test_a_rating_by_trend_shows_the_scale_of_its_size(self):
         rows = [train(10 * (i + 1), 2 - i / 40, 800) for i in range(40)]
         rows[20:20] = [evaluation(200, 1.9, 800)]
         rows += [evaluation(400, 1.5, 800)]
@@ -261,7 +261,7 @@ class TestCommand:
 
 @pytest.mark.parametrize(("size", "lang"), [((60, 18), "en"), ((80, 24), "zh"), ((120, 40), "zh"), ((200, 50), "en")])
 async def test_enter_on_every_card_and_finding(all_runs, size, lang):
-    """Each opens a page that can be scrolled to its end and is closed again."""
+    """Enter opens a page that can be scrolled to its end and closed again."""
     app = make_app(all_runs, run="lora/sft", lang=lang)
     words = Words(lang)
     async with app.run_test(size=size) as pilot:
@@ -281,7 +281,7 @@ async def test_enter_on_every_card_and_finding(all_runs, size, lang):
                 assert words.t("explain.heading.helps") not in screen_text(app)
 
 
-async def test_a_page_is_wrapped_anew_with_the_terminal(all_runs):
+async def test_a_page_is_wrapped_again_when_the_terminal_is_resized(all_runs):
     app = make_app(all_runs, run="lora/sft")
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()

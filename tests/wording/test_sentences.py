@@ -1,4 +1,4 @@
-"""Spans of time in words: rounded by their own width, outward."""
+"""Ranges of time in words are rounded outward, by a step that depends on their width."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ M, H = 60.0, 3600.0
         (700.0, 700.1, "11–12 min", "11–12 分钟"),
     ],
 )
-def test_a_time_left(low: float, high: float, en: str, zh: str) -> None:
+def test_duration_range(low: float, high: float, en: str, zh: str) -> None:
     assert duration_range(EN, low, high) == en
     assert duration_range(ZH, low, high) == zh
 
 
-def test_seconds_that_go_by_change_it_seldom() -> None:
-    """Ten minutes of a countdown from 42–55 minutes: a handful of texts, not six hundred."""
+def test_a_countdown_changes_its_text_seldom() -> None:
+    """Ten minutes of a countdown from 42–55 minutes give at most 12 texts, not 600."""
     texts = [duration_range(EN, 42 * M - second, 55 * M - second) for second in range(600)]
     assert len(set(texts)) <= 12
 
@@ -64,12 +64,12 @@ NOON = 1_750_075_200.0
         (NOON + 30 * H, NOON + 31 * H, "06-17 18:00–19:00"),
     ],
 )
-def test_a_moment(low: float, high: float, text: str) -> None:
+def test_clock_range(low: float, high: float, text: str) -> None:
     assert clock_range(EN, low, high, NOON) == text
     assert clock_range(ZH, low, high, NOON) == text
 
 
-def test_what_no_clock_can_show() -> None:
+def test_times_that_no_calendar_has() -> None:
     assert duration_range(EN, 10.0, float("inf")) == "–"
     assert clock_range(EN, NOON, float("inf"), NOON) == "–"
     assert "–" in clock_range(EN, NOON, 1e18, NOON)

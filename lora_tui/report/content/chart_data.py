@@ -210,7 +210,7 @@ def _cells(words: Words, name: str, series: Series, evals: Series | None, interv
         stop = bisect_right(series.steps, step)
         part = series.values[start:stop]
         if stop <= start:
-            # No row; or an earlier step, where a log tells the steps of some rows and those of the others are counted.
+            # There is no row, or the step goes back, in a log that has a step for some rows and for others not.
             continue
         finite = [value for value in part if math.isfinite(value)]
         value = math.fsum(finite) / len(finite) if finite else part[-1]

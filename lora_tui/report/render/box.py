@@ -76,7 +76,7 @@ class _Line:
     hang: int = 0
     """Cells by which the continuation lines are indented."""
     prose: bool = False
-    """The line is a sentence, which is wrapped rather than makes the box wider."""
+    """The line is a sentence: it is wrapped instead of making the box wider."""
     pieces: tuple[str, ...] = ()
     """Texts to set in columns, as many in a line as fit."""
 

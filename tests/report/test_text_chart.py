@@ -1,4 +1,4 @@
-"""Charts of text: in their width, with every number that is one, on axes of round numbers."""
+"""Text charts keep their width, draw every finite number and have round numbers on their axes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_gaps_are_not_drawn():
     assert row.count("•") < 35
 
 
-def test_nothing_gives_nothing():
+def test_no_finite_value_gives_no_chart():
     assert draw(chart(None, None)) == ""
     assert draw(chart()) == ""
 
@@ -50,7 +50,7 @@ def test_any_numbers_can_be_drawn(values):
         assert cell_width(line) <= WIDTH
 
 
-def test_a_steep_start_is_above_the_frame_and_the_legend_says_so():
+def test_a_steep_start_is_left_out_and_the_legend_says_so():
     steep = chart(9.0, *[2.0 - at / 100 for at in range(99)])
     assert top(steep) == pytest.approx(2.1, abs=0.1)
     assert legend(steep, Words("en")) == "• loss (the start, up to 9, is above the frame)"
@@ -68,7 +68,7 @@ def test_ticks_are_round(low, high, about, ticks):
     assert _ticks(low, high, about, 1.0 if low == 1 else 0.0) == pytest.approx(ticks)
 
 
-def test_not_a_number_never_reaches_it():
+def test_values_that_are_not_finite_never_reach_plotext():
     values = [1.0, math.nan, 2.0, math.inf, -math.inf, 1.5] * 5
     run = run_of([train(10 * at, value, 300, grad_norm=value) for at, value in enumerate(values, 1)])
     report = build(run, START + 1, Words("en"))
