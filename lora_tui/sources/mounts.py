@@ -1,4 +1,4 @@
-"""Which file systems lie where, and which of them may hang or keep changes of other machines to themselves."""
+"""The mount table: which paths lie on remote file systems, which may hang and report no changes of other machines."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 TABLE = Path("/proc/self/mountinfo")
-"""proc_pid_mountinfo(5): number, parent, device, root, mount point, options, optional fields, "-", type, source, …"""
-FRESH_S = 3.0
-"""How long the table is believed before it is read again."""
-DISTANT = frozenset({
+"""The kernel's mount table: number, parent, device, root, mount point, options, optional fields, "-", type, source, …
+(proc_pid_mountinfo(5))."""
+REREAD_S = 3.0
+"""Seconds after which the table is read again."""
+REMOTE_TYPES = frozenset({
     "9p", "acfs", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse", "gfs2", "glusterfs", "gpfs",
     "lustre", "mmfs", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs", "pvfs2", "smb3", "smbfs",
     "vboxsf", "virtiofs", "vmhgfs", "wekafs",
 })  # fmt: skip
-"""Types whose files others change without an event here (inotify(7), "Limitations and caveats"), and whose server may
-stop to answer. What is mounted by FUSE is distant too, whatever its subtype, but for LOCAL."""
-LOCAL = frozenset({"fuse.fuse-overlayfs", "fuse.lxcfs", "fuseblk"})
-"""FUSE on top of a local disk: rootless containers, NTFS. Every change comes through the same mount and is told, as on
-overlay."""
-MOST_LINKS = 40
-"""The kernel follows no more links in one path (path_resolution(7))."""
+"""File system types whose files other machines change without an event here (inotify(7), "Limitations and caveats"),
+and whose server may stop answering. A FUSE mount of any subtype is remote too, except :data:`LOCAL_FUSE_TYPES`."""
+LOCAL_FUSE_TYPES = frozenset({"fuse.fuse-overlayfs", "fuse.lxcfs", "fuseblk"})
+"""FUSE on top of a local disk (rootless containers, NTFS): every change goes through the same mount and causes an
+event, as on overlay."""
+MAX_LINKS = 40
+"""Symbolic links that the kernel follows at most in one path (path_resolution(7))."""
 
 
 class Mount(NamedTuple):
-    """A line of the table."""
+    """One line of the mount table."""
 
     point: Path
     kind: str
+    """File system type."""
     number: str
-    """Of the mount and of its device: another mount on the same point has another one."""
+    """Numbers of the mount and of its device, which another mount on the same point does not share."""
 
     @property
-    def distant(self) -> bool:
-        """Events cannot be trusted, and it may stop to answer."""
-        return self.kind in DISTANT or (self.kind.startswith("fuse.") and self.kind not in LOCAL)
+    def is_remote(self) -> bool:
+        """Whether its events cannot be relied on and its server may stop answering."""
+        return self.kind in REMOTE_TYPES or (self.kind.startswith("fuse.") and self.kind not in LOCAL_FUSE_TYPES)
 
 
 def parse_table(text: str) -> list[Mount]:
-    """The mounts of a mountinfo file, of several on one point the uppermost alone. Lines that are none are left out."""
+    """Return the mounts of a mountinfo file, only the uppermost of several on one point. Skip malformed lines."""
     found: dict[str, Mount] = {}
     for line in text.splitlines():
         before, dash, after = line.partition(" - ")
@@ -53,38 +55,38 @@ def parse_table(text: str) -> list[Mount]:
 
 
 class Mounts:
-    """The mount table, as far as it matters: which distant mount a path lies on, if any.
+    """Finds the remote mount on which a path lies, without touching anything on it.
 
-    Nothing on a distant mount is touched to find that out. Not known (another system, no /proc): everything is local.
+    Where there is no mount table (another system, no /proc), everything counts as local.
     """
 
     def __init__(self, table: Path = TABLE) -> None:
         self._table = table
         self._read_at = float("-inf")
         self._text = ""
-        self._distant: dict[str, Mount | None] = {}
-        """Mount point -> the mount if it is distant, ``None`` for a local one."""
-        self._any = False
+        self._mounts: dict[str, Mount | None] = {}
+        """Mount point -> the mount if it is remote, None for a local one."""
+        self._any_remote = False
         self._known: dict[Path, Mount | None] = {}
 
-    def distant(self, path: Path) -> Mount | None:
-        """The distant mount on which a path lies, or over which the way to it leads, links followed; ``None`` where
-        all is local."""
+    def remote_mount(self, path: Path) -> Mount | None:
+        """Return the remote mount on which a path lies or through which it leads, links followed; None if all of it is
+        local."""
         now = time.monotonic()
-        if now - self._read_at >= FRESH_S:
+        if now - self._read_at >= REREAD_S:
             self._read_at = now
-            self._renew()
-        if not self._any:
+            self._reread()
+        if not self._any_remote:
             return None
         if path not in self._known:
             self._known[path] = self._find(path)
         return self._known[path]
 
-    def there(self, mount: Mount) -> bool:
-        """It is still mounted."""
-        return self._distant.get(str(mount.point)) == mount
+    def is_mounted(self, mount: Mount) -> bool:
+        """Return whether a remote mount is still mounted."""
+        return self._mounts.get(str(mount.point)) == mount
 
-    def _renew(self) -> None:
+    def _reread(self) -> None:
         try:
             text = self._table.read_text("utf-8", "surrogateescape")
         except OSError:
@@ -92,23 +94,23 @@ class Mounts:
         if text != self._text:
             self._text = text
             mounts = parse_table(text)
-            self._distant = {str(mount.point): mount if mount.distant else None for mount in mounts}
-            self._any = any(mount.distant for mount in mounts)
+            self._mounts = {str(mount.point): mount if mount.is_remote else None for mount in mounts}
+            self._any_remote = any(mount.is_remote for mount in mounts)
         # A link may lead elsewhere by now.
         self._known.clear()
 
     def _find(self, path: Path) -> Mount | None:
         left = list(reversed(path.parts[1:]))
         here, links = "", 0
-        found = self._distant.get("/")
+        found = self._mounts.get("/")
         while left and found is None:
             name = left.pop()
             if name == "..":
                 here = here.rpartition("/")[0]
                 continue
             at = f"{here}/{name}"
-            found = self._distant.get(at)
-            target = self._link(at) if found is None and at not in self._distant and links < MOST_LINKS else None
+            found = self._mounts.get(at)
+            target = self._link(at) if found is None and at not in self._mounts and links < MAX_LINKS else None
             if target is None:
                 here = at
                 continue
@@ -123,5 +125,5 @@ class Mounts:
         try:
             return str(Path(path).readlink())
         except OSError:
-            # No link, or nothing at all.
+            # It is no link, or does not exist.
             return None

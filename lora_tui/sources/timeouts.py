@@ -1,4 +1,4 @@
-"""Calls that may never return, made in a thread of their own so that the caller goes on without the answer."""
+"""Calls to a file system that may hang, made in a thread so that the caller can go on without the answer."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import TypeVar
 from lora_tui.sources.base import NoAnswer
 
 T = TypeVar("T")
-PATIENCE_S = 1.0
-"""How long an answer is waited for; the next calls are not made while one is still out."""
+TIMEOUT_S = 1.0
+"""Seconds that a call may take; no further call is made while one has not returned."""
 
 
 class _Call:
-    """A call on its way."""
+    """One call and its outcome."""
 
     def __init__(self, key: Hashable, work: Callable[[], object]) -> None:
         self.key = key
         self._work = work
         self._result: object = None
         self._error: Exception | None = None
-        self.over = threading.Event()
+        self.done = threading.Event()
 
     def run(self) -> None:
         try:
             self._result = self._work()
-        except Exception as error:  # handed to whoever asked
+        except Exception as error:  # raised in the thread that made the call
             self._error = error
-        self.over.set()
+        self.done.set()
 
     def outcome(self) -> object:
         if self._error is not None:
@@ -39,35 +39,38 @@ class _Call:
 
 
 class TimedCalls:
-    """The calls to one mount, one after the other. For one caller at a time."""
+    """Calls to one mount, one after the other in one thread. Only one thread may use it at a time."""
 
     def __init__(self, point: Path) -> None:
         self._point = point
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._out: _Call | None = None
-        """A call that has not come back in time."""
+        self._late: _Call | None = None
+        """A call that has not returned in time."""
         self._thread: threading.Thread | None = None
 
     def call(self, key: Hashable, work: Callable[[], T]) -> T:
-        """What ``work`` returns or raises. Raises NoAnswer if that takes too long; asked again with the same ``key``
-        after the answer has come, it is given."""
-        late = self._out
+        """Return what ``work`` returns, or raise what it raises.
+
+        Raises NoAnswer if that takes longer than :data:`TIMEOUT_S`. A later call with the same ``key`` then gets the
+        answer that has come meanwhile.
+        """
+        late = self._late
         if late is not None:
-            if not late.over.is_set():
+            if not late.done.is_set():
                 raise NoAnswer(self._point)
-            self._out = None
+            self._late = None
         if late is None or late.key != key:
             late = _Call(key, work)
             self._start()
             self._calls.put(late)
-            if not late.over.wait(PATIENCE_S):
-                self._out = late
+            if not late.done.wait(TIMEOUT_S):
+                self._late = late
                 raise NoAnswer(self._point)
         return late.outcome()  # type: ignore[return-value]
 
     def _start(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=f"lane {self._point}", daemon=True)
+            self._thread = threading.Thread(target=self._work, name=f"reading {self._point}", daemon=True)
             self._thread.start()
 
     def _work(self) -> None:
@@ -75,6 +78,6 @@ class TimedCalls:
             call.run()
 
     def close(self) -> None:
-        """End the thread, now or when the call that it is in returns."""
+        """End the thread, now or when its present call returns."""
         if self._thread is not None:
             self._calls.put(None)

@@ -80,12 +80,12 @@ not a line of the table
 )
 def test_the_mount_table_tells_where_events_cannot_be_trusted(tmp_path: Path, path: str, kind: str | None) -> None:
     (tmp_path / "mountinfo").write_text(TABLE)
-    mount = Mounts(tmp_path / "mountinfo").distant(Path(path))
+    mount = Mounts(tmp_path / "mountinfo").remote_mount(Path(path))
     assert (mount.kind if mount else None) == kind
 
 
 def test_links_that_lead_there_count(tmp_path: Path) -> None:
-    """Nothing of a distant mount is touched to find out: only what is above it."""
+    """Nothing of a remote mount is touched to find out: only what is above it."""
     far = tmp_path / "far"
     table = tmp_path / "mountinfo"
     table.write_text(f"50 27 0:50 / {far} rw - nfs server:/x rw\n")
@@ -94,22 +94,22 @@ def test_links_that_lead_there_count(tmp_path: Path) -> None:
     (tmp_path / "straight").symlink_to(far)
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     mounts = Mounts(table)
-    assert mounts.distant(tmp_path / "here") is None
+    assert mounts.remote_mount(tmp_path / "here") is None
     for path in (far, far / "x", tmp_path / "here/run", tmp_path / "straight/deep/er", tmp_path / "here/run/a"):
-        found = mounts.distant(path)
+        found = mounts.remote_mount(path)
         assert found is not None, path
         assert found.point == far
-    assert mounts.distant(tmp_path / "loop/x") is None
+    assert mounts.remote_mount(tmp_path / "loop/x") is None
     # Unmounted: seen when the table is read again.
     table.write_text("")
     mounts._read_at = float("-inf")
-    assert mounts.distant(far / "x") is None
+    assert mounts.remote_mount(far / "x") is None
 
 
 def test_without_a_table_everything_is_local(tmp_path: Path) -> None:
-    assert Mounts(tmp_path / "none").distant(Path("/home/me")) is None
+    assert Mounts(tmp_path / "none").remote_mount(Path("/home/me")) is None
     assert parse_table("") == []
-    assert Mounts().distant(tmp_path) is None
+    assert Mounts().remote_mount(tmp_path) is None
 
 
 @pytest.fixture
@@ -190,30 +190,30 @@ def test_where_no_events_come_the_results_are_the_same(tmp_path: Path, watched: 
 
 def test_a_call_that_does_not_return_costs_a_second_once() -> None:
     go = threading.Event()
-    lane = TimedCalls(Path("/mnt/far"))
-    assert lane.call("a", lambda: 1) == 1
+    calls = TimedCalls(Path("/mnt/far"))
+    assert calls.call("a", lambda: 1) == 1
     start = time.monotonic()
     with pytest.raises(NoAnswer) as caught:
-        lane.call("b", lambda: go.wait(30) and 2)
+        calls.call("b", lambda: go.wait(30) and 2)
     assert caught.value.point == Path("/mnt/far")
     assert 0.9 < time.monotonic() - start < 2
     for _ in range(100):
         with pytest.raises(NoAnswer, match="does not answer"):
-            lane.call("c", lambda: 3)
+            calls.call("c", lambda: 3)
     assert time.monotonic() - start < 2.5
     go.set()
     time.sleep(0.1)
     # The answer came late, and is given to whoever asks for it again.
-    assert lane.call("b", lambda: pytest.fail("asked twice")) == 2
+    assert calls.call("b", lambda: pytest.fail("asked twice")) == 2
     with pytest.raises(ZeroDivisionError):
-        lane.call("d", lambda: 1 // 0)
-    assert lane.call("c", lambda: 3) == 3
-    lane.close()
+        calls.call("d", lambda: 1 // 0)
+    assert calls.call("c", lambda: 3) == 3
+    calls.close()
 
 
-def lanes() -> list[str]:
+def mount_threads() -> list[str]:
     """The threads for mounts, by name: threads of other tests may just be ending in this process."""
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("lane ")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("reading ")]
 
 
 def test_a_mount_that_hangs_holds_up_no_other_run(tmp_path: Path, watched: Watch) -> None:
@@ -221,7 +221,7 @@ def test_a_mount_that_hangs_holds_up_no_other_run(tmp_path: Path, watched: Watch
     append(source / "a", row(1, 2.0))
     append(tmp_path / "saves/near", row(1, 3.0))
     (tmp_path / "saves/link").symlink_to(point / "a")
-    before = lanes()
+    before = mount_threads()
     with Faulty(source, point) as mount:
         watch = watched(tmp_path / "saves")
         assert len(watch.workspace.runs) == 2
@@ -244,10 +244,10 @@ def test_a_mount_that_hangs_holds_up_no_other_run(tmp_path: Path, watched: Watch
         watch.until(lambda: watch.losses(name) == [2.0, 1.0] and not watch.errors)
         assert watch.problems(name) == []
         # One thread for the mount, and none after all is closed.
-        assert len(lanes()) == len(before) + 1
+        assert len(mount_threads()) == len(before) + 1
         watch.follower.close()
         time.sleep(0.2)
-        assert lanes() == before
+        assert mount_threads() == before
 
 
 def test_a_mount_that_hangs_from_the_start_and_is_taken_away(tmp_path: Path, watched: Watch) -> None:

@@ -16,9 +16,7 @@ import pytest
 
 from lora_tui.ingest.follower import Follower
 from lora_tui.sources.base import Entry
-from lora_tui.sources.inotify import Inotify
 from lora_tui.sources.local_disk import LocalDisk
-from lora_tui.sources.watchdog_events import Watchdog
 from tests.integration.faults.following import Watched, append, handles, row, watched, watches
 from tests.support.live_app import watching
 from tests.support.program import COMMAND, SOON_S, environment
@@ -152,12 +150,10 @@ USED_UP = """
 import sys
 from pathlib import Path
 from lora_tui.ingest.follower import Follower
-from lora_tui.sources.base import Entry
-from lora_tui.sources.local_disk import LocalDisk
-from lora_tui.sources.inotify import Inotify
+from lora_tui.sources.events import DirectoryEvents
 from tests.integration.faults.following import Watched, append, row
 place = Path(sys.argv[1])
-taken = [Inotify(), Inotify()]
+taken = [DirectoryEvents(), DirectoryEvents()]
 append(place / "a", row(1, 2.0))
 watch = Watched(place)
 assert watch.notes == ("no_instance",), watch.notes
@@ -212,66 +208,6 @@ def test_a_watch_for_each_run_and_none_for_what_is_over(tmp_path: Path, watched:
     append(root / "run-0007", row(1, 1.0))
     (root / "run-0007/checkpoint-40").mkdir()
     watch.until(lambda: watches() - before == count + 2)
-
-
-def test_the_queue_is_short_when_rows_come_in_floods(tmp_path: Path) -> None:
-    """Neither opening nor closing is an event, and those of one file in a row are one."""
-    append(tmp_path / "a", row(1, 2.0))
-    listener = Inotify()
-    assert listener.watch(tmp_path / "a")
-    for step in range(2, 2002):
-        append(tmp_path / "a", row(step, 2.0))
-    assert len(os.read(listener._handle, 1 << 20)) < 200
-    listener.close()
-    listener.wake()
-    listener.close()
-    assert listener.wait(0.0) == set()
-
-
-@pytest.mark.parametrize("kind", [Inotify, Watchdog])
-def test_what_a_listener_tells(tmp_path: Path, kind: type[Inotify] | type[Watchdog]) -> None:
-    """Linux's own, and that of the library that is used elsewhere."""
-    run = tmp_path / "a"
-    append(run, row(1, 2.0))
-    listener = kind()
-    try:
-        assert listener.watch(tmp_path)
-        assert listener.watch(run)
-        assert listener.watch(run)
-        assert not listener.watch(tmp_path.with_name("none"))
-        assert listener.no_events == ""
-
-        def heard(path: Path) -> bool:
-            end = time.monotonic() + 3
-            while time.monotonic() < end:
-                if path in listener.wait(0.2):
-                    return True
-            return False
-
-        append(run, row(2, 1.0))
-        assert heard(run / "trainer_log.jsonl")
-        (run / "new").mkdir()
-        assert heard(run / "new")
-        (run / "new").rename(run / "other")
-        assert heard(run / "other")
-        (tmp_path / "a").rename(tmp_path / "b")
-        assert heard(tmp_path / "b")
-        shutil.rmtree(tmp_path / "b")
-        assert heard(tmp_path / "b")
-        append(run, row(1, 2.0))
-        assert heard(run)
-        assert listener.watch(run)
-        append(run, row(2, 2.0))
-        assert heard(run / "trainer_log.jsonl")
-        threading.Timer(0.2, listener.wake).start()
-        start = time.monotonic()
-        while listener.wait(5.0):
-            pass
-        assert time.monotonic() - start < 4
-        listener.unwatch(run)
-        listener.unwatch(tmp_path)
-    finally:
-        listener.close()
 
 
 # -- what is left behind ---------------------------------------------------------------------------------------------
