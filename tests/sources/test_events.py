@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from watchdog.observers.polling import PollingObserver
 
 from lora_tui.sources import events
 from lora_tui.sources.base import Listener
@@ -242,7 +243,7 @@ def test_a_tree_that_is_too_large_is_left_to_polling(tmp_path: Path) -> None:
 
 def test_where_watchdog_would_poll_there_are_no_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lists whole trees once a second; the follower polls within a budget."""
-    monkeypatch.setattr(events, "Observer", events.PollingObserver)
+    monkeypatch.setattr(events, "Observer", PollingObserver)
     monkeypatch.setattr(events, "_has_shared_descriptor", lambda: False)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSYS)):
         open_listener()
