@@ -1,4 +1,4 @@
-"""What the headless commands share: reading, finding a run, printing."""
+"""Functions that several commands share: read runs, find one by name, parse conditions and times, print."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lora_tui.analysis import PLAIN, Context, Judgement, judge
-from lora_tui.analysis.sibling_index import SiblingIndex
-from lora_tui.errors import CommandError
+from lora_tui.errors import CommandError, UsageError
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
 from lora_tui.records.updates import Batch
@@ -26,28 +26,42 @@ from lora_tui.sources.base import SourceError
 from lora_tui.sources.local_disk import LocalDisk
 from lora_tui.text.atomic_write import write_atomically
 from lora_tui.text.cells import cell_width, fit
+from lora_tui.text.numbers import parse_duration
 from lora_tui.text.sanitize import clean, escape_json
+
+if TYPE_CHECKING:
+    # For annotations alone, so that no command pays for the import of what it does not use.
+    from lora_tui.analysis.sibling_index import SiblingIndex
+    from lora_tui.query.parser import Expression, ExpressionError
 
 T = TypeVar("T")
 
+MAX_NAMED = 20
+"""Runs that an error names where one run is wanted and several match."""
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The user's settings, of ``--config`` or of the configuration directory. Raises CommandError."""
+    """Read the user's settings, from the file of ``--config`` if given. Raises CommandError."""
     return load_settings(getattr(args, "config", None), args.lang)
 
 
 def context_of(run: Run, index: SiblingIndex, settings: Settings) -> Context:
-    """What this run is judged with: the user's rules, and the runs to compare it with."""
+    """Return what a run is judged with: the user's rules, and similar runs to compare it with."""
     return replace(settings.context, siblings=index.siblings(run))
 
 
 def words_of(lang: str, for_json: bool, settings: Settings) -> Words:
-    """JSON speaks English unless told otherwise; people get the language that they chose."""
+    """Return the catalogue of the user's language; for JSON English, unless ``lang``, the option, is "zh"."""
     return Words("zh" if lang == "zh" else "en") if for_json else Words(settings.language(lang))
 
 
-def read(paths: Sequence[Path], logs: Sequence[Path] = (), poll: bool = False) -> tuple[Follower, Workspace]:
-    """Everything below the paths, read once."""
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+def read_runs(paths: Sequence[Path], logs: Sequence[Path] = (), poll: bool = False) -> tuple[Follower, Workspace]:
+    """Read everything below the paths once. The follower can go on to watch, and must be closed."""
     follower = Follower(paths, logs, poll, cwd=Path.cwd())
     workspace = Workspace(follower.roots)
     for batch in follower.read_all():
@@ -55,126 +69,70 @@ def read(paths: Sequence[Path], logs: Sequence[Path] = (), poll: bool = False) -
     return follower, workspace
 
 
+def check_logs(logs: Iterable[Path], words: Words) -> None:
+    """Raise CommandError for a file of ``--log`` that does not exist."""
+    for log in logs:
+        if not log.exists():
+            raise CommandError(words.t("cli.error.log_missing", path=printable(log)))
+
+
 def check_paths(follower: Follower, words: Words) -> None:
-    """Raises CommandError for a path that is not there or cannot be read."""
+    """Raise CommandError for a path of the command line that does not exist or cannot be read."""
     for path in follower.missing:
-        raise CommandError(words.t("cli.error.no_path", path=shown(path)))
+        raise CommandError(words.t("cli.error.no_path", path=printable(path)))
     check_errors(follower, words)
 
 
 def check_errors(follower: Follower, words: Words) -> None:
-    """Raises CommandError for a path given that cannot be read, itself or the mount on which it lies."""
+    """Raise CommandError for a path of the command line that cannot be read, or whose mount cannot."""
     for path, why in follower.errors.items():
         if any(path == root or path in root.parents for root in follower.roots):
-            raise CommandError(words.t("cli.error.read", path=shown(path), reason=words.reason(why)))
+            raise CommandError(words.t("cli.error.read", path=printable(path), reason=words.reason(why)))
 
 
-class Faults:
-    """Tells on stderr of what goes wrong while something is followed: each once, until it is over."""
+class ErrorReporter:
+    """Prints the errors that occur while runs are followed: each once, until it is over."""
 
     def __init__(self, words: Words, follower: Follower) -> None:
         self._words = words
-        self._told: set[tuple[str, str]] = {(str(path), why) for path, why in follower.errors.items()}
+        self._reported: set[tuple[str, str]] = {(str(path), why) for path, why in follower.errors.items()}
 
-    def tell(self, batch: Batch) -> None:
-        """What is new among the errors and notes of a batch."""
+    def report(self, batch: Batch) -> None:
+        """Print the errors and notes of a batch that are new."""
         words = self._words
         now = {*batch.errors, *((note, "") for note in batch.notes if note != "waiting_for_path")}
-        for name, why in sorted(now - self._told):
-            complain(words.t("cli.error.read", path=shown(name), reason=words.reason(why)) if why
-                     else words.t(f"note.{name}"))  # fmt: skip
-        self._told = now
-
-
-def shown(path: Path | str) -> str:
-    """A path without anything that a terminal would obey."""
-    return clean(str(path))
-
-
-def dump(data: object, indent: int | None) -> str:
-    """Strict JSON that no terminal obeys."""
-    encoding = sys.stdout.encoding or ""
-    plain = encoding.lower().replace("-", "") not in ("utf8", "utf_8")
-    text = json.dumps(data, ensure_ascii=plain, allow_nan=False, indent=indent)
-    return escape_json(text)
-
-
-def plain(run: Run, now: float, words: Words, context: Context = PLAIN) -> dict[str, object]:
-    """A run's snapshot as plain data, judged with ``context``."""
-    # No plugin of the environment has a say in this schema, and pydantic's search for them takes as long as the run.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    from lora_tui.report.snapshot import ProblemPart, snapshot
-
-    judgement, fault = judge_or_complain(run, now, words, context)
-    found = snapshot(run, now, words, judgement)
-    if fault is not None:
-        found.problems.append(ProblemPart(file=".", reason=words.t("fault.run", error=fault.error)))
-    return found.to_json()
-
-
-def judge_or_complain(run: Run, now: float, words: Words, context: Context = PLAIN) -> tuple[Judgement, Fault | None]:
-    """Return the judgement of ``run``; where judging raises, an empty one, with the fault, which is told on stderr."""
-    return or_complain("run", run, words, lambda: judge(run, now, context), Judgement())
-
-
-def or_complain(kind: str, run: Run, words: Words, make: Callable[[], T], otherwise: T) -> tuple[T, Fault | None]:
-    """Return what ``make`` returns; where it raises, ``otherwise`` with the fault, which is told on stderr once.
-
-    An error of the program itself that one run brings about must not cost what is said of the others. ``kind`` is one
-    of :attr:`Fault.kind`.
-    """
-    try:
-        return make(), None
-    except Exception as error:  # recorded and told, see above
-        fault = record_fault(kind, "command", error)
-    if (run.path, fault) not in _complained:
-        _complained.add((run.path, fault))
-        complain(f"{clean(run.name)}: {fault_text(fault, words)}")
-    return otherwise, fault
-
-
-_complained: set[tuple[Path, Fault]] = set()
-"""What was told of which run, since ``status --follow`` meets the same error again and again."""
-
-
-def complain(text: str) -> None:
-    """One line on stderr."""
-    print(f"lora-tui: {text}", file=sys.stderr)
-
-
-def save(path: Path, text: str | Iterable[str], words: Words) -> None:
-    """What ``-o FILE`` asks for: the whole file or, with a CommandError, the old one."""
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise CommandError(
-            words.t("cli.error.write", path=shown(path), reason=words.reason(error.strerror or str(error)))
-        ) from error
-
-
-def place(name: str) -> Path:
-    """Where to look for a run: at its path, or below the current directory for its name."""
-    return Path(name) if there(Path(name)) else Path()
+        for name, why in sorted(now - self._reported):
+            print_error(words.t("cli.error.read", path=printable(name), reason=words.reason(why)) if why
+                        else words.t(f"note.{name}"))  # fmt: skip
+        self._reported = now
 
 
 @cache
 def _disk() -> LocalDisk:
-    """One for all questions: what does not answer is waited for once."""
+    # One disk for the whole process, so that a mount that does not answer is waited for only once.
     return LocalDisk()
 
 
-def there(path: Path) -> bool:
-    """Something is at a path, or its file system does not say: that is told by whoever reads it."""
+def exists(path: Path) -> bool:
+    """Return whether a path exists; also True where its file system does not answer, which the reader reports."""
     try:
         return _disk().stat(path) is not None
     except SourceError:
         return True
 
 
+def search_root(name: str) -> Path:
+    """Return the path to read for a run: ``name`` if it is a path, else the current directory, to search by name."""
+    return Path(name) if exists(Path(name)) else Path()
+
+
 def find_run(name: str, follower: Follower, workspace: Workspace, words: Words) -> Run:
-    """The run meant by ``name``: a path, else a unique name below the current directory. Raises CommandError."""
-    named = not there(Path(name))
-    if named:
+    """Return the run at the path ``name``, or with that name below the current directory.
+
+    Raises CommandError where there is none, or several.
+    """
+    by_name = not exists(Path(name))
+    if by_name:
         runs = workspace.find(name)
     else:
         check_paths(follower, words)
@@ -182,29 +140,153 @@ def find_run(name: str, follower: Follower, workspace: Workspace, words: Words) 
     if len(runs) == 1:
         return runs[0]
     if runs:
-        names = ", ".join(clean(run.name) for run in runs[:20]) + (", …" if len(runs) > 20 else "")
-        raise CommandError(words.t("cli.error.several", name=clean(name), names=names))
-    if named:
-        raise CommandError(words.t("cli.error.no_run_named", name=clean(name), path=shown(Path.cwd())))
-    raise CommandError(words.t("cli.error.no_runs", path=shown(name)))
+        raise several_runs(name, runs, words)
+    if by_name:
+        raise no_run_named(name, words)
+    raise CommandError(words.t("cli.error.no_runs", path=printable(name)))
 
 
-def what(run: Run) -> str:
-    """Stage, method and model in a line."""
+def several_runs(name: str, runs: Sequence[Run], words: Words) -> CommandError:
+    """Return the error for a name or path that stands for several runs."""
+    names = ", ".join(clean(run.name) for run in runs[:MAX_NAMED]) + (", …" if len(runs) > MAX_NAMED else "")
+    return CommandError(words.t("cli.error.several", name=clean(name), names=names))
+
+
+def no_run_named(name: str, words: Words) -> CommandError:
+    """Return the error for a name that no run below the current directory has."""
+    return CommandError(words.t("cli.error.no_run_named", name=clean(name), path=printable(Path.cwd())))
+
+
+# -- conditions and times ---------------------------------------------------------------------------------------------
+
+
+def parse_condition(option: str, text: str, words: Words) -> Expression:
+    """Parse the condition that ``option`` gives. Raises UsageError."""
+    from lora_tui.query.parser import ExpressionError, parse
+
+    try:
+        return parse(text)
+    except ExpressionError as error:
+        raise _usage_error(option, error, words) from error
+
+
+def check_metric_names(option: str, expression: Expression, runs: Iterable[Run], words: Words) -> None:
+    """Raise UsageError for a name that is surely mistyped; print a warning for one that no run has (yet)."""
+    from lora_tui.query.parser import ExpressionError
+
+    try:
+        unknown = expression.unknown(runs)
+    except ExpressionError as error:
+        raise _usage_error(option, error, words) from error
+    if unknown:
+        names = words.t("list.separator").join(clean(name, 60) for name in unknown)
+        print_error(words.t("cli.expression.unknown", option=option, names=names))
+
+
+def _usage_error(option: str, error: ExpressionError, words: Words) -> UsageError:
+    what = words.t(f"cli.expression.{error.code}", **error.params)
+    return UsageError(words.t("cli.expression.at", option=option, column=error.column, what=what))
+
+
+def parse_since(text: str, now: float, words: Words) -> float:
+    """Return the Unix time that ``--since`` means: a duration before ``now``, or a date. Raises UsageError."""
+    ago = parse_duration(text) if text.strip()[-1:] in tuple("smhd") else None
+    if ago is not None:
+        return now - ago
+    try:
+        # Python 3.10 does not read the Z of UTC. Without a zone the time is local.
+        return datetime.fromisoformat(text.strip().replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(words.t("cli.ls.since", text=clean(text, 60))) from None
+
+
+# -- output -----------------------------------------------------------------------------------------------------------
+
+
+def printable(path: Path | str) -> str:
+    """Return a path without characters that a terminal obeys or hides."""
+    return clean(str(path))
+
+
+def to_json(data: object, indent: int | None) -> str:
+    """Return strict JSON without characters that a terminal obeys; ASCII unless stdout is UTF-8."""
+    encoding = sys.stdout.encoding or ""
+    ascii_only = encoding.lower().replace("-", "") not in ("utf8", "utf_8")
+    return escape_json(json.dumps(data, ensure_ascii=ascii_only, allow_nan=False, indent=indent))
+
+
+def snapshot_data(run: Run, now: float, words: Words, context: Context = PLAIN) -> dict[str, object]:
+    """Return a run's snapshot, judged with ``context`` at ``now`` (Unix time), as data for JSON."""
+    disable_pydantic_plugins()
+    from lora_tui.report.snapshot import ProblemPart, snapshot
+
+    judgement, fault = judge_or_report(run, now, words, context)
+    found = snapshot(run, now, words, judgement)
+    if fault is not None:
+        found.problems.append(ProblemPart(file=".", reason=words.t("fault.run", error=fault.error)))
+    return found.to_json()
+
+
+def disable_pydantic_plugins() -> None:
+    """Keep pydantic from searching the environment for plugins, which takes as long as reading a run.
+
+    To be called before the first import of a module with pydantic models.
+    """
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+
+def print_error(text: str) -> None:
+    """Print one line on stderr."""
+    print(f"lora-tui: {text}", file=sys.stderr)
+
+
+_reported_faults: set[tuple[Path, Fault]] = set()
+"""Faults that have been printed, by run, since ``status --follow`` meets the same error again and again."""
+
+
+def or_report(kind: str, run: Run, words: Words, make: Callable[[], T], otherwise: T) -> tuple[T, Fault | None]:
+    """Return what ``make`` returns; where it raises, ``otherwise`` and the fault, which is printed once.
+
+    An error of the program itself for one run must not cost the output for the others. ``kind`` is one of
+    :attr:`Fault.kind`.
+    """
+    try:
+        return make(), None
+    except Exception as error:  # recorded and printed, see above
+        fault = record_fault(kind, "command", error)
+    if (run.path, fault) not in _reported_faults:
+        _reported_faults.add((run.path, fault))
+        print_error(f"{clean(run.name)}: {fault_text(fault, words)}")
+    return otherwise, fault
+
+
+def judge_or_report(run: Run, now: float, words: Words, context: Context = PLAIN) -> tuple[Judgement, Fault | None]:
+    """Return the judgement of ``run``; where judging raises, an empty one and the fault, which is printed once."""
+    return or_report("run", run, words, lambda: judge(run, now, context), Judgement())
+
+
+def write_output(path: Path, text: str | Iterable[str], words: Words) -> None:
+    """Write the file of ``-o FILE`` atomically. Raises CommandError and keeps the old file where that fails."""
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise CommandError(
+            words.t("cli.error.write", path=printable(path), reason=words.reason(error.strerror or str(error)))
+        ) from error
+
+
+def describe_job(run: Run) -> str:
+    """Return the stage, the method and the model of a run, as far as they are known, in one line."""
     parts = ((run.stage or "").upper(), run.method, clean(run.model or "", 60))
     return " · ".join(part for part in parts if part)
 
 
-RIGHT = frozenset({2, 3, 4, 5, 7})
-"""Columns of numbers."""
-
-
-def table(rows: list[list[str]]) -> str:
-    """Columns, the numbers among them to the right."""
+def format_table(rows: list[list[str]], numbers: Sequence[int]) -> str:
+    """Return rows as aligned columns; those of the indices ``numbers`` are aligned to the right."""
     widths = [max(cell_width(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
-            " " * (width - cell_width(cell)) + cell if index in RIGHT else fit(cell, width)
+            " " * (width - cell_width(cell)) + cell if index in numbers else fit(cell, width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

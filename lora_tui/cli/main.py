@@ -1,6 +1,6 @@
-"""Runs the commands. stdout is output, stderr is diagnostics; exit codes 0 done, 1 cannot, 2 usage (wait has more).
+"""Run the commands. Output goes to stdout, errors to stderr; exit codes 0 done, 1 error, 2 usage (``wait`` has more).
 
-Nothing heavy is imported here: each command imports what it needs when it runs.
+Nothing expensive is imported here: each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from lora_tui.errors import CommandError, UsageError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    _fill_gaps()
+    """Run the command of ``argv`` (default: of the process), and return the exit code."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        # A terminal or a file that cannot take a character gets its number, not a traceback.
+        # A character that the encoding lacks is written as an escape, instead of ending in a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
             return _run(argv)
         finally:
-            # Here, not at the interpreter's exit, where a closed pipe could no longer be caught.
+            # Flushed here and not when the interpreter exits, where a closed pipe could not be caught any more.
             sys.stdout.flush()
     except CommandError as error:
         print(f"lora-tui: {error}", file=sys.stderr)
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO):
             return _fail(error, argv)
-        # Nothing more can go out, at exit neither. A closed pipe is a reader that has seen enough (lora-tui ls | head).
+        # Nothing more can be written, also not at exit. A closed pipe is no error (lora-tui ls | head).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:
             return 0
@@ -68,15 +68,14 @@ def _fail(error: Exception, argv: Sequence[str] | None) -> int:
     return 1
 
 
-def _fill_gaps() -> None:
-    """Where a standard stream was closed (``<&-``) there is nothing to read and nowhere to write.
+def _open_closed_streams() -> None:
+    """Open the null device for standard streams that were closed (``<&-``).
 
-    The number of a closed one would go to the next file that is opened, and what is meant for the stream to that file:
-    the first to be opened is this one.
+    Otherwise the next file that is opened would get the stream's number, and with it the text written to the stream.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 for good
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 stays open
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -93,13 +92,13 @@ def _run(argv: Sequence[str] | None) -> int:
         return 0
     import gc
 
-    # Collecting during the imports costs a tenth of the start; what goes on for longer turns it on again.
+    # Garbage collection during the imports takes a tenth of the start; commands that run on enable it again.
     gc.disable()
     if args.command in ("watch", "demo"):
-        from lora_tui.cli.commands import watch as launch
+        from lora_tui.cli.commands import watch
 
-        return launch.watch(args) if args.command == "watch" else launch.demo(args)
-    # Each command is a module of its own, so that none pays for another's imports.
+        return watch.watch(args) if args.command == "watch" else watch.demo(args)
+    # Each command is a module of its own, so that it does not pay for the imports of the others.
     command: Callable[[argparse.Namespace], int] = import_module(f"lora_tui.cli.commands.{args.command}").main
     return command(args)
 

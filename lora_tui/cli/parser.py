@@ -1,4 +1,4 @@
-"""The command line of every command; also what shell completion is made from."""
+"""The options of every command; shell completion is made from the same parser."""
 
 from __future__ import annotations
 
@@ -32,16 +32,15 @@ expressions:
   joined by  and, or, not, ( ); + - * / with spaces around them: eval_loss - loss > 0.5
   A run that lacks the number matches neither a test nor its not.
 """
-"""What ``--filter`` and ``--until`` understand."""
+"""Help on the expressions of ``--filter`` and ``--until``."""
 SORT_KEYS = ("newest", "name", "state", "step", "loss", "eval_loss")
 RUN_HELP = "the run's directory, its console log, or a unique name below the current directory (default: .)"
-RUNS_HELP = "run directories, or unique names below the current directory"
-FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}
-"""What the shell's completion offers for a path (``shtab.FILE``, without the import)."""
+_COMPLETE_FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}
+"""Shell functions that complete a path: the value of ``shtab.FILE``, without the import."""
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The command line: all of it, or with ``only`` that command alone, which costs the start a third of the time."""
+    """Return the parser of all commands, or of the command ``only``, which takes a third of the time."""
     parser = argparse.ArgumentParser(
         prog="lora-tui",
         description="The terminal cockpit for fine-tuning runs: reads what LLaMA-Factory and other Hugging Face "
@@ -73,19 +72,37 @@ def _add_language(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lang", choices=("auto", "en", "zh"), default="auto", help="language (default: auto)")
 
 
-def _paths(action: argparse.Action) -> None:
-    """Let completion offer files and directories."""
-    action.complete = FILES  # type: ignore[attr-defined]  # shtab's own way
+def _complete_paths(action: argparse.Action) -> None:
+    """Make shell completion offer files and directories for an argument."""
+    action.complete = _COMPLETE_FILES  # type: ignore[attr-defined]  # an attribute of shtab
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    _complete_paths(
+        parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write there instead of to stdout")
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _complete_paths(parser.add_argument("run", nargs="?", metavar="RUN", default=".", help=RUN_HELP))
+
+
+def _add_poll(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--poll", action="store_true", help="look twice a second instead of waiting for file events")
+
+
+def _add_glyphs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--glyphs", choices=("unicode", "ascii"), help="characters to draw with")
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
-    _paths(
+    _complete_paths(
         parser.add_argument("--log", metavar="FILE", type=Path, action="append", default=[], help="add a console log")
     )
 
 
 def _add_config_file(parser: argparse.ArgumentParser) -> None:
-    _paths(
+    _complete_paths(
         parser.add_argument("--config", metavar="FILE", type=Path, help="settings to use instead of your config.toml")
     )
 
@@ -103,8 +120,8 @@ def _add_events(parser: argparse.ArgumentParser, more: str = "") -> None:
 def _add_looks(parser: argparse.ArgumentParser) -> None:
     _add_language(parser)
     parser.add_argument("--theme", choices=("dark", "light", "ansi"), help="colours (default: the one last chosen)")
-    parser.add_argument("--glyphs", choices=("unicode", "ascii"), help="characters to draw with")
-    _paths(
+    _add_glyphs(parser)
+    _complete_paths(
         parser.add_argument("--screenshot", metavar="FILE", type=Path, help="write the first full screen as SVG, leave")
     )
 
@@ -119,14 +136,14 @@ def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "  lora-tui watch saves/sft --log nohup.out   a console log kept elsewhere\n"
         "  lora-tui watch /mnt/nfs/saves --poll       where file events do not come\n",
     )
-    _paths(
+    _complete_paths(
         parser.add_argument(
             "paths", nargs="*", metavar="PATH", type=Path, help="runs, directories of runs, console logs (default: .)"
         )
     )
     parser.add_argument("--run", metavar="NAME", help="the run to show first")
     _add_log(parser)
-    parser.add_argument("--poll", action="store_true", help="look twice a second instead of waiting for file events")
+    _add_poll(parser)
     _add_events(parser)
     _add_config_file(parser)
     _add_looks(parser)
@@ -153,7 +170,9 @@ def _add_ls(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "  lora-tui ls saves --format md > runs.md\n"
         "  lora-tui ls saves --json | jq -r '.[] | select(.state == \"failed\") | .run.path'\n" + EXPRESSIONS,
     )
-    _paths(parser.add_argument("paths", nargs="*", metavar="PATH", type=Path, help="where to look (default: .)"))
+    _complete_paths(
+        parser.add_argument("paths", nargs="*", metavar="PATH", type=Path, help="where to look (default: .)")
+    )
     parser.add_argument("--sort", choices=SORT_KEYS, default="newest", help="order of the rows (default: newest)")
     parser.add_argument(
         "--filter", metavar="EXPR", help="only runs for which it holds: state == failed and eval_loss < 1.2"
@@ -176,11 +195,11 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "  lora-tui status saves/qwen2/lora/sft\n  lora-tui status sft --json\n"
         "  lora-tui status sft --follow        a line per change\n",
     )
-    _paths(parser.add_argument("run", nargs="?", metavar="RUN", default=".", help=RUN_HELP))
+    _add_run(parser)
     _add_log(parser)
     parser.add_argument("--json", action="store_true", help="schema 1, strict JSON; with --follow one line a change")
     parser.add_argument("--follow", action="store_true", help="go on and print a line per change, until Ctrl-C")
-    parser.add_argument("--poll", action="store_true", help="look twice a second instead of waiting for file events")
+    _add_poll(parser)
     _add_config_file(parser)
     _add_language(parser)
 
@@ -194,12 +213,12 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "  lora-tui report sft --format md -o sft.md    an analysis in Markdown\n"
         "  lora-tui report sft -o sft.html --lang zh    one file with charts, for any browser\n",
     )
-    _paths(parser.add_argument("run", nargs="?", metavar="RUN", default=".", help=RUN_HELP))
+    _add_run(parser)
     parser.add_argument(
         "--format", choices=("box", "md", "html", "json"), help="default: box, or what the ending of -o FILE says"
     )
-    _paths(parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write there instead of to stdout"))
-    parser.add_argument("--glyphs", choices=("unicode", "ascii"), help="characters to draw with")
+    _add_output(parser)
+    _add_glyphs(parser)
     _add_log(parser)
     _add_config_file(parser)
     _add_language(parser)
@@ -213,14 +232,14 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "  lora-tui compare sft sft-long\n  lora-tui compare saves/sweep/* --format html -o sweep.html\n"
         "  lora-tui compare sft dpo --json\n",
     )
-    _paths(
+    _complete_paths(
         parser.add_argument(
             "runs", nargs="+", metavar="RUN", help="runs, directories of runs, or names below the current one"
         )
     )
     parser.add_argument("--format", choices=("text", "html", "json"), help="default: text, or what -o FILE says")
     parser.add_argument("--json", action="store_true", help="the same as --format json")
-    _paths(parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write there instead of to stdout"))
+    _add_output(parser)
     _add_log(parser)
     _add_config_file(parser)
     _add_language(parser)
@@ -235,15 +254,15 @@ def _add_wait(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "  lora-tui wait sft --until 'eval_loss < 1.2' --timeout 6h\n"
         "  lora-tui wait sft --on-event 'mail -s \"$LORA_TUI_RUN $LORA_TUI_EVENT\" me@example.org'\n" + EXPRESSIONS,
     )
-    _paths(
+    _complete_paths(
         parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories, or names below the current one")
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--all", action="store_true", help="until all have ended (the default)")
     which.add_argument("--any", action="store_true", help="until one of them has ended")
     parser.add_argument("--until", metavar="EXPR", help="until it holds: eval_loss < 1.2, step >= 500 and loss < 1")
-    parser.add_argument("--timeout", metavar="TIME", type=_seconds, help="give up after 90s, 30m, 6h, 2d")
-    parser.add_argument("--poll", action="store_true", help="look twice a second instead of waiting for file events")
+    parser.add_argument("--timeout", metavar="TIME", type=_duration, help="give up after 90s, 30m, 6h, 2d")
+    _add_poll(parser)
     _add_events(parser, " or the condition holds")
     _add_log(parser)
     _add_config_file(parser)
@@ -257,9 +276,9 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "print all series of a run as a table, a row per step",
         "  lora-tui export sft > sft.csv\n  lora-tui export sft --format jsonl -o sft.jsonl\n",
     )
-    _paths(parser.add_argument("run", nargs="?", metavar="RUN", default=".", help=RUN_HELP))
+    _add_run(parser)
     parser.add_argument("--format", choices=("csv", "jsonl"), help="default: csv, or what the ending of -o FILE says")
-    _paths(parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write there instead of to stdout"))
+    _add_output(parser)
     _add_log(parser)
     _add_language(parser)
 
@@ -274,7 +293,7 @@ def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "  lora-tui explain                         all that there is to explain\n",
     )
     parser.add_argument("topic", nargs="?", metavar="METRIC|CODE", help="default: list them all")
-    _paths(parser.add_argument("--run", metavar="RUN", help="add why this run's number is rated as it is"))
+    _complete_paths(parser.add_argument("--run", metavar="RUN", help="add why this run's number is rated as it is"))
     _add_log(parser)
     _add_config_file(parser)
     _add_language(parser)
@@ -306,8 +325,8 @@ def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("shell", choices=("bash", "zsh"), help="the shell to complete in")
 
 
-def _seconds(text: str) -> float:
-    """A duration such as 90s, 30m, 6h, 2d; a bare number is in seconds."""
+def _duration(text: str) -> float:
+    """Return the seconds of a duration such as 90s, 30m, 6h, 2d; a number without a unit is in seconds."""
     found = parse_duration(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 30m, 6h, 2d")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lora_tui.analysis import judge
-from lora_tui.cli.common import dump, plain
+from lora_tui.cli.common import snapshot_data, to_json
 from lora_tui.formats.config_files import parse_training_args
 from lora_tui.formats.console.parser import ConsoleParser
 from lora_tui.formats.results import parse_results
@@ -66,8 +66,8 @@ def check_run(run: Run, now: float = NOW) -> None:
         report = build(run, now, words, judgement=judge(run, now))
         texts = [
             run_summary(run, now, words),
-            dump(plain(run, now, words), 2),
-            dump(report.to_json(), None),
+            to_json(snapshot_data(run, now, words), 2),
+            to_json(report.to_json(), None),
             box.render(report, words),
             markdown.render(report, words),
             html.render(report, words),

@@ -1,4 +1,4 @@
-"""``config``: the settings in effect and where each comes from, or a file to start from."""
+"""``config``: print the settings in effect and where each comes from, or an example file."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from lora_tui.analysis.rating_rules import LR_RANGES, RULES, Rule
-from lora_tui.cli.common import dump, shown
+from lora_tui.cli.common import printable, to_json
 from lora_tui.i18n import Words
 from lora_tui.settings.settings import DEFAULTS, Choice, Origin, Settings, config_path, load_settings, settings_language
 from lora_tui.text.cells import cell_width, fit, wrap
 from lora_tui.text.sanitize import clean
 
 COMMENT_WIDTH = 100
+"""Cells of a comment line in the example file."""
 
 
 class Entry(NamedTuple):
-    """One key with the value in effect."""
+    """A key with the value in effect."""
 
     key: str
     value: object
     origin: Origin
     line: int | None = None
-    """Of the file, also where something else is in effect."""
+    """Line of the key in the file, also where an option or a choice in the app overrides the file; None if unknown."""
     detail: str = ""
+    """The variable of the environment that decided, as ``NAME=value``; else empty."""
 
 
 def main(args: argparse.Namespace) -> int:
-    """The command."""
+    """Print what the options ask for; returns the exit code."""
     if args.path:
-        print(shown(args.config if args.config is not None else config_path()))
+        print(printable(args.config if args.config is not None else config_path()))
         return 0
     if args.example:
         print(example(Words(settings_language(args.lang))), end="")
@@ -38,12 +40,12 @@ def main(args: argparse.Namespace) -> int:
     settings = load_settings(args.config, args.lang)
     words = Words(settings.language(args.lang))
     entries = list(effective(settings, None if args.lang == "auto" else args.lang))
-    print(dump(_plain(settings, entries), 2) if args.json else _text(settings, entries, words))
+    print(to_json(_data(settings, entries), 2) if args.json else _text(settings, entries, words))
     return 0
 
 
 def effective(settings: Settings, lang: str | None) -> Iterator[Entry]:
-    """Every key with the value that holds, in the order of the example."""
+    """Yield every key with the value in effect, in the order of the example file."""
     for key in DEFAULTS:
         choice = settings.choose_language(lang) if key == "ui.lang" else settings.choose(key)
         yield _entry(settings, key, choice)
@@ -51,23 +53,23 @@ def effective(settings: Settings, lang: str | None) -> Iterator[Entry]:
     yield _entry(settings, "findings.off", Choice(off or [], "default" if off is None else "file"))
     for family, sides in settings.context.lr_ranges.items():
         for side, bounds in sides.items():
-            yield _of_file(settings, f"lr_ranges.{family}.{side}", list(bounds))
+            yield _file_entry(settings, f"lr_ranges.{family}.{side}", list(bounds))
     for rule in settings.context.rules:
         for name, value in rule.numbers.items():
-            yield _of_file(settings, f"ratings.{rule.code}.{name}", value)
+            yield _file_entry(settings, f"ratings.{rule.code}.{name}", value)
 
 
 def _entry(settings: Settings, key: str, choice: Choice) -> Entry:
-    # Where the file itself says "auto", the environment does not go over it.
+    # Where the file says "auto", the environment decides on its behalf and does not override it.
     line = settings.lines.get(key) if key in settings.values and choice.origin != "environment" else None
     return Entry(key, choice.value, choice.origin, line, choice.detail)
 
 
-def _of_file(settings: Settings, key: str, value: object) -> Entry:
+def _file_entry(settings: Settings, key: str, value: object) -> Entry:
     return _entry(settings, key, Choice(value, "file" if key in settings.values else "default"))
 
 
-def _plain(settings: Settings, entries: list[Entry]) -> Mapping[str, object]:
+def _data(settings: Settings, entries: list[Entry]) -> Mapping[str, object]:
     return {
         "schema": 1,
         "file": clean(str(settings.file), None),
@@ -87,7 +89,7 @@ def _plain(settings: Settings, entries: list[Entry]) -> Mapping[str, object]:
 
 def _text(settings: Settings, entries: list[Entry], words: Words) -> str:
     read = settings.lines or settings.file.exists()
-    lines = [f"{shown(settings.file)}  ({words.t('settings.read' if read else 'settings.absent')})"]
+    lines = [f"{printable(settings.file)}  ({words.t('settings.read' if read else 'settings.absent')})"]
     table = ""
     rows: list[tuple[str, str, str]] = []
     for name, group in _grouped(entries):
@@ -102,7 +104,7 @@ def _text(settings: Settings, entries: list[Entry], words: Words) -> str:
 
 
 def _grouped(entries: list[Entry]) -> Iterator[tuple[str, list[Entry]]]:
-    """The numbers of a rule together, everything else alone."""
+    """Yield the numbers of each rule as one group under the rule's key, and every other key as a group of its own."""
     group: list[Entry] = []
     for entry in entries:
         name = entry.key.rpartition(".")[0] if entry.key.startswith("ratings.") else entry.key
@@ -144,7 +146,7 @@ def _place(settings: Settings, entry: Entry) -> str:
 
 
 def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:
-    """Three columns; a row whose values are long does not push the others apart."""
+    """Align three columns; values of more than 60 cells do not widen theirs."""
     if not rows:
         return []
     first = max(cell_width(name) for name, _, _ in rows)
@@ -155,7 +157,7 @@ def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:
 
 
 def _toml(value: object) -> str:
-    """A value as TOML writes it."""
+    """Return a value in TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
@@ -174,7 +176,7 @@ def _escaped(char: str) -> str:
 
 
 def example(words: Words) -> str:
-    """A file with every key, its default and what it means; it changes nothing."""
+    """Return a config.toml with every key, its default and a comment; it changes nothing."""
     lines = _comment(words.t("settings.example.head"))
     for table in ("ui", "notify", "findings", "lr_ranges", "ratings"):
         lines += ["", *_comment(words.t(f"settings.example.{table}")), f"[{table}]"]
@@ -208,7 +210,7 @@ def _about(rule: Rule, words: Words) -> str:
 
 
 def _limit(rule: Rule, name: str, words: Words) -> str:
-    """What a number of a rule is, after it."""
+    """Return the comment that says what a number of a rule means."""
     if rule.thresholds is not None and name in rule.thresholds.bounds:
         key = "settings.limit.least" if rule.thresholds.higher else "settings.limit.most"
     else:

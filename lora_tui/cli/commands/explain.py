@@ -1,4 +1,4 @@
-"""``explain``: what a metric or a finding means; with ``--run``, why this run's number is rated as it is."""
+"""``explain``: what a metric or a finding means; with ``--run``, why the run's value is rated as it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lora_tui.analysis import Judgement, judge
 from lora_tui.analysis.context import Context
 from lora_tui.analysis.findings.find import CODES
 from lora_tui.analysis.sibling_index import SiblingIndex
-from lora_tui.cli.common import context_of, find_run, place, read, settings_of, words_of
+from lora_tui.cli.common import context_of, find_run, read_runs, search_root, settings_of, words_of
 from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
@@ -27,15 +27,15 @@ from lora_tui.wording.explain import (
     text,
 )
 
-WIDEST = 92
-"""Cells of the longest line: longer ones are hard to read."""
+MAX_WIDTH = 92
+"""Cells of the longest line, since longer lines are hard to read."""
 
 
 def main(args: argparse.Namespace) -> int:
-    """The command."""
+    """Print the explanation of a topic, or the list of topics; returns the exit code."""
     settings = settings_of(args)
     words = words_of(args.lang, False, settings)
-    width = max(30, min(shutil.get_terminal_size((80, 24)).columns - 1, WIDEST))
+    width = max(30, min(shutil.get_terminal_size((80, 24)).columns - 1, MAX_WIDTH))
     if args.topic is None:
         print(text(overview(words, width)))
         return 0
@@ -45,34 +45,36 @@ def main(args: argparse.Namespace) -> int:
         message = words.t("explain.error.unknown", name=clean(args.topic))
         raise CommandError(message + (words.t("explain.error.meant", meant=meant) if meant else ""))
     page = (
-        _page(topic, words, settings.context, width)
+        _general_page(topic, words, settings.context, width)
         if args.run is None
-        else _page_of_run(args, settings, topic, words, width)
+        else _run_page(args, settings, topic, words, width)
     )
-    print(_shown(text(page), settings))
+    print(_encodable(text(page), settings))
     return 0
 
 
-def _page(topic: str, words: Words, context: Context, width: int) -> list[Line]:
+def _general_page(topic: str, words: Words, context: Context, width: int) -> list[Line]:
     return explain_finding(topic, words, width) if topic in CODES else explain_metric(topic, words, context, width)
 
 
-def _page_of_run(args: argparse.Namespace, settings: Settings, topic: str, words: Words, width: int) -> list[Line]:
-    follower, workspace = read([place(args.run)], args.log)
+def _run_page(args: argparse.Namespace, settings: Settings, topic: str, words: Words, width: int) -> list[Line]:
+    follower, workspace = read_runs([search_root(args.run)], args.log)
     try:
         run = find_run(args.run, follower, workspace, words)
     finally:
         follower.close()
     context = context_of(run, SiblingIndex(workspace), settings)
     found = judge(run, time.time(), context)
-    page = _in_run(topic, run, found, words, context, width)
+    page = _values_page(topic, run, found, words, context, width)
     if page is not None:
         return page
     absent = words.t("explain.absent", run=clean(run.name))
-    return [*_page(topic, words, context, width), [], [(absent, "muted")]]
+    return [*_general_page(topic, words, context, width), [], [(absent, "muted")]]
 
 
-def _in_run(topic: str, run: Run, found: Judgement, words: Words, context: Context, width: int) -> list[Line] | None:
+def _values_page(
+    topic: str, run: Run, found: Judgement, words: Words, context: Context, width: int
+) -> list[Line] | None:
     if topic in CODES:
         finding = next((one for one in found.findings if one.code == topic), None)
         return None if finding is None else explain_finding(topic, words, width, finding)
@@ -86,5 +88,5 @@ _ASCII = str.maketrans(
 )  # fmt: skip
 
 
-def _shown(page: str, settings: Settings) -> str:
+def _encodable(page: str, settings: Settings) -> str:
     return page.translate(_ASCII) if settings.glyphs() == "ascii" else page

@@ -1,9 +1,9 @@
-"""``export``: all series of a run as a table, a row per step.
+"""``export``: all series of a run as a table, one row per step.
 
 Columns: ``step`` (``row`` where the producer writes no steps), ``epoch``, ``time`` (UTC, ISO 8601), ``elapsed_s`` (over
-all segments), then the metrics: those of the glossary in its order, all others by name. Only steps that remain after
-resumes; numbers in full, so that reading them gives the same numbers; what was not logged at a step is empty (csv) or
-absent (jsonl).
+all segments), then the metrics: known ones in the order of METRICS, all others by name. Only steps that remain after
+resumes. Numbers have all their digits, so that reading them gives the same numbers. A metric that was not logged at a
+step is empty (csv) or absent (jsonl).
 """
 
 from __future__ import annotations
@@ -21,33 +21,42 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from lora_tui.analysis import METRICS
-from lora_tui.cli.common import complain, dump, find_run, place, read, save, settings_of, words_of
+from lora_tui.cli.common import (
+    find_run,
+    print_error,
+    read_runs,
+    search_root,
+    settings_of,
+    to_json,
+    words_of,
+    write_output,
+)
 from lora_tui.runs.run import Run
 from lora_tui.text.sanitize import clean
 
 CHUNK = 4096
-"""Rows worked on at a time: memory stays bounded though columns are filled as a whole."""
+"""Rows that are built at a time, column by column, so that memory stays bounded."""
 FIXED = ("epoch", "time", "elapsed_s")
-"""Columns that every run has, behind the step."""
+"""Columns that every run has after the step."""
 Cell = int | float | str | None
 
 
 def main(args: argparse.Namespace) -> int:
-    """The command."""
+    """Print the table or write it to a file; returns the exit code."""
     words = words_of(args.lang, False, settings_of(args))
-    follower, workspace = read([place(args.run)], args.log)
+    follower, workspace = read_runs([search_root(args.run)], args.log)
     follower.close()
     run = find_run(args.run, follower, workspace, words)
     form: str = args.format or _by_ending(args.output)
     table = Table(run)
     text = _jsonl(table) if form == "jsonl" else _csv(table)
     if args.output is not None:
-        save(args.output, text, words)
+        write_output(args.output, text, words)
     else:
         for chunk in text:
             sys.stdout.write(chunk)
     if not table.steps:
-        complain(words.t("cli.export.empty", name=clean(run.name)))
+        print_error(words.t("cli.export.empty", name=clean(run.name)))
     return 0
 
 
@@ -56,39 +65,40 @@ def _by_ending(path: Path | None) -> str:
 
 
 class Table:
-    """The rows of a run, column by column."""
+    """The rows of a run, built column by column."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         order = {name: place for place, name in enumerate(METRICS)}
         names = sorted((name for name in run.series if name != "epoch"), key=lambda name: (order.get(name, 999), name))
         self.names = names
-        """The metrics."""
+        """Names of the metric columns."""
         self.key = "row" if run.counted_rows else "step"
+        """Name of the first column."""
         self.steps = _union([run.series[name].steps for name in names])
         """Every step at which something was logged, ascending."""
 
     def chunks(self) -> Iterator[list[tuple[Cell, ...]]]:
-        """The rows, some at a time: step, the FIXED columns, the metrics."""
-        clocks, series = _Clocks(self._run), self._run.series
-        iso = _Iso()
+        """Yield the rows in chunks; each is the step, the FIXED columns and the metrics."""
+        clocks, series = _RowTimes(self._run), self._run.series
+        iso = _IsoTimes()
         for begin in range(0, len(self.steps), CHUNK):
             steps = self.steps[begin : begin + CHUNK]
-            times = map(iso.text, _at(steps, clocks.steps, clocks.times))
+            times = map(iso.text, _values_at(steps, clocks.steps, clocks.times))
             columns: list[Iterable[Cell]] = [map(int, steps), self._column("epoch", steps), times]
-            columns.append(map(_known, _at(steps, clocks.steps, clocks.elapsed)))
+            columns.append(map(_none_for_nan, _values_at(steps, clocks.steps, clocks.elapsed)))
             for name in self.names:
                 found = self._column(name, steps)
-                columns.append(map(_named, found) if series[name].nonfinite else found)
+                columns.append(map(_printable_number, found) if series[name].nonfinite else found)
             yield list(zip(*columns, strict=True))
 
     def _column(self, name: str, steps: array[float]) -> Iterable[float | None]:
         series = self._run.series.get(name)
-        return _at(steps, series.steps, series.values) if series is not None else [None] * len(steps)
+        return _values_at(steps, series.steps, series.values) if series is not None else [None] * len(steps)
 
 
-def _at(steps: array[float], own: array[float], values: array[float]) -> Iterable[float | None]:
-    """A column's values at these steps, ascending like its own; of two at one step the later one."""
+def _values_at(steps: array[float], own: array[float], values: array[float]) -> Iterable[float | None]:
+    """Return the values of a series at ``steps``; both ascend. Of two values at one step the later one counts."""
     part = slice(bisect_left(own, steps[0]), bisect_right(own, steps[-1]))
     if own[part] == steps:
         return values[part]
@@ -96,27 +106,27 @@ def _at(steps: array[float], own: array[float], values: array[float]) -> Iterabl
 
 
 def _union(columns: Sequence[array[float]]) -> array[float]:
-    """Every step once, ascending."""
+    """Return every step once, ascending."""
     if len(columns) == 1 or all(column == columns[0] for column in columns[1:]):
         columns = columns[:1]
     return array("d", sorted(set().union(*columns)))
 
 
-def _named(value: float | None) -> Cell:
-    """A number that is not finite, by its name."""
+def _printable_number(value: float | None) -> Cell:
+    """Return a number, or the name of one that is not finite."""
     if value is None or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _known(value: float | None) -> float | None:
+def _none_for_nan(value: float | None) -> float | None:
     return value if value == value else None
 
 
-class _Clocks:
-    """When the steps were logged: Unix times, and seconds of training over all segments; NaN where that is not known.
+class _RowTimes:
+    """Times at which the steps were logged: Unix times, and seconds of training over all segments; NaN if unknown.
 
-    The rows of the last segment whose time is not known are dated back from the last row by the producer's own clock.
+    Rows of the last segment whose time is unknown are dated back from the last row by the producer's own clock.
     """
 
     def __init__(self, run: Run) -> None:
@@ -124,7 +134,7 @@ class _Clocks:
         timeline, counted = run.timeline, run.counted_rows
         final = timeline.last.elapsed_s if timeline.last is not None else None
         end = run.last_row_time
-        # What to add to the clock of a row in the last segment for its time.
+        # Unix time at which the clock of the last segment was 0.
         zero = end - final if end is not None and final is not None else math.nan
         ends = [*timeline.starts[1:], len(timeline.rows)]
         before, reached = 0.0, -math.inf
@@ -134,7 +144,7 @@ class _Clocks:
                 row, time = timeline.rows[index], timeline.times[index]
                 step = index + 1 if counted else row.step
                 if step is None or step <= reached:
-                    # An evaluation has the step of the row before it: the step was reached with that one.
+                    # An evaluation has the step of the training row before it, which reached the step.
                     continue
                 clock = row.elapsed_s if row.elapsed_s is not None else math.nan
                 self.steps.append(step)
@@ -144,15 +154,15 @@ class _Clocks:
             before += segment.duration or 0.0
 
 
-class _Iso:
-    """UTC times as text, whole seconds; the rows of a minute share the work."""
+class _IsoTimes:
+    """Formats UTC times in whole seconds; rows of one minute share the work."""
 
     def __init__(self) -> None:
         self._minute = math.nan
         self._prefix = ""
 
     def text(self, unix: float | None) -> str | None:
-        """``2026-01-31T18:00:00Z``; ``None`` for what is no time."""
+        """Return a Unix time as ``2026-01-31T18:00:00Z``, or None for NaN, None and times out of range."""
         if unix is None or unix != unix:
             return None
         minute, second = divmod(unix, 60.0)
@@ -166,7 +176,7 @@ class _Iso:
 
 
 def _unique(names: Iterable[str], taken: Iterable[str]) -> list[str]:
-    """The names, each told apart from those before it and from the fixed columns."""
+    """Return the names, with a number after each that is ``taken`` or equals an earlier one."""
     seen = set(taken)
     out: list[str] = []
     for name in names:
@@ -179,7 +189,7 @@ def _unique(names: Iterable[str], taken: Iterable[str]) -> list[str]:
 
 
 def _csv(table: Table) -> Iterator[str]:
-    # A spreadsheet takes what begins with one of these for a formula, and a name comes from a file.
+    # Spreadsheets take text that begins with one of these for a formula, and metric names come from files.
     names = [f"'{name}" if name[:1] in tuple("=+-@") else name for name in (clean(name, 200) for name in table.names)]
     head = (table.key, *FIXED)
     buffer = io.StringIO()
@@ -195,7 +205,7 @@ def _csv(table: Table) -> Iterator[str]:
 
 def _jsonl(table: Table) -> Iterator[str]:
     head = (table.key, *FIXED)
-    keys = [dump(name, None) for name in (*head, *_unique(table.names, head))]
+    keys = [to_json(name, None) for name in (*head, *_unique(table.names, head))]
     for rows in table.chunks():
         lines = (
             ", ".join([f"{key}: {_json(cell)}" for key, cell in zip(keys, row, strict=True) if cell is not None])
@@ -205,5 +215,5 @@ def _jsonl(table: Table) -> Iterator[str]:
 
 
 def _json(cell: Cell) -> str:
-    """Strict JSON of a number, a time or the name of a number that is not finite."""
+    """Return the strict JSON of a finite number, a time, or the name of a number that is not finite."""
     return json.dumps(cell) if isinstance(cell, str) else repr(cell)

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 from lora_tui.analysis import Context
 from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import (
-    RIGHT,
+    check_metric_names,
     check_paths,
-    complain,
     context_of,
-    dump,
-    or_complain,
-    plain,
-    read,
+    describe_job,
+    format_table,
+    or_report,
+    parse_condition,
+    parse_since,
+    print_error,
+    printable,
+    read_runs,
     settings_of,
-    shown,
-    table,
-    what,
+    snapshot_data,
+    to_json,
     words_of,
 )
 from lora_tui.errors import UsageError
@@ -39,84 +41,80 @@ if TYPE_CHECKING:
 
 
 COLUMNS = ("state", "name", "step", "done", "loss", "eval", "stage", "updated")
+NUMBER_COLUMNS = (2, 3, 4, 5, 7)
+"""Indices of the columns that are aligned to the right."""
 
 
 def main(args: argparse.Namespace) -> int:
-    """The runs below the paths as a table or a JSON array."""
+    """Print the runs below the paths as a table or a JSON array; returns the exit code."""
     settings = settings_of(args)
     form: str = args.format or ("json" if args.json else "text")
     words = words_of(args.lang, form == "json", settings)
     if args.json and form != "json":
         raise UsageError(words.t("cli.ls.two_formats", format=form))
     now = time.time()
-    wanted = _Wanted(args.filter, args.since, now, words)
-    follower, workspace = read(args.paths or [Path()], args.log)
+    selection = _Selection(args.filter, args.since, now, words)
+    follower, workspace = read_runs(args.paths or [Path()], args.log)
     follower.close()
     check_paths(follower, words)
-    found = wanted.of(workspace, settings, now, words)
-    keys = {run: or_complain("list", run, words, partial(_sort_key, run, args.sort, now), LAST)[0] for run in found}
+    found = selection.of(workspace, settings, now, words)
+    keys = {run: or_report("list", run, words, partial(_sort_key, run, args.sort, now), LAST)[0] for run in found}
     runs = sorted(found, key=keys.__getitem__)
     for path, why in follower.errors.items():
-        complain(words.t("cli.error.read", path=shown(path), reason=words.reason(why)))
+        print_error(words.t("cli.error.read", path=printable(path), reason=words.reason(why)))
     if form == "json":
-        # Not compared with each other: the same as each run's own status says.
-        print(dump([_plain(run, now, words, settings.context) for run in runs], 2))
+        # Without the context of similar runs, so that each is equal to the run's own ``status --json``.
+        print(to_json([_snapshot_or_name(run, now, words, settings.context) for run in runs], 2))
     elif runs:
         rows = [[words.t(f"cli.ls.{name}") for name in COLUMNS], *[_row_or_name(run, now, words) for run in runs]]
-        print(_markdown(rows) if form == "md" else table(rows))
+        print(_markdown(rows) if form == "md" else format_table(rows, NUMBER_COLUMNS))
     else:
-        paths = ", ".join(shown(path) for path in follower.roots)
+        paths = ", ".join(printable(path) for path in follower.roots)
         if workspace.runs:
-            complain(words.n("cli.ls.none_match", len(workspace.runs), path=paths))
+            print_error(words.n("cli.ls.none_match", len(workspace.runs), path=paths))
         else:
-            complain(words.t("cli.ls.none", path=paths))
+            print_error(words.t("cli.ls.none", path=paths))
     return 0
 
 
-def _plain(run: Run, now: float, words: Words, context: Context) -> dict[str, object]:
-    """Return a run as plain data; where that cannot be made, its name and path alone, with the reason as a problem."""
+def _snapshot_or_name(run: Run, now: float, words: Words, context: Context) -> dict[str, object]:
+    """Return a run's snapshot; where it cannot be made, its name and path alone, with the reason as a problem."""
     nothing: dict[str, object] = {}
-    known, fault = or_complain("list", run, words, lambda: plain(run, now, words, context), nothing)
+    known, fault = or_report("list", run, words, lambda: snapshot_data(run, now, words, context), nothing)
     if fault is None:
         return known
     problem = {"file": ".", "reason": words.t("fault.list", error=fault.error)}
     return {"schema": 1, "run": {"name": run.name, "path": str(run.path.resolve())}, "problems": [problem]}
 
 
-class _Wanted:
-    """What ``--filter`` and ``--since`` leave of the runs. Raises UsageError for what cannot be understood."""
+class _Selection:
+    """The runs that ``--filter`` and ``--since`` select. Raises UsageError where either cannot be parsed."""
 
     def __init__(self, condition: str | None, time: str | None, now: float, words: Words) -> None:
         self._expression: Expression | None = None
-        self._begin = -math.inf
-        if condition is None and time is None:
-            return
-        from lora_tui.cli import conditions
-
+        self._since = -math.inf
         if condition is not None:
-            self._expression = conditions.understand("--filter", condition, words)
+            self._expression = parse_condition("--filter", condition, words)
         if time is not None:
-            self._begin = conditions.since(time, now, words)
+            self._since = parse_since(time, now, words)
 
     def of(self, workspace: Workspace, settings: Settings, now: float, words: Words) -> list[Run]:
-        """The runs that are wanted; of an unknown last sign of life, none is once ``--since`` was given."""
-        runs = [run for run in workspace.runs if (run.activity or -math.inf) >= self._begin]
+        """Return the selected runs; ``--since`` excludes runs whose last activity is unknown."""
+        runs = [run for run in workspace.runs if (run.activity or -math.inf) >= self._since]
         expression = self._expression
         if expression is None:
             return runs
-        from lora_tui.cli.conditions import check_names
-
-        check_names("--filter", expression, workspace.runs, words)
+        check_metric_names("--filter", expression, workspace.runs, words)
         index = SiblingIndex(workspace)
 
         def holds(run: Run) -> bool:
             return bool(expression.holds(run, now, context_of(run, index, settings)))
 
-        return [run for run in runs if or_complain("list", run, words, partial(holds, run), False)[0]]
+        return [run for run in runs if or_report("list", run, words, partial(holds, run), False)[0]]
 
 
 LAST = (math.inf, math.inf, "")
-"""The place of a run whose own cannot be told."""
+"""Sort key of a run for which none can be computed."""
 
 
 def _sort_key(run: Run, key: str, now: float) -> tuple[float, float, str]:
@@ -139,7 +137,7 @@ def _sort_key(run: Run, key: str, now: float) -> tuple[float, float, str]:
 
 def _row_or_name(run: Run, now: float, words: Words) -> list[str]:
     name_alone = ["!", clean(run.name), *["-"] * (len(COLUMNS) - 2)]
-    return or_complain("list", run, words, lambda: _row(run, now, words), name_alone)[0]
+    return or_report("list", run, words, lambda: _row(run, now, words), name_alone)[0]
 
 
 def _row(run: Run, now: float, words: Words) -> list[str]:
@@ -153,13 +151,13 @@ def _row(run: Run, now: float, words: Words) -> list[str]:
         f"{math.floor(100 * progress.fraction)}%" if progress.fraction is not None else "-",
         fixed4(loss.last) if loss is not None and loss.last is not None else "-",
         fixed4(evals.last) if evals is not None and evals.last is not None else "-",
-        what(run) or "-",
+        describe_job(run) or "-",
         words.age(max(0.0, now - run.activity)) if run.activity is not None else "-",
     ]
 
 
 def _markdown(rows: list[list[str]]) -> str:
-    """A table in GitHub's Markdown."""
-    rule = ["---:" if index in RIGHT else "---" for index in range(len(COLUMNS))]
+    """Return the rows as a table in GitHub's Markdown."""
+    rule = ["---:" if index in NUMBER_COLUMNS else "---" for index in range(len(COLUMNS))]
     lines = [rows[0], rule, *[[escape_markdown(cell) for cell in row] for row in rows[1:]]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

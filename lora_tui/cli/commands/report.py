@@ -1,4 +1,4 @@
-"""``report``: an analysis of one run as a box, Markdown, HTML or JSON, to stdout or to a file."""
+"""``report``: an analysis of one run as a box, Markdown, HTML or JSON."""
 
 from __future__ import annotations
 
@@ -10,41 +10,51 @@ import time
 from pathlib import Path
 
 from lora_tui.analysis.sibling_index import SiblingIndex
-from lora_tui.cli.common import context_of, dump, find_run, place, read, save, settings_of, shown, words_of
+from lora_tui.cli.common import (
+    context_of,
+    disable_pydantic_plugins,
+    find_run,
+    printable,
+    read_runs,
+    search_root,
+    settings_of,
+    to_json,
+    words_of,
+    write_output,
+)
 from lora_tui.errors import UsageError
 from lora_tui.i18n import Words
 from lora_tui.settings.settings import Settings
 
-ENDINGS = {
+_FORMATS = {
     ".txt": "box", ".text": "box", "": "box", ".md": "md", ".markdown": "md", ".html": "html", ".htm": "html",
     ".json": "json",
 }  # fmt: skip
-"""What the ending of a file's name says of its format."""
+"""Format of the report by the suffix of the file name."""
 WIDTH = 80
-"""Cells of a line where there is no terminal to ask."""
+"""Cells of a line where the output is no terminal."""
 _SAMPLE = "╔═║•×≈📅 "
-"""Characters that an output must be able to carry for anything else than the ASCII form."""
+"""Characters that the encoding of the output must have for the form with box drawing."""
 
 
 def main(args: argparse.Namespace) -> int:
-    """The report of one run. Raises CommandError for a run or a file that cannot be read or written."""
+    """Print the report or write it to a file; returns the exit code. Raises CommandError."""
     settings = settings_of(args)
     form = _format(args, settings)
     words = words_of(args.lang, form == "json", settings)
-    follower, workspace = read([place(args.run)], args.log)
+    follower, workspace = read_runs([search_root(args.run)], args.log)
     follower.close()
     run = find_run(args.run, follower, workspace, words)
     context = context_of(run, SiblingIndex(workspace), settings)
     now = time.time()
-    # No plugin of the environment has a say in this schema, and pydantic's search for them takes as long as the run.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    disable_pydantic_plugins()
     from lora_tui.report.build import build
 
     report = build(run, now, words, context)
     to_file: Path | None = args.output
     ascii_only = settings.glyphs(args.glyphs) == "ascii" or (to_file is None and not _can_draw())
     if form == "json":
-        text = dump(report.to_json(), 2) + "\n"
+        text = to_json(report.to_json(), 2) + "\n"
     elif form == "html":
         from lora_tui.report.render import html
 
@@ -61,23 +71,23 @@ def main(args: argparse.Namespace) -> int:
     if to_file is None:
         sys.stdout.write(text)
     else:
-        save(to_file, text, words)
+        write_output(to_file, text, words)
     return 0
 
 
 def _format(args: argparse.Namespace, settings: Settings) -> str:
-    """What was asked for, else what the file's name says, else the box. Raises UsageError for an unknown ending."""
+    """Return the format: of ``--format``, else by the suffix of the file, else "box". Raises UsageError."""
     if args.format is not None or args.output is None:
         return args.format or "box"
     ending = args.output.suffix.lower()
-    if ending not in ENDINGS:
+    if ending not in _FORMATS:
         words = Words(settings.language(args.lang))
-        raise UsageError(words.t("report.error.ending", path=shown(args.output), known=".md .html .json .txt"))
-    return ENDINGS[ending]
+        raise UsageError(words.t("report.error.ending", path=printable(args.output), known=".md .html .json .txt"))
+    return _FORMATS[ending]
 
 
 def _can_draw() -> bool:
-    """The output has the characters of the box, and shows an emoji in two cells (a Linux console shows it in one)."""
+    """Return whether stdout can show the box and shows an emoji in two cells (a Linux console shows it in one)."""
     if os.environ.get("TERM") in ("linux", "dumb") and sys.stdout.isatty():
         return False
     try:

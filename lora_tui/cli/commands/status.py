@@ -1,4 +1,4 @@
-"""``status``: one run's snapshot, once or after every change."""
+"""``status``: a snapshot of one run, once or after every change."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import time
 from lora_tui.analysis import Context
 from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import (
-    Faults,
+    ErrorReporter,
     context_of,
-    dump,
+    describe_job,
     find_run,
-    judge_or_complain,
-    place,
-    plain,
-    read,
+    judge_or_report,
+    read_runs,
+    search_root,
     settings_of,
-    what,
+    snapshot_data,
+    to_json,
     words_of,
 )
 from lora_tui.i18n import Words
@@ -36,10 +36,10 @@ from lora_tui.wording.sentences import clock_range, duration_range, run_summary
 
 
 def main(args: argparse.Namespace) -> int:
-    """One run's snapshot, once or after every change."""
+    """Print the snapshot, and with ``--follow`` a line per change; returns the exit code."""
     settings = settings_of(args)
     words = words_of(args.lang, args.json, settings)
-    follower, workspace = read([place(args.run)], args.log, args.poll)
+    follower, workspace = read_runs([search_root(args.run)], args.log, args.poll)
     try:
         run = find_run(args.run, follower, workspace, words)
         if args.follow:
@@ -52,47 +52,46 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _json(run: Run, words: Words, indent: int | None, context: Context) -> str:
-    return dump(plain(run, time.time(), words, context), indent)
+    return to_json(snapshot_data(run, time.time(), words, context), indent)
 
 
-LISTEN_S = 0.25
-"""How long ``--follow`` listens before it looks whether it was asked to leave."""
+POLL_S = 0.25
+"""Seconds between two checks for Ctrl-C and for changes of state that only the clock brings."""
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, by the convention of shells."""
 
 
 def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, words: Words, settings: Settings) -> int:
     gc.enable()
-    left: list[int] = []
-    # As an exception it could strike inside the watching library, whose locks would then never be released.
-    before = signal.signal(signal.SIGINT, lambda number, _frame: left.append(number))
+    interrupts: list[int] = []
+    # A handler that raised KeyboardInterrupt could do so inside watchdog, whose locks would then never be released.
+    before = signal.signal(signal.SIGINT, lambda number, _frame: interrupts.append(number))
     follower.start_watching()
-    told, faults = "", Faults(words, follower)
+    printed, errors = "", ErrorReporter(words, follower)
     index = SiblingIndex(workspace)
-    while not left:
+    while not interrupts:
         line = run_summary(run, time.time(), words)
-        if line != told:
-            told = line
+        if line != printed:
+            printed = line
             if as_json:
                 line = _json(run, words, None, context_of(run, index, settings))
             else:
                 line = f"{words.clock(time.time())}  {line}"
             print(line, flush=True)
-        # Without news the state may still change, by the clock alone.
-        if follower.wait(LISTEN_S):
+        if follower.wait(POLL_S):
             batch = follower.read(0.2)
-            faults.tell(batch)
+            errors.report(batch)
             workspace.apply(batch)
-            # A directory that was removed and made anew is a new run.
+            # A directory that was removed and created again is a new run.
             run = next((known for known in workspace.runs if known.path == run.path), run)
     signal.signal(signal.SIGINT, before)
     return INTERRUPTED
 
 
 def _text(run: Run, now: float, words: Words, context: Context) -> str:
-    """The short text of one run."""
-    judgement, _ = judge_or_complain(run, now, words, context)
-    lines = [f"{clean(run.name)}  {what(run)}".rstrip(), *_head(run, now, words), ""]
+    """Return the short text of one run."""
+    judgement, _ = judge_or_report(run, now, words, context)
+    lines = [f"{clean(run.name)}  {describe_job(run)}".rstrip(), *_head(run, now, words), ""]
     rated = judgement.ratings
     for name in ("loss", "eval_loss", "perplexity", "lr", "grad_norm", "reward", "accuracy"):
         series = run.series.get(name)

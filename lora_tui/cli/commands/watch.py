@@ -1,4 +1,7 @@
-"""Starts the app for ``watch`` and ``demo``: what can be read at once is on its first frame."""
+"""``watch`` and ``demo``: the app on runs of the user, or on sample runs that are replayed.
+
+What can be read within a few milliseconds is on the first frame of the app.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_tui.cli.common import check_logs, settings_of
 from lora_tui.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
 from lora_tui.runs.workspace import Workspace
 from lora_tui.settings.saved_choices import save_choices
-from lora_tui.settings.settings import Settings, load_settings
+from lora_tui.settings.settings import Settings
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.terminal.capabilities import can_draw, is_monochrome, may_be_wide
@@ -28,19 +32,14 @@ from lora_tui.tui.terminal.capabilities import can_draw, is_monochrome, may_be_w
 if TYPE_CHECKING:
     from lora_tui.notify.events import Notifier
 
-LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
-"""Signals that leave the terminal as it was and nothing behind."""
+EXIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+"""Signals on which the app restores the terminal, removes the demo's directory, and exits."""
 FIRST_READ_S, FIRST_LOG_S = 0.05, 0.01
-"""What is read before the first frame, and of one run: of a long log its beginning. The rest comes while it is on the
-screen."""
+"""Seconds of reading before the first frame, in all and for the log of one run; the rest is read afterwards."""
 
 
-def _settings(args: argparse.Namespace) -> Settings:
-    """The user's settings, before the screen is taken. Raises CommandError."""
-    return load_settings(getattr(args, "config", None), args.lang)
-
-
-def _needs_terminal(args: argparse.Namespace, words: Words, paths: Sequence[Path]) -> None:
+def _check_terminal(args: argparse.Namespace, words: Words, paths: Sequence[Path]) -> None:
+    """Raise CommandError where there is no terminal to draw on; a screenshot needs none."""
     dumb = os.environ.get("TERM") in ("dumb", "unknown")
     if args.screenshot is None and (dumb or not (sys.stdin.isatty() and sys.stdout.isatty())):
         path = clean(shlex.quote(str(paths[0]))) if len(paths) == 1 else "RUN"
@@ -48,67 +47,69 @@ def _needs_terminal(args: argparse.Namespace, words: Words, paths: Sequence[Path
 
 
 def watch(args: argparse.Namespace) -> int:
-    """The app on the paths given."""
+    """Run the app on the paths of the command line; returns the exit code."""
     paths: list[Path] = args.paths or [Path()]
-    settings = _settings(args)
+    settings = settings_of(args)
     words = Words(settings.language(args.lang))
-    _needs_terminal(args, words, paths)
-    for log in args.log:
-        if not log.exists():
-            raise CommandError(words.t("cli.error.log_missing", path=clean(str(log))))
+    _check_terminal(args, words, paths)
+    check_logs(args.log, words)
     follower = Follower(paths, args.log, args.poll, cwd=Path.cwd(), sample=True)
-    return _show(args, settings, follower, " ".join(map(str, paths)), args.run)
+    return _run_app(args, settings, follower, " ".join(map(str, paths)), args.run)
 
 
 def demo(args: argparse.Namespace) -> int:
-    """The app on sample runs that a second process replays."""
-    settings = _settings(args)
-    _needs_terminal(args, Words(settings.language(args.lang)), [Path("RUN")])
+    """Run the app on sample runs that a second process replays; returns the exit code."""
+    settings = settings_of(args)
+    _check_terminal(args, Words(settings.language(args.lang)), [Path("RUN")])
     from lora_tui.demo.samples import SampleError, demo_directory
 
-    # From here on there is a process and a directory to take along, whenever it is that somebody wants to leave.
-    leaving = _Leaving()
+    # From here on there is a process to end and a directory to remove, at whatever moment a signal comes.
+    exit_request = _ExitRequest()
     try:
         with demo_directory(args.speed) as directory:
-            code = 0 if leaving.asked else _show(args, settings, Follower([directory]), "demo", None, leaving)
-            leaving.listen()
+            code = (
+                0
+                if exit_request.received
+                else _run_app(args, settings, Follower([directory]), "demo", None, exit_request)
+            )
+            exit_request.handle_signals()
             return code
     except SampleError as error:
         raise CommandError(str(error)) from error
 
 
-class _Leaving:
-    """Whether somebody wants to leave: by a signal, whose default action would leave the screen half taken over."""
+class _ExitRequest:
+    """Handles the exit signals, whose default action would leave the terminal in the state of the app."""
 
     def __init__(self) -> None:
-        self.asked = False
-        self._leave: Callable[[], None] | None = None
-        self.listen()
+        self.received = False
+        self._exit: Callable[[], None] | None = None
+        self.handle_signals()
 
-    def listen(self) -> None:
-        """From now on; what is told when the app has ended changes nothing any more."""
-        for number in LEAVING:
-            signal.signal(number, self._note)
+    def handle_signals(self) -> None:
+        """Install the handlers; to be called again when the app, which installs its own, has ended."""
+        for number in EXIT_SIGNALS:
+            signal.signal(number, self._handle)
 
-    def _note(self, _number: int, _frame: object) -> None:
-        self.asked = True
-        if self._leave is not None:
-            self._leave()
+    def _handle(self, _number: int, _frame: object) -> None:
+        self.received = True
+        if self._exit is not None:
+            self._exit()
 
-    def by(self, leave: Callable[[], None]) -> None:
-        """``leave()`` does it, and does so at once where it was asked for before."""
-        self._leave = leave
-        if self.asked:
-            leave()
+    def on_signal(self, exit_app: Callable[[], None]) -> None:
+        """Call ``exit_app`` on a signal; at once where one came before."""
+        self._exit = exit_app
+        if self.received:
+            exit_app()
 
 
-def _show(
+def _run_app(
     args: argparse.Namespace,
     settings: Settings,
     follower: Follower,
     title: str,
     run: str | None,
-    leaving: _Leaving | None = None,
+    exit_request: _ExitRequest | None = None,
 ) -> int:
     workspace = Workspace(follower.roots)
     for batch in follower.read_all() if args.screenshot is not None else [follower.read(FIRST_READ_S, FIRST_LOG_S)]:
@@ -122,14 +123,14 @@ def _show(
     if is_monochrome(os.environ):
         os.environ.setdefault("NO_COLOR", "1")
     lang, glyphs = settings.language(args.lang), settings.glyphs(args.glyphs)
-    chosen = settings.choose("ui.glyphs", args.glyphs).origin != "default"
-    if not chosen and args.screenshot is None and not can_draw(sys.stdout.encoding):
+    glyphs_chosen = settings.choose("ui.glyphs", args.glyphs).origin != "default"
+    if not glyphs_chosen and args.screenshot is None and not can_draw(sys.stdout.encoding):
         glyphs = "ascii"
     options = AppOptions(
         lang=lang,
         theme=settings.theme(args.theme),
         glyphs=glyphs,
-        ask_width=not chosen and glyphs == "unicode" and may_be_wide(lang, os.environ),
+        ask_width=not glyphs_chosen and glyphs == "unicode" and may_be_wide(lang, os.environ),
         context=settings.context,
         run=run,
         title=title,
@@ -145,29 +146,29 @@ def _show(
             from lora_tui.tui.terminal.driver import outlast
 
             outlast(app)
-            _end_with_terminal()
-            (leaving or _Leaving()).by(app.leave)  # until the app listens itself
+            _exit_without_terminal()
+            (exit_request or _ExitRequest()).on_signal(app.leave)  # until the app handles signals itself
             app.run()
         else:
-            # A picture needs no terminal: it has the size of the one there is, or that of COLUMNS and LINES.
+            # A screenshot needs no terminal; it has the size of the terminal if there is one, or COLUMNS and LINES.
             app.run(headless=True, size=shutil.get_terminal_size((120, 40)))
     finally:
         follower.close()
         if notifier is not None:
             notifier.close(0.0)
-        # On a terminal that is gone Textual fails before it tells its input thread to end, which would spin for ever.
+        # Where the terminal is gone, Textual fails before it stops its input thread, which would run for ever.
         reading: threading.Event | None = getattr(app._driver, "exit_event", None)
         if reading is not None:
             reading.set()
     if app.crash:
-        # The screen is as it was again: nothing of this is drawn over or lost.
+        # Printed when the terminal is restored, so that no frame overwrites it.
         print(app.crash, file=sys.stderr, end="")
         return 1
     return app.return_code or 0
 
 
 def _notifier(args: argparse.Namespace, settings: Settings, tell: Callable[[str], object]) -> Notifier | None:
-    """Who wants to be told of events."""
+    """Return the notifier of events, or None when no command or bell is configured."""
     command, bell = settings.on_event(args.on_event), settings.bell(args.bell)
     if not command and not bell:
         return None
@@ -178,8 +179,8 @@ def _notifier(args: argparse.Namespace, settings: Settings, tell: Callable[[str]
     return Notifier(hook, bell, settings.context)
 
 
-def _end_with_terminal() -> None:
-    """End the app when the terminal is gone, also where no SIGHUP tells of it: under nohup, setsid, some containers."""
+def _exit_without_terminal() -> None:
+    """End the app when the terminal is gone, also where no SIGHUP is sent: under nohup, setsid, in some containers."""
     poll = select.poll()
     poll.register(sys.stdin.fileno(), 0)
 
