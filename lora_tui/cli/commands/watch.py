@@ -67,11 +67,9 @@ def demo(args: argparse.Namespace) -> int:
     exit_request = _ExitRequest()
     try:
         with demo_directory(args.speed) as directory:
-            code = (
-                0
-                if exit_request.received
-                else _run_app(args, settings, Follower([directory]), "demo", None, exit_request)
-            )
+            code = 0
+            if not exit_request.received:
+                code = _run_app(args, settings, Follower([directory]), "demo", None, exit_request)
             exit_request.handle_signals()
             return code
     except SampleError as error:
