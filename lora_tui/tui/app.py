@@ -15,6 +15,7 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widget import Widget
 
 from lora_tui.i18n import Words
 from lora_tui.settings.fault_log import fault_text, record_fault
@@ -105,6 +106,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda _: self._on_theme())
+        self.watch(self.screen, "focused", self._focus_moved, init=False)
         self._catch_signals()
         self._up = True
         if self._leaving:
@@ -257,10 +259,15 @@ class LoraTuiApp(PlainCrash, PacedApp):
         self._restyle()
         self._repainter.paint(charts=True)
 
+    def _focus_moved(self, focused: Widget | None) -> None:
+        """Draw the focus where Textual has it, but leave it where it was while the terminal's window has none."""
+        if self.app_focus:
+            self.state.focus = (focused.id or "") if focused is not None else "runs"
+
     # -- actions -------------------------------------------------------------------------------------------------
 
     def action_select(self, index: int) -> None:
-        self.state.focus = "runs"
+        self._navigator.focus("runs")
         self._navigator.select(index)
 
     def action_walk(self, by: int) -> None:
@@ -283,7 +290,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     def action_ring(self, by: int) -> None:
         if isinstance(self.screen, MainScreen):
-            self._navigator.focus(by)
+            self._navigator.move_focus(by)
 
     def action_card(self, index: int) -> None:
         if self._navigator.point("cards", index):
@@ -299,7 +306,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
         if state.page != "overview":
             return
         if state.drawer or state.focus == "runs":
-            self._navigator.focus(1)
+            self._navigator.move_focus(1)
             return
         from lora_tui.tui.screens.explain import explain
 

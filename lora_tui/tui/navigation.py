@@ -7,10 +7,8 @@ from collections.abc import Callable
 from lora_tui.tui.dashboard import Dashboard
 from lora_tui.tui.pages.page import PagePane
 from lora_tui.tui.panes.base import Pane
+from lora_tui.tui.panes.cards import CardsPane
 from lora_tui.tui.state import AppState
-
-RING = ("runs", "cards", "findings")
-"""Panes that can be walked through, in the order of tab."""
 
 
 class Navigator:
@@ -54,33 +52,37 @@ class Navigator:
         self.move(by * max(1, self.dashboard.size.height // lines))
 
     def _cards(self) -> int:
-        return len({zone.action for zone in self.dashboard.query_one("#cards", Pane).zones})
+        return self.dashboard.query_one("#cards", CardsPane).count
 
     def _findings(self) -> int:
         view = self.state.current()
         return len(view.judgement.findings) if view is not None else 0
 
-    def focus(self, by: int) -> None:
-        """The next pane that can be walked through; where the list is a drawer, open and close that."""
-        state = self.state
+    def move_focus(self, by: int) -> None:
+        """Focus the next widget, or the previous one; where the list is a drawer, open or close that instead."""
+        state, screen = self.state, self.dashboard.screen
         if state.page != "overview":
             return
-        ring = [name for name in RING if name in state.places]
-        if state.drawer:
-            state.drawer, state.focus = False, "runs"
-        elif "runs" not in ring and len(state.runs) > 1:
-            state.drawer, state.focus = True, "runs"
-        elif ring:
-            place = ring.index(state.focus) if state.focus in ring else -1
-            state.focus = ring[(place + by) % len(ring)]
+        if state.drawer or ("runs" not in state.places and len(state.runs) > 1):
+            state.drawer = not state.drawer
+            self.focus("runs")
+        else:
+            for _ in screen.focus_chain:
+                focused = screen.focus_next() if by > 0 else screen.focus_previous()
+                if not isinstance(focused, Pane) or focused.id in state.places:
+                    break
         self.renew(False)
+
+    def focus(self, pane: str) -> None:
+        """Give Textual's focus to the pane of this name."""
+        self.dashboard.screen.set_focus(self.dashboard.query_one(f"#{pane}"), scroll_visible=False)
 
     def point(self, focus: str, index: int) -> bool:
         """Focus a card or a finding; true if it had the focus already."""
         state = self.state
         if state.focus == focus and index == (state.card if focus == "cards" else state.finding):
             return True
-        state.focus = focus
+        self.focus(focus)
         if focus == "cards":
             state.card = index
         else:
@@ -94,7 +96,7 @@ class Navigator:
         if state.drawer:
             state.drawer = False
         elif state.focus != "runs":
-            state.focus = "runs"
+            self.focus("runs")
         else:
             state.page = "overview"
         self.renew(False)
@@ -103,5 +105,6 @@ class Navigator:
         """Show a page."""
         state = self.state
         if state.runs:
-            state.page, state.drawer, state.focus = page, False, "runs"
+            state.page, state.drawer = page, False
+            self.focus("runs")
             self.renew(False)

@@ -1,7 +1,8 @@
 """Lines of styled text: the material every pane is made of. Widths are terminal cells.
 
 A line is a list of spans ``(text, role)``; a role is a name of :mod:`lora_tui.tui.theme`, so a line knows nothing of
-colours and can be compared, tested and cached as plain data. Nothing in it is ever read as markup.
+colours and can be compared, tested and cached as plain data. Nothing in it is ever read as markup. After an ``@`` a
+role may name the Textual action that a click on the span runs (:func:`clickable`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,22 @@ from lora_tui.text.cells import wrap as wrap
 Span = tuple[str, str]
 Line = list[Span]
 
+CLICK = "@"
+"""Separates the look of a role from the action of a click: ``muted|bold@app.open``."""
 NEAR = 12
 """Changes closer than this are sent as one: moving the cursor and setting a style costs more."""
 SENTENCE = 40
 """Text of more cells than this is worth reading even if its end is cut."""
+
+
+def clickable(line: Iterable[Span], action: str) -> Line:
+    """Return the line with every span running the Textual action ``action`` (as ``app.open``) when clicked."""
+    return [(text, f"{role}{CLICK}{action}") for text, role in line]
+
+
+def look_of(span: Span) -> str:
+    """Return the role of a span without the action of a click."""
+    return span[1].partition(CLICK)[0]
 
 
 def width_of(line: Iterable[Span]) -> int:
@@ -132,7 +145,9 @@ def changed(old: Line, new: Line) -> list[tuple[int, int]]:
 
 def _cells(line: Line) -> list[Span]:
     out: list[Span] = []
-    for text, role in line:
+    for span in line:
+        # Another action alone is nothing to paint.
+        text, role = span[0], look_of(span)
         if is_narrow(text):
             out.extend((char, role) for char in text)
             continue

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.keys import COMMANDS, commands_of
+from lora_tui.tui.panes.run_list import RunListPane
 from tests.support.app_pilot import make_app, pane, rows, text
 
 WIDE = (140, 44)
@@ -226,9 +229,71 @@ async def test_mouse_selects_a_run_scrolls_the_list_and_clicks_keys(all_runs: Pa
         assert selected(app) == names(app)[2], "the wheel moves the window, not the selection"
 
 
-def _wheel(app: LoraTuiApp):
-    from textual import events
+async def test_a_click_focuses_a_card_or_a_finding_and_a_second_one_explains_it(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft")
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause(0.1)
+        for name, index, place in (("cards", 1, (25, 1)), ("findings", 1, (30, 2))):
+            await pilot.click(f"#{name}", offset=place)
+            await pilot.pause()
+            assert app.screen.focused is app.query_one(f"#{name}")
+            assert app.query_one(f"#{name}").has_focus
+            assert getattr(app.state, name[:-1]) == index
+            assert len(app.screen_stack) == 1
+            await pilot.click(f"#{name}", offset=place)
+            await pilot.pause()
+            assert len(app.screen_stack) == 2
+            await press(pilot, "escape")
+        await pilot.click("#loss", offset=(20, 3))
+        await pilot.pause()
+        assert app.state.focus == "findings", "a chart has nothing to click on"
 
+
+async def test_a_click_far_down_a_scrolled_list_selects_what_is_there(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora")
+    async with app.run_test(size=(140, 30)) as pilot:
+        await press(pilot, "G")
+        top = app.query_one("#runs", RunListPane).top
+        assert top > 0
+        await pilot.click("#runs", offset=(5, 4))
+        await pilot.pause()
+        assert selected(app) == names(app)[top + 1]
+
+
+async def test_the_focus_stays_where_it_is_while_the_window_has_none(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft")
+    async with app.run_test(size=WIDE) as pilot:
+        await press(pilot, "tab")
+        before = text(app)
+        app.post_message(events.AppBlur())
+        await pilot.pause(0.1)
+        assert text(app) == before
+        app.post_message(events.AppFocus())
+        await pilot.pause(0.1)
+        assert text(app) == before
+        await press(pilot, "tab")
+        assert app.state.focus == "findings"
+
+
+async def test_an_input_beside_the_panes_takes_the_keys_while_it_has_the_focus(all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", run="sft")
+    async with app.run_test(size=WIDE) as pilot:
+        await press(pilot)
+        field = Input(id="field")
+        await app.screen.mount(field)
+        app.screen.set_focus(field)
+        await press(pilot, "j", "3")
+        assert field.value == "j3"
+        assert selected(app) == "sft"
+        assert "border-focus" not in {
+            role for row in app.query_one("#runs", RunListPane).draw(30, 20) for _, role in row
+        }
+        await press(pilot, "tab", "6")
+        assert app.state.page == "config"
+        assert field.value == "j3"
+
+
+def _wheel(app: LoraTuiApp):
     return events.MouseScrollDown(app.query_one("#runs"), 4, 6, 0, 1, 0, False, False, False, 4, 6)
 
 

@@ -267,7 +267,7 @@ async def test_enter_on_every_card_and_finding(all_runs, size, lang):
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         for focus, count in (("cards", 4), ("findings", 2)):
-            app.state.focus = focus
+            app._navigator.focus(focus)
             for index in range(count):
                 setattr(app.state, focus[:-1], index)
                 app.action_open()
@@ -285,7 +285,7 @@ async def test_a_page_is_wrapped_again_when_the_terminal_is_resized(all_runs):
     app = make_app(all_runs, run="lora/sft")
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
-        app.state.focus = "cards"
+        app._navigator.focus("cards")
         app.action_open()
         await pilot.pause()
         assert "┃" not in screen_text(app)

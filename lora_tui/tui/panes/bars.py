@@ -8,11 +8,11 @@ from lora_tui.analysis.run_facts import main_metric
 from lora_tui.runs.run import StateName
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.keys import hints
-from lora_tui.tui.panes.base import Pane, Zone
+from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.header import percent
 from lora_tui.tui.panes.symbols import STATE, shown, state_span
 from lora_tui.tui.state import AppState
-from lora_tui.tui.styled_lines import Line, cut, joined, spread, width_of
+from lora_tui.tui.styled_lines import Line, clickable, cut, joined, spread, width_of
 
 _COUNTED: tuple[StateName, ...] = (
     "running", "evaluating", "waiting", "stalled", "finished", "stopped", "interrupted", "failed"
@@ -77,8 +77,7 @@ class FooterPane(Pane):
                 room -= width_of(parts[index])
         out: Line = [(" ", "text")]
         for index in sorted(kept):
-            self.zones.append(Zone(0, width_of(out), width_of(parts[index]) - 2, f"app.{all_hints[index].action}"))
-            out += parts[index]
+            out += clickable(parts[index], f"app.{all_hints[index].action}")
         text, role = out[-1]
         return [cut([*out[:-1], (text.rstrip(), role)], width)]
 

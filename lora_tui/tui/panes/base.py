@@ -6,17 +6,18 @@ A pane is the edge of an error: what :meth:`Pane.draw` raises is shown in the pa
 from __future__ import annotations
 
 from itertools import groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 from lora_tui.settings.fault_log import Fault, fault_text, record_fault
-from lora_tui.tui.styled_lines import Line, box, changed, cut, width_of, wrap
+from lora_tui.text.cells import cell_width
+from lora_tui.tui.styled_lines import CLICK, Line, box, changed, cut, look_of, width_of, wrap
 from lora_tui.tui.terminal.capabilities import OneCell
 
 if TYPE_CHECKING:
@@ -38,16 +39,6 @@ ASCII = str.maketrans(
 ONE_CELL = OneCell(ASCII)
 
 
-class Zone(NamedTuple):
-    """Cells of a pane that do something when clicked."""
-
-    y: int
-    x: int
-    width: int
-    action: str
-    """A Textual action, with the app as its name space."""
-
-
 def fault_lines(words: Words, fault: Fault, width: int, height: int) -> list[Line]:
     """Return what is said of a fault, wrapped to ``width`` cells and cut to ``height`` lines."""
     text: list[Line] = [[("! ", "rating-fair"), (fault_text(fault, words), "text")]]
@@ -62,11 +53,14 @@ class Pane(Widget):
 
     DEFAULT_CSS = "Pane { width: 1fr; height: 1fr; }"
     ALLOW_SELECT = False
+    FOCUS_ON_CLICK = False
+    """The actions of the cells that are clicked move the focus themselves."""
 
     def __init__(self, state: AppState, name: str) -> None:
         super().__init__(id=name)
+        # Textual would repaint the pane whenever the pointer moves on to another action.
+        self.set_reactive(Widget.auto_links, False)
         self.state = state
-        self.zones: list[Zone] = []
         self._rows: list[Line] = []
         self._strips: dict[int, Strip] = {}
         self._drawn: tuple[object, ...] = ()
@@ -76,7 +70,7 @@ class Pane(Widget):
         """The :meth:`inputs` of the drawing that failed."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """The pane's lines. May set ``self.zones``."""
+        """The pane's lines."""
         raise NotImplementedError
 
     def inputs(self) -> tuple[object, ...]:
@@ -100,6 +94,29 @@ class Pane(Widget):
             regions = [Region(x, y, cells, 1) for x, cells in changed(before, after)]
             if regions:
                 self.refresh(*regions)
+
+    def on_focus(self, event: events.Focus) -> None:
+        """Take the focus without painting the whole pane: the app paints what looks different."""
+        event.prevent_default()
+        self.has_focus = True
+
+    def on_blur(self, event: events.Blur) -> None:
+        """Lose the focus, as :meth:`on_focus`."""
+        event.prevent_default()
+        self.has_focus = False
+
+    def on_hide(self, event: events.Hide) -> None:
+        """Keep the focus while there is no place for the pane: a larger terminal brings it back."""
+        event.prevent_default()
+
+    def click_style(self, x: int, y: int) -> Style | None:
+        """Return the style that runs the action of the cell at (x, y) of the pane when clicked, or None without one."""
+        for text, role in self._rows[y] if y < len(self._rows) else ():
+            x -= cell_width(text)
+            if x < 0:
+                action = role.partition(CLICK)[2]
+                return Style.from_meta({"@click": action}) if action else None
+        return None
 
     def forget(self) -> None:
         """The pane has no place now; when it gets one again nothing of what it showed before must come back."""
@@ -131,7 +148,6 @@ class Pane(Widget):
         same = self._drawn == self._look()
         if same and self.fault is not None and self._failed_with == self.inputs():
             return
-        self.zones = []
         try:
             self._rows = self.draw(*self.size)
             self.fault = None
@@ -149,7 +165,6 @@ class Pane(Widget):
         width, height = self.size
         self.fault = record_fault("pane", self.id or "", error)
         self._failed_with = self.inputs()
-        self.zones = []
         if height >= 3 and width >= 6:
             lines = fault_lines(self.state.words, self.fault, width - 4, height - 2)
             self._rows = box(lines, width, height, [], [])
@@ -164,20 +179,12 @@ class Pane(Widget):
             table = ONE_CELL if self.state.wide else ASCII
             line = [(text.translate(table), role) for text, role in line]
         segments = []
-        for role, spans in groupby(line, key=itemgetter(1)):
+        for look, spans in groupby(line, key=look_of):
             text = "".join(span[0] for span in spans)
             if text:
-                segments.append(Segment(text, palette[role]))
+                segments.append(Segment(text, palette[look]))
         used = width_of(line)
         if used < width:
             segments.append(Segment(" " * (width - used), palette["text"]))
         strip = Strip(segments, max(used, width))
         return strip if used <= width else strip.crop(0, width)
-
-    async def on_click(self, event: events.Click) -> None:
-        """Do what the clicked cells stand for."""
-        for zone in self.zones:
-            if event.y == zone.y and zone.x <= event.x < zone.x + zone.width:
-                event.stop()
-                await self.run_action(zone.action)
-                return

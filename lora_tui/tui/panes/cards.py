@@ -13,10 +13,10 @@ from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 from lora_tui.text.numbers import count, number
 from lora_tui.tui.layout import cards_across
-from lora_tui.tui.panes.base import Pane, Zone
+from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.symbols import rating_span, short_name, shown, verdict
 from lora_tui.tui.state import AppState, RunView
-from lora_tui.tui.styled_lines import Line, box, spread, width_of
+from lora_tui.tui.styled_lines import Line, box, clickable, spread, width_of
 
 HEIGHT = 4
 LONG = 50 * BLOCK
@@ -39,6 +39,10 @@ class Card(NamedTuple):
 class CardsPane(Pane):
     """One or two rows of cards of equal width."""
 
+    can_focus = True
+    count = 0
+    """Number of cards that are drawn."""
+
     def draw(self, width: int, height: int) -> list[Line]:
         view = self.state.current()
         if view is None:
@@ -47,6 +51,7 @@ class CardsPane(Pane):
         per_row = cards_across(width)
         rows = max(1, height // HEIGHT)
         cards = cards[: per_row * rows]
+        self.count = len(cards)
         if len(cards) <= per_row:
             rows = 1
         per_row = -(-len(cards) // rows) if cards else 1
@@ -57,11 +62,9 @@ class CardsPane(Pane):
             for place, card in enumerate(group):
                 right = width * (place + 1) // len(group)
                 index = row * per_row + place
-                blocks.append(
-                    draw_card(self.state, card, right - x, self.state.focus == "cards" and index == self.state.card)
-                )
-                for line in range(HEIGHT):
-                    self.zones.append(Zone(row * HEIGHT + line, x, right - x, f"app.card({index})"))
+                focused = self.state.focus == "cards" and index == self.state.card
+                block = draw_card(self.state, card, right - x, focused)
+                blocks.append([clickable(line, f"app.card({index})") for line in block])
                 x = right
             for line_no in range(HEIGHT):
                 out.append([span for block in blocks for span in block[line_no]])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from lora_tui.runs.results import was_evaluated
 from lora_tui.text.sanitize import clean
-from lora_tui.tui.panes.base import Pane, Zone, fault_lines
+from lora_tui.tui.panes.base import Pane, fault_lines
 from lora_tui.tui.panes.symbols import finding_span
 from lora_tui.tui.state import AppState, RunView
-from lora_tui.tui.styled_lines import Line, box, fill
+from lora_tui.tui.styled_lines import Line, box, clickable, fill
 
 
 class FindingsPane(Pane):
     """One line a finding: mark, title, sentence. A single row has no frame."""
+
+    can_focus = True
+    first = 0
+    """Index of the finding in the first row."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         view = self.state.current()
@@ -24,7 +28,7 @@ class FindingsPane(Pane):
         above = fault_lines(words, view.fault, inner, min(room, FAULT_LINES)) if view.fault is not None else []
         room -= len(above)
         focused = self.state.focus == "findings"
-        first = max(0, self.state.finding - room + 1) if focused else 0
+        first = self.first = max(0, self.state.finding - room + 1) if focused else 0
         rows: list[Line] = []
         for index, finding in list(enumerate(findings))[first : first + room]:
             mark, role = finding_span(finding)
@@ -36,19 +40,30 @@ class FindingsPane(Pane):
             if focused and index == self.state.finding:
                 line = [(text, part + "|sel") for text, part in fill(line, inner)]
             rows.append(line)
-            y = len(above) + len(rows) - (0 if framed else 1)
-            self.zones.append(Zone(y, 0, width, f"app.finding({index})"))
+        listed = len(rows)
         if len(rows) < room:
             rows.extend(problem_lines(self.state, view, room - len(rows)))
         if len(rows) < room:
             rows.extend(quiet_lines(self.state, view)[: room - len(rows)])
         rows = above + rows
         if not framed:
-            return [[(" ", "text"), *row] for row in rows]
+            return self._clickable([fill([(" ", "text"), *row], width) for row in rows], len(above), listed)
         title: Line = [(words.t("pane.findings"), "title")]
         if len(findings) > room:
             title.append((f" {len(findings)}", "muted"))
-        return box(rows, width, height, title, [], "border-focus" if focused else "border")
+        lines = box(rows, width, height, title, [], "border-focus" if focused else "border")
+        return self._clickable(lines, 1 + len(above), listed)
+
+    def _clickable(self, lines: list[Line], top: int, count: int) -> list[Line]:
+        """Let a click on each of ``count`` lines from ``top`` on focus, or explain, the finding in it."""
+        # The place on the screen and not the finding: scrolling changes no action, so nothing is painted for it.
+        for place in range(count):
+            lines[top + place] = clickable(lines[top + place], f"finding({place})")
+        return lines
+
+    async def action_finding(self, place: int) -> None:
+        """Focus the finding in row ``place``, or explain it where it has the focus."""
+        await self.run_action(f"app.finding({self.first + place})")
 
 
 SHOWN_PROBLEMS = 2

@@ -8,11 +8,11 @@ from lora_tui.runs.status import time_left
 from lora_tui.settings.fault_log import record_fault
 from lora_tui.text.cells import clip
 from lora_tui.text.sanitize import clean
-from lora_tui.tui.panes.base import Pane, Zone, fault_lines
+from lora_tui.tui.panes.base import Pane, fault_lines
 from lora_tui.tui.panes.header import newest, percent, phase_text
 from lora_tui.tui.panes.symbols import error_text, finding_span, method_text, rating_span, shown, state_span
 from lora_tui.tui.state import AppState, RunView
-from lora_tui.tui.styled_lines import Line, box, fill, spread, width_of
+from lora_tui.tui.styled_lines import Line, box, clickable, fill, spread, width_of
 from lora_tui.wording.sentences import duration_range
 
 ROWS = 2
@@ -21,6 +21,8 @@ ROWS = 2
 
 class RunListPane(Pane):
     """Keeps the selected run in sight; the wheel moves the window, a click selects."""
+
+    can_focus = True
 
     def __init__(self, state: AppState, name: str) -> None:
         super().__init__(state, name)
@@ -35,18 +37,26 @@ class RunListPane(Pane):
         self.capacity = max(1, (height - 3) // ROWS)
         self._follow(len(runs))
         rows: list[Line] = [columns_head(state, inner)]
-        for place, run in enumerate(runs[self.top : self.top + self.capacity]):
+        listed = runs[self.top : self.top + self.capacity]
+        for run in listed:
             chosen = run is state.selected
             for line in _entry_or_fault(state, run, inner):
                 rows.append([(text, f"{role}|sel" if chosen else role) for text, role in fill(line, inner)])
-            for line_no in range(ROWS):
-                y = 2 + place * ROWS + line_no
-                self.zones.append(Zone(y, 0, width, f"app.select({self.top + place})"))
         note: Line = []
         if len(runs) > self.capacity:
             note = [(f"{self.top + 1}–{min(len(runs), self.top + self.capacity)}/{len(runs)}", "muted")]
         role = "border-focus" if state.focus == "runs" and len(runs) > 1 else "border"
-        return box(rows, width, height, [(words.t("pane.runs"), "title")], note, role)
+        lines = box(rows, width, height, [(words.t("pane.runs"), "title")], note, role)
+        # Below the border and the names of the columns.
+        for place in range(len(listed)):
+            for y in range(2 + place * ROWS, 2 + (place + 1) * ROWS):
+                # The place on the screen and not the run: scrolling changes no action, so nothing is painted for it.
+                lines[y] = clickable(lines[y], f"select({place})")
+        return lines
+
+    async def action_select(self, place: int) -> None:
+        """Select the run at ``place`` of those in sight."""
+        await self.run_action(f"app.select({self.top + place})")
 
     def _follow(self, total: int) -> None:
         index = self.state.index

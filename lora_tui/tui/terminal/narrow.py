@@ -8,13 +8,20 @@ the right alone), which over ssh is five times the bytes.
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 
 from rich.console import Console
 from rich.control import Control
+from rich.style import Style
 from textual._compositor import ChopsUpdate, Compositor
 from textual.app import App
+from textual.errors import NoWidget
+from textual.reactive import reactive
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.worker import WorkerFailed
+
+from lora_tui.tui.panes.base import Pane
 
 
 class NarrowUpdate(ChopsUpdate):
@@ -45,6 +52,23 @@ class NarrowCompositor(Compositor):
 
 class MainScreen(Screen[None]):
     """The screen of all panes."""
+
+    AUTO_FOCUS = "#runs"
+    focused: reactive[Widget | None] = reactive(None, repaint=False, init=False)
+    """The widget that has the focus. Textual's own repaints the whole screen when it changes."""
+
+    def get_style_at(self, x: int, y: int) -> Style:
+        """Return the style of a cell, with the action of a click on it.
+
+        The action is not part of the segments that are painted: where it begins and ends they would be cut into more of
+        them, which costs 7 % of the bytes of a whole screen (3.4 of 48 kB at 200 x 50).
+        """
+        style = super().get_style_at(x, y)
+        with suppress(NoWidget):
+            widget, region = self.get_widget_at(x, y)
+            if isinstance(widget, Pane) and (click := widget.click_style(x - region.x, y - region.y)) is not None:
+                return style + click
+        return style
 
     def __init__(self) -> None:
         super().__init__(id="_default")
