@@ -343,7 +343,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
 
     def action_help(self) -> None:
         """The keys of this place."""
-        from lora_tui.tui.screens.help import HelpScreen
+        from lora_tui.tui.screens.text_screen import HelpScreen
 
         if isinstance(self.screen, MainScreen):
             self._open("help", lambda: HelpScreen(self.state))

@@ -15,11 +15,11 @@ from lora_tui.tui.pages.page import PagePane
 from lora_tui.tui.panes.bars import FooterPane, LinePane, TopPane
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.cards import CardsPane, cards_of
-from lora_tui.tui.panes.charts import LossPane, OwnPane, RatePane, own_metric, small_charts
-from lora_tui.tui.panes.excerpt import ExcerptPane, excerpt_of
+from lora_tui.tui.panes.charts import LearningRatePane, LossPane, StageMetricPane, small_chart_count, stage_metric
+from lora_tui.tui.panes.empty_state import LogExcerptPane, failure_excerpt
 from lora_tui.tui.panes.findings import FAULT_LINES, SHOWN_PROBLEMS, FindingsPane, quiet_lines
-from lora_tui.tui.panes.header import HeadPane
-from lora_tui.tui.panes.results import ResultsPane, wanted
+from lora_tui.tui.panes.header import HeaderPane
+from lora_tui.tui.panes.results import ResultsPane, summary_height
 from lora_tui.tui.panes.run_list import RunListPane
 from lora_tui.tui.state import AppState
 
@@ -61,13 +61,13 @@ class Dashboard(Widget):
     def compose(self) -> ComposeResult:
         state = self.state
         yield LossPane(state, "loss")
-        yield HeadPane(state, "head")
+        yield HeaderPane(state, "head")
         yield CardsPane(state, "cards")
         yield FindingsPane(state, "findings")
-        yield RatePane(state, "lr")
-        yield OwnPane(state, "own")
+        yield LearningRatePane(state, "lr")
+        yield StageMetricPane(state, "own")
         yield ResultsPane(state, "results")
-        yield ExcerptPane(state, "excerpt")
+        yield LogExcerptPane(state, "excerpt")
         yield PagePane(state, "page")
         yield TopPane(state, "top")
         yield FooterPane(state, "footer")
@@ -127,9 +127,9 @@ class Dashboard(Widget):
                     + (FAULT_LINES if view.fault is not None else 0)
                 ),
             ),
-            results=_size("results", lambda: wanted(state, view)),
-            charts=_size("own", lambda: small_charts(run) if own_metric(run) or "lr" in run.series else 0),
-            excerpt=_size("excerpt", lambda: len(excerpt_of(view))),
+            results=_size("results", lambda: summary_height(state, view)),
+            charts=_size("own", lambda: small_chart_count(run) if stage_metric(run) or "lr" in run.series else 0),
+            excerpt=_size("excerpt", lambda: len(failure_excerpt(view))),
         )
 
 

@@ -11,7 +11,7 @@ from lora_tui.i18n import Language, Words
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
 from lora_tui.tui.options import AppOptions
-from lora_tui.tui.pages.page import checkpoint_lines
+from lora_tui.tui.pages.checkpoints import checkpoint_lines
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import width_of
 from lora_tui.wording.sentences import checkpoint_advice

@@ -1,4 +1,7 @@
-"""The chart panes. Their titles follow every change; the curves are drawn anew only when the app says so."""
+"""The panes with a chart: loss, learning rate and a metric of the stage.
+
+Their titles follow every change; the curves, which cost more, are drawn again only when ``AppState.chart_stamp`` grows.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,19 @@ from lora_tui.runs.series import Series
 from lora_tui.text.numbers import number
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
-from lora_tui.tui.panes.empty_state import waiting_lines
+from lora_tui.tui.panes.empty_state import empty_chart_lines
 from lora_tui.tui.panes.symbols import rating_span, short_name, shown
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, box_body, box_head, joined, width_of
 
-MOST_EPOCHS = 12
-"""More boundaries than this are a fence, not a help."""
-MOST_NAN = 200
+MAX_EPOCH_MARKS = 12
+"""Epoch boundaries are marked only up to this number: more would hide the curve."""
+MAX_NAN_MARKS = 200
+"""At most so many NaN and infinite values are marked."""
 
 
 class ChartPane(Pane):
-    """One chart in a frame."""
+    """A chart in a frame."""
 
     def __init__(self, state: AppState, name: str) -> None:
         super().__init__(state, name)
@@ -31,19 +35,19 @@ class ChartPane(Pane):
         self.limits: chart.Limits | None = None
 
     def title(self, view: RunView) -> tuple[Line, Line]:
-        """What stands at the left and at the right of the upper border."""
+        """Return what stands at the left and at the right of the upper border."""
         raise NotImplementedError
 
     def curves(self, view: RunView) -> list[chart.Curve]:
-        """Everything to draw, undecimated."""
+        """Return the curves with all their points."""
         raise NotImplementedError
 
     def marks(self, view: RunView, x_max: float) -> list[chart.Mark]:
-        """What happened where."""
+        """Return what happened at which step, up to ``x_max``."""
         return []
 
-    def ahead(self, view: RunView, x_max: float) -> list[chart.Curve]:
-        """What is expected; it has no say in the limits."""
+    def forecast(self, view: RunView, x_max: float) -> list[chart.Curve]:
+        """Return curves of what is expected, which do not widen the limits of the y axis."""
         return []
 
     def draw(self, width: int, height: int) -> list[Line]:
@@ -58,26 +62,27 @@ class ChartPane(Pane):
         return [box_head(width, title, note), *self._body]
 
     def empty(self, view: RunView | None, width: int, height: int) -> list[Line]:
-        """What to draw where there is no curve."""
+        """Return the lines to draw where there is no curve."""
         return box([], width, height, [], [])
 
     def _plot(self, view: RunView, width: int, height: int) -> chart.Frame:
-        x_max = reach(view)
+        x_max = x_end(view)
         curves = []
         for curve in self.curves(view):
             xs, ys = chart.decimate(curve.xs, curve.ys, 0, x_max, max(1, width - 7), curve.extremes)
             curves.append(chart.Curve(curve.name, curve.role, xs, ys, curve.style, curve.mark))
         self.limits = chart.limits(curves)
-        curves = [*self.ahead(view, x_max), *curves]
+        curves = [*self.forecast(view, x_max), *curves]
         view_port = chart.View(0, x_max, self.limits.y_min, self.limits.y_max)
         glyphs = chart.ASCII if self.state.ascii else chart.UNICODE
         return chart.draw(curves, self.marks(view, x_max), view_port, width, height, glyphs)
 
 
-def reach(view: RunView) -> float:
-    """The right end of the x-axis: the last step, or in a live run the nearest half, quarter… of the way ahead of it,
+def x_end(view: RunView) -> float:
+    """Return the step at the right end of the x axis.
 
-    so that an append changes few columns and a young run is not squeezed to the left.
+    It is the last step; in a live run the total or a half, quarter… of it ahead of the last step, so that a new row
+    changes few columns and a young run is not squeezed to the left.
     """
     progress = view.progress
     last = max((s.last_step or 0 for s in view.run.series.values() if len(s)), default=1) or 1
@@ -90,7 +95,7 @@ def reach(view: RunView) -> float:
 
 
 class LossPane(ChartPane):
-    """The loss (or the reward, where the loss says nothing) with its evaluations and everything that happened."""
+    """The loss (the reward in PPO and GRPO) with its evaluations, resumes, epochs, checkpoints and NaN."""
 
     def curves(self, view: RunView) -> list[chart.Curve]:
         run = view.run
@@ -110,18 +115,18 @@ class LossPane(ChartPane):
         out = [chart.Mark(step, "resume") for step in run.resumed_at]
         if progress.total_steps and progress.total_epochs:
             each = progress.total_steps / progress.total_epochs
-            if each >= 1 and x_max / each <= MOST_EPOCHS:
+            if each >= 1 and x_max / each <= MAX_EPOCH_MARKS:
                 out.extend(
                     chart.Mark(each * n, "epoch") for n in range(1, int(x_max / each) + 1) if each * n < x_max * 0.99
                 )
         series = run.series.get(main_metric(run))
         if series is not None and series.nonfinite:
-            out.extend(chart.Mark(series.steps[at], "nan") for at in series.extremes.not_finite(MOST_NAN))
+            out.extend(chart.Mark(series.steps[at], "nan") for at in series.extremes.not_finite(MAX_NAN_MARKS))
         out.extend(chart.Mark(item.step, "checkpoint") for item in run.checkpoints() if item.complete)
         return out
 
-    def ahead(self, view: RunView, x_max: float) -> list[chart.Curve]:
-        """Two faint lines from where the curve is to where it is expected to end."""
+    def forecast(self, view: RunView, x_max: float) -> list[chart.Curve]:
+        """Return two lines from the end of the curve to the bounds of the forecast of the final loss."""
         end, series, total = view.judgement.forecast.final_loss, view.run.series.get("loss"), view.progress.total_steps
         if end is None or series is None or not total or x_max < total or main_metric(view.run) != "loss":
             return []
@@ -171,13 +176,13 @@ class LossPane(ChartPane):
         return joined(parts, room - width_of(note) - 2, ("   ", "border")), note
 
     def empty(self, view: RunView | None, width: int, height: int) -> list[Line]:
-        rows = waiting_lines(self.state, view, width - 4, height - 2)
+        rows = empty_chart_lines(self.state, view, width - 4, height - 2)
         title: Line = [(self.state.words.t("pane.run"), "title")] if view is not None else []
         return box(rows, width, height, title, [])
 
 
-class RatePane(ChartPane):
-    """The learning rate."""
+class LearningRatePane(ChartPane):
+    """The learning rate and the name of its schedule."""
 
     def curves(self, view: RunView) -> list[chart.Curve]:
         series = view.run.series.get("lr")
@@ -194,11 +199,11 @@ class RatePane(ChartPane):
         return title, [(clean(str(kind.value)), "muted")] if kind is not None else []
 
 
-class OwnPane(ChartPane):
-    """What the stage has beside its loss."""
+class StageMetricPane(ChartPane):
+    """The metric that the stage has besides its loss: reward margins, accuracy, gradient norm, …"""
 
     def curves(self, view: RunView) -> list[chart.Curve]:
-        name = own_metric(view.run)
+        name = stage_metric(view.run)
         series = view.run.series.get(name) if name else None
         if name is None or series is None:
             return []
@@ -210,7 +215,7 @@ class OwnPane(ChartPane):
         return out
 
     def title(self, view: RunView) -> tuple[Line, Line]:
-        name = own_metric(view.run) or ""
+        name = stage_metric(view.run) or ""
         series = view.run.series[name]
         title: Line = [(short_name(self.state.words, name) + " ", "title"), (shown(name, series.last), "value")]
         rating = view.judgement.ratings.get(name)
@@ -224,7 +229,7 @@ class OwnPane(ChartPane):
         return title, note
 
 
-_OWN: dict[str, Sequence[str]] = {
+STAGE_METRICS: dict[str, Sequence[str]] = {
     "dpo": ("rewards/margins", "rewards/accuracies", "accuracy"),
     "kto": ("rewards/margins", "rewards/chosen", "kl"),
     "orpo": ("rewards/margins", "rewards/accuracies"),
@@ -232,19 +237,21 @@ _OWN: dict[str, Sequence[str]] = {
     "ppo": ("loss",),
     "grpo": ("loss", "kl"),
 }
-_COMMON = ("grad_norm", "accuracy", "throughput", "mem_gb")
+"""Stage -> the metrics that its second small chart may show, the first one that was logged."""
+COMMON_METRICS = ("grad_norm", "accuracy", "throughput", "mem_gb")
+"""The same for all stages, after those of the stage."""
 
 
-def own_metric(run: Run) -> str | None:
-    """The series of the second small chart, the stage's own first."""
-    for name in (*_OWN.get(run.stage or "", ()), *_COMMON):
+def stage_metric(run: Run) -> str | None:
+    """Return the metric of the second small chart: one of the stage, else a common one, else None."""
+    for name in (*STAGE_METRICS.get(run.stage or "", ()), *COMMON_METRICS):
         series: Series | None = run.series.get(name)
         if series is not None and series.finite >= 2 and name != main_metric(run):
             return name
     return None
 
 
-def small_charts(run: Run) -> int:
-    """How many of the two small charts have something to draw."""
+def small_chart_count(run: Run) -> int:
+    """Return how many of the two small charts have something to draw."""
     rate = run.series.get("lr")
-    return (1 if rate is not None and rate.finite >= 2 else 0) + (1 if own_metric(run) else 0)
+    return (1 if rate is not None and rate.finite >= 2 else 0) + (1 if stage_metric(run) else 0)

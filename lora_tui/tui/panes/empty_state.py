@@ -1,23 +1,35 @@
-"""What stands where the chart will be, before there is a row: what is known and what is still missing."""
+"""What stands in for a chart: what is known before the first row, and the end of the log of a run that failed."""
 
 from __future__ import annotations
 
+from lora_tui.text.cells import wrap
 from lora_tui.text.sanitize import clean
+from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.symbols import shown
 from lora_tui.tui.state import AppState, RunView
-from lora_tui.tui.styled_lines import Line, joined, wrap
+from lora_tui.tui.styled_lines import Line, box, joined
+
+EXCERPT_LINES = 6
+"""The most lines of a failed run's log under its chart."""
+KNOWN_OPTIONS = (
+    "model_name_or_path", "dataset", "num_examples", "total_train_batch_size", "learning_rate", "num_train_epochs",
+    "cutoff_len", "trainable_params",
+)  # fmt: skip
+"""Options of the job that are shown before its first row, as far as they are known."""
 
 
-def waiting_lines(state: AppState, view: RunView | None, width: int, height: int) -> list[Line]:
-    """Lines for the empty chart."""
+def empty_chart_lines(state: AppState, view: RunView | None, width: int, height: int) -> list[Line]:
+    """Return what to show where there is no curve.
+
+    That is the options of the job and the end of its console log; without a run, where runs are looked for.
+    """
     if view is None:
         return _no_runs(state, width, height)
     words, run = state.words, view.run
     out: list[Line] = [[]]
     console = run.console
     facts: list[Line] = []
-    for name in ("model_name_or_path", "dataset", "num_examples", "total_train_batch_size", "learning_rate",
-                 "num_train_epochs", "cutoff_len", "trainable_params"):  # fmt: skip
+    for name in KNOWN_OPTIONS:
         setting = run.config.get(name)
         if setting is not None:
             value = shown("lr", setting.value) if isinstance(setting.value, float) else str(setting.value)
@@ -57,3 +69,25 @@ def _no_runs(state: AppState, width: int, height: int) -> list[Line]:
     lines.extend([(part, "muted")] for part in wrap(words.t("tui.what_is_a_run"), width - 8))
     above = max(0, (height - len(lines)) // 3)
     return [[] for _ in range(above)] + [[("    ", "text"), *line] for line in lines]
+
+
+class LogExcerptPane(Pane):
+    """The last lines of a failed run's log, under its chart."""
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        view = self.state.current()
+        if view is None:
+            return []
+        lines = failure_excerpt(view)[-(height - 2) :]
+        rows: list[Line] = [
+            [(line, "text" if index == len(lines) - 1 else "muted")] for index, line in enumerate(lines)
+        ]
+        return box(rows, width, height, [(self.state.words.t("pane.log"), "title")], [])
+
+
+def failure_excerpt(view: RunView) -> list[str]:
+    """Return the last lines of a failed run's log; none where it has no chart, since they then stand in its place."""
+    failure = view.status.failure
+    if failure is None or view.status.state != "failed" or not view.run.rows:
+        return []
+    return [clean(line) for line in failure.excerpt if line.strip()][-EXCERPT_LINES:]

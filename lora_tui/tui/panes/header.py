@@ -1,4 +1,4 @@
-"""The selected run's head: what it is, how far, when done, what is at risk."""
+"""The header of the selected run: what it is, how far it is, when it will be done, what would be lost."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lora_tui.tui.styled_lines import Line, box, joined, spread, width_of
 from lora_tui.wording.sentences import clock_range, duration_range
 from lora_tui.wording.values import model_name
 
-SEP = ("   ", "text")
+GAP = ("   ", "text")
 
 
-class HeadPane(Pane):
-    """Three lines: bar and counters, times, and the one thing that matters in this state."""
+class HeaderPane(Pane):
+    """Progress bar and counters, times, and what matters most in the state of the run; framed from five lines on."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         view = self.state.current()
@@ -44,7 +44,7 @@ class HeadPane(Pane):
 
 
 def bar_line(state: AppState, view: RunView, width: int) -> Line:
-    """Bar, percent, step of steps, epoch of epochs."""
+    """Return bar, percent, step of all steps and epoch of all epochs."""
     progress = view.progress
     text: Line = []
     if progress.fraction is not None:
@@ -66,7 +66,7 @@ def bar_line(state: AppState, view: RunView, width: int) -> Line:
 
 
 def bar(fraction: float, cells: int, role: str = "bar") -> Line:
-    """A progress bar that is also readable without colour."""
+    """Return a progress bar of ``cells`` cells that is also readable without colour."""
     halves = int(max(0.0, min(1.0, fraction)) * cells * 2)
     full, half = divmod(halves, 2)
     return [
@@ -76,22 +76,23 @@ def bar(fraction: float, cells: int, role: str = "bar") -> Line:
 
 
 def percent(fraction: float) -> str:
-    """Whole percent, never 100 before the end."""
+    """Return whole percent, never 100 before the end."""
     return f"{min(int(fraction * 100 + 0.5), 99) if fraction < 1 else 100} %"
 
 
 def state_lines(state: AppState, view: RunView, width: int) -> list[Line]:
-    """The second and third line, by state."""
+    """Return the second and the third line, which depend on the state."""
     make = _BY_STATE.get(view.status.state, _running)
     first, second = make(state, view)
-    return [joined(first, width, SEP), joined(second, width, SEP)]
+    return [joined(first, width, GAP), joined(second, width, GAP)]
 
 
 Parts = list[Line]
+"""Pieces of a line; those that do not fit are left out."""
 
 
-def _left(state: AppState, view: RunView) -> Parts:
-    """Time left and the clock time of the end, as exact as they are known."""
+def _time_left(state: AppState, view: RunView) -> Parts:
+    """Return the time left and the clock time of the end, rounded to what is known of them."""
     left = time_left(view.run, view.status, view.now)
     if left is None:
         return []
@@ -102,17 +103,20 @@ def _left(state: AppState, view: RunView) -> Parts:
     ]
 
 
-def _times(state: AppState, view: RunView) -> Parts:
+def _time_parts(state: AppState, view: RunView) -> Parts:
     words, progress = state.words, view.progress
-    out = _left(state, view)
+    out = _time_left(state, view)
     if progress.elapsed_s is not None:
         out.append(state.phrase("head.ran", time=words.duration(progress.elapsed_s)))
-    out.extend(speed(state, view))
+    out.extend(speed_parts(state, view))
     return out
 
 
-def speed(state: AppState, view: RunView) -> Parts:
-    """Steps and tokens in a second, of the last rows while it runs, then of the whole; slow steps as seconds a step."""
+def speed_parts(state: AppState, view: RunView) -> Parts:
+    """Return steps and tokens per second: of the last rows while the run goes on, then of the whole run.
+
+    Below 0.1 steps per second, seconds per step are shown instead.
+    """
     progress = view.progress
     steps, tokens = progress.steps_per_s, progress.tokens_per_s
     if not view.status.live:
@@ -128,18 +132,19 @@ def speed(state: AppState, view: RunView) -> Parts:
 
 
 def _running(state: AppState, view: RunView) -> tuple[Parts, Parts]:
-    return _times(state, view), [*_alarm(state, view), *_risk(state, view), *_next_eval(state, view)]
+    below = [*_critical_finding(state, view), *_checkpoint_parts(state, view), *_next_evaluation(state, view)]
+    return _time_parts(state, view), below
 
 
-def _alarm(state: AppState, view: RunView) -> Parts:
-    """GPU time that is being wasted is said in the head, in red."""
+def _critical_finding(state: AppState, view: RunView) -> Parts:
+    """Return the first open critical finding: GPU time is being wasted."""
     for item in view.judgement.findings:
         if item.severity == "critical" and item.end_step is None and not item.code.startswith(("failed", "stalled")):
             return [[("✗ " + state.words.finding(item)[0], "rating-poor|bold")]]
     return []
 
 
-def _next_eval(state: AppState, view: RunView) -> Parts:
+def _next_evaluation(state: AppState, view: RunView) -> Parts:
     setting, progress = view.run.config.get("eval_steps"), view.progress
     every = setting.value if setting is not None else None
     strategy = view.run.config.get("eval_strategy")
@@ -154,9 +159,9 @@ def _next_eval(state: AppState, view: RunView) -> Parts:
     return [state.phrase("head.next_eval", time=time, step=str(step))]
 
 
-def _risk(state: AppState, view: RunView) -> Parts:
+def _checkpoint_parts(state: AppState, view: RunView) -> Parts:
     risk = view.progress.steps_at_risk
-    last = newest(view)
+    last = newest_checkpoint(view)
     out: Parts = []
     if last is not None:
         ago = state.words.age(max(0.0, view.now - last.mtime))
@@ -169,15 +174,15 @@ def _risk(state: AppState, view: RunView) -> Parts:
     return out
 
 
-def newest(view: RunView) -> Checkpoint | None:
-    """The last complete checkpoint."""
+def newest_checkpoint(view: RunView) -> Checkpoint | None:
+    """Return the last complete checkpoint at or before the present step, or None."""
     step = view.progress.step
     done = [item for item in view.run.checkpoints() if item.complete and (step is None or item.step <= step)]
     return max(done, key=lambda item: item.step) if done else None
 
 
 def phase_text(state: AppState, view: RunView) -> str:
-    """The phase in words, with its counters where a log tells them."""
+    """Return the phase in words, with its counters where a log tells them."""
     status = view.status
     phase = state.words.t(f"phase.{status.phase}")
     if status.done is not None and status.total:
@@ -206,21 +211,21 @@ def _evaluating(state: AppState, view: RunView) -> tuple[Parts, Parts]:
     if status.usual_s is not None:
         first.append(state.phrase("head.usual", time=words.duration(status.usual_s)))
     first.append([(words.t("head.quiet"), "faint")])
-    return first, [*_left(state, view), *_risk(state, view)]
+    return first, [*_time_left(state, view), *_checkpoint_parts(state, view)]
 
 
 def _stalled(state: AppState, view: RunView) -> tuple[Parts, Parts]:
     words, status = state.words, view.status
     silent = words.duration(status.silent_s or 0)
     if status.usual_s is None:
-        return [state.phrase("head.silent", "rating-fair|bold", "rating-fair", time=silent)], _resume(state, view)
+        return [state.phrase("head.silent", "rating-fair|bold", "rating-fair", time=silent)], _resume_parts(state, view)
     usual = words.duration(status.usual_s)
     line = state.phrase("head.silent_usual", "rating-fair|bold", "rating-fair", time=silent, usual=usual)
-    return [line], _resume(state, view)
+    return [line], _resume_parts(state, view)
 
 
-def _resume(state: AppState, view: RunView) -> Parts:
-    last = newest(view)
+def _resume_parts(state: AppState, view: RunView) -> Parts:
+    last = newest_checkpoint(view)
     torn = [item for item in view.run.checkpoints() if not item.complete]
     risk = view.progress.steps_at_risk
     out: Parts = []
@@ -247,7 +252,7 @@ def _interrupted(state: AppState, view: RunView) -> tuple[Parts, Parts]:
         first.append([(words.clock(status.since, view.now), "text")])
     why = error_text(status.failure.message) if status.failure is not None else words.t("head.cut_hint")
     first.append([(why, "muted")])
-    return first, _resume(state, view)
+    return first, _resume_parts(state, view)
 
 
 def _failed(state: AppState, view: RunView) -> tuple[Parts, Parts]:
@@ -260,7 +265,7 @@ def _failed(state: AppState, view: RunView) -> tuple[Parts, Parts]:
         line = state.phrase(
             "head.failed_at", step=str(progress.step), total=str(progress.total_steps or "?"), time=time
         )
-        second = [line, *_resume(state, view)]
+        second = [line, *_resume_parts(state, view)]
     else:
         second = [[(words.t("head.failed_early"), "muted")]]
     return first, second
@@ -275,7 +280,7 @@ def _finished(state: AppState, view: RunView) -> tuple[Parts, Parts]:
         first.append(state.phrase("head.finished_at", time=words.clock(view.status.since, view.now)))
     if progress.elapsed_s:
         first.append(state.phrase("head.took", time=words.duration(progress.elapsed_s)))
-    first.extend(speed(state, view))
+    first.extend(speed_parts(state, view))
     second: Parts = []
     train = view.results.get("train")
     # After a resume it is the sum since then, divided by all steps.
@@ -293,7 +298,7 @@ def _finished(state: AppState, view: RunView) -> tuple[Parts, Parts]:
     best = next((item for item in run.checkpoints() if item.best), None)
     if best is not None and best.eval_loss is not None:
         second.append(state.phrase("head.best", checkpoint=clean(best.path), value=shown("loss", best.eval_loss)))
-    return first, [*_alarm(state, view), *second]
+    return first, [*_critical_finding(state, view), *second]
 
 
 _BY_STATE = {

@@ -9,7 +9,7 @@ from lora_tui.settings.fault_log import record_fault
 from lora_tui.text.cells import clip
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane, fault_lines
-from lora_tui.tui.panes.header import newest, percent, phase_text
+from lora_tui.tui.panes.header import newest_checkpoint, percent, phase_text
 from lora_tui.tui.panes.symbols import error_text, finding_span, method_text, rating_span, shown, state_span
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, clickable, fill, spread, width_of
@@ -160,7 +160,7 @@ def note_of(state: AppState, view: RunView) -> Line:
     if status.state == "evaluating":
         return [(phase_text(state, view), "series-2")]
     if status.state == "interrupted":
-        last = newest(view)
+        last = newest_checkpoint(view)
         if last is not None:
             return [(words.t("head.resume", checkpoint=clean(last.path)), "muted")]
         return [(words.t("head.no_resume"), "muted")]

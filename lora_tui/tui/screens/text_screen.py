@@ -1,4 +1,4 @@
-"""A small page of text over the screen, closed by any of esc, q, enter or a click."""
+"""Screens of text over the dashboard, closed by esc, q, enter, ? or a click: the base of all, and the help."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
 from lora_tui.settings.fault_log import Fault, record_fault
+from lora_tui.text.cells import wrap
+from lora_tui.tui.keys import commands_of
 from lora_tui.tui.panes.base import Pane, fault_lines
 from lora_tui.tui.state import AppState
-from lora_tui.tui.styled_lines import Line, box
+from lora_tui.tui.styled_lines import Line, box, fill
 
 
 class TextPane(Pane):
@@ -111,6 +113,33 @@ class TextScreen(ModalScreen[None]):
 
     def on_click(self, event: events.Click) -> None:
         self.dismiss()
+
+
+HELP_WIDTH = 64
+"""Cells of the help, frame included."""
+
+
+class HelpScreen(TextScreen):
+    """The keys of a page, what the symbols mean and what the program does, from the table of all commands."""
+
+    def __init__(self, state: AppState) -> None:
+        words = state.words
+        lines: list[Line] = [[]]
+        for command in commands_of(state.page):
+            if command.shown:
+                text = words.t(f"keys.{command.code}")
+                lines.append([(" ", "text"), *fill([(command.shown, "key|bold")], 12), (text, "text")])
+        lines.append([])
+        for key in (
+            "help.mark.levels",
+            "help.mark.hollow",
+            "help.mark.reservation",
+            "help.first_run",
+            "help.read_only",
+        ):
+            lines += [[(" " + part, "muted")] for part in wrap(words.t(key), HELP_WIDTH - 6)]
+        lines.append([])
+        super().__init__(state, words.t("help.title"), lines, HELP_WIDTH)
 
 
 def screen_or_fault(state: AppState, name: str, build: Callable[[], TextScreen | None]) -> TextScreen | None:

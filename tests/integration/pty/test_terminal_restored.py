@@ -120,10 +120,10 @@ def test_a_signal_while_a_page_lies_over_the_screen(tmp_path: Path) -> None:
 
 RAISE = """
 import sys
-from lora_tui.cli import main
-from lora_tui.follow import Follower
+from lora_tui.cli.main import main
+from lora_tui.ingest.follower import Follower
 from lora_tui.tui.app import LoraTuiApp
-from lora_tui.tui.widgets.head import HeadPane
+from lora_tui.tui.dashboard import Dashboard
 
 def fail(kind, name, after):
     method, calls = getattr(kind, name), []
@@ -134,7 +134,7 @@ def fail(kind, name, after):
         return method(*given, **named)
     setattr(kind, name, failing_on_purpose)
 
-places = {"widget": (HeadPane, "draw", 2), "thread": (Follower, "read", 2), "handler": (LoraTuiApp, "on_batch_read", 0)}
+places = {"widget": (Dashboard, "renew", 2), "thread": (Follower, "read", 2), "handler": (LoraTuiApp, "on_batch_read", 0)}
 fail(*places[sys.argv[1]])
 sys.exit(main(["watch", "saves"]))
 """
