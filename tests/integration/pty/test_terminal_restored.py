@@ -134,7 +134,9 @@ def fail(kind, name, after):
         return method(*given, **named)
     setattr(kind, name, failing_on_purpose)
 
-places = {"widget": (Dashboard, "renew", 2), "thread": (Follower, "read", 2), "handler": (LoraTuiApp, "on_batch_read", 0)}
+places = {
+    "widget": (Dashboard, "renew", 2), "thread": (Follower, "read", 2), "handler": (LoraTuiApp, "on_batch_read", 0),
+}
 fail(*places[sys.argv[1]])
 sys.exit(main(["watch", "saves"]))
 """
