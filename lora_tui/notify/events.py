@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from importlib import import_module
 from typing import Literal
 
@@ -176,11 +175,12 @@ def event_line(event: Event, words: Words) -> str:
 
 def event_json(event: Event, words: Words) -> str:
     """Return the event as one line of strict JSON (schema 1), with the parts :data:`SNAPSHOT_KEYS` of the snapshot."""
-    from lora_tui.report.snapshot import snapshot
+    from lora_tui.report.snapshot import iso_time, snapshot
 
     whole = snapshot(event.run, event.time, words, event.judgement).model_dump(exclude_none=True)
-    moment = datetime.fromtimestamp(event.time, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-    data: dict[str, object] = {"schema": 1, "event": event.kind, "time": moment, "text": event_line(event, words)}
+    data: dict[str, object] = {
+        "schema": 1, "event": event.kind, "time": iso_time(event.time), "text": event_line(event, words),
+    }  # fmt: skip
     if event.condition:
         data["condition"] = event.condition
     data |= {key: whole[key] for key in SNAPSHOT_KEYS if key in whole}

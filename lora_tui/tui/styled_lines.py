@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from lora_tui.text.cells import cell_width, clip, is_narrow
 from lora_tui.text.cells import wrap as wrap
-
-Span = tuple[str, str]
-Line = list[Span]
+from lora_tui.text.spans import Line as Line
+from lora_tui.text.spans import Span as Span
 
 CLICK = "@"
 """Separates the look of a role from the action of a click: ``muted|bold@app.open``."""

@@ -1,7 +1,7 @@
 """Explain metrics and findings: what they mean, how they are computed and rated, what usually helps.
 
-The app and ``lora-tui explain`` show these pages. A page is a list of lines, and a line is a list of spans
-``(text, role)``. Roles are those of the app's themes; plain output prints the texts alone. Widths are terminal cells.
+The app and ``lora-tui explain`` show these pages. A page is a list of lines of styled text (see
+:mod:`lora_tui.text.spans`). Widths are terminal cells.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 from lora_tui.text.cells import cell_width, clip, fit, wrap
+from lora_tui.text.spans import Line
 from lora_tui.wording.values import (
     LEVEL_SYMBOLS,
     SEVERITY_SYMBOLS,
@@ -30,11 +31,6 @@ from lora_tui.wording.values import (
     format_share,
     format_with_unit,
 )
-
-Span = tuple[str, str]
-"""Text and its role in the app's theme, such as ``muted`` or ``text|bold``."""
-Line = list[Span]
-"""One line of a page."""
 
 SPLIT_PREFIXES = ("predict_", "eval_", "train_")
 ALIASES = {

@@ -16,8 +16,8 @@ from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.settings.settings import Settings
 from lora_tui.text.sanitize import clean
+from lora_tui.text.spans import Line
 from lora_tui.wording.explain import (
-    Line,
     closest_topic,
     explain_finding,
     explain_metric,
