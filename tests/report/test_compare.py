@@ -26,19 +26,19 @@ from tests.support.run_builder import START
 LATER = START + 1e9
 
 
-def told(runs: Sequence[Run], lang: str = "en") -> tuple[Comparison, ComparisonReport, Words]:
+def compared(runs: Sequence[Run], lang: str = "en") -> tuple[Comparison, ComparisonReport, Words]:
     words = Words(lang)
     found = compare(runs, LATER)
     return found, comparison_report(found, words), words
 
 
 def text_of(runs: Sequence[Run], width: int = 120, lang: str = "en") -> str:
-    _, report, words = told(runs, lang)
+    _, report, words = compared(runs, lang)
     return render_text(report, words, width)
 
 
 def page_of(runs: Sequence[Run], lang: str = "en") -> str:
-    found, report, words = told(runs, lang)
+    found, report, words = compared(runs, lang)
     return render_html(report, found, words, LATER)
 
 
@@ -113,7 +113,7 @@ class TestText:
 
 class TestModel:
     def test_it_is_strict_json(self, real):
-        _, report, _ = told([real["sft"], real["diverged"]])
+        _, report, _ = compared([real["sft"], real["diverged"]])
         data = report.to_json()
         assert json.loads(json.dumps(data, allow_nan=False)) == data
         assert data["schema"] == 1

@@ -104,14 +104,14 @@ class TestSummary:
 
     def test_sizes_from_a_file_are_not_computed(self, report, tmp_path):
         log = seeds.write_summary(tmp_path) / "train.log"
-        told = (
+        sizes = (
             "[INFO|trainer.py:2520] 2025-12-29 18:28:39,487 >> ***** Running training *****\n"
             "[INFO|trainer.py:2521] 2025-12-29 18:28:39,487 >>   Num examples = 100,000\n"
             "[INFO|trainer.py:4643] 2025-12-29 20:21:06,487 >> ***** Running Evaluation *****\n"
             "[INFO|trainer.py:4645] 2025-12-29 20:21:06,487 >>   Num examples = 2000\n"
         )
         when = log.stat().st_mtime
-        log.write_text(log.read_text(encoding="utf-8") + told, encoding="utf-8")
+        log.write_text(log.read_text(encoding="utf-8") + sizes, encoding="utf-8")
         seeds.date(log, when)
         facts = {fact.code: fact for section in report(tmp_path).sections for fact in section.facts}
         assert facts["data"].value == "100k train + 2k eval"
