@@ -181,7 +181,8 @@ class ConsoleLogs:
         for path in known:
             score = _common_tail(parts, path.parts)
             near = path.parent == place or len(parts) == 1
-            if score >= (1 if near else 2) and (best is None or score > best[0]):
+            # The path decides between equals: the order of a set is another one in each process.
+            if score >= (1 if near else 2) and (best is None or (score, path) > best):
                 best = (score, path)
         return best[1] if best is not None else None
 

@@ -499,3 +499,15 @@ def test_logs_outside_the_paths_make_no_runs_of_their_own(copy_run: CopyRun, tmp
     for batch in follower.read_all():
         assert {item.path for item in batch.runs} <= {run}
     follower.close()
+
+
+def test_whose_a_log_is_does_not_depend_on_the_order_of_a_set(tmp_path: Path) -> None:
+    """Of directories that its path fits equally well the last by name is taken, in each process."""
+    for number in range(12):
+        path = tmp_path / f"project-{number:02}/saves/a/trainer_log.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(row(1, 2.0)) + "\n")
+    log = tmp_path / "logs/train.log"
+    log.parent.mkdir()
+    log.write_text("{'loss': 2.0, 'epoch': 0.1}\nSaving model checkpoint to gone/saves/a/checkpoint-50\n")
+    assert [run.name for run in lora_tui.load_all(tmp_path) if run.console is not None] == ["project-11/saves/a"]
