@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from lora_tui.ingest.follower import Follower
 from lora_tui.records.updates import FileRows
 from lora_tui.runs.workspace import Workspace
-from tests.support.app_pilot import make_app, text
+from tests.support.app_pilot import LATER, make_app, text
 
 ROWS = 30_000
 
@@ -24,6 +25,7 @@ def write(directory: Path) -> Path:
     directory.mkdir()
     path = directory / "trainer_log.jsonl"
     path.write_text("".join(row(step) for step in range(1, ROWS + 1)))
+    os.utime(path, (LATER - 86_400, LATER - 86_400))  # a day before the clock of the app: the run has ended
     return path
 
 

@@ -183,9 +183,10 @@ def plant(root: Path, parts: list[bytes], content: bytes, kind: str) -> None:
         elif kind == "pipe":
             os.mkfifo(path)
         else:
-            path.write_bytes(content)
+            with path.open("xb") as file:  # a pipe that is there already would be waited for
+                file.write(content)
     except (OSError, ValueError):
-        # A part of the path is a file already, or the name is none.
+        # The name is there already, or a part of the path is a file, or the name is none.
         return
 
 

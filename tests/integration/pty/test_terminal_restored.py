@@ -118,34 +118,10 @@ def test_a_signal_while_a_page_lies_over_the_screen(tmp_path: Path) -> None:
 
 # -- an exception ----------------------------------------------------------------------------------------------------
 
-RAISE = """
-import sys
-from lora_tui.cli.main import main
-from lora_tui.ingest.follower import Follower
-from lora_tui.tui.app import LoraTuiApp
-from lora_tui.tui.dashboard import Dashboard
-
-def fail(kind, name, after):
-    method, calls = getattr(kind, name), []
-    def failing_on_purpose(*given, **named):
-        calls.append(1)
-        if len(calls) > after:
-            raise ValueError("on purpose: [red]x[/red] \u202ebidi")
-        return method(*given, **named)
-    setattr(kind, name, failing_on_purpose)
-
-places = {
-    "widget": (Dashboard, "renew", 2), "thread": (Follower, "read", 2), "handler": (LoraTuiApp, "on_batch_read", 0),
-}
-fail(*places[sys.argv[1]])
-sys.exit(main(["watch", "saves"]))
-"""
-
-
 @pytest.mark.parametrize("place", ["widget", "thread", "handler"])
 def test_an_exception_is_told_whole_on_a_restored_terminal(tmp_path: Path, place: str) -> None:
     write_run(tmp_path / "saves/a", [3.0, 2.5, 2.25], 10)
-    with Terminal([sys.executable, "-c", RAISE, place], 120, 40, PYTHON, tmp_path) as terminal:
+    with Terminal([sys.executable, "-m", "tests.support.failing_app", place], 120, 40, PYTHON, tmp_path) as terminal:
         terminal.wait_until(lambda _: b"2.2500" in terminal.raw, "the app up", 10)
         with Writer(tmp_path / "saves/a") as job:
             job("row", row(4, 2.0, 10))
