@@ -1,23 +1,67 @@
-"""Real runs for every test, with the times that they had when the jobs wrote them."""
+"""One environment and one time limit for every test, and the real runs with the times that they had."""
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lora_tui.demo.samples import restore_mtimes, sample_dir
 from lora_tui.runs.run import Run
 from lora_tui.settings import fault_log
 
-# Programs under test hold back what they write as they do for a user: that hides, or shows, what fails at their exit.
-os.environ.pop("PYTHONUNBUFFERED", None)
+# No test depends on who runs it: neither on the language, time zone or umask nor on what a terminal says of itself.
+# PYTHONUNBUFFERED would hide, or show, what fails when a program ends and writes what it has held back.
+for _name in ("LANGUAGE", "LC_CTYPE", "LC_MESSAGES", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TMUX", "STY",
+              "PYTHONUNBUFFERED", "PYTHONIOENCODING", "LORA_TUI_CONFIG_DIR"):  # fmt: skip
+    os.environ.pop(_name, None)
+os.environ.update(LANG="C.UTF-8", LC_ALL="C.UTF-8", TZ="UTC", TERM="xterm-256color", COLORTERM="truecolor")
+time.tzset()
+os.umask(0o022)
+
+# The fixed profile tries the same examples each time, as fast as the machine is; ``make fuzz`` chooses the random one.
+hypothesis.settings.register_profile(
+    "ci", derandomize=True, deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile(
+    "random", hypothesis.settings.get_profile("ci"), derandomize=False, print_blob=True
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 DATA = Path(__file__).parent / "data" / "runs"
+
+GRACE_S = 30.0
+"""Seconds beyond its time limit after which a test is ended together with its process."""
+STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep standard error as it is before pytest captures it."""
+    config.stash[STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Print all stacks and end the process where a test hangs in C code that holds the interpreter.
+
+    pytest-timeout ends every other one, by a signal that Python has to handle. With xdist a new worker takes over.
+    """
+    marker = item.get_closest_marker("timeout")
+    limit = float(marker.args[0] if marker else item.config.getini("timeout"))
+    if item.config.getoption("usepdb"):
+        return (yield)
+    faulthandler.dump_traceback_later(limit + GRACE_S, exit=True, file=item.config.stash[STDERR])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def copy_tree(source: Path, target: Path) -> Path:

@@ -19,6 +19,7 @@ from tests.support.live_app import descendants, start, watching
 from tests.support.live_job import Job
 from tests.support.program import SOON_S, Waiting, lora_tui, strict
 from tests.support.terminal import Terminal, repository_root
+from tests.support.waiting import DEADLINE_S
 
 
 def until(true: Callable[[], object], what: str = "") -> None:
@@ -112,7 +113,7 @@ def test_wait_does_not_wait_for_ever_for_a_command(job: Job, tmp_path: Path) -> 
     waiting = Waiting(job.run, "--on-event", f"echo $$ > {tmp_path}/pid; exec sleep 300")
     job.finish()
     begin = time.monotonic()
-    waiting.process.wait(30)
+    waiting.process.wait(DEADLINE_S)
     took = time.monotonic() - begin
     pid = int((tmp_path / "pid").read_text())
     try:

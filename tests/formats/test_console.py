@@ -798,7 +798,7 @@ def test_absurd_numbers() -> None:
     assert math.isnan(facts.results["train"]["c"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damage_never_raises(data: st.DataObject) -> None:
     log = load(data.draw(st.sampled_from(LOGS)))

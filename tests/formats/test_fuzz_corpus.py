@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.fuzz import corpus, seeds
@@ -69,9 +69,10 @@ def pieces(target: str) -> st.SearchStrategy[bytes]:
     return st.lists(piece, max_size=8).map(b"".join)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("target", TARGETS)
 def test_anything_holds(target: str) -> None:
-    @settings(max_examples=15 if target == "run" else 60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=15 if target == "run" else 60)
     @given(st.one_of(st.binary(max_size=300), pieces(target)))
     def holds(data: bytes) -> None:
         TARGETS[target](data)

@@ -321,7 +321,7 @@ def test_other_files() -> None:
     assert parse(b"")[0] == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=40), max_size=6), st.integers(0, 2**64 - 1))
 def test_any_content_of_valid_records_never_raises(payloads: list[bytes], step: int) -> None:
     data = b"".join(record(one) for one in payloads)

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -58,9 +57,7 @@ def test_age(seconds, en, zh):
     assert (EN.age(seconds), ZH.age(seconds)) == (en, zh)
 
 
-def test_clock(monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
+def test_clock():
     noon = 1_750_000_000.0
     assert EN.clock(noon) == EN.clock(noon, noon + 60) == "15:06"
     assert EN.clock(noon, noon + 86400) == "06-15 15:06"

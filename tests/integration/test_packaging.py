@@ -118,7 +118,7 @@ def test_its_data_is_found(installed: Path, tmp_path: Path) -> None:
 def test_the_demo_runs_where_it_is_installed(installed: Path, tmp_path: Path) -> None:
     env = {"LORA_TUI_CONFIG_DIR": str(tmp_path), "PYTHONPATH": "", "TMPDIR": str(tmp_path)}
     with Terminal([installed / "lora-tui", "demo"], env=env, cwd=tmp_path) as terminal:
-        terminal.wait_for("lora/sft-long", "lora/killed", "[\u2801-\u28ff]", timeout=60)
+        terminal.wait_for("lora/sft-long", "lora/killed", "[\u2801-\u28ff]")
         terminal.send("q")
         assert terminal.wait_exit() == 0
         assert terminal.left_behind() == []

@@ -327,7 +327,7 @@ def understood(text: str) -> Expression | ExpressionError:
         return error
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(st.text(max_size=80), PIECES, st.lists(st.sampled_from(WORDS + SIGNS), max_size=25).map("".join)))
 def test_any_text_is_understood_or_refused(text: str) -> None:
     found = understood(text)
@@ -341,7 +341,7 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
         assert found.holds(Run(RUN.path), NOW) in (True, False, None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False), st.sampled_from(["<", "<=", ">", ">=", "==", "!="]))
 def test_numbers_compare_as_numbers(a: float, b: float, sign: str) -> None:
     import operator

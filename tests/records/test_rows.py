@@ -29,7 +29,7 @@ def said(rows: object) -> str:
     return repr([row._replace(values=dict(sorted(row.values.items()))) for row in rows])  # type: ignore[attr-defined]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ROWS, min_size=1, max_size=6), st.integers(1, 3 * BLOCK_ROWS), st.data())
 def test_what_goes_in_comes_out(some: list[LogRow], count: int, data: st.DataObject) -> None:
     many = (some * (count // len(some) + 1))[:count]

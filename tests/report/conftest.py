@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,6 @@ from lora_tui.i18n import Words
 from lora_tui.report.build import build
 from lora_tui.report.document import Report
 from tests.conftest import last_write
-
-
-@pytest.fixture(autouse=True)
-def one_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make local times independent of the machine."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_a_run_in_progress_says_so_with_the_moment(report, all_runs):
 
 
 @given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), max_size=120), st.integers(8, 60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_wrapped_lines_fit_and_lose_nothing(text, width):
     lines = wrap(text, width, 2)
     assert all(cell_width(line) <= width for line in lines)

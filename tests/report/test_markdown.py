@@ -74,7 +74,7 @@ def test_each_escaping_function_alone(text, way, place):
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_text_stays_one_paragraph_of_plain_text(text):
     for way in (escape, data, code):
         kinds = set(shape(way(text))) - {"inline", "paragraph_open", "paragraph_close"}
@@ -82,7 +82,7 @@ def test_any_text_stays_one_paragraph_of_plain_text(text):
 
 
 @given(st.text(st.characters(codec="ascii"), min_size=1, max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_escaped_text_is_shown_unchanged(text):
     wanted = re.sub(r"\s+", " ", clean(text, None)).strip()
     if wanted:

@@ -44,7 +44,7 @@ def test_no_finite_value_gives_no_chart():
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)), min_size=1, max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_numbers_can_be_drawn(values):
     for line in draw(chart(*values)).splitlines():
         assert cell_width(line) <= WIDTH

@@ -232,7 +232,7 @@ FACTORS = st.dictionaries(st.sampled_from([rule.code for rule in RULES if rule.n
                           st.tuples(st.floats(0.001, 1000), st.integers(1, 500)))  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(FACTORS)
 def test_no_numbers_of_the_user_break_the_judging(all_runs, factors):
     text = ""

@@ -94,7 +94,7 @@ def paths(value, path):
         yield from paths(one, (*path, key))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, min_size=1, max_size=3), max_size=3), st.booleans())
 def test_any_document(tables, apart):
     """A line that is told is that of the pair, whatever the keys; a plain key always has one."""

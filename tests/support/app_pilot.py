@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from textual.pilot import Pilot
 
 from lora_tui.ingest.follower import Follower
 from lora_tui.runs.workspace import Workspace
 from lora_tui.text.cells import cell_width
 from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.options import AppOptions
+from tests.support.waiting import DEADLINE_S, STEP_S
 
 LATER = 1_795_400_000.0
 """A day after the sample runs were made."""
+
+
+STILL = 3
+"""How often in a row nothing may change until a screen counts as drawn."""
+
+T = TypeVar("T")
 
 
 def make_app(*paths: Path, now: float | Callable[[], float] = LATER, **options: Any) -> LoraTuiApp:
@@ -59,3 +69,28 @@ def cells(line: str, start: int, width: int) -> str:
             out += char
         at += cell_width(char)
     return out
+
+
+async def until(pilot: Pilot[Any], true: Callable[[], T], what: str = "") -> T:
+    """Let the app work until ``true()`` is truthy and return that; AssertionError after ``DEADLINE_S``."""
+    end = time.monotonic() + DEADLINE_S
+    while not (found := true()):
+        assert time.monotonic() < end, f"not within {DEADLINE_S:.0f} s: {what or true}"
+        await pilot.pause(STEP_S)
+    return found
+
+
+async def drawn(pilot: Pilot[Any]) -> str:
+    """Let the app work until all messages are handled and the screen stays as it is; everything on it."""
+    app: Any = pilot.app
+    before, same = "", 0
+
+    def is_still() -> bool:
+        nonlocal before, same
+        now = text(app)
+        same = same + 1 if now == before else 0
+        before = now
+        return same >= STILL
+
+    await until(pilot, is_still, "a screen that stays as it is")
+    return before

@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tests.support.waiting import DEADLINE_S, QUIET_S, STEP_S, is_working
+
 TOKEN = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC
     r"|\x1b[P_^X].*?\x1b\\"  # DCS, APC, PM, SOS
@@ -477,7 +479,7 @@ class Terminal:
                 self.changes.append(arrived)
                 yield arrived
 
-    def wait_for(self, *patterns: str, timeout: float = 20.0) -> float:
+    def wait_for(self, *patterns: str, timeout: float = DEADLINE_S) -> float:
         """Wait until the screen matches all patterns at once; return when it did (time.perf_counter).
 
         Raises TimeoutError, with the screen, where it never does or the program ends first.
@@ -489,7 +491,7 @@ class Terminal:
             timeout,
         )
 
-    def wait_until(self, true: Callable[[str], object], what: str, timeout: float = 20.0) -> float:
+    def wait_until(self, true: Callable[[str], object], what: str, timeout: float = DEADLINE_S) -> float:
         """Wait until ``true(the screen's text)``; return when it became so. ``what`` names it in the TimeoutError."""
         end = time.perf_counter() + timeout
         at = time.perf_counter()
@@ -503,13 +505,29 @@ class Terminal:
                 raise TimeoutError(f"{why}: {what}, which is\n{self.shown()}")
         return at
 
-    def wait_gone(self, pattern: str, timeout: float = 20.0) -> None:
+    def wait_gone(self, pattern: str, timeout: float = DEADLINE_S) -> None:
         """Wait until the screen no longer matches a pattern. Raises TimeoutError, with the screen."""
         end = time.perf_counter() + timeout
         while re.search(pattern, self.text, re.DOTALL):
             if time.perf_counter() > end:
                 raise TimeoutError(f"{pattern!r} is still on the screen after {timeout} s:\n{self.shown()}")
             self.drain(0.05)
+
+    def settle(self) -> str:
+        """Wait until the program rests and all that it wrote is on the screen; return the screen's text.
+
+        It rests when it and its children have not worked and have not written for ``QUIET_S``: however busy the machine
+        is, what it has been told to do is done by then.
+        """
+        end, since, seen = time.monotonic() + DEADLINE_S, time.monotonic(), self.bytes_read
+        while (now := time.monotonic()) - since < QUIET_S:
+            unread = not self._ended and select.select([self._master], [], [], 0)[0]
+            if unread or self.bytes_read != seen or is_working(self.process.pid):
+                since, seen = now, self.bytes_read
+            if now > end:
+                raise TimeoutError(f"it still works after {DEADLINE_S} s; the screen is\n{self.shown()}")
+            self.drain(STEP_S)
+        return self.text
 
     def drain(self, duration: float) -> None:
         """Take in output for a while."""
@@ -525,7 +543,7 @@ class Terminal:
         rule = "-" * self.screen.columns
         return "\n".join([rule, *(line.rstrip() for line in self.screen.lines), rule])
 
-    def wait_exit(self, timeout: float = 10.0) -> int:
+    def wait_exit(self, timeout: float = DEADLINE_S) -> int:
         """Wait until the program ends; return its exit status with all of its output taken in."""
         end = time.perf_counter() + timeout
         while self.process.poll() is None:

@@ -93,7 +93,7 @@ def test_text_imports_no_terminal_toolkit():
 ANY = st.text(st.sampled_from("ab cd，。loss 训练（见）`x_y`“”,.!é\u0301 "), max_size=80)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ANY, st.integers(4, 40))
 def test_no_line_is_too_wide_and_nothing_is_lost(text, width):
     lines = wrap(text, width)

@@ -6,8 +6,6 @@ A picture says that nothing has moved; what it must show is asserted beside it.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,16 +33,6 @@ WORDS = {
     ("lora/dpo", "en"): ["finished", "margins"],
     ("lora/dpo", "zh"): ["已完成", "准确率"],
 }
-
-
-@pytest.fixture(autouse=True)
-def one_time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Clocks on the screen are local ones."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,6 @@ from tests.support.app_pilot import make_app, pane, rows, text
 SIZES = [(80, 24), (120, 40), (200, 50)]
 EVERY_SIZE = [(60, 18), (72, 20), (80, 22), *SIZES, (99, 30), (100, 30), (132, 34), (160, 45), (300, 80)]
 RUNS = ["sft", "sft-long", "default", "diverged", "killed", "resumed", "crashed", "dpo"]
-
-
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -22,12 +22,6 @@ SIZE = (120, 40)
 START = 1_795_300_000.0
 
 
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-
-
 def row(step: int, loss: float, total: int = 1000, seconds: int | None = None) -> str:
     took = seconds if seconds is not None else step
     clock = f"{took // 3600}:{took // 60 % 60:02}:{took % 60:02}"

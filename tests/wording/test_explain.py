@@ -113,7 +113,7 @@ def banded():
 
 
 class TestScale:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.sampled_from(banded()), st.floats(-50, 3000))
     def test_a_value_stands_in_the_zone_of_its_level(self, rule, value):
         thresholds = rule.thresholds

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-
 import pytest
 
 from lora_tui.i18n import Words
@@ -39,15 +36,6 @@ def test_a_countdown_changes_its_text_seldom() -> None:
     """Ten minutes of a countdown from 42–55 minutes give at most 12 texts, not 600."""
     texts = [duration_range(EN, 42 * M - second, 55 * M - second) for second in range(600)]
     assert len(set(texts)) <= 12
-
-
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 NOON = 1_750_075_200.0

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.faults.following import append, row
-from tests.support.live_app import PYTHON, settle, watching
+from tests.support.live_app import PYTHON, watching
 from tests.support.program import COMMAND, environment, lora_tui
 from tests.support.terminal import Terminal
 
@@ -48,11 +48,11 @@ def test_the_selected_run_is_deleted_on_every_page(tmp_path: Path) -> None:
         for name, key, back in (("a", "1", ""), ("b", "6", "1"), ("c", "7", "1"), ("d", "R", "\x1b")):
             terminal.wait_for(f"─ {name} ─")
             terminal.send(key)
-            settle(terminal)
+            terminal.settle()
             shutil.rmtree(tmp_path / "saves" / name)
             terminal.wait_gone(f"{name}   .*[2345].00")
             terminal.send(back)
-            settle(terminal)
+            terminal.settle()
         terminal.wait_for("0 runs")
         append(tmp_path / "saves/e", row(1, 7.0))
         terminal.wait_for("loss 7.0000")
@@ -75,7 +75,7 @@ def test_a_directory_loses_its_permission_and_gets_it_back(tmp_path: Path) -> No
             terminal.wait_for(r"b\s+4.50")
             terminal.send("L")
             terminal.wait_for("saves/a：没有权限", "a/  没有权限")
-            assert settle(terminal).count("没有权限") == 2
+            assert terminal.settle().count("没有权限") == 2
         finally:
             (tmp_path / "saves/a").chmod(0o755)
         append(tmp_path / "saves/a", row(10, 1.75))
@@ -156,7 +156,7 @@ def test_a_choice_that_cannot_be_kept(copy_run: CopyRun, tmp_path: Path, lang: s
     command = small_disk(place, before, [*COMMAND, "watch", "saves"])
     with Terminal(command, 120, 40, {**PYTHON, "LORA_TUI_CONFIG_DIR": str(place)}, tmp_path) as terminal:
         terminal.wait_for("loss 1.0573")
-        settle(terminal)
+        terminal.settle()
         terminal.send("T")
         terminal.wait_for("config/kept.json.*磁盘空间不足" if lang == "zh" else "config/kept.json cannot be written")
         terminal.send("3")

@@ -21,7 +21,7 @@ from lora_tui.sources.mounts import Mounts, parse_table
 from lora_tui.sources.timeouts import TimedCalls
 from tests.integration.faults.following import Watched, append, row, watched, watches
 from tests.integration.faults.fuse import Faulty
-from tests.support.live_app import settle, watching
+from tests.support.live_app import watching
 from tests.support.program import Following
 
 __all__ = ["watched"]
@@ -285,7 +285,7 @@ def test_the_app_answers_keys_while_a_mount_hangs(tmp_path: Path, lang: str, sai
             terminal.wait_gone("\\^u")
         append(tmp_path / "saves/near", row(20, 1.2345))
         terminal.wait_for("1\\.23")
-        assert settle(terminal).count(said) == 1
+        assert terminal.settle().count(said) == 1
         mount("go")
         terminal.wait_gone(said)
 

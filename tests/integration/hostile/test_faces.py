@@ -190,9 +190,7 @@ def plant(root: Path, parts: list[bytes], content: bytes, kind: str) -> None:
         return
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(TREE)
 def test_any_tree_can_be_read_and_told(
     tmp_path_factory: pytest.TempPathFactory, tree: list[tuple[list[bytes], bytes, str]]

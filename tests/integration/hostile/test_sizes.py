@@ -156,7 +156,7 @@ def test_the_app_answers_while_a_log_grows_by_fifty_megabytes_a_second(room: Pat
     write_run(room / "saves" / "b", [1.0, 0.5], 10)
     (run / "train.log").write_bytes(b"***** Running training *****\n" + NOISE)
     with ExitStack() as closing, watching(room, "saves", "--run", "a") as terminal:
-        terminal.wait_for(r"2\.2500", timeout=10)
+        terminal.wait_for(r"2\.2500")
         before = memory(terminal.process.pid)
         flood = Flood(run / "train.log", NOISE, 8.0)
         closing.callback(flood.close)
@@ -166,9 +166,9 @@ def test_the_app_answers_while_a_log_grows_by_fifty_megabytes_a_second(room: Pat
                 start = time.monotonic()
                 terminal.send(key)
                 if shown is None:
-                    terminal.wait_gone(HELP, timeout=5)
+                    terminal.wait_gone(HELP)
                 else:
-                    terminal.wait_for(shown, timeout=5)
+                    terminal.wait_for(shown)
                 slowest = max(slowest, time.monotonic() - start)
             most = max(most, memory(terminal.process.pid))
         assert flood.written() > 100e6
@@ -177,7 +177,7 @@ def test_the_app_answers_while_a_log_grows_by_fifty_megabytes_a_second(room: Pat
         assert most - before < 60 * MB
         with (run / "trainer_log.jsonl").open("a") as log:
             log.write(json.dumps(row(4, 1.125, 300)) + "\n")
-        terminal.wait_for(r"1\.1250", timeout=10)
+        terminal.wait_for(r"1\.1250")
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.live_app import PYTHON, write_run
 from tests.support.terminal import Terminal
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.pty, pytest.mark.slow]
 
@@ -25,7 +26,7 @@ OURS = re.compile(r"lora_tui/(?!__init__|__main__)\w+")
 def check(terminal: Terminal, sign: signal.Signals, delay: float) -> None:
     """It was left as every program is that ends early, and nothing of it shows."""
     where = f"{sign.name} after {delay} s"
-    code = terminal.wait_exit(8)
+    code = terminal.wait_exit()
     raw = terminal.raw.decode("utf-8", "replace")
     # In its own first milliseconds Python tells of a Ctrl-C before any program could say otherwise.
     early = sign is signal.SIGINT and "KeyboardInterrupt" in raw and not OURS.search(raw)
@@ -55,11 +56,12 @@ def test_demo_leaves_no_process_and_no_directory(tmp_path: Path, sign: signal.Si
             time.sleep(delay)
             terminal.process.send_signal(sign)
             check(terminal, sign, delay)
-        end = time.monotonic() + 3
-        while left := [process.pid for process in psutil.process_iter() if str(tmp_path / "tmp") in command(process)]:
-            assert time.monotonic() < end, f"{left} after {delay} s"
-            time.sleep(0.05)
+        wait_until(lambda: not running_below(tmp_path / "tmp"), f"the second process ends after {delay} s")
         assert list((tmp_path / "tmp").iterdir()) == [], f"after {delay} s"
+
+
+def running_below(directory: Path) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if str(directory) in command(process)]
 
 
 def command(process: psutil.Process) -> str:

@@ -85,8 +85,7 @@ def hostile_run(directory: Path) -> Path:
 
 def seen(terminal: Terminal, key: str) -> str:
     terminal.send(key)
-    terminal.drain(0.2)
-    return terminal.text
+    return terminal.settle()
 
 
 def test_the_app_shows_hostile_text_as_text(tmp_path: Path) -> None:
@@ -104,9 +103,9 @@ def test_the_app_shows_hostile_text_as_text(tmp_path: Path) -> None:
         for keys in ("\t\r", "\x1b", "\t\r", "\x1b\x1b", "L", "L"):
             seen(terminal, keys)
         terminal.send(":")
-        terminal.wait_for("▔", timeout=3)
+        terminal.wait_for("▔")
         terminal.send("\x1b")
-        terminal.wait_gone("▔", timeout=3)
+        terminal.wait_gone("▔")
         check_clean(terminal.raw)
         assert terminal.screen.wraps == 0
 
@@ -116,7 +115,7 @@ def test_a_hostile_run_in_chinese_narrow_and_in_one_line(tmp_path: Path) -> None
     for size in ((80, 24), (50, 10)):
         with watching(tmp_path, "saves", "--lang", "zh", size=size) as terminal:
             terminal.wait_for(r"r-\[red\]x\[red\]")
-            terminal.drain(0.2)
+            terminal.settle()
             check_clean(terminal.raw)
             assert terminal.screen.wraps == 0
 
@@ -189,10 +188,10 @@ def test_a_run_with_an_odd_name_is_watched(tmp_path: Path) -> None:
     for place, name in enumerate(ODD_NAMES[:4]):
         write_run(tmp_path / "saves" / os.fsdecode(name), [3.0 + place, 2.5 + place], 10)
     with watching(tmp_path, "saves") as terminal:
-        terminal.wait_for("new line", "tab here", r"'te\"s `\$\(x\)`", r"sur\?ro\?gate", timeout=3)
+        terminal.wait_for("new line", "tab here", r"'te\"s `\$\(x\)`", r"sur\?ro\?gate")
         for _ in ODD_NAMES[:4]:
             terminal.send("j")
-            terminal.drain(0.15)
+            terminal.settle()
         terminal.wait_for(r"loss \d\.5000")
         assert terminal.screen.wraps == 0
 

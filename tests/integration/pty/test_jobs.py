@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,8 +14,9 @@ import psutil
 import pytest
 
 from tests.support.job_writer import Writer
-from tests.support.live_app import PYTHON, row, settle, start, watching, write_run
+from tests.support.live_app import PYTHON, make_old, row, start, watching, write_run
 from tests.support.terminal import Terminal
+from tests.support.waiting import STEP_S, wait_until
 
 pytestmark = [pytest.mark.pty, pytest.mark.slow]
 
@@ -36,35 +35,37 @@ def shell(directory: Path) -> Iterator[Terminal]:
     """An interactive bash, at the prompt."""
     command = ["bash", "--norc", "--noprofile", "-i"]
     with Terminal(command, 120, 40, {**PYTHON, "PS1": "$~ ", "INPUTRC": "/dev/null"}, directory) as terminal:
-        terminal.wait_until(waits, "the prompt", 10)
+        terminal.wait_until(waits, "the prompt")
         terminal.send("bind 'set enable-bracketed-paste off'; stty -a > stty.before\n")
-        terminal.drain(0.3)
+        terminal.settle()
         yield terminal
 
 
 def at_prompt(terminal: Terminal) -> None:
     """The shell has its terminal back, as it was, and can be used."""
-    terminal.wait_until(waits, "the prompt", 5)
-    terminal.drain(0.2)
+    terminal.settle()
+    terminal.wait_until(waits, "the prompt")
     modes = terminal.screen.modes
     terminal.send("clear; stty -a > stty.now; diff stty.before stty.now && echo the sa''me\n")
-    terminal.wait_for("the same", timeout=5)
+    terminal.wait_for("the same")
     assert sorted(modes) == [7, 25], "nothing but the cursor and line wrap is on"
     assert not any(terminal.screen.keyboard_flags)
 
 
-def program(terminal: Terminal) -> psutil.Process:
-    """The program that the shell runs, or the one that its wrapper runs."""
+def program(terminal: Terminal) -> psutil.Process | None:
+    """The program that the shell runs, or the one that its wrapper runs; None where it has not been started yet."""
     below = psutil.Process(terminal.process.pid).children(recursive=True)
-    return next(process for process in below if "lora_tui" in process.cmdline())
+    return next((process for process in below if "lora_tui" in process.cmdline()), None)
+
+
+def running(terminal: Terminal) -> psutil.Process:
+    """The program, once the shell has started it."""
+    return wait_until(lambda: program(terminal), "the shell starts it", lambda: terminal.drain(STEP_S))
 
 
 def stopped(terminal: Terminal) -> psutil.Process:
-    process = program(terminal)
-    end = time.monotonic() + 5
-    while process.status() != psutil.STATUS_STOPPED:
-        assert time.monotonic() < end, process.status()
-        time.sleep(0.02)
+    process = running(terminal)
+    wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "the program is stopped")
     return process
 
 
@@ -73,8 +74,8 @@ def test_stopped_and_brought_back(tmp_path: Path) -> None:
     with shell(tmp_path) as terminal:
         terminal.send(f"{TUI} watch saves\n")
         terminal.wait_for("loss 2.5000", "quit")
-        settle(terminal)
-        threads = program(terminal).num_threads()
+        terminal.settle()
+        threads = running(terminal).num_threads()
         for loss, step in ((2.1234, 3), (1.9876, 4)):
             terminal.send(STOP)
             at_prompt(terminal)
@@ -85,14 +86,14 @@ def test_stopped_and_brought_back(tmp_path: Path) -> None:
             terminal.drain(0.5)
             assert terminal.bytes_read == sent, "nothing is drawn into the shell"
             terminal.send("fg\n")
-            terminal.wait_for(f"loss {loss}", f"{step}/10", "quit", timeout=5)
-            assert program(terminal).num_threads() == threads
+            terminal.wait_for(f"loss {loss}", f"{step}/10", "quit")
+            assert running(terminal).num_threads() == threads
             # Keys work, and whatever the shell drew is gone.
-            before = settle(terminal)
+            before = terminal.settle()
             terminal.send("?")
-            terminal.wait_for("next pane", timeout=3)
+            terminal.wait_for("next pane")
             terminal.send("\x1b")
-            terminal.wait_until(partial(eq, before), "the screen as it was", 3)
+            terminal.wait_until(partial(eq, before), "the screen as it was")
         terminal.send("q")
         at_prompt(terminal)
 
@@ -100,23 +101,22 @@ def test_stopped_and_brought_back(tmp_path: Path) -> None:
 def test_what_is_drawn_after_fg_is_what_a_fresh_start_draws(tmp_path: Path) -> None:
     """At another size too: the window may be another one by then."""
     run = write_run(tmp_path / "saves/a", [3.0 - step / 20 for step in range(30)], 60)
-    # Two hours ago: no time of day is foretold that moves on between the two.
-    os.utime(run / "trainer_log.jsonl", (time.time() - 7300, time.time() - 7300))
+    make_old(run)
     with shell(tmp_path) as terminal:
         terminal.send(f"{TUI} watch saves\n")
         terminal.wait_for("1.5500", "quit")
-        settle(terminal)
+        terminal.settle()
         terminal.send(STOP)
         at_prompt(terminal)
         terminal.resize(100, 30)
         terminal.send("fg\n")
         terminal.wait_for("1.5500", "quit")
-        after = settle(terminal)
+        after = terminal.settle()
         terminal.send("q")
         at_prompt(terminal)
     with watching(tmp_path, "saves", size=(100, 30)) as fresh:
         fresh.wait_for("1.5500")
-        assert settle(fresh) == after
+        assert fresh.settle() == after
 
 
 def test_stopped_without_a_word_and_in_the_background(tmp_path: Path) -> None:
@@ -125,22 +125,21 @@ def test_stopped_without_a_word_and_in_the_background(tmp_path: Path) -> None:
     with shell(tmp_path) as terminal:
         terminal.send(f"{TUI} watch saves\n")
         terminal.wait_for("loss 2.5000", "quit")
-        before = settle(terminal)
-        process = program(terminal)
+        before = terminal.settle()
+        process = running(terminal)
         threads = process.num_threads()
         process.send_signal(signal.SIGSTOP)
         stopped(terminal)
-        terminal.drain(0.3)
+        terminal.settle()
         # In the background it waits for its terminal.
         terminal.send("\nbg\n")
-        terminal.drain(0.7)
+        terminal.settle()
         stopped(terminal)
         terminal.send("fg\n")
-        terminal.wait_until(lambda text: text == before, "the screen as it was", 5)
+        terminal.wait_until(lambda text: text == before, "the screen as it was")
         # A signal to go on that nothing came before.
         process.send_signal(signal.SIGCONT)
-        terminal.drain(0.3)
-        assert settle(terminal) == before
+        assert terminal.settle() == before
         assert process.num_threads() == threads
         terminal.send("q")
         at_prompt(terminal)
@@ -153,12 +152,12 @@ def test_a_wrapper_stops_with_it(tmp_path: Path) -> None:
     with shell(tmp_path) as terminal:
         terminal.send("sh wrapper\n")
         terminal.wait_for("loss 2.5000", "quit")
-        settle(terminal)
+        terminal.settle()
         terminal.send(STOP)
         at_prompt(terminal)
         stopped(terminal)
         terminal.send("fg\n")
-        terminal.wait_for("loss 2.5000", "quit", timeout=5)
+        terminal.wait_for("loss 2.5000", "quit")
         terminal.send("q")
         at_prompt(terminal)
 
@@ -167,12 +166,11 @@ def test_started_in_the_background_it_waits_for_its_terminal(tmp_path: Path) -> 
     write_run(tmp_path / "saves/a", [3.0, 2.5], 10)
     with shell(tmp_path) as terminal:
         terminal.send(f"{TUI} watch saves &\n")
-        terminal.drain(0.3)
         stopped(terminal)
         at_prompt(terminal)
         terminal.send("fg\n")
-        terminal.wait_for("loss 2.5000", "quit", timeout=5)
-        settle(terminal)
+        terminal.wait_for("loss 2.5000", "quit")
+        terminal.settle()
         terminal.send("q")
         at_prompt(terminal)
 
@@ -183,10 +181,10 @@ def test_where_no_shell_could_bring_it_back_it_goes_on(tmp_path: Path, how: str)
     write_run(tmp_path / "saves/a", [3.0, 2.5], 10)
     with watching(tmp_path, "saves") as terminal:
         terminal.wait_for("loss 2.5000")
-        before = settle(terminal)
+        before = terminal.settle()
         terminal.send(STOP) if how == "key" else terminal.process.send_signal(signal.SIGTSTP)
-        terminal.drain(0.5)
-        terminal.wait_until(lambda text: text == before, "the screen as it was", 3)
+        terminal.settle()
+        terminal.wait_until(lambda text: text == before, "the screen as it was")
         assert psutil.Process(terminal.process.pid).status() != psutil.STATUS_STOPPED
 
 
@@ -199,9 +197,10 @@ def test_the_other_commands_that_wait(tmp_path: Path, command: str, pattern: str
     run = write_run(tmp_path / "saves/a", [3.0, 2.5], 10)
     with shell(tmp_path) as terminal:
         terminal.send(f"clear; {TUI} {command}\n")
-        terminal.drain(1.5)
+        running(terminal)
+        terminal.settle()
         terminal.send(STOP)
-        terminal.wait_for("Stopped", timeout=5)
+        terminal.wait_for("Stopped")
         stopped(terminal)
         with Writer(run) as job:
             job("row", row(3, 2.4321, 10))
@@ -209,7 +208,7 @@ def test_the_other_commands_that_wait(tmp_path: Path, command: str, pattern: str
         terminal.drain(0.3)
         assert "2.1234" not in terminal.text
         terminal.send("fg\n")
-        terminal.wait_for(pattern, timeout=5)
+        terminal.wait_for(pattern)
         if command.startswith("status"):
             assert "2.4321" not in terminal.text.split("fg")[-1], "the newest state, not one line for each row"
             terminal.send("\x03")
@@ -223,9 +222,9 @@ def asked(kill: Callable[[Terminal], object], directory: Path) -> None:
     write_run(directory / "saves/a", [3.0, 2.5], 10)
     with start(directory, "saves") as terminal:
         terminal.wait_for("loss 2.5000", "quit")
-        settle(terminal)
+        terminal.settle()
         kill(terminal)
-        assert terminal.wait_exit(3) == 0
+        assert terminal.wait_exit() == 0
         assert terminal.left_behind() == []
         assert not terminal.text.strip()
 
@@ -239,7 +238,6 @@ def test_ctrl_backslash_is_a_key_without_a_meaning(tmp_path: Path) -> None:
     write_run(tmp_path / "saves/a", [3.0, 2.5], 10)
     with watching(tmp_path, "saves") as terminal:
         terminal.wait_for("loss 2.5000")
-        before = settle(terminal)
+        before = terminal.settle()
         terminal.send("\x1c")
-        terminal.drain(0.5)
-        assert terminal.text == before
+        assert terminal.settle() == before

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lora_tui.tui.keys import COMMANDS
-from tests.support.live_app import settle, watching
+from tests.support.live_app import watching
 from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.pty, pytest.mark.slow]
@@ -45,8 +45,8 @@ def changed(terminal: Terminal, *keys: str) -> str:
 
 
 def after_change(terminal: Terminal, before: str, keys: tuple[str, ...]) -> str:
-    terminal.wait_until(lambda screen: screen != before, f"a change after {keys}", 2.0)
-    return settle(terminal, 0.08)
+    terminal.wait_until(lambda screen: screen != before, f"a change after {keys}")
+    return terminal.settle()
 
 
 def chosen(terminal: Terminal) -> str:
@@ -62,7 +62,7 @@ def test_no_key_is_forgotten_here() -> None:
 def test_every_key_of_the_help(all_runs: Path, tmp_path: Path) -> None:
     with watching(tmp_path, all_runs / "lora") as terminal:
         terminal.wait_for("╭─ Runs", r"[⠁-⣿]", r"✗ 2 failed")
-        settle(terminal)
+        terminal.settle()
 
         # The list.
         first = chosen(terminal)
@@ -109,7 +109,7 @@ def test_every_key_of_the_help(all_runs: Path, tmp_path: Path) -> None:
 def test_pages_language_theme_help_and_palette(all_runs: Path, tmp_path: Path) -> None:
     with watching(tmp_path, all_runs / "lora", "--run", "sft") as terminal:
         terminal.wait_for(r"[⠁-⣿]", "810/810", r"✗ 2 failed")  # console logs, which tell it, are read last
-        overview = settle(terminal)
+        overview = terminal.settle()
         assert "predict_results.json" in changed(terminal, "3")
         config = changed(terminal, "6")
         assert "adapter_config.json" in config
@@ -136,7 +136,7 @@ def test_pages_language_theme_help_and_palette(all_runs: Path, tmp_path: Path) -
         for _ in range(3):
             sent = terminal.bytes_read
             press(terminal, "T")
-            terminal.drain(0.3)
+            terminal.settle()
             backgrounds.append(set(re.findall(rb"\x1b\[[0-9;]*48;2;([0-9;]+)m", terminal.raw[sent:])))
             assert terminal.text == overview
         assert len({frozenset(each) for each in backgrounds}) > 1
@@ -145,33 +145,33 @@ def test_pages_language_theme_help_and_palette(all_runs: Path, tmp_path: Path) -
         assert changed(terminal, "question_mark") == overview, "the same key closes it"
         for key in ("colon", "ctrl+p"):
             changed(terminal, key)
-            terminal.wait_for("checkpoints", timeout=3)
+            terminal.wait_for("checkpoints")
             changed(terminal, "escape")
-            terminal.wait_until(lambda screen: screen == overview, "the overview", 2)
+            terminal.wait_until(lambda screen: screen == overview, "the overview")
 
 
 def test_the_mouse_selects_and_clicks(all_runs: Path, tmp_path: Path) -> None:
     with watching(tmp_path, all_runs / "lora") as terminal:
         terminal.wait_for("╭─ Runs", r"[⠁-⣿]", r"✗ 2 failed")
-        settle(terminal)
+        terminal.settle()
         before = chosen(terminal)
 
         def click(x: int, y: int) -> None:
             terminal.send(f"\x1b[<0;{x + 1};{y + 1}M\x1b[<0;{x + 1};{y + 1}m")
-            terminal.drain(0.2)
+            terminal.settle()
 
         click(6, 7)
         assert chosen(terminal) != before
         footer = terminal.text.split("\n")[-1]
         click(footer.index("6 config") + 2, terminal.screen.rows - 1)
-        terminal.wait_for("╭─ config", timeout=2)
+        terminal.wait_for("╭─ config")
 
 
 def test_the_report_lies_over_the_screen_and_goes_away(all_runs: Path, tmp_path: Path) -> None:
     with watching(tmp_path, all_runs / "lora" / "sft") as terminal:
         terminal.wait_for(r"[⠁-⣿]")
-        settle(terminal)
+        terminal.settle()
         terminal.send("R")
-        terminal.wait_for("training summary", timeout=5)
+        terminal.wait_for("training summary")
         terminal.send("\x1b")
-        terminal.wait_gone("training summary", timeout=5)
+        terminal.wait_gone("training summary")

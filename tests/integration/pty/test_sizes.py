@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import time
 from pathlib import Path
 
 import pytest
 
 from lora_tui.text.cells import cell_width
 from tests.support.job_writer import Writer
-from tests.support.live_app import DOTS, loss_chart, row, settle, start, watching, write_run
+from tests.support.live_app import DOTS, loss_chart, make_old, row, start, watching, write_run
 from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.pty, pytest.mark.slow]
@@ -28,8 +26,7 @@ def runs(directory: Path) -> None:
 
 def check_whole(terminal: Terminal) -> None:
     """Nothing went beyond the right edge, and the frames are whole."""
-    terminal.drain(0.05)
-    text = terminal.text
+    text = terminal.settle()
     assert terminal.screen.wraps == 0, f"a line was longer than the screen\n{terminal.shown()}"
     assert len(terminal.screen.lines) == terminal.screen.rows
     assert {cell_width(line) for line in terminal.screen.lines} == {terminal.screen.columns}
@@ -46,13 +43,12 @@ def test_head_and_loss_are_there_at_every_size(tmp_path: Path, size: tuple[int, 
     runs(tmp_path)
     with watching(tmp_path, "saves", "--run", "a", "--lang", lang, size=size) as terminal:
         terminal.wait_for(r"30/60", r"1\.5500", DOTS.pattern)
-        terminal.drain(0.2)
+        terminal.settle()
         assert loss_chart(terminal.text) is not None, terminal.shown()
         assert ("training" if lang == "en" else "训练中") in terminal.text
         check_whole(terminal)
         for page in ("3", "6", "7") if lang == "en" and size != (300, 80) else ("6",):
             terminal.send(page)
-            terminal.drain(0.1)
             check_whole(terminal)
 
 
@@ -80,10 +76,10 @@ def test_a_storm_of_sizes_while_rows_come_in(tmp_path: Path) -> None:
             terminal.drain(random.choice((0.0, 0.01, 0.05)))
         for size in ((80, 24), (20, 5), (120, 40)):
             terminal.resize(*size)
-            terminal.drain(0.4)
+            terminal.settle()
             terminal.screen.wraps = 0
             job("row", row(step := step + 1, 2 - step / 100, 500))
-            terminal.wait_for(f"{2 - (step - 1) / 100:.4f}|{2 - step / 100:.4f}", timeout=3)
+            terminal.wait_for(f"{2 - (step - 1) / 100:.4f}|{2 - step / 100:.4f}")
             check_whole(terminal)
         assert loss_chart(terminal.text) is not None, terminal.shown()
 
@@ -102,20 +98,20 @@ def test_after_200_sizes_in_seconds_the_screen_is_that_of_a_fresh_start(tmp_path
                 job("row", row(step := step + 1, 3 - step / 100, 500))
             terminal.drain(random.choice((0.0, 0.005, 0.02)))
         # No more rows: what is shown depends on nothing but the size.
-        for path in (tmp_path / "saves/a").iterdir():
-            os.utime(path, (time.time() - 7300, time.time() - 7300))
+        make_old(tmp_path / "saves/a")
         for size in ((100, 30), (1, 1), (20, 5), (120, 40)):
             terminal.resize(*size)
-            terminal.drain(0.3)
+            terminal.settle()
             terminal.screen.wraps = 0
         if step > 1:
-            terminal.wait_for(f"loss {3 - step / 100:.4f}", rf"\b{step}/500", timeout=5)
+            terminal.wait_for(f"loss {3 - step / 100:.4f}", rf"\b{step}/500")
+        # The clock draws anew once a second what changes by time alone.
         terminal.drain(1.5)
-        after = settle(terminal)
+        after = terminal.settle()
         check_whole(terminal)
         with watching(tmp_path, "saves") as fresh:
             fresh.wait_for(f"loss {3 - step / 100:.4f}")
-            assert settle(fresh) == after
+            fresh.wait_until(lambda text: text == after, f"the same as\n{after}")
 
 
 MONOCHROME = {"NO_COLOR": {"NO_COLOR": "1"}, "vt100": {"TERM": "vt100"}, "xterm-mono": {"TERM": "xterm-mono"}}
@@ -128,9 +124,9 @@ def test_without_colour(tmp_path: Path, env: dict[str, str]) -> None:
         terminal.wait_for("loss 1.5500", "training")
         for key in ("6", "1", "?"):
             terminal.send(key)
-            terminal.drain(0.2)
+            terminal.settle()
         terminal.send("\x1b")
-        terminal.wait_gone("esc close", timeout=3)
+        terminal.wait_gone("esc close")
         sent = {
             int(number or 0)
             for codes in re.findall(rb"\x1b\[([0-9;:]*)m", terminal.raw)
@@ -154,7 +150,7 @@ def test_an_encoding_without_the_glyphs_gets_ascii(tmp_path: Path) -> None:
     env = {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
     with start(tmp_path, "saves", "--run", "a", env=env) as terminal:
         terminal.wait_for("1.5500", r"\+- ", "quit")
-        terminal.drain(0.2)
+        terminal.settle()
         assert terminal.raw.isascii()
         assert "\\u" not in terminal.text
 
@@ -165,11 +161,11 @@ def test_ascii_glyphs_alone(tmp_path: Path) -> None:
         terminal.wait_for("1.5500", r"\+- ")
         for key in ("", "3", "6", "7", "1", "\t", "\r", "\x1b", "?", "\x1b", "L", "?"):
             terminal.send(key)
-            terminal.drain(0.15)
+            terminal.settle()
             odd = sorted({char for char in WIDE_CHARS.sub("", terminal.text) if ord(char) > 126})
             assert odd == [], f"after {key!r}: {odd}\n{terminal.shown()}"
         terminal.send("\x1b")
-        terminal.wait_gone("esc 关闭", timeout=3)
+        terminal.wait_gone("esc 关闭")
 
 
 def test_ascii_glyphs_in_the_palette(tmp_path: Path) -> None:
@@ -177,12 +173,12 @@ def test_ascii_glyphs_in_the_palette(tmp_path: Path) -> None:
     with watching(tmp_path, "saves", "--run", "a", "--glyphs", "ascii") as terminal:
         terminal.wait_for("loss 1.5500")
         terminal.send(":")
-        terminal.wait_for("page down", timeout=3)
-        terminal.drain(0.3)
+        terminal.wait_for("page down")
+        terminal.settle()
         odd = sorted({char for char in WIDE_CHARS.sub("", terminal.text) if ord(char) > 126})
         shown = terminal.shown()
         terminal.send("\x1b")
-        terminal.drain(0.3)
+        terminal.settle()
         assert odd == [], shown
 
 

@@ -9,15 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.live_app import PYTHON, settle, write_run
+from tests.support.live_app import PYTHON, write_run
 from tests.support.terminal import Terminal
+from tests.support.waiting import DEADLINE_S, wait_until
 
 SSHD = shutil.which("sshd", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")))
 pytestmark = [
@@ -41,14 +41,13 @@ def server(tmp_path: Path) -> Iterator[list[str]]:
         encoding="utf-8",
     )
     assert SSHD is not None
-    with open(tmp_path / "sshd.log", "wb") as log:  # noqa: PTH123
-        daemon = subprocess.Popen([SSHD, "-D", "-e", "-f", tmp_path / "sshd_config"], stdout=log, stderr=log)
+    with open(tmp_path / "sshd.log", "wb") as said:  # noqa: PTH123
+        daemon = subprocess.Popen([SSHD, "-D", "-e", "-f", tmp_path / "sshd_config"], stdout=said, stderr=said)
     try:
-        end = time.monotonic() + 10
-        while b"Server listening" not in (tmp_path / "sshd.log").read_bytes():
-            if daemon.poll() is not None or time.monotonic() > end:
-                pytest.skip(f"the sshd here does not start: {(tmp_path / 'sshd.log').read_text()[-300:]}")
-            time.sleep(0.05)
+        log = tmp_path / "sshd.log"
+        wait_until(lambda: "Server listening" in log.read_text() or daemon.poll() is not None, "the sshd listens")
+        if daemon.poll() is not None:
+            pytest.skip(f"the sshd here does not start: {log.read_text()[-300:]}")
         yield [
             "ssh", "-tt", "-F", "none", "-p", str(port), "-i", str(tmp_path / "user"), "-o", "LogLevel=ERROR",
             "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes",
@@ -56,7 +55,7 @@ def server(tmp_path: Path) -> Iterator[list[str]]:
         ]  # fmt: skip
     finally:
         daemon.terminate()
-        daemon.wait(5)
+        daemon.wait(DEADLINE_S)
 
 
 def remote(directory: Path) -> list[psutil.Process]:
@@ -75,7 +74,7 @@ def test_a_connection_that_breaks_leaves_no_process(tmp_path: Path, server: list
     line = f"cd {tmp_path} && PYTHONPATH={PYTHON['PYTHONPATH']} LC_ALL=C.UTF-8 {sys.executable} -m lora_tui watch saves"
     with Terminal([*server, line], 120, 40, cwd=tmp_path) as terminal:
         terminal.wait_for("loss 2.5000", "quit")
-        settle(terminal)
+        terminal.settle()
         (app,) = remote(tmp_path)
         if broken == "client":
             terminal.process.kill()
@@ -91,9 +90,9 @@ def test_a_connection_that_breaks_leaves_no_process(tmp_path: Path, server: list
             terminal.hang_up()
         else:
             terminal.send("q")
-            assert terminal.wait_exit(5) == 0
+            assert terminal.wait_exit() == 0
             assert terminal.left_behind() == []
-        gone, left = psutil.wait_procs([app], timeout=5)
+        gone, left = psutil.wait_procs([app], timeout=DEADLINE_S)
         for process in left:
             process.send_signal(signal.SIGKILL)
         assert gone

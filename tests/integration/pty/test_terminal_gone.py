@@ -10,13 +10,13 @@ import signal
 import struct
 import subprocess
 import termios
-import time
 import warnings
 from pathlib import Path
 
 import pytest
 
 from tests.support.program import COMMAND, environment
+from tests.support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.pty
 
@@ -49,12 +49,16 @@ def test_it_ends_with_its_terminal(all_runs: Path, before) -> None:
         )
     os.close(slave)
     try:
-        seen, end = b"", time.monotonic() + 20
-        while b"sft" not in seen and time.monotonic() < end:
+        seen = b""
+
+        def take_in() -> None:
+            nonlocal seen
             if select.select([master], [], [], 0.1)[0]:
                 seen += os.read(master, 1 << 16)
+
+        wait_until(lambda: b"sft" in seen, "the runs are shown", take_in)
         os.close(master)
-        assert process.wait(10) == 0
+        assert process.wait(DEADLINE_S) == 0
     finally:
         process.kill()
         process.wait()

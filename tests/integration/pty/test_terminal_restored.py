@@ -15,6 +15,7 @@ import pytest
 from tests.support.job_writer import Writer
 from tests.support.live_app import PYTHON, descendants, row, start, write_run
 from tests.support.terminal import Terminal
+from tests.support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.pty
 
@@ -26,7 +27,7 @@ def up(directory: Path) -> Terminal:
     write_run(directory / "saves/a", [3.0, 2.5, 2.25], 10)
     terminal = start(directory, "saves")
     terminal.wait_for("loss 2.2500", "quit")
-    terminal.drain(0.2)
+    terminal.settle()
     return terminal
 
 
@@ -38,7 +39,7 @@ def check_restored(terminal: Terminal) -> None:
         assert f"\x1b[?{mode}h" in raw, mode
         assert raw.rfind(f"\x1b[?{mode}l") > raw.rfind(f"\x1b[?{mode}h"), mode
     assert raw.rfind("\x1b[?25h") > raw.rfind("\x1b[?25l")
-    assert not group(terminal), "a process was left"
+    wait_until(lambda: not group(terminal), "no process is left")
 
 
 def group(terminal: Terminal) -> list[psutil.Process]:
@@ -58,7 +59,7 @@ def test_keys_that_leave(tmp_path: Path, key: str) -> None:
     with up(tmp_path) as terminal:
         assert descendants(terminal) == [], "watching takes one process"
         terminal.send(key)
-        assert terminal.wait_exit(3) == 0
+        assert terminal.wait_exit() == 0
         check_restored(terminal)
         assert not terminal.text.strip(), "nothing is said on the way out"
 
@@ -66,9 +67,9 @@ def test_keys_that_leave(tmp_path: Path, key: str) -> None:
 def test_a_signal_before_the_first_frame(tmp_path: Path) -> None:
     write_run(tmp_path / "saves/a", [1.0])
     with start(tmp_path, "saves") as terminal:
-        terminal.wait_until(lambda _: terminal.screen.alternate, "the alternate screen", 10)
+        terminal.wait_until(lambda _: terminal.screen.alternate, "the alternate screen")
         terminal.process.send_signal(signal.SIGTERM)
-        terminal.wait_exit(5)
+        terminal.wait_exit()
         check_restored(terminal)
 
 
@@ -76,7 +77,7 @@ def test_a_signal_before_the_first_frame(tmp_path: Path) -> None:
 def test_signals_that_leave(tmp_path: Path, sign: signal.Signals) -> None:
     with up(tmp_path) as terminal:
         terminal.process.send_signal(sign)
-        assert terminal.wait_exit(3) == 0
+        assert terminal.wait_exit() == 0
         check_restored(terminal)
 
 
@@ -86,7 +87,7 @@ def test_leaving_while_rows_come_in(tmp_path: Path) -> None:
             job("row", row(step, 2.0))
             if step == 80:
                 terminal.send("\x03")
-        assert terminal.wait_exit(3) == 0
+        assert terminal.wait_exit() == 0
         check_restored(terminal)
 
 
@@ -94,17 +95,17 @@ def test_leaving_at_the_first_moment(tmp_path: Path) -> None:
     """Keys typed before the first frame, as a user who mistyped the path types them."""
     write_run(tmp_path / "saves/a", [1.0])
     with start(tmp_path, "saves") as terminal:
-        terminal.wait_until(lambda _: terminal.screen.alternate, "the alternate screen", 10)
+        terminal.wait_until(lambda _: terminal.screen.alternate, "the alternate screen")
         terminal.send("q")
-        assert terminal.wait_exit(5) == 0
+        assert terminal.wait_exit() == 0
         check_restored(terminal)
 
 
 def test_a_connection_that_breaks_ends_it(tmp_path: Path) -> None:
     with up(tmp_path) as terminal:
         terminal.hang_up()
-        assert terminal.process.wait(3) == 0
-        assert not group(terminal)
+        assert terminal.process.wait(DEADLINE_S) == 0
+        wait_until(lambda: not group(terminal), "no process is left")
 
 
 def test_a_signal_while_a_page_lies_over_the_screen(tmp_path: Path) -> None:
@@ -112,20 +113,21 @@ def test_a_signal_while_a_page_lies_over_the_screen(tmp_path: Path) -> None:
         terminal.send("?")
         terminal.wait_for("next pane")
         terminal.process.send_signal(signal.SIGTERM)
-        assert terminal.wait_exit(3) == 0
+        assert terminal.wait_exit() == 0
         check_restored(terminal)
 
 
 # -- an exception ----------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("place", ["widget", "thread", "handler"])
 def test_an_exception_is_told_whole_on_a_restored_terminal(tmp_path: Path, place: str) -> None:
     write_run(tmp_path / "saves/a", [3.0, 2.5, 2.25], 10)
     with Terminal([sys.executable, "-m", "tests.support.failing_app", place], 120, 40, PYTHON, tmp_path) as terminal:
-        terminal.wait_until(lambda _: b"2.2500" in terminal.raw, "the app up", 10)
+        terminal.wait_until(lambda _: b"2.2500" in terminal.raw, "the app up")
         with Writer(tmp_path / "saves/a") as job:
             job("row", row(4, 2.0, 10))
-        assert terminal.wait_exit(5) == 1
+        assert terminal.wait_exit() == 1
         check_restored(terminal)
         raw = terminal.raw.decode()
         after = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", raw[raw.rindex("\x1b[?1049l") :])
@@ -144,18 +146,18 @@ def test_demo_takes_its_second_process_and_its_directory_along(tmp_path: Path, h
     command = [sys.executable, "-m", "lora_tui", "demo"]
     with Terminal(command, 120, 40, {**PYTHON, "TMPDIR": str(tmp_path / "tmp")}, tmp_path) as terminal:
         terminal.wait_for("[●○◐✓]", "quit")
-        terminal.drain(0.3)
+        terminal.settle()
         children = descendants(terminal)
         assert children
         assert list((tmp_path / "tmp").iterdir())
         if how == "hang up":
             terminal.hang_up()
-            assert terminal.process.wait(5) == 0
+            assert terminal.process.wait(DEADLINE_S) == 0
         else:
             terminal.send("q") if how == "q" else terminal.process.send_signal(signal.Signals[how])
-            assert terminal.wait_exit(5) == 0
+            assert terminal.wait_exit() == 0
             check_restored(terminal)
-        assert not psutil.wait_procs(children, timeout=2)[1]
+        assert not psutil.wait_procs(children, timeout=DEADLINE_S)[1]
         assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -186,7 +188,7 @@ def test_without_a_terminal_it_says_what_else_there_is(tmp_path: Path) -> None:
 def test_a_dumb_terminal_gets_the_same_answer(tmp_path: Path) -> None:
     write_run(tmp_path / "saves/a", [1.0])
     with start(tmp_path, "saves", env={"TERM": "dumb"}) as terminal:
-        assert terminal.wait_exit(5) == 1
+        assert terminal.wait_exit() == 1
         assert b"\x1b" not in terminal.raw
         lines = terminal.raw.decode().splitlines()
         assert len(lines) == 1, lines
@@ -198,6 +200,6 @@ def test_output_into_a_pipe_is_refused_with_nothing_in_the_pipe(tmp_path: Path) 
     write_run(tmp_path / "saves/a", [1.0])
     line = 'set -o pipefail; "$0" -m lora_tui watch saves | cat'
     with Terminal(["bash", "-c", line, sys.executable], 120, 40, PYTHON, tmp_path) as terminal:
-        assert terminal.wait_exit(5) == 1
+        assert terminal.wait_exit() == 1
         assert b"\x1b" not in terminal.raw
         assert "status --follow saves" in terminal.text
