@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from lora_tui.ingest import follower as following
 from lora_tui.ingest.follower import Follower
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
+from tests.support.waiting import wait_until
 
-WITHIN_S = 10.0
 CAPGET, CAPSET_VERSION_3 = 125, 0x20080522
 DAC_OVERRIDE, DAC_READ_SEARCH = 1 << 1, 1 << 2
 
@@ -41,14 +43,14 @@ class Watched:
         self.notes, self.errors = batch.notes, dict(batch.errors)
         self.workspace.apply(batch)
 
-    def until(self, true: Callable[[], object], within: float = WITHIN_S) -> float:
-        """Follow until ``true()``; the seconds that it took."""
-        start = time.monotonic()
-        while not true():
-            assert time.monotonic() - start < within, "did not happen in time"
-            if self.follower.wait(0.3):
-                self.turn()
-        return time.monotonic() - start
+    def until(self, true: Callable[[], object]) -> None:
+        """Follow until ``true()``."""
+        wait_until(true, step=self.step)
+
+    def step(self) -> None:
+        """Wait a little for something to read, and read it."""
+        if self.follower.wait(0.3):
+            self.turn()
 
     def follow(self, seconds: float) -> None:
         """Follow for a while."""
@@ -71,6 +73,13 @@ class Watched:
 
     def problems(self, name: str) -> list[tuple[str, str]]:
         return [(note.file, note.reason) for note in self.the(name).problems]
+
+
+@pytest.fixture
+def events_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No heartbeat: what is followed from now on is known by file events, or where there are none by polling."""
+    for name in ("HEARTBEAT_S", "SLOW_HEARTBEAT_S"):
+        monkeypatch.setattr(following, name, math.inf)
 
 
 @pytest.fixture

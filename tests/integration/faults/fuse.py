@@ -1,8 +1,8 @@
 """A file system that can hang and fail: the files of a directory, read only, served over /dev/fuse (linux/fuse.h).
 
-``python fuse.py SOURCE POINT`` mounts it and takes commands on stdin: ``hang`` (no request is answered any more),
-``go``, ``fail N`` (reading beyond byte N is an input/output error). Each is answered with a line. The kernel
-tells nobody of changes that are made in SOURCE, as it does not with sshfs or NFS.
+``python -m tests.integration.faults.fuse SOURCE POINT`` mounts it and takes commands on stdin: ``hang`` (no request is
+answered any more), ``go``, ``fail N`` (reading beyond byte N is an input/output error). Each is answered with a line.
+The kernel tells nobody of changes that are made in SOURCE, as it does not with sshfs or NFS.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import stat
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 
 import pytest
+
+from tests.support.terminal import repository_root
+from tests.support.waiting import wait_until
 
 LOOKUP, FORGET, GETATTR, READLINK, OPEN, READ, STATFS, RELEASE, FLUSH, INIT = 1, 2, 3, 5, 14, 15, 17, 18, 25, 26
 OPENDIR, READDIR, RELEASEDIR, ACCESS, INTERRUPT, DESTROY, BATCH_FORGET = 27, 28, 29, 34, 36, 38, 42
@@ -152,7 +154,8 @@ class Faulty:
         source.mkdir(parents=True, exist_ok=True)
         point.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
-            [sys.executable, __file__, str(source), str(point)],
+            [sys.executable, "-m", "tests.integration.faults.fuse", str(source), str(point)],
+            cwd=repository_root(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -181,11 +184,12 @@ class Faulty:
         self.process.kill()
         self.process.communicate()
         libc = ctypes.CDLL(None, use_errno=True)
-        end = time.monotonic() + 5
-        while libc.umount2(str(self.point).encode(), MNT_DETACH) and time.monotonic() < end:
-            if ctypes.get_errno() == errno.EINVAL:
-                return  # unmounted by the test itself
-            time.sleep(0.05)
+
+        def is_unmounted() -> bool:
+            # EINVAL: the test itself has unmounted it.
+            return not libc.umount2(str(self.point).encode(), MNT_DETACH) or ctypes.get_errno() == errno.EINVAL
+
+        wait_until(is_unmounted, f"{self.point} is unmounted")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tests.integration.faults.following import append, row
 from tests.support.live_app import PYTHON, watching
 from tests.support.program import COMMAND, environment, lora_tui
 from tests.support.terminal import Terminal
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.pty
 CopyRun = Callable[..., Path]
@@ -121,7 +122,7 @@ def test_a_report_on_a_full_disk(copy_run: CopyRun, tmp_path: Path, form: str, l
     before = f'printf old > "{place}/report.{form}"; dd if=/dev/zero of="{place}/filler" bs=1k 2>/dev/null'
     command = [*COMMAND, "report", str(run), "--lang", lang, "--format", form, "-o", str(place / f"report.{form}")]
     done = subprocess.run(
-        small_disk(place, before, command), capture_output=True, text=True, env=environment(), timeout=60
+        small_disk(place, before, command), capture_output=True, text=True, env=environment(), timeout=DEADLINE_S
     )
     why = "磁盘空间不足" if lang == "zh" else "No space left on device"
     assert done.returncode == 1
@@ -180,7 +181,7 @@ def test_settings_on_a_read_only_disk_and_a_run_on_it(copy_run: CopyRun, tmp_pat
     user = [] if os.geteuid() == 0 else ["-Ur"]
     done = subprocess.run(
         [found, *user, "-m", "sh", "-c", script, "sh", *COMMAND, "status", str(place)],
-        capture_output=True, text=True, env=environment(), timeout=60,
+        capture_output=True, text=True, env=environment(), timeout=DEADLINE_S,
     )  # fmt: skip
     if "mount" in done.stderr or "unshare" in done.stderr:
         pytest.skip(f"needs mount namespaces: {done.stderr.strip()}")

@@ -8,8 +8,10 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,10 +21,12 @@ from lora_tui.analysis import judge
 from lora_tui.demo.samples import sample_dir
 from lora_tui.ingest.file_readers import CHUNK
 from lora_tui.records.updates import FileRows
-from tests.integration.faults.following import Watched, append, permissions_count, row, watched
+from tests.integration.faults.following import Watched, append, events_alone, permissions_count, row, watched
 from tests.integration.faults.fuse import Faulty
+from tests.support.job_writer import Writer
+from tests.support.waiting import DEADLINE_S, wait_until
 
-__all__ = ["watched"]
+__all__ = ["events_alone", "watched"]
 Watch = Callable[..., Watched]
 CopyRun = Callable[..., Path]
 
@@ -94,10 +98,9 @@ def test_a_log_that_grows_faster_than_it_is_read(tmp_path: Path) -> None:
 
 
 REWRITER = """
-import json, sys, time
+import json, os, sys, time
 path, count = sys.argv[1], 0
-end = time.time() + float(sys.argv[2])
-while time.time() < end:
+while not os.path.exists(sys.argv[2]):
     count += 1
     text = json.dumps({"train_loss": float(count), "train_runtime": 10.0 * count, "epoch": 3.0}, indent=4)
     with open(path, "w") as file:              # 0 bytes
@@ -117,10 +120,13 @@ def test_a_document_that_is_rewritten_without_end(tmp_path: Path, watched: Watch
     append(run, row(1000, 1.0))
     watch = watched(tmp_path, poll=poll)
     writer = subprocess.Popen(
-        [sys.executable, "-c", REWRITER, str(run / "train_results.json"), "2"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", REWRITER, str(run / "train_results.json"), str(tmp_path / "enough")],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     seen: set[float] = set()
-    while writer.poll() is None:
+
+    def look() -> None:
         if watch.follower.wait(0.05):
             watch.turn()
         assert watch.problems("a") == []
@@ -128,11 +134,14 @@ def test_a_document_that_is_rewritten_without_end(tmp_path: Path, watched: Watch
         if result is not None:
             assert result.values["train_runtime"] == 10 * result.values["train_loss"]
             seen.add(result.values["train_loss"])
+
+    begin = time.monotonic()
+    # How often it is met whole is chance: when it is polled, perhaps never.
+    wait_until(lambda: time.monotonic() - begin > 1 if poll else len(seen) > 3, "whole values", look)
+    (tmp_path / "enough").touch()
     last = float(writer.communicate()[0])
-    assert seen or poll
 
     def is_last() -> bool:
-        # How often it was met whole is chance: when it is polled, perhaps never until now.
         result = watch.the("a").results().get("train")
         return result is not None and result.values["train_loss"] == last
 
@@ -140,27 +149,25 @@ def test_a_document_that_is_rewritten_without_end(tmp_path: Path, watched: Watch
     assert watch.problems("a") == []
 
 
-SECOND = """
-import json, sys, time
-sys.path.insert(0, sys.argv[3])
-from pathlib import Path
-from tests.integration.faults.following import append, row
-for step in range(1, 61):
-    append(Path(sys.argv[1]), row(step, float(sys.argv[2])))
-    time.sleep(0.01)
-"""
-
-
 def test_two_jobs_that_write_into_one_log(tmp_path: Path, watched: Watch) -> None:
     """No row is lost or mixed up, and it is said that there are two."""
     run = tmp_path / "a"
     append(run, row(1, 2.0))
     watch = watched(tmp_path)
-    root = str(Path(lora_tui.__file__).parents[1])
-    writers = [subprocess.Popen([sys.executable, "-c", SECOND, str(run), loss, root]) for loss in ("2.0", "3.0")]
-    while any(writer.poll() is None for writer in writers):
-        if watch.follower.wait(0.05):
-            watch.turn()
+    both = threading.Barrier(2)
+
+    def write(loss: float) -> None:
+        with Writer(run) as job:
+            for step in range(1, 61):
+                job("row", row(step, loss))
+                if step % 5 == 0:
+                    both.wait(DEADLINE_S)
+
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(write, loss) for loss in (2.0, 3.0)]
+        watch.until(lambda: all(job.done() for job in jobs))
+        for job in jobs:
+            job.result()
     lines = (run / "trainer_log.jsonl").read_text().splitlines()
     assert len(lines) == 121
     cold = lora_tui.load(run)
@@ -276,6 +283,7 @@ def test_a_file_that_loses_its_permission(tmp_path: Path, watched: Watch, name: 
     assert ("train" in watch.the("a").results()) == (name == "train_results.json")
 
 
+@pytest.mark.usefixtures("events_alone")
 def test_a_tree_that_is_deleted_and_made_anew(tmp_path: Path, watched: Watch) -> None:
     """``rm -r`` of everything and a new start at once: the old run's numbers are gone, the new one's come by events."""
     saves = tmp_path / "saves"
@@ -287,9 +295,10 @@ def test_a_tree_that_is_deleted_and_made_anew(tmp_path: Path, watched: Watch) ->
     watch.until(lambda: watch.losses("x/sft") == [9.0])
     assert watch.the("x/sft").results() == {}
     append(saves / "x/sft", row(2, 8.0))
-    assert watch.until(lambda: watch.losses("x/sft") == [9.0, 8.0]) < 1.0
+    watch.until(lambda: watch.losses("x/sft") == [9.0, 8.0])
 
 
+@pytest.mark.usefixtures("events_alone")
 def test_a_tree_that_is_renamed_under_the_run(tmp_path: Path, watched: Watch) -> None:
     """The directory above it gets another name while rows come in."""
     append(tmp_path / "saves/x/a", row(1, 2.0))
@@ -298,6 +307,6 @@ def test_a_tree_that_is_renamed_under_the_run(tmp_path: Path, watched: Watch) ->
     append(tmp_path / "saves/y/a", row(2, 1.0))
     watch.until(lambda: watch.losses("y/a") == [2.0, 1.0] and watch.run("x/a") is None)
     append(tmp_path / "saves/y/a", row(3, 0.5))
-    assert watch.until(lambda: watch.losses("y/a") == [2.0, 1.0, 0.5]) < 1.0
+    watch.until(lambda: watch.losses("y/a") == [2.0, 1.0, 0.5])
     append(tmp_path / "saves/x/a", row(1, 7.0))
     watch.until(lambda: watch.losses("x/a") == [7.0])
