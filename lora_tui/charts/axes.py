@@ -1,4 +1,4 @@
-"""Where numbers land in a chart: ranges, thinning to the columns there are, and the numbers on the axes."""
+"""The axes of a chart: the range of y, the points that a line of so many columns needs, and the ticks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
-from lora_tui.charts.model import LEAST, Curve, Limits, View, columns_of, log10, power10, widened
+from lora_tui.charts.model import MIN_POSITIVE, Curve, Limits, View, columns_of, drawable_range, log10, power10
 from lora_tui.records.extremes import Extremes
 from lora_tui.text.sanitize import clean
 
@@ -19,19 +19,19 @@ def _quantile(ordered: Sequence[float], q: float) -> float:
 
 
 def _core(ordered: Sequence[float]) -> tuple[float, float]:
-    """The range of values without the few that lie far from the rest: beyond what noise of this width reaches."""
+    """Return the range of values without the few outliers beyond the reach of noise of this width."""
     low, middle, high = (_quantile(ordered, q) for q in (0.05, 0.5, 0.95))
     return max(ordered[0], low - (middle - low) * 0.75), min(ordered[-1], high + (high - middle) * 0.75)
 
 
 def _nice(step: float) -> float:
-    """The next number of the row 1, 2, 5, 10 that is not smaller."""
+    """Return the smallest of the numbers 1, 2, 5 times a power of ten that is not below ``step``."""
     power = power10(math.floor(math.log10(step)))
     return next((n * power for n in (1, 2, 5) if n * power >= step * (1 - 1e-9)), 10 * power)
 
 
 def _round_out(low: float, high: float) -> tuple[float, float]:
-    """Limits widened to round numbers, so that they stay where they are while a run grows."""
+    """Return limits rounded outwards to round numbers, so that they seldom move while a run grows."""
     span = high - low
     if not 1e-300 < span < 1e300:
         return low, high
@@ -45,21 +45,22 @@ def _round_out(low: float, high: float) -> tuple[float, float]:
 
 
 def limits(curves: Iterable[Curve], warmup: float = 0.1, *, log_y: bool = False, full: bool = False) -> Limits:
-    """The y-range in which the curves are read best, rounded outwards to numbers that axes like.
+    """Return the range of y that shows the curves best, rounded outwards to round numbers.
 
-    It is the range of the values after the first ``warmup`` (a share of the x seen so far), of which the few that lie
-    beyond the usual noise are left out: a full-range chart of a fine-tuning run is a cliff and a flat line. Where that
-    would save little, and with ``full``, nothing is left out. The last point of every curve stays in unless it is many
-    ranges away, and so do points (evals). Learning rates are shown whole, they and gradient norms from 0.
+    It is the range of the values after the first ``warmup`` (a share of the x so far) without outliers beyond the usual
+    noise: a chart of the full range of a fine-tuning run is a cliff and a flat line. Where that would save little, and
+    with ``full``, nothing is left out. The last point of every curve stays in unless it is many ranges away, and so do
+    points (evaluations). Learning rates are shown in full; they and gradient norms start at 0.
 
-    The result is finite and never empty: a flat curve gets a small band, no data (-0.5, 0.5), with ``log_y`` (0.1, 10).
+    The range is finite and never empty: a flat curve gets a small margin; without data it is (-0.5, 0.5), or (0.1, 10)
+    with ``log_y``.
     """
     wanted = []
     for curve in curves:
         points = [
             (x, math.log10(y) if log_y else y)
             for x, y in zip(curve.xs, curve.ys, strict=False)
-            if math.isfinite(y) and math.isfinite(x) and (y > LEAST or not log_y)
+            if math.isfinite(y) and math.isfinite(x) and (y > MIN_POSITIVE or not log_y)
         ]
         if points:
             wanted.append((curve, points))
@@ -82,7 +83,7 @@ def limits(curves: Iterable[Curve], warmup: float = 0.1, *, log_y: bool = False,
     from_zero = not log_y and low >= 0 and any(curve.role in ("lr", "grad") for curve, _ in wanted)
     if from_zero and high > 0:
         low = 0.0
-    low, high = widened(low, high)
+    low, high = drawable_range(low, high)
     if log_y and high - low >= 1:
         steps = (0.0, math.log10(2), math.log10(5), 1.0)
         down, up = math.floor(low + 1e-9), math.floor(high - 1e-9)
@@ -96,7 +97,7 @@ def limits(curves: Iterable[Curve], warmup: float = 0.1, *, log_y: bool = False,
     else:
         bottom, top = _round_out(low, high)
     if not bottom < top:
-        bottom, top = widened(bottom, top)
+        bottom, top = drawable_range(bottom, top)
     shown = (log10(bottom), log10(top)) if log_y else (bottom, top)
     slack = (shown[1] / 2 - shown[0] / 2) * 1e-9
     return Limits(
@@ -108,6 +109,7 @@ def limits(curves: Iterable[Curve], warmup: float = 0.1, *, log_y: bool = False,
 
 
 def _core_of_all(wanted: Sequence[tuple[Curve, list[tuple[float, float]]]], start: float) -> tuple[float, float]:
+    """Return the range without outliers of all curves with their points, from the x ``start`` on."""
     low, high = math.inf, -math.inf
     for curve, points in wanted:
         later = sorted(y for x, y in points if x >= start)
@@ -136,17 +138,17 @@ def decimate(
     columns: int,
     extremes: Extremes | None = None,
 ) -> tuple[list[float], list[float]]:
-    """What a line through ``columns`` cells needs of a curve: per column the first, least, greatest and last value.
+    """Return the points that a line of ``columns`` cells needs: the first, least, greatest and last of each column.
 
-    Their order is kept, and a nan stands wherever values that are not finite lay between, before or after them, so no
+    Their order is kept, and a nan stands wherever values that are not finite lie between, before or after them, so no
     spike and no gap is lost. The nearest point on each side of the view is kept too, for the line that enters it.
-    ``xs`` must be finite and never decrease; ``extremes``, those of ``ys``, save looking at every value. Sequences are
-    sliced: give lists or arrays.
+    ``xs`` must be finite and never decrease. With ``extremes``, the index of ``ys``, not every value is looked at.
+    Sequences are sliced, so they should be lists or arrays.
     """
     size = min(len(xs), len(ys))
     if columns <= 0 or not size:
         return [], []
-    x_min, x_max = widened(x_min, x_max)
+    x_min, x_max = drawable_range(x_min, x_max)
     begin, end = bisect_left(xs, x_min, 0, size), bisect_right(xs, x_max, 0, size)
     out_x: list[float] = []
     out_y: list[float] = []
@@ -162,7 +164,10 @@ def decimate(
         while at < end:
             stop = max(bisect_left(xs, column_of(xs[at]) + 1, at, end, key=column_of), at + 1)
             found = extremes.of(at, stop) if extremes is not None else None
-            places = sorted({at, *found, stop - 1}) if found is not None else [at + i for i in _telling(ys[at:stop])]
+            if found is not None:
+                places = sorted({at, *found, stop - 1})
+            else:
+                places = [at + i for i in _significant(ys[at:stop])]
             for i in places:
                 out_x.append(xs[i])
                 out_y.append(_gap(ys[i]))
@@ -177,8 +182,8 @@ def _gap(y: float) -> float:
     return y if math.isfinite(y) else math.nan
 
 
-def _telling(ys: Sequence[float]) -> list[int]:
-    """The indices of the first, least, greatest and last finite value, and of one value of each gap around them."""
+def _significant(ys: Sequence[float]) -> list[int]:
+    """Return the indexes of the first, least, greatest and last finite value, and of one value of each gap."""
     last = len(ys) - 1
     if math.isfinite(sum(ys)):
         return sorted({0, ys.index(min(ys)), ys.index(max(ys)), last})
@@ -187,11 +192,11 @@ def _telling(ys: Sequence[float]) -> list[int]:
         return [0]
     kept = sorted({finite[0], min(finite, key=ys.__getitem__), max(finite, key=ys.__getitem__), finite[-1]})
     gaps = set(range(last + 1)).difference(finite)
-    telling: list[int] = []
+    significant: list[int] = []
     for before, after in zip([-1, *kept], [*kept, last + 1], strict=True):
         hole = next((i for i in range(before + 1, after) if i in gaps), None)
-        telling += [i for i in (hole, after) if i is not None and i <= last]
-    return telling
+        significant += [i for i in (hole, after) if i is not None and i <= last]
+    return significant
 
 
 # --- ticks -----------------------------------------------------------------------------------------------------------
@@ -200,14 +205,17 @@ _SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800
 
 
 def _decimals(values: Iterable[float], most: int) -> int:
-    """How many decimals write every value exactly, or ``most + 1`` where that many do not."""
+    """Return how many decimals write every value exactly, ``most + 1`` where ``most`` are not enough."""
     values = list(values)
     near = max(map(abs, values), default=0.0) * 1e-9
     return next((d for d in range(most + 1) if all(abs(round(v, d) - v) <= near for v in values)), most + 1)
 
 
 def _labels(values: Sequence[float], least: int = 0) -> list[str]:
-    """All values in one notation, at most about eight characters each: ``1.50``, ``2e-4``, ``344k``."""
+    """Return all values in one notation, at most about eight characters each: ``1.50``, ``2e-4``, ``344k``.
+
+    Values below 10 have at least ``least`` decimals.
+    """
     size = max(map(abs, values), default=0.0)
     if 1e-3 <= size < 1e5:
         places = 0 if size >= 1000 else max(3 - max(math.floor(math.log10(size)), 0), 0) + 3
@@ -237,7 +245,7 @@ def _multiples(step: float, low: float, high: float) -> list[float]:
 
 
 def y_ticks(low: float, high: float, rows: int, log_y: bool) -> list[tuple[float, str]]:
-    """Values and labels on the y-axis, at least two rows apart; ``low`` and ``high`` are finite and in order."""
+    """Return values and labels on the y-axis, at least two rows apart; ``low`` and ``high`` are finite and in order."""
     if rows < 2:
         return []
     most = max((rows - 1) // 3, 1)
@@ -247,7 +255,7 @@ def y_ticks(low: float, high: float, rows: int, log_y: bool) -> list[tuple[float
     if not 1e-300 < span < 1e300:
         values = [low, high]
     else:
-        # Equal parts of the range are best where they are as round as the limits are: both ends get their label.
+        # Equal parts of the range are best where they are as round as the limits: both ends then get a label.
         unit = power10(math.floor(math.log10(span)))
         plain = _decimals([low / unit, high / unit], 2)
         parts = [[low + i * span / n for i in range(n + 1)] for n in range(most, min(most, 3) - 1, -1)]
@@ -277,7 +285,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
 
 def x_ticks(view: View, low: float, high: float, columns: int) -> list[tuple[float, str]]:
-    """Where the x-axis has a number, and the number."""
+    """Return the values of x that have a label on the axis, with their labels."""
     if view.x_ticks is not None:
         ticks = [(x, clean(label).encode("ascii", "replace").decode()) for x, label in view.x_ticks]
         return [(x, label) for x, label in ticks if low <= x <= high and label]
@@ -294,7 +302,7 @@ def x_ticks(view: View, low: float, high: float, columns: int) -> list[tuple[flo
 
 
 def _steps(least: float, kind: str) -> Iterable[float]:
-    """Ever longer steps between ticks, the first at least ``least``."""
+    """Yield ever longer steps between ticks, the first at least ``least``."""
     if kind == "duration":
         yield from (s for s in _SECONDS if s >= least)
     unit = _SECONDS[-1] if kind == "duration" else 1

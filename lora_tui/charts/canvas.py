@@ -1,7 +1,7 @@
 """A drawing surface of braille dots: 2 x 4 dots in every terminal cell, in layers.
 
 Every dot column of a layer is one integer whose bits are the dots from the top down. A line is then a few bit masks,
-whatever its height, and a cell is read with one look into a table of 256 characters.
+whatever its height, and a cell is one look-up in a table of 256 characters.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 DOTS_X = 2
-"""Dots side by side in a cell."""
+"""Number of dots side by side in a cell."""
 DOTS_Y = 4
-"""Dots one above the other in a cell."""
+"""Number of dots one above the other in a cell."""
 
 
 def _braille() -> str:
@@ -26,7 +26,10 @@ def _blocks() -> str:
 
 
 def ascii_cells(mark: str) -> str:
-    """Cells for terminals without braille: ``mark`` where most of the height is set, else ``' . :`` by its place."""
+    """Return 256 cells for terminals without braille.
+
+    A cell is ``mark`` where most of its height is set, else one of ``' . :`` by the place of its dots.
+    """
     cells = [" "]
     for bits in range(1, 256):
         rows = bits & 15 | bits >> 4
@@ -36,19 +39,20 @@ def ascii_cells(mark: str) -> str:
 
 
 BRAILLE = _braille()
-"""Which character shows which dots: bits 0-3 of the index are the left dots from the top down, bits 4-7 the right."""
+"""Characters by their dots: bits 0-3 of the index are the left dots from the top down, bits 4-7 the right ones."""
 BLOCKS = _blocks()
-"""The same with quarters of a cell, for fonts in which braille is too faint."""
+"""Characters indexed as BRAILLE, of quarters of a cell, for fonts in which braille is too faint."""
 
 Cell = tuple[str, int | None]
+"""Character and the layer that it shows, None where nothing is drawn."""
 _EMPTY: Cell = (" ", None)
 
 
 class BrailleCanvas:
     """A canvas of ``width_cells`` x ``height_cells``; x counts dots to the right, y counts dots **down**, from 0.
 
-    Coordinates may lie outside: what is not on the canvas is not drawn. A layer is any integer; where two layers meet
-    in one cell only the higher one is seen, so that a bold line stays a line on top of a noisy one.
+    Coordinates may lie outside: what is not on the canvas is not drawn. A layer is any integer. Where two layers meet
+    in one cell only the higher one is visible, so that a bold line stays a line on top of a noisy one.
     """
 
     __slots__ = ("_layers", "height", "height_cells", "width", "width_cells")
@@ -91,7 +95,7 @@ class BrailleCanvas:
             return
         double = 2 * dx or 1
         for x in range(first, last + 1):
-            # The rows that are nearer to this dot column than to its neighbours.
+            # The part of the line that is nearer to this dot column than to its neighbours.
             along = 2 * (x - x0)
             begin = -((1 - along) * steps // double) if x > x0 else 0
             end = -((-1 - along) * steps // double) - 1 if x < x1 else steps
@@ -104,9 +108,9 @@ class BrailleCanvas:
                 columns[x] |= ((2 << (bottom - top)) - 1) << top
 
     def rows(self, tables: Mapping[int, str] | None = None) -> list[list[Cell]]:
-        """The cells from the top row down: the character, and the layer it shows (``None``: nothing drawn there).
+        """Return the cells, the top row first.
 
-        ``tables`` gives a layer another set of 256 characters than :data:`BRAILLE`, which says how it is indexed.
+        ``tables`` gives layers other sets of 256 characters than :data:`BRAILLE`, indexed in the same way.
         """
         grid: list[list[Cell]] = [[_EMPTY] * self.width_cells for _ in range(self.height_cells)]
         for layer in sorted(self._layers):

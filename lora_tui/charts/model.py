@@ -1,4 +1,4 @@
-"""What a chart is made of and what comes out of one: numbers in, rows of ``(text, role)`` out."""
+"""What a chart is made of (curves, marks, a view, glyphs) and the frame that is drawn from it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from lora_tui.charts.canvas import BRAILLE, DOTS_X, ascii_cells
 from lora_tui.records.extremes import Extremes
 
 Role = str
+"""Key into the caller's styles, such as ``raw``, ``eval``, ``axis`` or ``label``."""
 Segment = tuple[str, Role]
+"""Text and its role."""
 
 
 def dot_scale(low: float, high: float, dots: int) -> Callable[[float], int]:
-    """The map from finite values to dots: ``low`` to 0, ``high`` to ``dots`` - 1, the rest at most 1,000 times as far.
+    """Return the map from finite values to dots: ``low`` to 0, ``high`` to ``dots`` - 1.
 
-    Everything that asks for a place uses this one map: what one part puts into a column, the others find there.
+    Values outside are mapped at most 1,000 times as far away. All parts of a chart use this one map, so that they agree
+    on the column of a value.
     """
     shrink = 1.0 if math.isfinite(high - low) else 0.25
     low *= shrink
@@ -33,60 +36,59 @@ def dot_scale(low: float, high: float, dots: int) -> Callable[[float], int]:
 
 
 def columns_of(x_min: float, x_max: float, columns: int) -> Callable[[float], int]:
-    """The map from x to the column of cells that it lands in, not bounded to the columns there are."""
+    """Return the map from x to its column of cells, which is not bounded to the columns there are."""
     dot = dot_scale(x_min, x_max, columns * DOTS_X)
     return lambda x: dot(x) // DOTS_X
 
 
-LEAST = 1e-300
-"""What a logarithmic axis takes for 0; also the least range of any axis."""
+MIN_POSITIVE = 1e-300
+"""Smallest value on a logarithmic axis, and smallest range of any axis."""
 
 
-def widened(low: float, high: float) -> tuple[float, float]:
-    """A range that can be drawn: finite, not empty, the right way round."""
+def drawable_range(low: float, high: float) -> tuple[float, float]:
+    """Return a range that can be drawn, from one that may be infinite, empty or reversed."""
     low = low if math.isfinite(low) else high if math.isfinite(high) else 0.0
     high = high if math.isfinite(high) else low
     if low > high:
         low, high = high, low
     middle = low / 2 + high / 2
-    if high - low > abs(middle) * 1e-12 and high - low > LEAST:
+    if high - low > abs(middle) * 1e-12 and high - low > MIN_POSITIVE:
         return low, high
     band = abs(middle) * 0.05 if abs(middle) > 1e-290 else 0.5
     return max(middle - band, -1.7e308), min(middle + band, 1.7e308)
 
 
 def log10(value: float) -> float:
-    """The logarithm, nan for what a logarithmic axis cannot show."""
-    return math.log10(value) if value > LEAST else math.nan
+    """Return the decimal logarithm, nan for what a logarithmic axis cannot show."""
+    return math.log10(value) if value > MIN_POSITIVE else math.nan
 
 
 def power10(exponent: float) -> float:
-    """The inverse of log10, kept inside what a float can hold."""
+    """Return the inverse of log10, bounded to what a float can hold."""
     return math.pow(10.0, min(max(exponent, -307.0), 308.0))
-
-
-# --- the range of y --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line or one set of points. ``xs`` never decreases; a ``ys`` that is nan or inf is a gap in the line."""
+    """One line or one set of points."""
 
     name: str
     role: Role
-    """``raw`` is drawn below all others; ``eval``, ``lr`` and ``grad`` have their own rules in :func:`limits`."""
+    """``raw`` is drawn below all others; :func:`~lora_tui.charts.axes.limits` has rules for ``raw``, ``lr`` and ``grad``."""
     xs: Sequence[float]
+    """Ascending, equal values allowed."""
     ys: Sequence[float]
+    """As many as ``xs``; one that is nan or infinite is a gap in the line."""
     style: Literal["line", "points"] = "line"
     mark: str = "◆"
     """The one-cell character of a point in the style ``points``."""
     extremes: Extremes | None = None
-    """Finds the least and greatest of ``ys``; without it all of them are looked at."""
+    """Index of ``ys``, so that :func:`~lora_tui.charts.axes.decimate` need not look at every value."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that happened at ``x``."""
+    """Something that happened at ``x``, drawn on the x-axis or as a vertical line."""
 
     x: float
     kind: Literal["epoch", "resume", "nan", "checkpoint"]
@@ -94,7 +96,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class View:
-    """What part of the plane is seen, and how its axes read. Limits that are no range are replaced by one."""
+    """The visible part of the plane and how its axes are labelled. Limits that are not a range are replaced by one."""
 
     x_min: float
     x_max: float
@@ -102,22 +104,24 @@ class View:
     y_max: float
     log_y: bool = False
     x_label: str = ""
-    """Written at the right end of the x-axis instead of the numbers there."""
+    """Name of the x-axis, written at its right end instead of the numbers there."""
     x_kind: Literal["number", "duration"] = "number"
-    """``duration``: x is seconds and is labelled ``30s``, ``5m``, ``1h30``, ``2d``."""
+    """Notation of x: plain numbers, or seconds as ``30s``, ``5m``, ``1h30``, ``2d``."""
     x_ticks: Sequence[tuple[float, str]] | None = None
-    """Where and how to label the x-axis, instead of the module's own choice (clock times, for one). ASCII."""
+    """Values of x with their labels (ASCII), for example clock times; None to choose them automatically."""
     gutter: int = 4
-    """The least width of the y labels in cells, so that charts one above the other can be aligned."""
+    """Minimum width of the y labels in cells, so that charts one above the other can be aligned."""
 
 
 class Limits(NamedTuple):
-    """A y-range, and how many of the given points lie above and below it."""
+    """A range of y."""
 
     y_min: float
     y_max: float
     above: int
+    """Number of points above the range."""
     below: int
+    """Number of points below the range."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +129,11 @@ class Glyphs:
     """The characters of a chart, each one cell wide."""
 
     line: str = BRAILLE
-    """256 characters, indexed as :data:`~lora_tui.charts.canvas.BRAILLE` is."""
+    """256 characters for lines, indexed as :data:`~lora_tui.charts.canvas.BRAILLE` is."""
     raw: str = BRAILLE
-    """The same for curves of the role ``raw``, to keep them apart where there is no colour."""
+    """256 characters for curves of the role ``raw``, to tell them apart where there is no colour."""
     point: str = ""
-    """Stands for the mark of every curve drawn as points; empty: each curve's own."""
+    """Mark of all curves drawn as points; empty for the mark of each curve."""
     spark: str = "▁▂▃▄▅▆▇█"
     up: str = "▲"
     down: str = "▼"
@@ -139,12 +143,12 @@ class Glyphs:
     nan: str = "×"
     checkpoint: str = "┴"
     axis: str = "│┤└─"
-    """The y-axis, a tick on it, the corner, the x-axis."""
+    """Characters of the y-axis, a tick on it, the corner and the x-axis."""
 
 
 UNICODE = Glyphs()
 BLOCKS = Glyphs(line=BLOCK_CELLS, raw=BLOCK_CELLS)
-"""For fonts in which braille is too faint."""
+"""Glyphs for fonts in which braille is too faint."""
 ASCII = Glyphs(
     line=ascii_cells("#"),
     raw=ascii_cells(":"),
@@ -165,28 +169,29 @@ ASCII = Glyphs(
 class Frame:
     """A drawn chart: ``height`` rows of segments, each row exactly ``width`` cells.
 
-    Two frames are equal when they look the same: compare them before painting.
+    Two frames are equal when they look the same.
     """
 
     width: int
     height: int
     rows: list[list[Segment]]
     plot_left: int = field(default=0, compare=False)
-    """The cell column where the plot begins; the y labels and the axis are left of it."""
+    """Cell column at which the plot begins; the y labels and the axis are left of it."""
     plot_width: int = field(default=0, compare=False)
+    """Width of the plot in cells."""
     plot_height: int = field(default=0, compare=False)
-    """Rows of the plot; it begins at row 0."""
+    """Number of rows of the plot, which begins at row 0."""
     x_min: float = field(default=0.0, compare=False)
     x_max: float = field(default=0.0, compare=False)
 
     def column(self, x: float) -> int | None:
-        """The cell column of ``x`` in the row, or ``None`` where it is out of the view."""
+        """Return the cell column of ``x``, None where it is out of the view."""
         if not self.plot_width or not self.x_min <= x <= self.x_max:
             return None
         return self.plot_left + columns_of(self.x_min, self.x_max, self.plot_width)(x)
 
     def x_at(self, column: int) -> float | None:
-        """The x in the middle of a cell column (a mouse position, a crosshair), or ``None`` outside the plot."""
+        """Return the x in the middle of a cell column (of the mouse, or a crosshair), None outside the plot."""
         at = column - self.plot_left
         if not 0 <= at < self.plot_width:
             return None
@@ -194,5 +199,5 @@ class Frame:
         return min(self.x_min + share * (self.x_max - self.x_min), self.x_max)
 
     def to_plain(self) -> list[str]:
-        """The rows as text without roles."""
+        """Return the rows as text without roles."""
         return ["".join(text for text, _ in row) for row in self.rows]

@@ -1,6 +1,6 @@
-"""Curves to terminal cells: axes like plotext's and a braille canvas for the data.
+"""Draw curves in terminal cells: axes like plotext's and a braille canvas for the data.
 
-plotext itself takes 20 ms to load and 8 to 15 for each chart, raises on an infinity and places the numbers of an axis
+plotext itself takes 20 ms to load and 8 to 15 ms for a chart, raises on an infinity and places the numbers of an axis
 in an order that changes from process to process; it draws the charts of reports, where time matters less. Everything
 here is pure: numbers in, rows of ``(text, role)`` out. A role is a key into the caller's styles: the role of a curve,
 or ``axis``, ``label``, ``clip``, ``epoch``, ``resume``, ``nan`` and ``checkpoint``; blank cells have the role ``""``.
@@ -30,9 +30,9 @@ from lora_tui.charts.model import (
     Segment,
     View,
     dot_scale,
+    drawable_range,
     log10,
     power10,
-    widened,
 )
 from lora_tui.text.cells import cell_width, clip
 from lora_tui.text.sanitize import clean
@@ -49,14 +49,17 @@ _Ticks = tuple[tuple[int, str], ...]
 
 @lru_cache(maxsize=64)
 def _axes(columns: int, rows: int, y_ticks: _Ticks, x_ticks: _Ticks, gutter: int) -> tuple[str, ...]:
-    """The empty chart, ``rows`` and one more for the x-axis; ticks are ``(row from below or column, label)``."""
+    """Return the lines of an empty chart: ``rows``, and one more for the x-axis.
+
+    Ticks are ``(row from below or column, label)``.
+    """
     named = {row: label.rjust(gutter) for row, label in y_ticks}
     lines = [
         named.get(row, " " * gutter) + ("┤" if row in named else "│") + " " * columns for row in range(rows - 1, -1, -1)
     ]
     numbers = [" "] * columns
     for column, label in x_ticks:
-        # Centred on its tick, but not on the corner or beyond the right end.
+        # Centred on its tick, but clear of the corner and the right end.
         start = min(max(column - len(label) // 2, 0), max(columns - len(label), 0))
         around = numbers[max(start - 1, 0) : start + len(label) + 1]
         if len(label) <= columns and not "".join(around).strip():
@@ -68,22 +71,22 @@ def _axes(columns: int, rows: int, y_ticks: _Ticks, x_ticks: _Ticks, gutter: int
 # --- the chart -------------------------------------------------------------------------------------------------------
 
 _BLANK: Segment = (" ", "")
-_LEAST_HEIGHT = 4
-"""Below this many rows a chart has no axes."""
+_MIN_HEIGHT_WITH_AXES = 4
+"""A chart with fewer rows than this has no axes."""
 
 
 class _Plane:
-    """The view laid over ``columns`` x ``rows`` cells."""
+    """The map from the values of a view to ``columns`` x ``rows`` cells."""
 
     def __init__(self, view: View, columns: int, rows: int) -> None:
         self.columns, self.rows = columns, rows
-        self.x_min, self.x_max = widened(view.x_min, view.x_max)
+        self.x_min, self.x_max = drawable_range(view.x_min, view.x_max)
         self.log_y = view.log_y
         low, high = view.y_min, view.y_max
         if view.log_y:
             low, high = log10(low), log10(high)
             low = low if math.isfinite(low) or not math.isfinite(high) else high - 6
-        self.low, self.high = widened(low, high)
+        self.low, self.high = drawable_range(low, high)
         self.x = dot_scale(self.x_min, self.x_max, max(columns, 1) * DOTS_X)
         self._y = dot_scale(self.low, self.high, max(rows, 1) * DOTS_Y)
         slack = (self.high / 2 - self.low / 2) * 1e-9
@@ -92,23 +95,23 @@ class _Plane:
             self.least, self.most = power10(self.least), power10(self.most)
 
     def y(self, value: float) -> int | None:
-        """The dot, counted from below, of a value; ``None`` for what cannot be drawn."""
+        """Return the dot of a value, counted from below; None for what cannot be drawn."""
         if self.log_y:
             value = log10(value)
         return self._y(value) if math.isfinite(value) else None
 
     def side(self, value: float) -> int:
-        """1 above the view, -1 below it, 0 in it or nowhere."""
+        """Return 1 for a value above the view, -1 below it, 0 in it or for what cannot be drawn."""
         if self.least <= value <= self.most or self.y(value) is None:
             return 0
         return 1 if value > self.most else -1
 
     def column(self, x: float) -> int | None:
-        """The cell column of ``x``, ``None`` outside the view."""
+        """Return the cell column of ``x``, None outside the view."""
         return self.x(x) // DOTS_X if self.x_min <= x <= self.x_max else None
 
     def y_ticks(self) -> _Ticks:
-        """``(row from below, label)``, every row and every label once."""
+        """Return ``(row from below, label)``, every row and every label once."""
         if self.log_y:
             low, high = power10(self.low), power10(self.high)
         else:
@@ -129,18 +132,18 @@ def draw(
     height: int,
     glyphs: Glyphs = UNICODE,
 ) -> Frame:
-    """The chart in ``width`` x ``height`` cells, the x-axis in the last row; later curves lie over earlier ones.
+    """Draw a chart of ``width`` x ``height`` cells with the x-axis in the last row.
 
-    ``raw`` curves lie under all lines, points over all lines. A point above or below the view shows as an arrow in the
-    top or bottom row of its column. Epochs and resumes are columns of their own through cells that are empty; nan,
-    resume and checkpoint marks stand on the x-axis, the first two right above it where a number stands there. Below 4
-    rows there are no axes; where there is no room at all the rows are blank. Any number of points can be given, but see
-    :func:`decimate`.
+    Later curves are drawn over earlier ones, ``raw`` curves below all lines and points above them. A point above or
+    below the view is an arrow in the top or bottom row of its column. Epochs and resumes are vertical lines through
+    empty cells; nan, resume and checkpoint marks are on the x-axis, the first two right above it where the axis has a
+    number. Below 4 rows there are no axes; where there is no room at all the rows are blank. Any number of points can
+    be given, but see :func:`decimate`.
     """
     width, height = max(width, 0), max(height, 0)
-    with_axes = height >= _LEAST_HEIGHT
+    with_axes = height >= _MIN_HEIGHT_WITH_AXES
     rows = height - 1 if with_axes else height
-    # The range of a curve of NaN alone is nobody's: numbers beside it would look like data.
+    # A curve of NaN alone has no range: numbers beside it would look like data.
     seen = not curves or any(math.isfinite(value) for curve in curves for value in curve.ys)
     y_ticks = _Plane(view, 1, rows).y_ticks() if with_axes and seen else ()
     gutter = max([view.gutter, 0, *(len(label) for _, label in y_ticks)])
@@ -262,14 +265,15 @@ def _draw_points(plane: _Plane, grid: list[list[Segment]], curves: Sequence[Curv
 
 
 def _join(cells: Iterable[Segment]) -> list[Segment]:
-    """Neighbours of one role as one segment."""
+    """Join neighbouring cells of one role into one segment."""
     return [("".join([char for char, _ in same]), role) for role, same in groupby(cells, itemgetter(1))]
 
 
 def draw_spark(values: Iterable[float], width: int, glyphs: Glyphs = UNICODE) -> str:
-    """The values as one line of ``width`` cells, the newest at its right end; a value that is not finite is a gap.
+    """Draw the values as one line of ``width`` cells, the newest at its right end.
 
-    More values than cells are averaged cell by cell; fewer leave the left cells blank. Flat values lie in the middle.
+    A value that is not finite is a gap. More values than cells are averaged cell by cell; fewer leave the left cells
+    blank. Flat values lie in the middle.
     """
     width = max(width, 0)
     given = list(values)
@@ -288,6 +292,6 @@ def draw_spark(values: Iterable[float], width: int, glyphs: Glyphs = UNICODE) ->
     if low == high:
         text = "".join(steps[len(steps) // 2 - 1] if math.isfinite(v) else " " for v in cells)
     else:
-        level = dot_scale(*widened(low, high), len(steps))
+        level = dot_scale(*drawable_range(low, high), len(steps))
         text = "".join(steps[min(max(level(v), 0), len(steps) - 1)] if math.isfinite(v) else " " for v in cells)
     return text.rjust(width)
