@@ -1,4 +1,4 @@
-"""lora-tui: the terminal cockpit for fine-tuning runs.
+"""lora-tui: a read-only terminal cockpit for fine-tuning runs.
 
 From Python::
 
@@ -20,10 +20,10 @@ __all__ = ["__version__", "load", "load_all"]
 
 
 def load(path: str | PathLike[str]) -> Run:
-    """Read one run as it lies on disk now.
+    """Read one run as it is on disk now.
 
-    ``path`` is a run's directory, a console log, or a directory with exactly one run below it.
-    Raises FileNotFoundError if there is no run, ValueError if there are several.
+    ``path`` is the directory of a run, a console log, or a directory with exactly one run below it. Raises
+    FileNotFoundError if there is no run, ValueError if there are several.
     """
     runs = load_all(path)
     if not runs:
@@ -39,7 +39,7 @@ def load(path: str | PathLike[str]) -> Run:
 
 
 def load_all(*paths: str | PathLike[str]) -> list[Run]:
-    """Read all runs below ``paths``, newest first."""
+    """Read all runs below ``paths`` as they are on disk now; return them newest first."""
     from pathlib import Path
 
     from lora_tui.ingest.follower import Follower

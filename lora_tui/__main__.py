@@ -1,24 +1,24 @@
-"""``python -m lora_tui`` and the ``lora-tui`` command: ``main``, and no traceback for a Ctrl-C at whatever moment."""
+"""Entry point of ``python -m lora_tui`` and the ``lora-tui`` command: no traceback on Ctrl-C at any moment."""
 
 import signal
 import sys
 
 _OURS = signal.getsignal(signal.SIGINT) is signal.default_int_handler
 if _OURS:
-    # Python answers a Ctrl-C during its imports with a traceback; so the program ends as any other does.
+    # Python answers Ctrl-C during imports with a traceback; with the default action the program just ends.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from lora_tui.cli.main import main  # noqa: E402
 
 
 def run() -> int:
-    """The program; returns its exit code."""
+    """Run the program; return its exit code."""
     if _OURS:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return main()
     finally:
-        # A second Ctrl-C finds Python taking itself apart, which it would tell of.
+        # A second Ctrl-C while the interpreter shuts down would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,9 +1,9 @@
-"""What a command says when it cannot do what it was asked."""
+"""Errors that end a command with one line on stderr."""
 
 
 class CommandError(Exception):
-    """The command cannot go on; ``str()`` is one clear line for stderr, and the exit code is 1."""
+    """The command cannot do what it was asked; ``str()`` is one clear line for stderr, the exit code is 1."""
 
 
 class UsageError(CommandError):
-    """The command line asks for what cannot be; ``str()`` is one clear line for stderr, and the exit code is 2."""
+    """The command line asks for something impossible; ``str()`` is one clear line for stderr, the exit code is 2."""

@@ -74,7 +74,7 @@ class Curve:
 
     name: str
     role: Role
-    """``raw`` is drawn below all others; :func:`~lora_tui.charts.axes.limits` has rules for ``raw``, ``lr`` and ``grad``."""
+    """``raw`` is drawn below all others; ``raw``, ``lr`` and ``grad`` have their own rules for the range of y."""
     xs: Sequence[float]
     """Ascending, equal values allowed."""
     ys: Sequence[float]

@@ -1,11 +1,10 @@
-"""Replays sample runs live into a directory, file by file as the producer writes them.
+"""Replay sample runs live into a directory, file by file as the producer writes them.
 
     python -m lora_tui.demo.replay DIR [--speed X] [--samples DIR] [--parent PID]
 
-A process of its own, so that what watches the directory sees nothing but files change, as with a real job. It
-needs the standard library alone, imports nothing of lora_tui, and nothing of lora_tui imports it. It prints
-``ready`` once the past of every run is laid down, goes on until all is written, stops when its parent does, and
-removes nothing.
+It runs in a process of its own, so that what watches the directory sees nothing but files change, as with a real job.
+It needs the standard library alone, imports nothing of lora_tui, and nothing of lora_tui imports it. It prints
+``ready`` once the past of every run is written, ends when all is written or its parent has ended, and removes nothing.
 """
 
 from __future__ import annotations
@@ -27,18 +26,26 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-TICK_S = 0.2  # how often the parent is looked for
-EVAL_ROWS = 2.0  # an evaluation takes as long as this many training rows, where the pace is ours
-FILE_GAP_S = 0.02  # between two files that the trainer writes one after the other
-EVAL_S = 2.0  # the evaluation after training
-PREDICT_START_S = 8.0  # imports and data of the second job
+TICK_S = 0.2
+"""Time between two checks whether the parent is alive."""
+EVAL_ROWS = 2.0
+"""An evaluation takes as long as this many training rows, where the time per row is not the job's own."""
+FILE_GAP_S = 0.02
+"""Time between two files that the trainer writes one after the other."""
+EVAL_S = 2.0
+"""Length of the evaluation after training."""
+PREDICT_START_S = 8.0
+"""Time that the second job takes for its imports and data."""
 PREDICT_ROW_S = 1.5
+"""Time between two progress rows of the second job."""
 SCORING_S = 3.0
-CONSOLE_WRITES = 4  # progress bar writes between two rows, at most
-
-# A metric dict of the console: one for each row of the trainer log, the summary row (train_runtime) included.
+"""Time that the second job takes to score its predictions."""
+CONSOLE_WRITES = 4
+"""Maximum number of progress bar writes between two rows."""
 CONSOLE_ROW = re.compile(rb"\{'(?:loss|eval_\w+|train_runtime)':[^{}\n]*\}\n?")
+"""Match a metric dict of the console: one for each row of the trainer log, the summary row (train_runtime) included."""
 CONSOLE_PIECE = re.compile(rb"[^\r\n]*(?:\r?\n|\r|$)")
+"""Match what is written at once: up to a line end or carriage return."""
 
 
 @dataclass(frozen=True)
@@ -46,35 +53,39 @@ class Replay:
     """How one sample run is replayed."""
 
     run: str
+    """Path of the run below the samples, and below the target."""
     start_s: float
-    """How much of the run is already past when the demo starts, in seconds of the run."""
-    pace_s: float | None = None
-    """Seconds per row; the row's clock is then rewritten to fit. Without it the job's own pace and rows are kept."""
+    """Seconds of the run that are already past when the demo starts."""
+    row_s: float | None = None
+    """Seconds per row; the clocks in the rows are then rewritten. None keeps the rows and the times of the real job."""
     keep_checkpoints: int = 0
     """The job's save_total_limit; 0 keeps all."""
 
 
 REPLAYS = (
-    Replay("lora/sft-long", start_s=40.0, pace_s=1.0, keep_checkpoints=3),
+    Replay("lora/sft-long", start_s=40.0, row_s=1.0, keep_checkpoints=3),
     Replay("lora/sft", start_s=168.0),
-    Replay("lora/diverged", start_s=8.0, pace_s=3.0),
+    Replay("lora/diverged", start_s=8.0, row_s=3.0),
     Replay("lora/killed", start_s=23.0 + 20 * 60.0),
 )
 
 
 @dataclass(frozen=True)
 class Event:
-    """One change of one file (or, for ``remove``, of one directory) at a moment of the run."""
+    """One change of one file (or, for ``remove``, of one directory)."""
 
     at: float
+    """Seconds since the start of the run."""
     action: Literal["append", "write", "remove"]
     path: str
+    """Relative to the directory of the run."""
     data: bytes | Callable[[], bytes] = b""
+    """What is written, or a function that makes it."""
     stamped: bool = False
-    """TensorBoard records, which carry the time at which they are written."""
+    """Whether the data are TensorBoard records, which hold the time at which they are written."""
 
     def content(self, now: float) -> bytes:
-        """The bytes to write at ``now`` (Unix seconds), made only now where they are costly."""
+        """Return the bytes to write at ``now`` (Unix seconds); what is costly is made only now."""
         data = self.data if isinstance(self.data, bytes) else self.data()
         return restamped(data, now) if self.stamped else data
 
@@ -83,14 +94,14 @@ Row = dict[str, Any]
 
 
 def plan(sample: Path, replay: Replay) -> list[Event]:
-    """Everything that the job wrote, in the order and at the times at which it did."""
+    """Return everything that the job wrote, in its order and at its times."""
     lines = (sample / "trainer_log.jsonl").read_bytes().splitlines(keepends=True)
     rows: list[Row] = [json.loads(line) for line in lines]
     count = sum("epoch" in row for row in rows)  # the rows after them are those of a prediction
-    times = own_times(rows[:count]) if replay.pace_s is None else even_times(rows[:count], replay.pace_s)
+    times = own_times(rows[:count]) if replay.row_s is None else even_times(rows[:count], replay.row_s)
     events: list[Event] = []
     for line, row, at in zip(lines, rows, times, strict=False):  # stops at the last training row
-        data = line if replay.pace_s is None else retimed(row, at)
+        data = line if replay.row_s is None else retimed(row, at)
         events.append(Event(at, "append", "trainer_log.jsonl", data))
     logs = sorted((sample / "runs").glob("*/events.out.tfevents.*"), key=lambda path: path.suffix)
     if logs:
@@ -109,13 +120,13 @@ def plan(sample: Path, replay: Replay) -> list[Event]:
 
 
 def seconds(clock: str) -> int:
-    """The seconds of an ``H:MM:SS`` clock (no sample took a day)."""
+    """Return the seconds of an ``H:MM:SS`` clock (no sample took a day)."""
     hours, minutes, rest = clock.split(":")
     return int(hours) * 3600 + int(minutes) * 60 + int(rest)
 
 
 def own_times(rows: list[Row]) -> list[float]:
-    """When each row was written; rows of one second are spread over it, as the clock has whole seconds only."""
+    """Return when each row was written (s); rows of one second are spread over it: the clock has whole seconds."""
     clocks = [seconds(row["elapsed_time"]) for row in rows]
     times: list[float] = []
     for i, clock in enumerate(clocks):
@@ -124,18 +135,18 @@ def own_times(rows: list[Row]) -> list[float]:
     return times
 
 
-def even_times(rows: list[Row], pace_s: float) -> list[float]:
-    """When each row is to be written at an even pace, with a pause for each evaluation."""
+def even_times(rows: list[Row], row_s: float) -> list[float]:
+    """Return when each row is to be written (s) at ``row_s`` seconds per row, with a pause for each evaluation."""
     times: list[float] = []
     at = 0.0
     for row in rows:
-        at += pace_s * (EVAL_ROWS if "eval_loss" in row else 1.0 if "loss" in row else 0.05)
+        at += row_s * (EVAL_ROWS if "eval_loss" in row else 1.0 if "loss" in row else 0.05)
         times.append(at)
     return times
 
 
 def retimed(row: Row, elapsed: float) -> bytes:
-    """The row with the clock of another pace: what this job would have logged, had it run that fast."""
+    """Return the row as the job would have logged it ``elapsed`` seconds after its start."""
     step, total = row["current_steps"], row["total_steps"]
     row = dict(row, elapsed_time=str(timedelta(seconds=int(elapsed))))
     row["remaining_time"] = str(timedelta(seconds=int((total - step) * elapsed / step)))
@@ -145,7 +156,7 @@ def retimed(row: Row, elapsed: float) -> bytes:
 
 
 def checkpoint_events(sample: Path, rows: list[Row], times: list[float], keep: int) -> Iterator[Event]:
-    """Each checkpoint at its step, ``trainer_state.json`` last, and the removal of those above the limit."""
+    """Yield the files of each checkpoint, ``trainer_state.json`` last, and removals of those above the limit."""
     logged = zip(rows, times, strict=True)
     saved_at = {row["current_steps"]: at for row, at in logged if "loss" in row or "eval_loss" in row}
     steps = {int(path.name.partition("-")[2]) for path in sample.glob("checkpoint-*")}
@@ -167,7 +178,7 @@ def checkpoint_events(sample: Path, rows: list[Row], times: list[float], keep: i
 
 
 def state_at(root: Path, step: int) -> bytes:
-    """The ``trainer_state.json`` that the checkpoint of a step held, cut from the one of the run's end."""
+    """Return the ``trainer_state.json`` that the checkpoint of a step held, cut from the one in the root."""
     state = json.loads(root.read_bytes())
     history = [row for row in state["log_history"] if row["step"] <= step and "train_loss" not in row]
     state["total_flos"] *= step / state["global_step"]
@@ -180,7 +191,7 @@ def state_at(root: Path, step: int) -> bytes:
 
 
 def tensorboard_events(sample: Path, path: Path, times: list[float]) -> Iterator[Event]:
-    """The records of an event file, each group of one logging call with its row."""
+    """Yield the records of an event file, those of one logging call together with their row."""
     data, name = path.read_bytes(), path.relative_to(sample).as_posix()
     groups: list[bytes] = []
     position, before = 0, float("-inf")
@@ -198,7 +209,7 @@ def tensorboard_events(sample: Path, path: Path, times: list[float]) -> Iterator
 
 
 def checksum(data: bytes) -> int:
-    """The masked CRC-32C of TensorBoard's record format."""
+    """Return the masked CRC-32C of TensorBoard's record format."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
@@ -209,7 +220,7 @@ def checksum(data: bytes) -> int:
 
 
 def restamped(records: bytes, now: float) -> bytes:
-    """Event records with the wall time ``now`` (Unix seconds) instead of that of the real job."""
+    """Return event records with the wall time ``now`` (Unix seconds) instead of that of the real job."""
     out, position = b"", 0
     while position + 16 <= len(records):
         (length,) = struct.unpack_from("<Q", records, position)
@@ -221,21 +232,21 @@ def restamped(records: bytes, now: float) -> bytes:
 
 
 def pieces(text: bytes, most: int) -> list[bytes]:
-    """The text in at most so many parts, cut after line ends and carriage returns only."""
+    """Return the text in at most ``most`` parts, cut after line ends and carriage returns only."""
     units = [unit for unit in CONSOLE_PIECE.findall(text) if unit]
     size = max(1, -(-len(units) // most))
     return [b"".join(units[i : i + size]) for i in range(0, len(units), size)]
 
 
 def spread(name: str, text: bytes, start: float, end: float, most: int) -> Iterator[Event]:
-    """Appends of a console's text between two moments, the last of them at the end."""
+    """Yield at most ``most`` appends of a console's text between two times (s), the last one at ``end``."""
     parts = pieces(text, most)
     for i, part in enumerate(parts, start=1):
         yield Event(start + (end - start) * i / len(parts), "append", name, part)
 
 
 def console_events(name: str, text: bytes, times: list[float], tail_s: float) -> Iterator[Event]:
-    """A console log that grows with the rows: what stands between two metric dicts comes between them."""
+    """Yield a console log that grows with the rows: text between two metric dicts is written between their rows."""
     begin = text.find(b"***** Running training *****")
     begin = text.find(b"\n", begin) + 1 if begin >= 0 else 0
     yield Event(0.0, "append", name, text[:begin])
@@ -247,7 +258,7 @@ def console_events(name: str, text: bytes, times: list[float], tail_s: float) ->
 
 
 def final_events(sample: Path, at: float, logs: list[Path]) -> Iterator[Event]:
-    """The files of a training job's end, in the producer's order; ``README.md`` is the very last."""
+    """Yield the files that a training job writes at its end, in the producer's order; ``README.md`` is the last."""
     results = sample / "train_results.json"
     for name in ("adapter_config.json", "README.md", "train_results.json"):
         yield Event(at, "write", name, (sample / name).read_bytes())
@@ -267,7 +278,7 @@ def final_events(sample: Path, at: float, logs: list[Path]) -> Iterator[Event]:
 
 
 def predict_events(sample: Path, lines: list[bytes], at: float) -> Iterator[Event]:
-    """A second job that predicts into the same directory: progress rows, silence while it scores, then the results."""
+    """Yield a second job that predicts into the same directory: progress rows, silence while it scores, results."""
     console = (sample / "predict.log").read_bytes()
     first_bar = max(console.find(b"\r"), 0)
     scores = max(console.find(b"***** predict metrics *****"), first_bar)
@@ -286,7 +297,7 @@ def predict_events(sample: Path, lines: list[bytes], at: float) -> Iterator[Even
 
 
 def merged(*paths: Path) -> bytes:
-    """The ``all_results.json`` that holds several results."""
+    """Return the ``all_results.json`` that holds the results of several files."""
     union: dict[str, Any] = {}
     for path in paths:
         if path.exists():
@@ -294,8 +305,8 @@ def merged(*paths: Path) -> bytes:
     return json.dumps(union, indent=4, sort_keys=True).encode()
 
 
-def carry_out(event: Event, folder: Path) -> None:
-    """One event on disk: open, write, close; never atomic, as the producer's are not."""
+def apply_event(event: Event, folder: Path) -> None:
+    """Carry out one event: open, write, close; not atomic, as the producer's writes are not."""
     path = folder / event.path
     if event.action == "remove":
         shutil.rmtree(path, ignore_errors=True)
@@ -306,8 +317,8 @@ def carry_out(event: Event, folder: Path) -> None:
         file.write(content)
 
 
-def lay_down_past(events: list[Event], folder: Path, start_s: float, now: float) -> list[Event]:
-    """Write at once what had happened before the demo, with the times at which it did; return what is to come."""
+def write_past(events: list[Event], folder: Path, start_s: float, now: float) -> list[Event]:
+    """Write at once, with their own times, the events before the demo starts; return those to come."""
     folder.mkdir(parents=True, exist_ok=True)
     past: dict[str, list[Event]] = {}
     for event in events:
@@ -321,19 +332,19 @@ def lay_down_past(events: list[Event], folder: Path, start_s: float, now: float)
             past.setdefault(event.path, []).append(event)
     for name, parts in past.items():
         whole = b"".join(part.content(now - (start_s - part.at)) for part in parts)
-        carry_out(Event(0.0, "write", name, whole), folder)
+        apply_event(Event(0.0, "write", name, whole), folder)
         written = now - (start_s - parts[-1].at)
         os.utime(folder / name, (written, written))
     return [event for event in events if event.at > start_s]
 
 
 def write_demo(target: Path, samples: Path, speed: float, alive: Callable[[], bool], ready: Callable[[], None]) -> None:
-    """Replay all runs until everything is written or ``alive`` says no."""
+    """Replay all runs until all is written or ``alive`` returns False; call ``ready`` once the past is written."""
     now = time.time()
     queue: list[tuple[float, Path, Event]] = []
     for replay in REPLAYS:
         folder = target / replay.run
-        rest = lay_down_past(plan(samples / replay.run, replay), folder, replay.start_s, now)
+        rest = write_past(plan(samples / replay.run, replay), folder, replay.start_s, now)
         queue += [((event.at - replay.start_s) / speed, folder, event) for event in rest]
     queue.sort(key=lambda item: item[0])
     ready()
@@ -343,21 +354,21 @@ def write_demo(target: Path, samples: Path, speed: float, alive: Callable[[], bo
             if not alive():
                 return
             time.sleep(min(wait, TICK_S))
-        carry_out(event, folder)
+        apply_event(event, folder)
 
 
 def default_samples() -> Path:
-    """Where the sample runs lie: inside an installed package, beside it in a checkout."""
+    """Return the directory of the sample runs: inside an installed package, beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     packaged = package / "sample_runs"
     return packaged if packaged.is_dir() else package.parent / "sample_runs"
 
 
 def main() -> int:
-    """The command line of the writer."""
+    """Run the command line of the replay."""
     parser = argparse.ArgumentParser(prog="replay", description="Replay sample runs live into a directory.")
     parser.add_argument("target", type=Path, metavar="DIR", help="the directory to write into")
-    parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than the demo's own pace")
+    parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than the demo's own speed")
     parser.add_argument("--samples", type=Path, default=default_samples(), help="the sample runs to replay")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="stop when this is no longer the parent")
     options = parser.parse_args()
@@ -370,7 +381,7 @@ def main() -> int:
     def ready() -> None:
         try:
             print("ready", flush=True)
-        except OSError:  # nobody listens
+        except OSError:  # nobody reads it
             pass
 
     signal.signal(signal.SIGTERM, stop)

@@ -1,4 +1,4 @@
-"""The demo's directory: packaged sample runs, replayed live by a writer in a process of its own."""
+"""The directory of the demo: packaged sample runs, replayed live by a process of its own."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _STOP_S = 2.0
+"""Time in which the writer may end by itself before it is killed."""
 
 
 class SampleError(Exception):
-    """The demo cannot start. ``str()`` says why in one line."""
+    """The demo cannot start. ``str()`` is the reason in one line."""
 
 
 def sample_dir() -> Path:
-    """The directory of the sample runs: inside an installed package, beside it in a checkout.
+    """Return the directory of the sample runs: inside an installed package, beside it in a checkout.
 
-    Raises SampleError where an installation came without them.
+    Raises SampleError where the installation has none.
     """
     package = Path(__file__).resolve().parents[1]
     for candidate in (package / "sample_runs", package.parent / "sample_runs"):
@@ -31,9 +32,9 @@ def sample_dir() -> Path:
 
 
 def restore_mtimes(root: Path) -> int:
-    """Give a copy of the sample runs the modification times of the real runs back; return how many files got one.
+    """Set the modification times of the real runs on a copy of the sample runs; return the number of files changed.
 
-    What is stale, interrupted or finished shows in the times, and a copy, a checkout or a wheel does not keep them.
+    The times show what is stale, interrupted or finished, and a copy, a checkout or a wheel does not keep them.
     """
     restored = 0
     times: dict[str, float] = json.loads((root / "mtimes.json").read_text(encoding="utf-8"))
@@ -46,12 +47,13 @@ def restore_mtimes(root: Path) -> int:
 
 
 def start_writer(target: Path, speed: float = 1.0) -> subprocess.Popen[str]:
-    """Start the writer and return once the past of its runs is laid down, so that nobody watches an empty directory.
+    """Start the writer; return once the past of its runs is written, so that nobody watches an empty directory.
 
-    Raises SampleError with the writer's last words where it could not start.
+    ``speed`` divides all times between its writes. Raises SampleError with the last line of the writer's errors where
+    it could not start.
     """
-    # The file, not -m: the writer then loads nothing of this package. Isolated mode keeps the package's own directory
-    # off its path, where `locale` would hide the standard library's.
+    # The file, not -m, so that the writer loads nothing of this package. Isolated mode keeps the directory of the file
+    # off its path, where a module could hide one of the standard library.
     script = Path(__file__).with_name("replay.py")
     command = [sys.executable, "-I", str(script), str(target)]
     command += ["--speed", str(speed), "--samples", str(sample_dir()), "--parent", str(os.getpid())]
@@ -71,13 +73,13 @@ def start_writer(target: Path, speed: float = 1.0) -> subprocess.Popen[str]:
         if not started:
             writer.wait()
             errors.seek(0)
-            said = errors.read().strip().splitlines() or [f"exit status {writer.returncode}"]
-            raise SampleError(f"the demo's writer did not start: {said[-1]}")
+            lines = errors.read().strip().splitlines() or [f"exit status {writer.returncode}"]
+            raise SampleError(f"the demo's writer did not start: {lines[-1]}")
     return writer
 
 
 def stop_writer(writer: subprocess.Popen[str]) -> None:
-    """End the writer, whatever it is at."""
+    """End the writer; kill it if it does not end by itself."""
     writer.terminate()
     try:
         writer.wait(_STOP_S)
@@ -88,9 +90,9 @@ def stop_writer(writer: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def demo_directory(speed: float = 1.0) -> Iterator[Path]:
-    """A temporary directory in which four runs live, for as long as the context does."""
+    """Yield a temporary directory in which four runs grow; it is removed at the end of the context."""
     with tempfile.TemporaryDirectory(prefix="lora-tui-demo-", ignore_cleanup_errors=True) as root:
-        # The consoles of the samples name saves/qwen2-0.5b/lora/… as their output: so lies each log in its own run.
+        # The consoles of the samples name saves/qwen2-0.5b/lora/… as their output: so each log is in its own run.
         target = Path(root) / "saves" / "qwen2-0.5b"
         target.mkdir(parents=True)
         writer = start_writer(target, speed)
