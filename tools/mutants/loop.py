@@ -27,13 +27,10 @@ from mutmut.mutation.trampoline import set_mutant_under_test
 from tools.mutants import table
 
 TESTS = (
-    "tests/analysis/ratings/test_rating_edges_evaluation.py",
-    "tests/analysis/ratings/test_rating_edges_loss.py",
-    "tests/analysis/ratings/test_rating_edges_preference.py",
-    "tests/analysis/ratings/test_rating_edges_results.py",
-    "tests/analysis/ratings/test_rating_edges_siblings.py",
-    "tests/analysis/ratings/test_rating_edges_stages.py",
-    "tests/analysis/ratings/test_rating_edges_training.py",
+    "tests/analysis/ratings/test_evaluation.py",
+    "tests/analysis/ratings/test_stages.py",
+    "tests/analysis/ratings/test_thresholds.py",
+    "tests/analysis/ratings/test_training.py",
     "tests/analysis/ratings/test_rate.py",
     "tests/analysis/ratings/test_rules.py",
     "tests/analysis/ratings/test_published_runs.py",
