@@ -1,10 +1,10 @@
-"""Settings of a run from the small files that hold any, under LLaMA-Factory's option names.
+"""Options of a job from its configuration files and model card, under LLaMA-Factory's option names.
 
 Sources: peft ``PeftConfig.save_pretrained`` (adapter_config.json), LLaMA-Factory ``webui/runner.py``
 (training_args.yaml, llamaboard_config.yaml), transformers ``modelcard.py`` and trl (README.md). Every function masks
-secrets before it returns, and raises :class:`TornError` for an empty file (of JSON also for a half-written one) and
-:class:`FormatError` for one that is not what its name says. Values are scalars or flat tuples; a null or a nested value
-is left out.
+secrets in its result, and raises :class:`TornError` for an empty file (also for half-written JSON) and
+:class:`FormatError` for content that does not fit the file's name. Values are scalars or flat tuples; null and nested
+values are left out.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from lora_tui.records.documents import ConfigDoc, ConfigValue, FormatError, Scal
 MAX_CARD = 1024 * 1024
 """Bytes of the largest model card that is read."""
 MAX_YAML = 256 * 1024
-"""Bytes of the largest YAML that is read: real ones have a few kB, and a megabyte can take seconds."""
+"""Bytes of the largest YAML file that is read; real ones have a few kB, and a megabyte can take seconds."""
 
 _MAX_DEPTH = 32
+"""Deepest nesting of YAML that is read."""
 _MAX_TAGS = 10
-"""Declarations of tags; libyaml compares each with all before it."""
+"""Largest number of tag declarations in YAML, since libyaml compares each with all before it."""
 
 
 def parse_adapter_config(data: bytes) -> ConfigDoc:
@@ -47,7 +48,7 @@ def parse_adapter_config(data: bytes) -> ConfigDoc:
         "model_name_or_path": config.get("base_model_name_or_path"),
         "use_rslora": config.get("use_rslora"),
         "bias": config.get("bias"),
-        # true is the ordinary initialisation, false none: only names such as "pissa" tell anything.
+        # true is the default initialisation and false none; only names such as "pissa" are worth showing.
         "init_lora_weights": initial if isinstance(initial, str) else None,
         "peft_version": config.get("peft_version"),
     }
@@ -55,9 +56,9 @@ def parse_adapter_config(data: bytes) -> ConfigDoc:
 
 
 def parse_training_args(data: bytes) -> ConfigDoc:
-    """Parse ``training_args.yaml`` or any other YAML file of LLaMA-Factory options, names as written.
+    """Parse ``training_args.yaml`` or any other YAML file of LLaMA-Factory options; names stay as written.
 
-    Strings such as "1e-4", which YAML 1.1 does not take for numbers, become floats.
+    Strings such as "1e-4", which are no numbers in YAML 1.1, become floats.
     """
     options = _load_yaml(data)
     return _doc(((key, _number_like(value)) for key, value in options.items()), "llamafactory")
@@ -77,10 +78,10 @@ _BOARD_ZERO_IS_UNSET = frozenset({"loraplus_lr_ratio", "neftune_alpha"})
 
 
 def parse_llamaboard_config(data: bytes) -> ConfigDoc:
-    """Parse ``llamaboard_config.yaml``: the fields of LLaMA-Factory's web page, by element id.
+    """Parse ``llamaboard_config.yaml``, which holds the fields of LLaMA-Factory's web page by element id.
 
-    Returned are options as the page would pass them on: what is empty, off, or belongs to another stage or method than
-    the chosen one is left out, and ``extra_args`` are merged in.
+    Returns the options that the page would pass on: without those that are empty, off, or belong to another stage or
+    method than the chosen one, and with those of ``extra_args``.
     """
     page = _load_yaml(data)
     fields = {key.partition(".")[2]: value for key, value in page.items() if key.startswith(("top.", "train."))}
@@ -152,11 +153,11 @@ _OPTIMIZER = re.compile(r"(?:Use )?(?:OptimizerNames\.)?(\w+)")
 
 
 def parse_model_card(data: bytes) -> ConfigDoc:
-    """Parse a ``README.md``: a model card of transformers or trl, or peft's unfilled template of a checkpoint.
+    """Parse a ``README.md``: a model card of transformers or trl, or peft's unfilled template in a checkpoint.
 
-    Read are base model, tags (producer, method, trl's stage), the data sets, the list of hyperparameters and the
-    versions of the libraries (``transformers_version``, ``peft_version``, ``torch_version``, …). Any other text, and a
-    damaged head, give fewer values and no error. Raises :class:`TornError` if the file is empty and
+    Reads the base model, the tags (producer, method, trl's stage), the data sets, the list of hyperparameters and the
+    versions of the libraries (``transformers_version``, ``peft_version``, ``torch_version``, …). Other text and a
+    damaged head give fewer values and no error. Raises :class:`TornError` if the file is empty and
     :class:`FormatError` if it is larger than 1 MiB.
     """
     text = _text(data, MAX_CARD)
@@ -181,7 +182,7 @@ def parse_model_card(data: bytes) -> ConfigDoc:
     found["finetuning_type"] = next((tag for tag in _CARD_METHODS if tag in tags), None)
     if producer == "trl":
         found["stage"] = next((_TRL_STAGES[tag] for tag in tags if tag in _TRL_STAGES), None)
-    # Matched against one line of sane length: the pattern would take its time over a hostile megabyte.
+    # Matched against one line of limited length, since the pattern is slow on a hostile megabyte.
     sentence = next((line for line in text.splitlines() if line.startswith("This model ")), "")
     trained_on = _TRAINED_ON.match(sentence[:2000])
     if trained_on:
@@ -230,7 +231,7 @@ def _text(data: bytes, limit: int) -> str:
 
 
 def _load_yaml(data: bytes) -> dict[str, object]:
-    """Load one YAML mapping with string keys, safely: no tags of Python objects, no bombs, no deep nesting."""
+    """Load one YAML mapping with string keys, without tags of Python objects, expansion bombs or deep nesting."""
     import yaml  # type: ignore[import-untyped,unused-ignore]
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -248,10 +249,10 @@ def _load_yaml(data: bytes) -> dict[str, object]:
                 depth -= 1
             elif isinstance(event, yaml.events.ScalarEvent):
                 if event.value == "<<":
-                    # An alias alone shares its node; merging is what multiplies it.
+                    # An alias alone shares its node, but merge keys multiply it.
                     raise FormatError("YAML merge keys are not read")
                 if len(event.value) > _MAX_CLOCK and _CLOCK.fullmatch(event.value):
-                    # "1:30" is a number to base 60; one of many parts takes the square of its length.
+                    # "1:30" is a number to base 60; one of many parts takes quadratic time.
                     raise FormatError("YAML number too long")
         value = yaml.load(text, Loader=loader)  # noqa: S506 - a SafeLoader, the faster one where libyaml is there
     except yaml.YAMLError as error:
@@ -259,7 +260,7 @@ def _load_yaml(data: bytes) -> dict[str, object]:
         where = f" at line {mark.line + 1}" if mark is not None else ""
         raise FormatError(f"not YAML: {getattr(error, 'problem', None) or 'unreadable'}{where}") from None
     except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError):
-        # What PyYAML's own constructors raise for a tag that does not fit its value.
+        # Raised by PyYAML's constructors for a tag that does not fit its value.
         raise FormatError("not YAML: a value does not fit its tag") from None
     if not isinstance(value, dict):
         raise FormatError("not a YAML mapping")
@@ -273,14 +274,14 @@ _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 def _number_like(value: object, plain: bool = False) -> object:
-    """Convert a string in exponent notation to a float; with ``plain`` any decimal number, whole ones to int."""
+    """Convert a string in exponent notation to a float; with ``plain`` any decimal number, whole ones to an int."""
     if not isinstance(value, str) or len(value) > 40 or not (_PLAIN if plain else _EXPONENT).fullmatch(value):
         return value
     return int(value) if plain and value.lstrip("+-").isdecimal() else as_number(value)
 
 
 def _sorted(value: object) -> object:
-    """Sort a list of names: peft keeps sets, whose order differs from run to run. A pattern stays a string."""
+    """Sort a list of names, since peft writes sets, whose order varies. A pattern, which is a string, stays."""
     return sorted(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
 
 
@@ -294,7 +295,7 @@ def _doc(found: Iterable[tuple[str, object]], producer: str | None = None) -> Co
 
 
 def _config_value(item: object) -> ConfigValue:
-    """Return a scalar or a flat tuple, ``None`` for a null and for everything else."""
+    """Return a scalar or a flat tuple; None for null and for everything else."""
     if isinstance(item, list):
         flat = [_scalar(one) for one in item]
         return tuple(flat) if flat and None not in flat else None
@@ -306,5 +307,5 @@ def _scalar(item: object) -> Scalar:
         return as_text(item)
     if isinstance(item, (bool, int, float)):
         return item
-    # YAML takes 2024-01-01 for a date, a run_name for example.
+    # YAML reads 2024-01-01 as a date, for example in a run_name.
     return item.isoformat() if isinstance(item, date) else None

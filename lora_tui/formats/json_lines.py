@@ -1,4 +1,4 @@
-"""What the parsers of text files share: splitting into lines, counting problems, lenient JSON values."""
+"""Helpers of the parsers of text files: split lines, collect problems, read lenient JSON and its values."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ MAX_LINE = 4 * 1024 * 1024
 """Bytes of the longest line that is kept."""
 
 MAX_PROBLEMS = 20
-"""Problems kept between two calls of :meth:`Problems.take`; the rest is only counted."""
+"""Problems that are kept between two calls of :meth:`Problems.take`; the rest is only counted."""
 
 MAX_COUNT = 2**53
-"""Counters from here on (steps, tokens) are taken for damage: a float cannot tell them apart any more."""
+"""Counters from this one on (steps, tokens) count as damage, since a float cannot represent them exactly."""
 
 MAX_METRICS = 1000
-"""Values of one row, metric block or results file; what has more was written by no trainer."""
+"""Largest number of values in a row, metric block or results file; no trainer writes more."""
 
-_MUCH = 256 * 1024
-"""Bytes of JSON from which on the fast reader pays."""
+_FAST_FROM = 256 * 1024
+"""Bytes of JSON from which on the fast reader is worth its import."""
 
 _BLANK = " \t\r\n\0"
 
@@ -33,14 +33,14 @@ class Problems:
         self._dropped = 0
 
     def add(self, line: int, reason: str) -> None:
-        """Note a problem of ``line`` (counted from 1; 0 where lines have no meaning)."""
+        """Add a problem of ``line``, from 1, or 0 where lines have no meaning."""
         if len(self._kept) < MAX_PROBLEMS:
             self._kept.append(Problem(line, reason))
         else:
             self._dropped += 1
 
     def take(self) -> list[Problem]:
-        """Return the problems since the last call, in order; past 20 one more, of line 0, says how many followed."""
+        """Return the problems since the last call, in order; after 20, one more of line 0 says how many followed."""
         if not self._kept:
             return []
         taken = self._kept
@@ -54,7 +54,7 @@ class Problems:
 class LineSplitter:
     r"""Splits appended bytes into complete lines at ``\n``; a chunk may end anywhere.
 
-    A line longer than 4 MiB is dropped while it passes (at most 4 MiB of it are held) and noted once in ``problems``.
+    A line longer than ``limit`` is skipped, with one entry in ``problems``; at most ``limit`` bytes of it are held.
     """
 
     def __init__(self, problems: Problems | None = None, limit: int = MAX_LINE) -> None:
@@ -66,16 +66,16 @@ class LineSplitter:
 
     @property
     def pending(self) -> bytes:
-        """The incomplete last line so far (a copy); empty while an overlong line is being dropped."""
+        """Copy of the incomplete last line so far; empty while an overlong line is being skipped."""
         return bytes(self._tail)
 
     @property
     def next_line(self) -> int:
-        """Number of the line that is pending or comes next, counted from 1."""
+        """Number, from 1, of the line that is pending or comes next."""
         return self._line
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        r"""Return the lines that ``data`` completes: (number from 1, bytes without ``\n``). A ``\r`` stays."""
+        r"""Return the lines that ``data`` completes, each as its number, from 1, and its bytes without ``\n``."""
         if not data:
             return []
         parts = data.split(b"\n")
@@ -94,7 +94,7 @@ class LineSplitter:
         lines = list(enumerate(parts, first))
         if dropped_first:
             del lines[0]
-        # A line can only be too long if it crosses chunks or the chunk itself is longer than the limit.
+        # Only the first line, which may span chunks, can be too long, unless the chunk exceeds the limit.
         if len(data) > self._limit or (lines and len(lines[0][1]) > self._limit):
             for number, line in lines:
                 if len(line) > self._limit:
@@ -120,14 +120,14 @@ class LineSplitter:
 
 
 def _lenient_int(digits: str) -> int | float:
-    """Convert any length: Python refuses integers of more than 4300 digits, a float takes them as infinity."""
+    """Convert digits of any number; Python rejects integers of more than 4300 digits, a float makes them infinite."""
     return int(digits) if len(digits) < 400 else float(digits)
 
 
 def load_json(text: str) -> object:
-    """Parse one JSON value; ``NaN``/``Infinity`` literals are values, integers of 400 digits and more become ``inf``.
+    """Parse one JSON value; ``NaN`` and ``Infinity`` literals are values, overlong integers become ``inf``.
 
-    Raises ``json.JSONDecodeError`` if it is not JSON, ``RecursionError`` if it is nested too deeply.
+    Raises ``json.JSONDecodeError`` if the text is not JSON, ``RecursionError`` if it is nested too deeply.
     """
     try:
         value: object = json.loads(text)
@@ -139,11 +139,11 @@ def load_json(text: str) -> object:
 
 
 def load_json_fast(data: bytes) -> object:
-    """Parse UTF-8 that is plain JSON, ``NaN`` and ``Infinity`` among it, in half the time. Its import costs some 40 ms:
-    it pays where there is much to read. The value is the one that :func:`load_json` gives.
+    """Parse UTF-8 JSON to the same value as :func:`load_json`, in half the time.
 
-    Raises ValueError for what is no JSON, and for some of what :func:`load_json` takes: lone surrogates, integers of
-    more than 4300 digits, more than 200 levels.
+    The import of pydantic_core takes some 40 ms, so that this is worth it for long texts. Raises ValueError if the text
+    is not JSON, and for some that :func:`load_json` reads: lone surrogates, integers of more than 4300 digits, more
+    than 200 levels.
     """
     from pydantic_core import from_json
 
@@ -152,18 +152,18 @@ def load_json_fast(data: bytes) -> object:
 
 
 def load_json_object(data: bytes, limit: int | None = MAX_LINE) -> dict[str, object]:
-    """Parse a whole file that holds one JSON object, of at most ``limit`` bytes.
+    """Parse a file that holds one JSON object, of at most ``limit`` bytes (None: of any length).
 
-    Raises :class:`TornError` if it is empty or ends in the middle of a value, which a reader meets because no producer
+    Raises :class:`TornError` if it is empty or ends in the middle of a value, which happens because no producer
     replaces its files atomically, and :class:`FormatError` if it is damaged, too large or no object.
     """
     if limit is not None and len(data) > limit:
         raise FormatError(f"larger than {limit >> 10} KiB")
-    if len(data) >= _MUCH:
+    if len(data) >= _FAST_FROM:
         try:
             plain = load_json_fast(data)
         except ValueError:
-            # Read again with more care, which tells what is wrong with it, if anything is.
+            # Parsed again below, which finds out what is wrong with it, if anything is.
             plain = None
         if isinstance(plain, dict):
             return plain
@@ -173,7 +173,7 @@ def load_json_object(data: bytes, limit: int | None = MAX_LINE) -> dict[str, obj
     try:
         value = load_json(text)
     except json.JSONDecodeError as error:
-        # A cut number, word or escape is reported before the end of the text, but then no "}" closes it either.
+        # An incomplete number, word or escape is reported before the end of the text, but then no "}" ends the text.
         open_end = error.pos >= len(text) or text[-1] != "}" or error.msg.startswith("Unterminated")
         if text[0] == "{" and open_end and error.msg != "Extra data":
             raise TornError(f"ends in the middle of a value at line {error.lineno}") from None
@@ -186,9 +186,9 @@ def load_json_object(data: bytes, limit: int | None = MAX_LINE) -> dict[str, obj
 
 
 def as_number(value: object) -> float | None:
-    """Return a finite or non-finite float of a JSON number or numeric string, ``None`` for anything else.
+    """Return the float of a JSON number or numeric string, finite or not, or None for anything else.
 
-    Integers beyond the range of a float become ``inf``, as ``1e400`` does. Booleans are no numbers.
+    Integers beyond the range of a float become ``inf``, like ``1e400``. Booleans are no numbers.
     """
     if isinstance(value, float):
         return value
@@ -208,7 +208,7 @@ def as_number(value: object) -> float | None:
 
 
 def as_count(value: object) -> int | None:
-    """Return a whole number from 0 to 2**53, also written as ``5.0`` or ``"5"``; ``None`` for anything else."""
+    """Return a whole number from 0 to 2**53, also of ``5.0`` or ``"5"``, or None for anything else."""
     if type(value) is not int:
         number = as_number(value)
         if number is None or not number.is_integer():
@@ -218,5 +218,5 @@ def as_count(value: object) -> int | None:
 
 
 def as_text(value: str) -> str:
-    """Replace lone surrogates, which JSON can spell (``\\ud800``) and no output can encode."""
+    """Replace lone surrogates, which JSON can contain (``\\ud800``) and no output can encode, by ``?``."""
     return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")

@@ -23,8 +23,8 @@ _SPLITS: dict[str, Literal["train", "eval", "predict", "all"]] = {
 def parse_results(name: str, data: bytes) -> Results:
     """Parse one results file; ``name`` is the file's name without directories.
 
-    Every numeric key stays under its own name (numeric strings become numbers, integers stay integers); everything
-    else is left out. Raises :class:`TornError` if the file is empty or half-written, :class:`FormatError` if it is not
+    Keeps every number under its own key (numeric strings become numbers, integers stay integers) and leaves out
+    everything else. Raises :class:`TornError` if the file is empty or half-written, :class:`FormatError` if it is not
     a JSON object, ``name`` is none of the four, or there are more than 1000 numbers.
     """
     split = _SPLITS.get(name)

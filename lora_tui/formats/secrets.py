@@ -1,4 +1,4 @@
-"""Keys, tokens and passwords in what a job wrote: hidden before anything else sees them."""
+"""Mask keys, tokens and passwords in the files of a job, before anything else reads them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MASK = "***"
 # "token" but not tokens, tokenizer, tokenized_path or an id such as pad_token_id.
 _WORD = r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token(?!s|iz|_id)|secret|passwd|password|credential)"
 _SECRET_KEY = re.compile(_WORD, re.IGNORECASE)
-# A whole value: needs a digit or a capital, or a path such as hf_checkpoints would be hidden.
+# Matched against a whole value. A digit or capital is required, or a path such as hf_checkpoints would match.
 _SECRET_VALUE = re.compile(r"hf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6,}|sk-[A-Za-z0-9_-]{8,}")
 _SECRET_INSIDE = re.compile(
     r"(?<=://)[^/\s]{1,500}(?=@)"
     r"|(?<![A-Za-z0-9_-])(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[opsu]_[A-Za-z0-9]{20,}|AKIA[0-9A-Z]{16})"
     r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"
 )
-# "HF_TOKEN=…", "api_key: …", "?token=…"; "--hub_token …". Short words and "<|im_end|>" are tokens of another kind.
+# "HF_TOKEN=…", "api_key: …", "?token=…"; "--hub_token …". Short words and "<|im_end|>" are tokens of a vocabulary.
 _NAMED = re.compile(
     rf"({_WORD}[\w-]{{0,40}}[\"']?\s{{0,4}}[=:]\s{{0,4}}[\"']?|--[\w-]{{0,40}}{_WORD}[\w-]{{0,40}} {{1,4}})"
     r"[A-Za-z0-9_.~+/=%-]{8,}",
@@ -29,33 +29,33 @@ _HINT = re.compile(r"hf_|sk-|gh[opsu]_|AKIA|://|[Bb]earer |" + _WORD, re.IGNOREC
 
 
 def mask_secrets(values: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
-    """Return a copy with "***" for secrets.
+    """Return a copy of ``values`` with "***" in place of secrets.
 
-    Hidden are the values of keys that contain api_key, token (not tokens, tokenizer, …), secret, password or
-    credential, values that look like a Hugging Face or OpenAI key, and what :func:`mask_text` hides inside a value.
-    Empty strings, nulls and booleans hide nothing and stay.
+    Masks the values of keys that contain api_key, token (not tokens, tokenizer, …), secret, password or credential,
+    values that look like a Hugging Face or OpenAI key, and what :func:`mask_text` masks inside a value. Empty strings,
+    nulls and booleans stay.
     """
-    return {key: _masked(key, value) for key, value in values.items()}
+    return {key: _mask(key, value) for key, value in values.items()}
 
 
 def mask_text(text: str) -> str:
-    """Return text with "***" for keys of known services, passwords in URLs and what is named a token or a password."""
+    """Return text with "***" for keys of known services, passwords in URLs, and values named a token or password."""
     if _HINT.search(text) is None:
         return text
     return _NAMED.sub(rf"\g<1>{MASK}", _SECRET_INSIDE.sub(MASK, text))
 
 
-def _masked(key: str, value: ConfigValue) -> ConfigValue:
+def _mask(key: str, value: ConfigValue) -> ConfigValue:
     if value is None or value == "" or isinstance(value, bool):
         return value
     if _SECRET_KEY.search(key.replace("-", "_")):
         return MASK
     if isinstance(value, tuple):
-        return tuple(_hidden(one) for one in value)
-    return _hidden(value)
+        return tuple(_mask_value(one) for one in value)
+    return _mask_value(value)
 
 
-def _hidden(value: Scalar) -> Scalar:
+def _mask_value(value: Scalar) -> Scalar:
     if not isinstance(value, str):
         return value
     return MASK if _SECRET_VALUE.fullmatch(value.strip()) else mask_text(value)

@@ -2,8 +2,9 @@
 
 Sources: TensorFlow ``record_writer`` (framing: length, masked CRC-32C of it, data, masked CRC-32C of it),
 ``event.proto``/``summary.proto``/``tensor.proto`` (protobuf wire format), transformers ``TensorBoardCallback`` (tags
-``train/…`` and ``eval/…``, one event a scalar, texts ``args`` and ``model_config``), trl's PPO (tags of its own). Read
-without protobuf and without tensorboard.
+``train/…`` and ``eval/…``, one event per scalar, texts ``args`` and ``model_config``), trl's PPO (tags of its own).
+
+A reader of our own because tensorboard and protobuf are large and need not be installed beside the job.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lora_tui.formats.secrets import mask_secrets
 from lora_tui.records.documents import NOTHING, ConfigDoc, ConfigValue, LogRow, Problem, RowKind
 
 MAX_RECORD = 64 * 1024 * 1024
-"""Bytes of the largest record; a longer one (its length is checksummed) can only be an image or damage."""
+"""Bytes of the longest record that is skipped over; a longer one, although its length is checksummed, is damage."""
 _MAX_KEPT = 4 * 1024 * 1024
 """Bytes of the largest record that is parsed; a longer one (histogram, image) is skipped."""
 
@@ -34,12 +35,12 @@ _CLOCKS = frozenset({"train/train_runtime", "train/train_tokens_per_second"})
 _EPOCH = frozenset({"train/epoch", "epoch"})
 _TRAIN_ONLY = frozenset({"train/loss", "train/learning_rate", "train/grad_norm", "train/reward", "train/train_runtime"})
 _LATEST = 1e11
-"""Unix seconds of the last wall time that is believed (the year 5138); more is damage."""
+"""Latest wall time that is accepted, in Unix seconds (the year 5138); a later one is damage."""
 _MODEL_KEYS = ("vocab_size", "num_hidden_layers", "hidden_size", "model_type", "_name_or_path")
 _DT_FLOAT, _DT_DOUBLE, _DT_INT32, _DT_STRING, _DT_INT64 = 1, 2, 3, 7, 9
 
 Field = tuple[int, int | bytes]
-"""Field number, and its varint or its bytes (8 or 4 for fixed64 and fixed32)."""
+"""Number of a protobuf field, and its varint or its bytes (8 for fixed64, 4 for fixed32)."""
 
 
 def _crc_table() -> tuple[int, ...]:
@@ -67,15 +68,15 @@ def masked_crc32c(data: bytes) -> int:
 class EventFileParser:
     """Incremental parser of an event file (a ``StreamParser``).
 
-    transformers writes the scalars of a logging event one by one: a row is made of neighbouring scalars of one step
-    and one kind, and is returned when another begins or the feed ends. So an event that is split over two feeds comes
-    as two rows of the same kind and step that complete each other; the second holds only what is new and may have no
-    values but an epoch. ``time`` is that of the row's first scalar. Steps are global steps; values are float32, as
-    stored, and named as in the other files (``train/learning_rate`` is ``lr``, ``eval/runtime`` ``eval_runtime``; tags
-    without such a prefix stay). The metrics of an evaluation that transformers tags ``train/…`` (epoch, tokens, kl of
-    KTO) belong to its eval row. The closing summary becomes a ``mark``.
+    transformers writes the scalars of a logging event one by one. A row consists of consecutive scalars of one step and
+    one kind, and is returned when another begins or the feed ends. So an event that is split over two feeds gives two
+    rows of the same kind and step that complete each other; the second holds only what is new and may have no values
+    but an epoch. ``time`` is that of the row's first scalar. Steps are global steps; values are float32, as stored, and
+    named as in the other files (``train/learning_rate`` is ``lr``, ``eval/runtime`` is ``eval_runtime``; tags without
+    such a prefix stay). The metrics of an evaluation that transformers tags ``train/…`` (epoch, tokens, kl of KTO)
+    belong to its eval row. The closing summary becomes a ``mark``.
 
-    A record with a wrong checksum is a problem, and nothing behind it is read. An incomplete record waits.
+    A record with a wrong checksum is a problem, and nothing after it is read. An incomplete record waits for more data.
     """
 
     def __init__(self) -> None:
@@ -93,7 +94,7 @@ class EventFileParser:
         self._fresh = False
 
     def feed(self, data: bytes) -> list[LogRow]:
-        """Parse the next bytes and return the rows in them, a partial one too."""
+        """Parse the next bytes; returns the rows in them, also a partial one at the end."""
         rows: list[LogRow] = []
         if self._broken:
             return rows
@@ -112,17 +113,17 @@ class EventFileParser:
         return rows
 
     def take_problems(self) -> list[Problem]:
-        """Return the problems since the last call, their line is 0."""
+        """Return the problems since the last call; their line is 0."""
         return self._problems.take()
 
     def snapshot(self) -> ConfigDoc | None:
-        """Return the scalar training arguments and the size of the model, secrets masked; ``None`` before they come."""
+        """Return the scalar training arguments and the size of the model with secrets masked, or None before them."""
         return ConfigDoc(MappingProxyType(dict(self._args))) if self._args else None
 
     # -- framing --------------------------------------------------------------------------------------------------
 
     def _record(self, buffer: bytes, at: int) -> tuple[bytes, int] | None:
-        """Return a record's data (empty if it is skipped) and the index behind it; ``None`` if it is incomplete."""
+        """Return the data of a record (empty if skipped) and the index after it, or None if it is incomplete."""
         if self._skip:
             step = min(self._skip, len(buffer) - at)
             self._skip -= step
@@ -245,22 +246,22 @@ class EventFileParser:
                 self._values.setdefault("accuracy", value)
 
     def _kind_of(self, tag: str, step: int) -> RowKind:
-        """Tell the kind of the row that a scalar belongs to, which may be the present one."""
+        """Return the kind of the row that a scalar belongs to, which may be the current row."""
         if tag.startswith("eval/"):
             return "eval"
         if tag in _SUMMARY:
             return "mark"
-        present = self._kind
-        if step != self._step or present is None or present == "train":
+        current = self._kind
+        if step != self._step or current is None or current == "train":
             return "train"
-        if present == "eval":
+        if current == "eval":
             return "train" if tag in _TRAIN_ONLY else "eval"
         return "mark" if tag not in _TRAIN_ONLY or tag == "train/train_runtime" else "train"
 
     def _flush(self, rows: list[LogRow]) -> None:
         if not self._fresh or self._kind is None:
             return
-        # The summary's train_runtime, which comes first, is a row of nothing.
+        # The train_runtime of the summary, which comes first, would make an empty row.
         if self._values or self._epoch is not None or self._kind == "mark":
             rows.append(LogRow(self._kind, self._step, self._values or NOTHING, None, self._epoch, None, self._time))
         self._values = {}
@@ -269,7 +270,7 @@ class EventFileParser:
 
 
 def _fields(data: bytes) -> Iterator[Field]:
-    """Iterate over the fields of a protobuf message; raises ``ValueError`` where it is damaged."""
+    """Yield the fields of a protobuf message. Raises ValueError where it is damaged."""
     at = 0
     end = len(data)
     while at < end:
@@ -290,7 +291,7 @@ def _fields(data: bytes) -> Iterator[Field]:
             size, at = _varint(data, at)
         else:
             raise ValueError(f"wire type {wire}")
-        # A length is signed as every number: one below 0 would lead back, again and again.
+        # Varints are signed here, and a negative length would move backwards for ever.
         if not 0 <= size <= end - at:
             raise ValueError("field longer than its message")
         yield key >> 3, data[at : at + size]
@@ -298,7 +299,7 @@ def _fields(data: bytes) -> Iterator[Field]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a varint as a signed 64-bit number and the index behind it."""
+    """Return a varint as a signed 64-bit number, and the index after it. Raises ValueError."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
@@ -313,7 +314,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _tensor_scalar(tensor: bytes) -> float | None:
-    """Return the only number of a tensor (what newer summary writers use for scalars), ``None`` for all else."""
+    """Return the number in a tensor that holds one (newer summary writers store scalars so), else None."""
     dtype = 0
     content = b""
     numbers: list[float] = []

@@ -21,16 +21,16 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d{1,15})[/\\]*$")
 
 
 def parse_trainer_state(data: bytes) -> TrainerState:
-    """Parse the file; ``NaN`` and ``Infinity`` literals are values.
+    """Parse ``trainer_state.json``; ``NaN`` and ``Infinity`` literals are values.
 
-    ``rows`` holds ``log_history`` without the summary entry, in order. A train row's ``train_runtime`` is its
-    ``elapsed_s`` (seconds since this process began to train); the summary keeps it as a value. Steps are as written:
-    PPO's are one less than those of its trainer_log.jsonl. 0 counts as unknown where the producer writes 0 for that
+    ``rows`` holds ``log_history`` in order, without the summary entry. The ``train_runtime`` of a train row becomes its
+    ``elapsed_s`` (seconds since this process began to train); the summary keeps it as a value. Steps are as written;
+    those of PPO are one less than in its trainer_log.jsonl. 0 counts as unknown where the producer writes 0 for unknown
     (max_steps, num_train_epochs, num_input_tokens_seen, the intervals).
 
     Raises :class:`TornError` if the file is empty or half-written, :class:`FormatError` if it is not a trainer state.
     """
-    # As long as its history is.
+    # Without a limit, since the file grows with the history.
     state = load_json_object(data, None)
     history = state.get("log_history")
     if not isinstance(history, list) and "global_step" not in state:
@@ -40,7 +40,7 @@ def parse_trainer_state(data: bytes) -> TrainerState:
     for entry in history if isinstance(history, list) else ():
         if not isinstance(entry, dict) or len(entry) > MAX_METRICS:
             continue
-        # Not by train_runtime, which transformers since 4.49 logs in every train row when tokens are counted.
+        # Not told by train_runtime, which transformers since 4.49 logs in every train row when tokens are counted.
         if entry.get("train_loss") is not None or entry.get("total_flos") is not None:
             summary = _metrics(entry)
         else:
@@ -83,7 +83,7 @@ def _row(entry: dict[str, object]) -> LogRow:
         elapsed = None
     if "rewards/accuracies" in metrics:
         metrics.setdefault("accuracy", metrics["rewards/accuracies"])
-    # Every entry has an epoch, but a None before transformers 5.6 must not turn a mark into batches of a job.
+    # Every entry has an epoch. Before transformers 5.6 it may be None, which must not make it a progress row.
     kind = classify(metrics, has_epoch=True)
     epoch = _finite(entry.get("epoch"))
     return LogRow(kind, as_count(entry.get("step")), metrics or NOTHING, epoch=epoch, elapsed_s=elapsed)
@@ -100,7 +100,7 @@ def _checkpoint_step(path: str | None) -> int | None:
 
 
 def _stopped_early(callbacks: object) -> bool:
-    """Tell whether an ``EarlyStoppingCallback`` has counted as many evaluations as its patience."""
+    """Return whether an ``EarlyStoppingCallback`` has counted as many evaluations as its patience."""
     saved = callbacks.get("EarlyStoppingCallback") if isinstance(callbacks, dict) else None
     for one in saved if isinstance(saved, list) else [saved]:
         if not isinstance(one, dict):

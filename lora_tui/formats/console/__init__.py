@@ -1,1 +1,1 @@
-"""The parser of console logs, one module per part of a log."""
+"""The parser of console logs, with one module per aspect of a log."""

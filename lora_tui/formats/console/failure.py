@@ -1,4 +1,4 @@
-"""How a console log says that a job ended badly.
+"""Failures in a console log: tracebacks, signals, exit codes of launchers.
 
 Sources: Python's traceback format, torch ``distributed.elastic`` (agent, ChildFailedError, SignalException),
 ``ProcessGroupNCCL`` watchdog, DeepSpeed's launcher, what shells and Slurm print when they kill.
@@ -16,12 +16,14 @@ from lora_tui.records.documents import Failure
 Kind = Literal["exception", "out_of_memory", "interrupted", "terminated"]
 
 MAX_MESSAGE = 300
+"""Characters that are kept of the message of a failure and of each line of the excerpt."""
 MAX_EXCERPT = 12
+"""Lines that are kept of a traceback."""
 _LAST_STEPS = 10
-"""Steps that the other ranks may still make after the one that failed."""
+"""Steps that the other ranks may still make after one has failed."""
 
 TRACEBACK = "Traceback (most recent call last)"
-# Most logs tell of no failure: but for the hint at one, ``re`` compiles patterns at their first use and keeps them.
+# Most logs contain no failure: except for the hint, ``re`` compiles patterns at their first use and caches them.
 _EXCEPTION = r"((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*|[A-Z]\w*)(?::(?: (.*))?|)$"
 _CHAIN = ("During handling of the above exception", "The above exception was the direct cause")
 _HARMLESS = ("Exception ignored in", "--- Logging error ---")
@@ -46,25 +48,25 @@ _HINT = re.compile(
     r"signal|exitcode|return code|Watchdog|oom|CANCELLED|line \d+: |Killed|Terminated|Segm|memory|Memory"
 )
 _SIGNALS: dict[str, Kind] = {"2": "interrupted", "SIGINT": "interrupted"}
-# Errors of a rank whose partner died: never the cause.
+# Errors of a rank whose partner died, which are never the cause.
 _VICTIM = r"(?i)DistBackendError|NCCL|Connection (?:closed|reset) by peer|Broken pipe|Gloo|TCPStore"
 
-# How much a line tells of the cause. A launcher sends "closing signal" when any worker dies, and its own exception
-# repeats only that one did.
+# How close a line is to the cause, ascending. A launcher sends "closing signal" when any worker dies, and its own
+# exception only says that one did.
 _CLOSING, _LAUNCHER, _SIGNALLED, _CAUSE = range(4)
 
 
 class FailureTracker:
-    """Finds the failure in a log, line by line, and forgets it when the job goes on.
+    """Finds the failure in a log, line by line, and drops it when the job goes on.
 
-    The root cause wins over what follows from it: the launcher's ChildFailedError or CalledProcessError, "closing
-    signal", errors of other ranks. ``failure`` is the current :class:`Failure` or ``None``.
+    The root cause takes precedence over its consequences: the launcher's ChildFailedError or CalledProcessError,
+    "closing signal", errors of other ranks. ``failure`` is the current :class:`Failure` or None.
     """
 
     def __init__(self) -> None:
         self.failure: Failure | None = None
         self.stage: str | None = None
-        """Training stage that a traceback's file names tell (sft, dpo, …)."""
+        """Training stage (sft, dpo, …) by the file names of a traceback, or None."""
         self._weight = _CLOSING
         self._rank: str | None = None
         self._step: int | None = None
@@ -80,10 +82,10 @@ class FailureTracker:
         self._chained = self._chain_next = False
 
     def line(self, text: str, rank: str | None, phase: str | None, step: int | None, in_dump: bool) -> bool:
-        """Look at one clean line; return whether it belongs to a traceback or names a failure.
+        """Read one clean line; returns whether it belongs to a traceback or names a failure.
 
-        ``rank`` is the number of its ``[rankN]:`` prefix, ``phase`` and ``step`` where the job is. ``in_dump``: the
-        line may be part of a printed training example, so only what shows paths of code is believed.
+        ``rank`` is the number of its ``[rankN]:`` prefix, ``phase`` and ``step`` are those of the job. ``in_dump`` if
+        the line may be part of a printed training example: then only tracebacks with paths of code count.
         """
         if TRACEBACK in text:
             self._chained = self._chain_next
@@ -108,16 +110,16 @@ class FailureTracker:
         return _HINT.search(text) is not None and self._sign(text, rank, phase, step)
 
     def progress(self, step: int | None) -> None:
-        """The job trained on: a metric row or a training bar frame of ``step`` (``None``: not known, but later)."""
+        """Handle a metric row or training bar frame of ``step`` (None: unknown), after which a failure is over."""
         if self.failure is not None and (step is None or self._step is None or step > self._step):
-            # Another rank may draw some frames more before the launcher gives up.
+            # Other ranks may draw some more frames before the launcher ends the job.
             self._before = (self.failure, self._weight, self._step)
             self.failure = None
             self._weight = _CLOSING
         self._lines = None
 
     def started(self) -> None:
-        """A job was started anew, or training began."""
+        """Drop the failure, since a job was started again or training began."""
         self.failure = self._before = self._code = self._rank = self._lines = None
         self._weight = _CLOSING
         self.stage = None
@@ -218,7 +220,7 @@ class FailureTracker:
 
     def _replaces(self, old: Failure, new: Failure, weight: int, rank: str | None) -> bool:
         if weight == _LAUNCHER:
-            # The first, "failed (exitcode: -9)", tells most, unless only the table behind the exception has the code.
+            # The first line, "failed (exitcode: -9)", says most, unless only the later table has the code.
             return old.kind == "exception" and new.kind != "exception"
         if weight != _CAUSE or self._chained:
             return self._chained

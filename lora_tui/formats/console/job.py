@@ -1,4 +1,4 @@
-"""What a console log tells of the job that writes it: its rows, phase, failure and options."""
+"""The job behind a console log: its rows, phase, failure and options, from the parsed parts of the log."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from types import MappingProxyType
 
 from lora_tui.formats.console.failure import FailureTracker
 from lora_tui.formats.console.job_options import JobOptions
-from lora_tui.formats.console.metric_dicts import Event, EventQueue, Metrics, metric_values
+from lora_tui.formats.console.metric_dicts import EventMerger, LogEvent, MetricDict, metric_values
 from lora_tui.formats.console.patterns import Frame, Message, Number, parse_count
 from lora_tui.formats.console.phases import PhaseTracker
-from lora_tui.formats.console.steps import StepFinder, whole
+from lora_tui.formats.console.steps import StepFinder, as_printed_count
 from lora_tui.formats.secrets import mask_secrets, mask_text
 from lora_tui.records.documents import ConsoleFacts, LogRow
 
 _LOADED = frozenset({"quantized", "method", "trainable", "all", "weights"})
-"""Messages about the model as it is being loaded."""
+"""Kinds of message that are written while the model is loaded."""
 
 
 class ConsoleJob:
-    """Follows the present job through the frames, events, messages and lines of its log, in their order."""
+    """Tracks the current job through the frames, metric dicts, messages and lines of its log, in their order."""
 
     def __init__(self) -> None:
         self.options = JobOptions()
         self._phases = PhaseTracker()
         self._steps = StepFinder()
         self._failures = FailureTracker()
-        self._events = EventQueue()
+        self._events = EventMerger()
         self._frame_since = True
         self._rows: list[LogRow] = []
 
     def take_rows(self) -> list[LogRow]:
-        """Return the rows since the last call."""
+        """Return the rows completed since the last call."""
         rows, self._rows = self._rows, []
         return rows
 
     def facts(self, is_log: bool, tail: tuple[str, ...]) -> ConsoleFacts:
-        """Return what is known of the job beside its rows."""
+        """Return the facts about the job besides its rows; ``tail`` holds the last lines of the log."""
         steps, options = self._steps, self.options
         return ConsoleFacts(
             is_training_log=is_log,
@@ -54,7 +54,7 @@ class ConsoleJob:
     # -- bars -----------------------------------------------------------------------------------------------------
 
     def note_frame(self, frame: Frame, nested: bool) -> None:
-        """Take a whole frame of a progress bar."""
+        """Handle a complete frame of a progress bar; ``nested`` if the bar is below another."""
         phases, steps = self._phases, self._steps
         if frame.name or frame.total is None:
             phases.note_named_frame(frame)
@@ -72,16 +72,16 @@ class ConsoleJob:
         self._note_training_frame(frame)
 
     def note_unfinished_frame(self, frame: Frame, nested: bool) -> None:
-        """Take the frame at the end of a live log, which only the next one will terminate."""
+        """Handle the frame at the end of a live log, which only the next frame will terminate."""
         phases, total = self._phases, frame.total
         if nested:
             self.note_frame(frame, True)
         elif phases.in_loop:
-            # Its last frame stands there all the time that the metrics are computed.
+            # The last frame of the loop stays at the end of the log while the metrics are computed.
             if phases.is_loop_total(total):
                 phases.note_known_loop_frame(frame)
         elif total == self._steps.total and not phases.is_loop_total(total):
-            # The mark of a nested bar may still follow, so only the training bar's own total is believed.
+            # The sequence of a nested bar may still follow, so that only the total of the training bar is trusted.
             self._note_training_frame(frame)
 
     def _note_training_frame(self, frame: Frame) -> None:
@@ -97,11 +97,11 @@ class ConsoleJob:
 
     # -- logging events -------------------------------------------------------------------------------------------
 
-    def note_metrics(self, metrics: Metrics, from_record: bool, source: str | None) -> None:
-        """Take a metric dict; ``source`` is the prefix of the rank or host that wrote it."""
+    def note_metrics(self, metrics: MetricDict, from_record: bool, source: str | None) -> None:
+        """Handle a metric dict; ``source`` is the prefix of the rank or host that wrote it, if any."""
         line = metrics.text if source is None else f"{source}\n{metrics.text}"
         glued = not self._frame_since
-        event = Event(metrics.kind, metrics.numbers, from_record, line, glued, self._steps.frame)
+        event = LogEvent(metrics.kind, metrics.numbers, from_record, line, glued, self._steps.frame)
         if not self._events.merge(event):
             self.release()
             self._phases.log_event()
@@ -109,20 +109,20 @@ class ConsoleJob:
             self._frame_since = False
         waiting = self._events.waiting
         if waiting is not None and not self._steps.bars and not waiting.from_record:
-            # No frame will come for it.
+            # A log without bars has no frame that could follow.
             self.release()
 
     def note_written_row(self, numbers: dict[str, Number]) -> None:
-        """Take a row of LLaMA-Factory's v1 trainer, which carries its step."""
-        step, epoch = whole(numbers.get("step")), numbers.get("epoch")
-        self._steps.note_written(step, whole(numbers.get("total_steps")))
+        """Handle a row of LLaMA-Factory's v1 trainer, which contains its step."""
+        step, epoch = as_printed_count(numbers.get("step")), numbers.get("epoch")
+        self._steps.note_written(step, as_printed_count(numbers.get("total_steps")))
         values = metric_values(numbers)
         self._rows.append(LogRow("train", step, values, self._steps.total, None if epoch is None else epoch.value))
         self._failures.progress(step)
         self._phases.log_written_row()
 
     def release(self, frame: Frame | None = None) -> None:
-        """Turn the event that waits into a row; ``frame`` is the training frame right behind it."""
+        """Turn the waiting event into a row; ``frame`` is the training frame right after it, if any."""
         event = self._events.take()
         if event is None:
             return
@@ -136,33 +136,36 @@ class ConsoleJob:
         self._phases.log_row()
         if row.kind == "train":
             self.options.note_row(row.values)
-            # What a buffered stdout brings late is older than the failure.
+            # A row that a buffered stdout brings late is older than the failure.
             if not (event.glued and step is None):
                 self._failures.progress(step)
 
     # -- lines and messages ---------------------------------------------------------------------------------------
 
     def note_record(self, stage: str | None) -> None:
-        """A record was met; ``stage`` is what its logger's name tells."""
+        """Handle a log record; ``stage`` is the training stage by the name of its logger, if any."""
         self._phases.log_record()
         if stage is not None:
             self.options.config["stage"] = stage
 
     def note_line(self, text: str, rank: str | None, in_dump: bool) -> bool:
-        """Whether a line is part of a traceback or names a failure; ``in_dump``: it may be of a training example."""
+        """Handle a line; returns whether it belongs to a traceback or names a failure.
+
+        ``in_dump`` if the line may be part of a printed training example.
+        """
         if self._failures.line(text, rank, self._phases.code, self._steps.frame_step, in_dump):
             self.release()
             return True
         return False
 
     def note_block(self, split: str) -> None:
-        """A metric block begins."""
+        """Handle the head of a metric block."""
         self.release()
         self.options.begin_block(split)
         self._phases.log_block(split)
 
     def note_message(self, message: Message) -> None:
-        """Take a message of the trainer, other than the heads of blocks and dumps."""
+        """Handle a message of the trainer, other than the heads of metric blocks and printed examples."""
         kind, found = message
         phases = self._phases
         if kind == "tasks" or (kind == "rank" and found[1] == "0"):

@@ -1,4 +1,4 @@
-"""What a console log tells of a job beside its progress: options, directories, results.
+"""The options, directories and results of a job by the messages in its console log.
 
 Sources: the messages of LLaMA-Factory (``hparams/parser.py``, ``data/loader.py``, ``model/``, ``train/*/workflow.py``)
 and of transformers ``Trainer`` (header of the training loop, ``save_model``, ``log_metrics``).
@@ -16,9 +16,9 @@ from lora_tui.records.documents import ConfigValue
 
 _MAX_DATASETS = 100
 _MAX_SPLITS = 20
-"""Metric blocks of different names; a job has train, eval and predict."""
+"""Metric blocks of different names that are kept; a job has train, eval and predict."""
 
-# Each is needed a few times in a log: ``re`` compiles it at its first use and keeps it.
+# Each is needed a few times in a log: ``re`` compiles it at its first use and caches it.
 _DUMP_KEYS = r"(chosen_input_ids|kto_tags|(?:label_ids|labels)|(?:input_ids)):?(?:$|\s)"
 _CHECKPOINT = r"[/\\](?:checkpoint-\d+|pissa_(?:init|backup|converted))(?:[/\\].*)?$"
 _HUB_CACHE = r"models--([^/\\]+?)--([^/\\]+)[/\\]snapshots"
@@ -26,10 +26,10 @@ _DATA_SUFFIX = r"\.(?:jsonl?|csv|tsv|parquet|arrow|txt)$"
 
 
 class JobOptions:
-    """Collects the settings of the present job.
+    """Collects the options, the output directory, the adapters and the results of the current job.
 
     ``config`` has LLaMA-Factory's option names and those of :class:`ConsoleFacts`; also ``compute_dtype`` and
-    ``stage_hint``: "pairwise" (dpo or rm, until a training row tells), "kto" or "pt".
+    ``stage_hint``: "pairwise" (dpo or rm, until a training row shows which), "kto" or "pt".
     """
 
     def __init__(self) -> None:
@@ -38,14 +38,14 @@ class JobOptions:
         self.adapters: tuple[str, ...] = ()
         self.results: dict[str, dict[str, Number]] = {}
         self.limited = False
-        """max_steps was given, so the number of epochs follows from it."""
+        """Whether max_steps was given, so that the printed number of epochs only follows from it."""
         self._datasets: list[str] = []
         self._again: list[str] = []
-        """Data sets that were loaded a second time."""
+        """Names of data sets that were loaded a second time."""
         self._output_sure = False
 
     def start(self) -> None:
-        """Another job begins to write to the same file."""
+        """Forget the options, since another job begins to write to the same file."""
         self.config = {}
         self.adapters = ()
         self.limited = False
@@ -53,20 +53,20 @@ class JobOptions:
         self._again = []
 
     def values(self, stage: str | None) -> dict[str, ConfigValue]:
-        """Return all options; ``stage`` is what a traceback told of it."""
+        """Return all options; ``stage`` is the training stage by the file names of a traceback, or None."""
         values = dict(self.config)
         if self._datasets:
             values["dataset"] = ",".join(self._datasets)
         if self._again and values.get("eval_examples") == values.get("num_examples", -1):
-            # LLaMA-Factory loads ``dataset``, then ``eval_dataset``. Several nodes in one log load theirs twice as
-            # well, but what they evaluate is not as large as what they train on.
+            # LLaMA-Factory loads ``dataset``, then ``eval_dataset``. Several nodes in one log also load each data set
+            # twice, but then evaluate a set of another size than they train on.
             values["eval_dataset"] = ",".join(self._again)
         if stage is not None:
             values["stage"] = stage
         return values
 
     def metrics(self) -> dict[str, Mapping[str, float]]:
-        """Return the numbers of the metric blocks by split."""
+        """Return the values of the metric blocks by split."""
         return {
             split: MappingProxyType({key: number.value for key, number in numbers.items()})
             for split, numbers in self.results.items()
@@ -78,7 +78,7 @@ class JobOptions:
         return bool(self._datasets)
 
     def note(self, message: Message) -> None:
-        """Take what a message tells: options, directories, adapters."""
+        """Read options, directories and adapters from a message."""
         kind, found = message
         config = self.config
         if kind in ("save", "figure", "prediction", "saved", "resume"):
@@ -117,7 +117,7 @@ class JobOptions:
             self._note_count("all_params", found[1])
 
     def note_header(self, name: str, count: int, evaluating: bool) -> None:
-        """Take one line of the header of a training, evaluation or prediction loop."""
+        """Read one line of the header of a training, evaluation or prediction loop."""
         config = self.config
         if evaluating:
             if name == "Num examples":
@@ -127,7 +127,7 @@ class JobOptions:
         elif name == "Num examples":
             config["num_examples"] = count
         elif name == "Num Epochs":
-            # A streamed data set has sys.maxsize of them.
+            # A streamed data set has sys.maxsize epochs.
             if count < 10**6 and not self.limited:
                 config["num_train_epochs"] = count
         elif name.startswith("Instantaneous"):
@@ -145,7 +145,7 @@ class JobOptions:
             config.setdefault("trainable_params", count)
 
     def note_row(self, values: Mapping[str, float]) -> None:
-        """The metrics tell the stages that print the same examples apart (sft and kto; dpo and rm)."""
+        """Tell stages that print the same examples apart (sft and kto; dpo and rm) by the metrics of a training row."""
         config = self.config
         hint = config.get("stage_hint")
         if not (hint or config.get("stage") == "sft"):
@@ -159,19 +159,19 @@ class JobOptions:
             config["stage"] = "kto"
 
     def note_summary(self, numbers: Mapping[str, Number]) -> None:
-        """Take the dict at the end of training; the metric block repeats its numbers, rounded otherwise."""
+        """Read the dict at the end of training, whose numbers the metric block repeats with another rounding."""
         train = self.results.setdefault("train", {})
         for key, number in numbers.items():
             if key in train or len(train) < MAX_METRICS:
                 train[key] = more_precise(train.get(key), number)
 
     def begin_block(self, split: str) -> None:
-        """A metric block begins. That of training repeats what the dict at its end told."""
+        """Begin the metric block of a split. That of training adds to the dict at the end of training."""
         if split != "train" and (split in self.results or len(self.results) < _MAX_SPLITS):
             self.results[split] = {}
 
     def note_metric(self, split: str, key: str, raw: str) -> None:
-        """Take one line of a metric block."""
+        """Read one line of a metric block."""
         number = parse_metric(raw)
         if number is not None and (split in self.results or len(self.results) < _MAX_SPLITS):
             block = self.results.setdefault(split, {})
@@ -179,7 +179,7 @@ class JobOptions:
                 block[key] = more_precise(block.get(key), number)
 
     def note_dump(self, text: str) -> None:
-        """A printed example begins; its keys tell the stage."""
+        """Read the stage from a key of a printed training example."""
         match = re.match(_DUMP_KEYS, text)
         if match is None:
             return
@@ -201,7 +201,7 @@ class JobOptions:
 
     def _note_directory(self, kind: str, path: str) -> None:
         if kind == "saved":
-            # Also written for a tokenizer or a configuration elsewhere, so it only fills a gap.
+            # This message also occurs for a tokenizer or a configuration elsewhere, so that others go first.
             if not self._output_sure and re.search(_CHECKPOINT, path):
                 self.output_dir = re.sub(_CHECKPOINT, "", path)
             return

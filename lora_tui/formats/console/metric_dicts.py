@@ -1,7 +1,7 @@
-"""Logging events of a console log: metric dicts, what they log, and which of them tell the same event.
+"""Metric dicts of a console log: find them, tell their kind, and merge those of one logging event.
 
 Sources: transformers ``ProgressCallback``/``PrinterCallback`` and LLaMA-Factory's ``LogCallback``, each of which prints
-an event in a dict of its own.
+a dict of its own for an event.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lora_tui.formats.json_lines import MAX_METRICS, Problems
 from lora_tui.records.documents import NOTHING, LogRow, RowKind
 
 _MAX_DICTS = 8
-"""Dicts looked for in one line."""
+"""Largest number of dicts that are read from one line."""
 
 _NAMES = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}
 _NOT_METRICS = frozenset({"epoch", "step", "total_steps", "percentage", "elapsed_time", "remaining_time"})
@@ -25,33 +25,34 @@ _CLOCKS = frozenset({"train_runtime", "train_tokens_per_second"})
 _SUMMARY = frozenset({"train_loss", "total_flos"})
 _TRAIN = frozenset({"loss", "reward", "learning_rate", "lr"})
 _BESIDE = frozenset({"epoch", "step", "learning_rate", "grad_norm"})
-"""A training dict has one of these beside its loss; ``{'loss': 0.1}`` alone may be anything."""
+"""Keys of which a training dict has at least one besides its loss; ``{'loss': 0.1}`` alone may be anything."""
 
 _BEGINS = r"\{'(?:loss|eval_\w+|reward)':"
 
 
-class Metrics(NamedTuple):
-    """A metric dict."""
+class MetricDict(NamedTuple):
+    """A metric dict and the kind of row that it logs."""
 
     kind: RowKind
     numbers: dict[str, Number]
     text: str
-    """As it stands in the log."""
+    """Text of the dict in the log."""
 
 
-class MetricDicts:
-    """Finds metric dicts, also one of which a full stdout buffer brought only the first half before text of stderr.
+class MetricDictFinder:
+    """Finds metric dicts in lines, also dicts that are split over two lines.
 
-    Problems: "metric dict cut off", where the second half never came.
+    A full buffer of stdout writes the first half of a dict, text of stderr follows, then the second half. Problems:
+    "metric dict cut off", where the second half never comes.
     """
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._half: tuple[int, str] | None = None
 
-    def find(self, text: str, line: int) -> list[Metrics] | None:
-        """Return the metric dicts in ``text``, ``None`` if there are none; empty if there is but half a one."""
-        found: list[Metrics] = []
+    def find(self, text: str, line: int) -> list[MetricDict] | None:
+        """Return the metric dicts in ``text``, a line; None if there are none, an empty list for the half of one."""
+        found: list[MetricDict] = []
         start = text.find("{'")
         for _ in range(_MAX_DICTS):
             if start < 0:
@@ -65,15 +66,15 @@ class MetricDicts:
                 continue
             kind = _classify(parsed.numbers)
             if kind is not None and len(parsed.numbers) <= MAX_METRICS:
-                found.append(Metrics(kind, parsed.numbers, text[start : parsed.end]))
+                found.append(MetricDict(kind, parsed.numbers, text[start : parsed.end]))
                 if self._half is not None:
                     self._problems.add(self._half[0], "metric dict cut off")
                     self._half = None
             start = text.find("{'", parsed.end)
         return found or None
 
-    def join(self, text: str) -> list[Metrics] | None:
-        """Return the dict of which ``text`` is the second half."""
+    def join(self, text: str) -> list[MetricDict] | None:
+        """Return the dict whose second half ``text`` is, or None if it is none."""
         if self._half is None or not text.endswith("}") or len(text) < 2 or text.lstrip().startswith("{"):
             return None
         half, self._half = self._half, None
@@ -84,27 +85,30 @@ class MetricDicts:
 
 
 def metric_values(numbers: Mapping[str, Number]) -> dict[str, float]:
-    """Return the metrics among ``numbers`` under the names of a row."""
+    """Return the metrics among ``numbers`` under the names that rows use."""
     return {_NAMES.get(key, key): number.value for key, number in numbers.items() if key not in _NOT_METRICS}
 
 
 @dataclass
-class Event:
-    """A logging event whose row has not been made yet: the bar frame behind it will show its step."""
+class LogEvent:
+    """A logging event without a row yet, since only the bar frame that follows shows its step."""
 
     kind: RowKind
     numbers: dict[str, Number]
     from_record: bool
-    """LLaMA-Factory's own dict line, which transformers' dict of the same event follows."""
+    """Whether it is LLaMA-Factory's own dict line, which transformers' dict of the same event follows."""
     line: str
-    """The dict as it stands in the log, in a line below the prefix of the rank or host that wrote it."""
+    """Text of the dict in the log, after a line with the prefix of the rank or host that wrote it, if any."""
     glued: bool
-    """No training frame since the event before: stdout was buffered, and the frames beside it are of other steps."""
+    """Whether no training frame stands between it and the event before.
+
+    Then stdout was buffered, and the frames beside the event belong to other steps.
+    """
     frame: Frame | None
-    """The training frame before it."""
+    """The last training frame before the event."""
 
     def row(self, step: int | None, total: int | None, elapsed_s: float | None) -> LogRow:
-        """Return its row."""
+        """Return the row of the event at ``step``; ``elapsed_s`` is the clock of the bar in seconds."""
         values = {} if self.kind == "mark" else metric_values(self.numbers)
         if self.kind == "train":
             for clock in _CLOCKS:
@@ -115,15 +119,16 @@ class Event:
         return LogRow(self.kind, step, values or NOTHING, total, None if epoch is None else epoch.value, elapsed_s)
 
 
-class EventQueue:
-    """The one event that waits, and the one before it: what tells either once more adds no event."""
+class EventMerger:
+    """Merges the dicts of one event: LLaMA-Factory's and transformers', and those of several hosts."""
 
     def __init__(self) -> None:
-        self.waiting: Event | None = None
-        self._last: Event | None = None
+        self.waiting: LogEvent | None = None
+        """Last event, as long as it has no row."""
+        self._last: LogEvent | None = None
 
-    def merge(self, event: Event) -> bool:
-        """Whether ``event`` is known already; the one that waits takes its numbers where they are more precise."""
+    def merge(self, event: LogEvent) -> bool:
+        """Return whether ``event`` is the waiting event or the one before; merge its numbers into the waiting one."""
         twin = self.waiting or self._last
         if twin is None or not _same_event(twin, event):
             return False
@@ -134,8 +139,8 @@ class EventQueue:
             twin.line = event.line
         return True
 
-    def take(self) -> Event | None:
-        """Return the event that waits; it waits no more."""
+    def take(self) -> LogEvent | None:
+        """Return the waiting event, which then waits no more, or None."""
         event = self.waiting
         if event is not None:
             self.waiting = None
@@ -143,12 +148,12 @@ class EventQueue:
         return event
 
     def forget(self) -> None:
-        """Forget the event before: another training begins."""
+        """Forget the last event, since another training begins."""
         self._last = None
 
 
 def _classify(numbers: Mapping[str, Number]) -> RowKind | None:
-    """Tell what a dict of numbers logs, ``None`` if it is no metric dict."""
+    """Return the kind of row that a dict of numbers logs, or None if it is no metric dict."""
     if not _SUMMARY.isdisjoint(numbers):
         return "mark" if "epoch" in numbers or "train_runtime" in numbers else None
     if not _TRAIN.isdisjoint(numbers):
@@ -158,14 +163,14 @@ def _classify(numbers: Mapping[str, Number]) -> RowKind | None:
     return None
 
 
-def _same_event(one: Event, two: Event) -> bool:
-    """Whether two dicts tell one event: LLaMA-Factory's line and transformers', or copies of several hosts."""
+def _same_event(one: LogEvent, two: LogEvent) -> bool:
+    """Return whether two dicts log one event: LLaMA-Factory's and transformers', or the same dict of two hosts."""
     if one.kind != two.kind:
         return False
     if one.from_record == two.from_record:
         if one.from_record:
             return False
-        # Two equal dicts of one writer are two events of a dead run.
+        # Equal dicts of one writer are two events, in a run whose metrics no longer change.
         return one.line != two.line and one.line.rpartition("\n")[2] == two.line.rpartition("\n")[2]
     if one.kind != "train":
         return False

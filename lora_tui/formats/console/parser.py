@@ -3,9 +3,9 @@ r"""Console logs (nohup.out, ``*.log``, webui_subprocess.log) and LLaMA-Factory'
 Sources: LLaMA-Factory's loggers, ``LogCallback`` and workflows (v0.8 to v0.9.6 and its v1 trainer), transformers
 ``Trainer``, ``ProgressCallback`` and ``log_metrics`` (4.41 to 5.8), tqdm, Python's tracebacks, torch elastic.
 
-The stream mixes three writers: bars on stderr with ``\r`` between frames, records and metric dicts glued to them. So
-it is split at ``\r`` and ``\n``, each piece is cleaned of control sequences, and frames, records and dicts are looked
-for where they stand.
+Three writers share the stream: bars on stderr with ``\r`` between frames, and log records and metric dicts, which may
+follow a frame without a line break. So the text is split at ``\r`` and ``\n``, control sequences are removed, and
+frames, records and dicts are searched at any place of a piece.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import re
 from collections import deque
 
 from lora_tui.formats.console.job import ConsoleJob
-from lora_tui.formats.console.metric_dicts import MetricDicts, Metrics
+from lora_tui.formats.console.metric_dicts import MetricDict, MetricDictFinder
 from lora_tui.formats.console.patterns import find_frame, find_message, find_v1_row
 from lora_tui.formats.console.text import (
     MAX_PIECE,
     MAX_TEXT,
     NESTED,
     PieceSplitter,
-    Prefixes,
+    PrefixStripper,
     Record,
-    Unfinished,
+    UnfinishedPiece,
     clean,
     split_records,
 )
@@ -31,10 +31,11 @@ from lora_tui.formats.json_lines import MAX_METRICS, Problems
 from lora_tui.records.documents import ConsoleFacts, LogRow, Problem
 
 TAIL_LINES = 12
+"""Last lines of a log that are kept."""
 _TAIL_WIDTH = 500
 
 _BLOCK_LINE = r"\s+(\S.{0,120}?)\s+= +(\S.{0,80})$"
-_OURS = (
+_TRAINING_LOG = (
     rb"\[(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\|[^\]\n]{1,80}\](?: \d{4}-\d\d-\d\d [\d:,]+)?(?: \S+)? >>"
     rb"| - (?:INFO|WARNING|ERROR) - (?:llamafactory|llmtuner|transformers)\."
     rb"|\{'(?:loss|eval_loss|eval_runtime|train_runtime|reward)': "
@@ -45,44 +46,44 @@ _OURS = (
 
 
 def looks_like_training_log(head: bytes, tail: bytes) -> bool:
-    """Tell from the first and the last bytes of a file (64 kB each) whether it is the log of a training job.
+    """Return whether a file is the log of a training job, by its first and last bytes (64 kB each).
 
-    It is if it holds a record of LLaMA-Factory or transformers, a metric dict, the head of a metric block, or a
+    It is if they hold a record of LLaMA-Factory or transformers, a metric dict, the head of a metric block, or a
     traceback (a job may die before it logs anything).
     """
-    return re.search(_OURS, head) is not None or re.search(_OURS, tail) is not None
+    return re.search(_TRAINING_LOG, head) is not None or re.search(_TRAINING_LOG, tail) is not None
 
 
 class ConsoleParser:
-    """Incremental parser of a console log (a ``StreamParser``); keeps no text but the last lines and an unfinished one.
+    """Incremental parser of a console log (a ``StreamParser``); keeps the last lines and an unfinished one in memory.
 
-    Rows: a metric dict carries no step. transformers redraws the training bar right after it, and that frame is exact,
-    so at most one row waits: for the frame (the unfinished frame at the end of a feed will do), else for the next
+    A metric dict contains no step. transformers redraws the training bar right after it, and that frame shows the exact
+    step, so that at most one row waits: for the frame (also an unfinished one at the end of a feed), else for the next
     record, dict or block, or for ``feed(b"")``, which says that nothing more has come. It then gets the step of its
-    epoch (where a header told the steps of an epoch) or of the frame before. A log without bars does not wait, except
-    that LLaMA-Factory's rounded dict line waits for transformers' dict of the same event: the two become one row, each
-    number the more precise of both. Without bars and header the step is ``None``. ``elapsed_s`` is the bar's clock.
-    The summary dict becomes a ``mark``, its numbers go to ``results["train"]``.
+    epoch (where a header gave the steps per epoch) or that of the frame before. Rows of a log without bars do not wait,
+    except that LLaMA-Factory's rounded dict line waits for transformers' dict of the same event: the two become one row
+    with the more precise of both numbers. Without bars and header the step is None. ``elapsed_s`` is the bar's clock.
+    The summary dict becomes a ``mark``, and its numbers go to ``results["train"]``.
 
-    The rows and the snapshot do not depend on where the chunks end. Problems: "metric dict cut off".
+    Rows and snapshot do not depend on where the chunks end. Problems: "metric dict cut off".
     """
 
     def __init__(self) -> None:
         self._problems = Problems()
-        self._rest = Unfinished()
+        self._rest = UnfinishedPiece()
         self._pieces = PieceSplitter(self._rest)
-        self._prefixes = Prefixes()
-        self._dicts = MetricDicts(self._problems)
+        self._prefixes = PrefixStripper()
+        self._dicts = MetricDictFinder(self._problems)
         self._job = ConsoleJob()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._is_log = False
         self._block: str | None = None
-        """Split of the metric block that is being read."""
+        """Split of the metric block that is being read, or None."""
         self._dump = False
-        """A printed training example is being read, which may hold any text."""
+        """Whether a printed training example is being read, which may contain any text."""
 
     def feed(self, data: bytes) -> list[LogRow]:
-        """Parse the next bytes and return the rows that they complete; empty ``data`` returns the one that waits."""
+        """Parse the next bytes; returns the rows that they complete, and for empty ``data`` the row that waits."""
         if data:
             for piece in self._pieces.feed(data):
                 self._piece(piece)
@@ -93,17 +94,17 @@ class ConsoleParser:
         return self._job.take_rows()
 
     def take_problems(self) -> list[Problem]:
-        """Return the problems since the last call (at most 20 and one that counts the rest)."""
+        """Return the problems since the last call: at most 20, and one more that counts the rest."""
         return self._problems.take()
 
     def snapshot(self) -> ConsoleFacts:
-        """Return what the log says beside its rows."""
+        """Return the facts in the log besides its rows."""
         return self._job.facts(self._is_log, tuple(self._tail))
 
     # -- pieces ---------------------------------------------------------------------------------------------------
 
     def _unfinished_frame(self) -> None:
-        """A live log ends in a frame that only the next one will terminate: its step is known now."""
+        """Handle the frame at the end of a live log, which only the next frame will terminate."""
         raw = self._rest.text(MAX_TEXT)
         text = self._prefixes.cut(clean(raw))
         frame = find_frame(text)
@@ -158,7 +159,7 @@ class ConsoleParser:
         if "{'" in message and (found := self._dicts.find(message, self._pieces.line)) is not None:
             self._metrics(found, True)
             if record.from_file:
-                # running_log.txt has nothing but this line of the event.
+                # running_log.txt has no other line of this event.
                 self._job.release()
             return
         self._job.release()
@@ -176,7 +177,7 @@ class ConsoleParser:
                 return
             self._block = None
         if "{'" in text:
-            # In a printed training example only a line that is nothing but a training dict is believed.
+            # In a printed training example, only a line that is nothing but a training dict counts.
             if self._dump and not (text.startswith("{'") and text.endswith("}") and "'epoch'" in text):
                 return
             if (found := self._dicts.find(text, self._pieces.line)) is not None:
@@ -192,7 +193,7 @@ class ConsoleParser:
         if text.lstrip()[:1] not in ('"', "{", "}", "[", "]"):
             self._message(text[:MAX_TEXT])
 
-    def _metrics(self, found: list[Metrics], from_record: bool) -> None:
+    def _metrics(self, found: list[MetricDict], from_record: bool) -> None:
         for metrics in found:
             self._is_log = True
             self._dump = False

@@ -1,8 +1,10 @@
-"""What trainers print into a console log: progress bar frames, metric dicts and numbers.
+"""Patterns of what trainers print: progress bar frames, metric dicts, numbers, and messages of a training job.
 
 Sources: transformers ``ProgressCallback``/``PrinterCallback`` (metric dicts; numbers up to 4.57, ``%.4g`` strings from
 5.0), LLaMA-Factory ``LogCallback`` (its dict line, ``.4f``/``2.4e``/``.2f``) and v1 ``LoggingCallback``
-(``epoch: 0, step: 1, loss: 1.2345``), tqdm ``format_meter`` (bar frames).
+(``epoch: 0, step: 1, loss: 1.2345``), tqdm ``format_meter`` (bar frames). Messages: LLaMA-Factory
+(``hparams/parser.py``, ``data/loader.py``, ``model/``, ``train/*/workflow.py``), transformers ``Trainer`` (header of
+the training loop, ``save_model``, ``log_metrics``), jieba.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ _CLOCK = r"(?:(\d{1,6}):)?(\d{1,2}):(\d\d)"
 _FRAME = re.compile(
     rf"\s{{0,8}}(\d{{1,3}})%\|[^|]{{0,500}}\|\s{{0,20}}(\d{{1,15}})/(\d{{1,15}}) \[{_CLOCK}<[^\]]{{0,100}}\]"
 )
-# Patterns that most logs need seldom are strings: ``re`` compiles them at their first use and keeps them.
+# Patterns that most logs rarely need are strings: ``re`` compiles them at their first use and caches them.
 _NAMED = (
     r"([^|%]{1,120}?):?\s{1,8}\d{1,3}%\|[^|]{0,500}\|\s{0,20}(\d{1,15})/(\d{1,15}) \[[^\]]{0,100}\]"
     r"|([^|%]{1,120}?): (\d{1,15}) examples \[[^\]]{0,100}\]"
@@ -31,36 +33,36 @@ _DURATION = r"(?:(\d{1,9}) days?, )?(\d{1,9}):(\d\d):(\d\d(?:\.\d+)?)"
 
 
 class Number(NamedTuple):
-    """A printed number and how exactly it was printed."""
+    """A printed number and the precision of its printed form."""
 
     value: float
     digits: int
-    """Significant digits."""
+    """Number of significant digits."""
     tolerance: float
-    """Half of the last printed digit's unit."""
+    """Half a unit of the last printed digit: the largest rounding error."""
 
 
 class Frame(NamedTuple):
     """One frame of a progress bar."""
 
     name: str
-    """Empty for the bars of training, evaluation and prediction, which have none."""
+    """Name before the bar; empty for the bars of training, evaluation and prediction."""
     done: int
     total: int | None
     elapsed_s: float | None
     end: int
-    """Index behind the frame; records are glued to it."""
+    """Index in the text after the frame, where a record may follow without a line break."""
 
 
-class MetricDict(NamedTuple):
-    """Key -> number of a metric dict, without what is no number, and the index behind it."""
+class ParsedDict(NamedTuple):
+    """The numbers of a printed dict by key, and the index in the text after it."""
 
     numbers: dict[str, Number]
     end: int
 
 
 def find_frame(text: str) -> Frame | None:
-    """Return the progress bar frame at the beginning of ``text``, if it is whole (up to its ``]``)."""
+    """Return the progress bar frame at the start of ``text``, or None if there is no complete one (up to its ``]``)."""
     match = _FRAME.match(text)
     if match is not None:
         _, done, total, hours, minutes, seconds = match.groups()
@@ -75,7 +77,7 @@ def find_frame(text: str) -> Frame | None:
 
 
 def parse_number(raw: str) -> Number | None:
-    """Parse what Python prints for a float or an int, also quoted, also ``np.float64(1.5)``; never evaluates."""
+    """Parse Python's text of a float or an int, also quoted or as ``np.float64(1.5)``; evaluates nothing."""
     text = raw.strip()
     quoted = text[:1] in ("'", '"')
     if quoted:
@@ -104,16 +106,16 @@ def parse_number(raw: str) -> Number | None:
 
 
 def same(a: Number, b: Number) -> bool:
-    """Whether two printed numbers can be roundings of one value."""
+    """Return whether two printed numbers can be roundings of one value."""
     if not (math.isfinite(a.value) and math.isfinite(b.value)):
         return a.value == b.value or (math.isnan(a.value) and math.isnan(b.value))
     return abs(a.value - b.value) <= (a.tolerance + b.tolerance) * 1.001
 
 
-def find_dict(text: str, start: int) -> MetricDict | None:
-    """Parse the flat dict whose ``{`` is at ``start``; ``None`` if it is nested, cut or no dict of values.
+def find_dict(text: str, start: int) -> ParsedDict | None:
+    """Parse the dict whose ``{`` is at ``start``; returns None if it is nested, incomplete or no dict.
 
-    Values that are no numbers ("5.00%", ``None``) are left out, but "10/720" under ``global_step/max_steps``
+    Leaves out values that are no numbers ("5.00%", ``None``), except that "10/720" under ``global_step/max_steps``
     (ms-swift) becomes ``step`` and ``total_steps``.
     """
     numbers: dict[str, Number] = {}
@@ -130,12 +132,12 @@ def find_dict(text: str, start: int) -> MetricDict | None:
                 numbers[name] = number
         at = item.end()
         if item[4] == "}":
-            return MetricDict(numbers, at)
+            return ParsedDict(numbers, at)
     return None
 
 
 def find_v1_row(text: str) -> dict[str, Number] | None:
-    """Parse the row of LLaMA-Factory's v1 trainer (``epoch: 0, step: 1, loss: 1.2345, …``)."""
+    """Return the numbers of a row of LLaMA-Factory's v1 trainer (``epoch: 0, step: 1, loss: 1.2345, …``), or None."""
     match = re.search(_V1_ROW, text)
     if match is None:
         return None
@@ -164,12 +166,12 @@ def parse_metric(raw: str) -> Number | None:
 
 
 def more_precise(old: Number | None, new: Number) -> Number:
-    """Of two roundings of one value return the better one; of two values the newer one."""
+    """Return the more precise of two roundings of one value, and ``new`` of two different values."""
     return old if old is not None and same(old, new) and old.digits >= new.digits else new
 
 
-# Kind, a text without which the pattern cannot match, and the pattern. A training job writes some twenty lines that are
-# none of these for one that is, and a log has few of the kinds: ``re`` compiles a pattern when its text is first met.
+# Kind of message, a text without which the pattern cannot match, and the pattern. Some twenty lines of a log match none
+# of these for one that does, and a log has few of the kinds: ``re`` compiles a pattern when its text first occurs.
 _MESSAGES = (
     ("running", "***** Running ", r"\*{5} Running (training|Evaluation|Prediction) \*{5}"),
     ("block", " metrics *****", r"\*{5} (\w{1,40}) metrics \*{5}"),
@@ -217,27 +219,31 @@ _MESSAGES = (
 
 
 class Message(NamedTuple):
-    """A message and what it says.
+    """A message of a training job.
 
-    ``found[1]`` and on, by kind:
+    The groups of ``found`` by kind, from ``found[1]``:
 
     - running: "training", "Evaluation" or "Prediction" (a loop begins); block: split (a metric block begins)
     - header: name, count (a line below "Running …")
     - save, figure, prediction, saved, resume: path; resumed: step
-    - dataset: name or file; model: path; cache: path of its configuration in the hub's cache
-    - rank: rank, world size or ``None``, dtype; tasks: processes of a distributed job
-    - quantized: bits; method: finetuning_type; adapters: paths; trainable: parameters, of all, percent; all: parameters
+    - dataset: name or file; model: path; cache: path of the model's configuration in the hub's cache
+    - rank: rank, world size or None, dtype; tasks: number of processes of a distributed job
+    - quantized: bits; method: finetuning_type; adapters: paths; trainable: trainable parameters, all parameters,
+      percent; all: all parameters
 
-    Nothing more than their kind say weights (the model is being loaded), maximum (max_steps overrides the epochs), done
-    (training ended), scoring (of predictions), card (of the model is being written) and dump (of an example begins).
+    Kinds without groups: weights (the model is being loaded), maximum (max_steps overrides the epochs), done (training
+    ended), scoring (metrics of predictions are computed), card (the model card is being written), dump (a training
+    example is being printed).
     """
 
     kind: str
+    """Kind of the message, one of those above."""
     found: re.Match[str]
+    """Match of the kind's pattern."""
 
 
 def find_message(text: str) -> Message | None:
-    """Return the first message in ``text``."""
+    """Return the first message in ``text``, or None."""
     first: Message | None = None
     for kind, needed, pattern in _MESSAGES:
         if needed in text:
@@ -248,6 +254,6 @@ def find_message(text: str) -> Message | None:
 
 
 def parse_count(text: str | None) -> int | None:
-    """Parse a count with thousands commas; sys.maxsize of a streamed data set too."""
+    """Parse a count of up to 20 digits (sys.maxsize for a streamed data set), with or without thousands separators."""
     digits = (text or "").replace(",", "")
     return int(digits) if digits.isdecimal() and len(digits) <= 20 else None

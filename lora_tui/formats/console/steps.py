@@ -1,4 +1,4 @@
-"""Which step a row of a console log belongs to: metric dicts carry none.
+"""Find the steps of the rows of a console log, since metric dicts contain none.
 
 Sources: the header that transformers ``Trainer`` logs before training ("Num examples", "Total optimization steps", …),
 tqdm's frames, the epochs in metric dicts.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from lora_tui.formats.console.metric_dicts import Event
+from lora_tui.formats.console.metric_dicts import LogEvent
 from lora_tui.formats.console.patterns import Frame, Number
 from lora_tui.formats.json_lines import MAX_COUNT
 
@@ -16,31 +16,31 @@ _MAX_EPOCH = 10**9
 
 
 class StepFinder:
-    """Follows the steps of the present training and finds the step of each logging event.
+    """Tracks the steps of the current training and finds the step of each logging event.
 
-    The frame right behind an event is exact. Without it the step follows from the epoch, where a header told the steps
-    of an epoch, else from the frame before. Without bars and header it is ``None``.
+    The frame right after an event gives it exactly. Without one, the step follows from the epoch, if a header gave the
+    steps per epoch, else from the frame before. Without bars and header it is None.
     """
 
     def __init__(self) -> None:
         self.bars = False
-        """The log has frames of training bars."""
+        """Whether the log has frames of training bars."""
         self._estimator = StepEstimator()
         self.restart()
 
     def restart(self) -> None:
-        """Another training begins."""
+        """Forget the steps, since another training begins."""
         self.step: int | None = None
-        """Where training is now."""
+        """Current step of training, or None."""
         self.total: int | None = None
-        """Steps of the whole training."""
+        """Total steps of training, or None."""
         self.announced = False
-        """``total`` is from the header, not from bars."""
+        """Whether ``total`` comes from the header and not from bars."""
         self.frame: Frame | None = None
-        """The last frame of the training bar."""
+        """Last frame of the training bar, or None."""
         self.ppo = False
         self.start = 0
-        """The step of the checkpoint that training resumes from."""
+        """Step of the checkpoint that training resumed from, else 0."""
         self._epochs: int | None = None
         self._examples: int | None = None
         self._batch: int | None = None
@@ -49,11 +49,11 @@ class StepFinder:
 
     @property
     def frame_step(self) -> int | None:
-        """The step of the last frame, or of the last row where there are no bars."""
+        """Step of the last frame, or of the last row where there are no bars."""
         return self.frame.done if self.frame is not None else self.step
 
     def note_header(self, name: str, count: int) -> None:
-        """Take one line of the header of training."""
+        """Read one line of the header of training."""
         if name == "Num examples":
             self._examples = count
         elif name == "Num Epochs":
@@ -70,9 +70,10 @@ class StepFinder:
             self.ppo = True
 
     def adopt_total(self, total: int, behind_event: bool) -> bool:
-        """Whether a bar of another ``total`` than the known one may be the training bar; its total is the new one.
+        """Take ``total``, that of a bar, for the training bar's if plausible; returns whether it was taken.
 
-        Without a header that is the bar that is redrawn behind an event, else the longest.
+        Without a header the training bar is the one that is redrawn right after an event (``behind_event``), else the
+        longest.
         """
         if self.announced or (not behind_event and self.total is not None and total < self.total):
             return False
@@ -80,20 +81,20 @@ class StepFinder:
         return True
 
     def note_frame(self, frame: Frame) -> None:
-        """Take a frame of the training bar."""
+        """Handle a frame of the training bar."""
         self.bars = True
         self.frame = frame
         self.step = frame.done
 
     def note_written(self, step: int | None, total: int | None) -> None:
-        """Take the step of a row that carries it."""
+        """Handle the step and the total of a row that contains them."""
         self.step = step
         self.total = total if total is not None else self.total
 
-    def place(self, event: Event, frame: Frame | None) -> tuple[int | None, Frame | None]:
-        """Return the step of an event and the frame whose clock is the event's.
+    def place(self, event: LogEvent, frame: Frame | None) -> tuple[int | None, Frame | None]:
+        """Return the step of an event, and the frame whose clock shows the event's time; None where unknown.
 
-        ``frame`` is the training frame right behind it. Each event must be placed once, in order.
+        ``frame`` is the training frame right after the event, if any. Each event must be placed once, in order.
         """
         if not self._begun:
             self._estimator.begin(self._steps_per_epoch(), self.start)
@@ -102,16 +103,16 @@ class StepFinder:
         step, shown = self._place(event, frame, estimate)
         if step is not None and step >= MAX_COUNT:
             step = None
-        total = whole(event.numbers.get("total_steps"))
+        total = as_printed_count(event.numbers.get("total_steps"))
         if total is not None and not self.announced:
             self.total = total
         if step is not None and not (self.bars and self.step is not None):
             self.step = step
         return step, shown
 
-    def _place(self, event: Event, frame: Frame | None, estimate: int | None) -> tuple[int | None, Frame | None]:
+    def _place(self, event: LogEvent, frame: Frame | None, estimate: int | None) -> tuple[int | None, Frame | None]:
         ahead = 1 if self.ppo and event.kind == "train" else 0
-        written = whole(event.numbers.get("step"))
+        written = as_printed_count(event.numbers.get("step"))
         if written is not None:
             return written, frame or event.frame
         window = self._estimator.window(event.numbers.get("epoch"))
@@ -147,38 +148,38 @@ class StepFinder:
 
 
 class StepEstimator:
-    """The step of a row from its epoch, for logs without progress bars (running_log.txt).
+    """Estimates the step of a row from its epoch, for logs without progress bars (running_log.txt).
 
-    The trainer logs at multiples of ``logging_steps``, which is not printed: every number from 1 to 1000 that has
-    explained all rows so far is kept, so a coarse epoch (two decimals) soon gives the exact step.
+    The trainer logs at multiples of ``logging_steps``, which it does not print. The estimator keeps every number from 1
+    to 1000 that explains all rows so far, so that a coarse epoch (two decimals) soon gives the exact step.
     """
 
     def __init__(self) -> None:
         self.steps_per_epoch: float | None = None
         self._start = 0
         self._rows = 0
-        # With and without logging_first_step.
+        # Candidates for logging_steps, without and with logging_first_step.
         self._every: tuple[list[int], list[int]] = ([], [])
 
     def begin(self, steps_per_epoch: float | None, start: int) -> None:
-        """Begin a session of training at step ``start`` (0, or that of the checkpoint it resumes from)."""
+        """Begin a training at step ``start``: 0, or that of the checkpoint from which it resumes."""
         self.steps_per_epoch = steps_per_epoch
         self._start = start
         self._rows = 0
         self._every = (list(range(1, 1001)), list(range(2, 1001)))
 
     def window(self, epoch: Number | None) -> tuple[float, float] | None:
-        """Return the lowest and the highest step that ``epoch`` can mean."""
+        """Return the lowest and the highest step that ``epoch`` can stand for, or None if unknown."""
         if epoch is None or self.steps_per_epoch is None or not 0 <= epoch.value < _MAX_EPOCH:
             return None
-        # An int or one decimal in a dict of transformers 4 is a rounding to two.
+        # transformers 4 rounds epochs to two decimals, and prints fewer where the last ones are 0.
         slack = min(epoch.tolerance, 0.005) * self.steps_per_epoch
         middle = epoch.value * self.steps_per_epoch
-        # An epoch whose last accumulation is short counts up to one step differently.
+        # The last accumulation of an epoch may be short, which changes the count by up to one step.
         return middle - slack - 0.999, middle + slack + 0.999
 
     def row(self, epoch: Number | None) -> int | None:
-        """Return the step of the next training row."""
+        """Return the step of the next training row with this epoch, or None. To be called once per row, in order."""
         window = self.window(epoch)
         if window is None or epoch is None or self.steps_per_epoch is None:
             return None
@@ -204,8 +205,8 @@ class StepEstimator:
         return self._start + 1 if self._rows == 1 else (self._start // every + self._rows - 1) * every
 
 
-def whole(number: Number | None) -> int | None:
-    """Return a printed count, ``None`` if it is damaged."""
+def as_printed_count(number: Number | None) -> int | None:
+    """Return a printed number as a count, or None if it cannot be one."""
     if number is None or not math.isfinite(number.value) or not 0 <= number.value < MAX_COUNT:
         return None
     return int(number.value)

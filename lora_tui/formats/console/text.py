@@ -1,4 +1,4 @@
-r"""The text of a console log: its pieces between ``\r`` and ``\n``, what launchers put before them, log records.
+r"""Split a console log into pieces between ``\r`` and ``\n``, strip launchers' prefixes, and find log records.
 
 Sources: Python's ``logging`` formats of LLaMA-Factory and transformers, the line prefixes of torch elastic, Ray and
 ``pdsh``, tqdm (which ends a frame with ``\r`` and moves the cursor up behind a nested bar).
@@ -11,17 +11,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MAX_PIECE = 64 * 1024
-"""Bytes of a line or bar frame that are looked at; the rest is dropped."""
+"""Bytes of a line or bar frame that are parsed; the rest is dropped."""
 
 MAX_TEXT = 2000
-"""Characters of a piece in which anything but a metric dict is looked for."""
+"""Characters of a piece that are searched for anything but metric dicts."""
 
 NESTED = "\x1b[A"
-"""tqdm writes it after each frame of a bar below another: an evaluation during training."""
+"""Sequence that tqdm writes after each frame of a bar below another, such as that of an evaluation during training."""
 
 _MAX_HOSTS = 64
+"""Names of hosts that are remembered as prefixes of lines."""
 
-# Patterns that most lines do not need are strings: ``re`` compiles them at their first use and keeps them.
+# Patterns that most lines do not need are strings: ``re`` compiles them at their first use and caches them.
 _CONTROL = (
     "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI, cut short where the line ends
     "|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?"  # OSC (titles, links)
@@ -30,22 +31,22 @@ _CONTROL = (
 )
 _RANK = re.compile(r"\[(?:rank|default)?(\d+)\]: ?|\(\w[\w .]{0,40} ?pid=\d+(?:, ip=[\d.]+)?\) ?")
 _HOST = re.compile(r"(\S{1,64}): (?=\{'|\[(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\||\*{5} |Traceback \(most recent)")
-# Begins a record of LLaMA-Factory (since v0.9.1) and of transformers, also in the middle of a line.
+# Begins a record of LLaMA-Factory since v0.9.1 and of transformers, also in the middle of a line.
 _RECORD = re.compile(r"\[(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\|")
-# A record of LLaMA-Factory up to v0.9.0.
+# Begins a record of LLaMA-Factory up to v0.9.0.
 _OLD_RECORD = r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d - (?:DEBUG|INFO|WARNING|ERROR|CRITICAL) - (\S{1,200}) -(?: |$)"
-# A record of running_log.txt: a date, then a file name (the console has a module name).
+# Begins a record of running_log.txt: a date, then a file name (in a console log, a module name).
 _FILE_RECORD = re.compile(r"\[[A-Z]+\|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] \w+\.py:\d+ >>")
 _LOGGER_STAGE = r"\] (?:llamafactory|llmtuner)\.train\.(pt|rm|ppo|dpo|kto)\."
 
 
 def clean(text: str) -> str:
-    """Drop escape sequences, control and bidi characters; a tab becomes a space."""
+    """Remove escape sequences, control and bidirectional characters; replace tabs by spaces."""
     return text if text.isprintable() else re.sub(_CONTROL, "", text.replace("\t", " "))
 
 
-class Unfinished:
-    """The piece that nothing ends yet, as the chunks that it came in; of a longer one only the first 64 kB are held."""
+class UnfinishedPiece:
+    """The piece at the end of a file that has no end yet; holds its chunks, in all at most the first 64 kB."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
@@ -55,34 +56,34 @@ class Unfinished:
         return iter(self._chunks)
 
     def add(self, data: bytes) -> None:
-        """Take the next bytes of the piece."""
+        """Append the next bytes of the piece."""
         room = MAX_PIECE - self._size
         if data and room > 0:
             self._chunks.append(data[:room])
             self._size += min(room, len(data))
 
     def take(self) -> bytes:
-        """Return the piece so far and forget it."""
+        """Return the piece so far and clear it."""
         taken = b"".join(self)
         self._chunks.clear()
         self._size = 0
         return taken
 
     def text(self, limit: int = MAX_PIECE) -> str:
-        """Return the piece so far, control sequences included; empty if it has more than ``limit`` bytes."""
+        """Return the piece so far with its control sequences, or an empty string if it exceeds ``limit`` bytes."""
         return b"".join(self).decode("utf-8", "replace") if self._size <= limit else ""
 
 
 class PieceSplitter:
-    r"""Splits appended bytes at ``\r`` and ``\n``; a chunk may end anywhere. What is left over stays in ``rest``."""
+    r"""Splits appended bytes at ``\r`` and ``\n``; a chunk may end anywhere. Keeps the unfinished piece in ``rest``."""
 
-    def __init__(self, rest: Unfinished) -> None:
+    def __init__(self, rest: UnfinishedPiece) -> None:
         self.line = 1
-        """Number of the line that the last piece is from."""
+        """Number of the line, from 1, that the last piece belongs to."""
         self._rest = rest
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the pieces that ``data`` completes, without empty ones; the iterator must be used up."""
+        """Yield the non-empty pieces that ``data`` completes. The iterator must be exhausted."""
         end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
         if end:
             head = self._rest.take() + data[: end - 1]
@@ -100,18 +101,18 @@ class PieceSplitter:
         self._rest.add(data[end:])
 
 
-class Prefixes:
-    """Cuts off what launchers put before each line of a rank or a host."""
+class PrefixStripper:
+    """Strips the prefixes that launchers put before each line of a rank or a host."""
 
     def __init__(self) -> None:
         self.rank: str | None = None
-        """Number of the rank that the last text is of, where it says so."""
+        """Number of the rank that wrote the last text, or None if its prefix names none."""
         self.source: str | None = None
-        """What stood before the last text."""
+        """Prefix of the last text, or None."""
         self._hosts: set[str] = set()
 
     def cut(self, text: str) -> str:
-        """Return ``text`` without its prefix."""
+        """Return ``text`` without its prefix, and set ``rank`` and ``source``."""
         self.rank = self.source = None
         if text[:1] in ("[", "(") and (match := _RANK.match(text)) is not None:
             self.rank = match[1]
@@ -130,17 +131,17 @@ class Prefixes:
 
 
 class Record(NamedTuple):
-    """One record of a logger of LLaMA-Factory or transformers."""
+    """A record of a logger of LLaMA-Factory or transformers."""
 
     message: str
     stage: str | None
-    """Training stage that the logger's name tells."""
+    """Training stage by the logger's name, or None."""
     from_file: bool
-    """It is from running_log.txt."""
+    """Whether the record has the format of running_log.txt."""
 
 
 def split_records(text: str) -> tuple[str | None, list[Record]]:
-    """Return the text before the first record, ``None`` if there is none, and the records of a line."""
+    """Return the text of a line before its first record, or None if there is none, and the records of the line."""
     head = text if len(text) <= MAX_TEXT else text[:MAX_TEXT]
     starts = [match.start() for match in _RECORD.finditer(head)] if "|" in head else []
     if starts:
