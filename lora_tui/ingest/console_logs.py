@@ -1,4 +1,4 @@
-"""Which console logs there are, and whose each is: by the output directory that it names, else by where it lies."""
+"""Which console logs exist, and to which run each belongs: by the output directory that it names, else by its place."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lora_tui.ingest.directory_tree import is_checkpoint, is_console_name, is_skipped
+from lora_tui.ingest.directory_tree import is_checkpoint, is_skipped
 from lora_tui.ingest.discovery import RunDir, RunTree
+from lora_tui.records.file_names import RUNNING_LOG, is_console_name
 from lora_tui.sources.base import Entry, Source, SourceError
 
-PEEK = 65536
-OUTSIDE_LOGS = 200
-"""Logs below the current directory that are looked at for the names of runs."""
+END_BYTES = 65536
+"""Bytes at either end of a log that are searched for the output directory."""
+MAX_OUTSIDE_LOGS = 200
+"""Most logs outside the tree that are searched for the names of runs."""
 
 _NAMES_OUTPUT = re.compile(
     rb"(?:Saving model checkpoint to|Resuming training from(?! checkpoint)|Saving prediction results to|"
@@ -26,7 +28,9 @@ _TAIL_NAMES = re.compile(
 
 
 @dataclass
-class _Peek:
+class _Inspection:
+    """What the two ends of a log say."""
+
     size: int
     key: tuple[int, int]
     is_log: bool
@@ -34,23 +38,27 @@ class _Peek:
 
 
 class ConsoleLogs:
-    """Tells which files are console logs of a training, and whose."""
+    """Finds the console logs of trainings and gives each to its run.
+
+    ``logs``: logs given with ``--log``. ``cwd``: another directory below which logs are looked for.
+    """
 
     def __init__(self, source: Source, tree: RunTree, logs: list[Path], cwd: Path | None = None) -> None:
         self._source = source
         self._tree = tree
         self._logs = logs
         self._cwd = cwd
-        self._peeks: dict[Path, _Peek] = {}
+        self._inspections: dict[Path, _Inspection] = {}
         self._outside: list[Entry] = []
         self.missing: list[Path] = []
+        """Logs given with ``--log`` that do not exist."""
 
-    def watch_roots(self) -> list[Path]:
-        """Files outside the tree that must be watched too."""
+    def outside_tree(self) -> list[Path]:
+        """Return the logs given with ``--log`` that lie outside the tree and must be watched too."""
         return [path for path in self._logs if not any(root in path.parents for root in self._tree.roots)]
 
     def scan_outside(self, runs: Iterable[Path]) -> bool:
-        """List the logs beside the runs and below the current directory; whether they are others than before."""
+        """List the logs beside the runs and below the current directory; return whether they have changed."""
         places: dict[Path, None] = {path.parent: None for path in runs}
         if self._cwd is not None:
             places[self._cwd] = None
@@ -61,18 +69,18 @@ class ConsoleLogs:
         for place in places:
             if self._tree.listing(place) is None:
                 found.extend(e for e in self._entries(place) if e.is_file and is_console_name(e.name))
-        before, self._outside = self._outside, found[:OUTSIDE_LOGS]
+        before, self._outside = self._outside, found[:MAX_OUTSIDE_LOGS]
         return self._outside != before
 
     def _entries(self, path: Path) -> list[Entry]:
         try:
             return self._source.entries(path)
         except SourceError:
-            # Not a place of the user's choosing: what cannot be read there is no news.
+            # The user did not name this place: that it cannot be read is not reported.
             return []
 
     def assign(self, runs: dict[Path, RunDir]) -> None:
-        """Give each console log to the run it belongs to; a directory whose only witness is a log becomes a run."""
+        """Give each console log to its run; a directory with no other sign of a run than a log becomes one."""
         for path in list(self._tree.directories()):
             if is_checkpoint(path):
                 continue
@@ -80,38 +88,40 @@ class ConsoleLogs:
                 if not entry.is_dir and is_console_name(entry.name):
                     self._assign_inside(entry, path, runs)
         for entry in self._outside:
-            peek = self._peek(entry)
-            home = self._home(peek.output_dir, entry.path.parent, runs) if peek.is_log and peek.output_dir else None
-            # Nobody asked for the runs that lie out there, only for the logs of those that were.
+            inspection = self._inspect(entry)
+            if not inspection.is_log or inspection.output_dir is None:
+                continue
+            home = self._home(inspection.output_dir, entry.path.parent, runs)
+            # The user asked for the logs of the runs in the tree, not for runs outside it.
             if home is not None and (home in runs or self._tree.listing(home) is not None):
                 self._give(entry, home, runs)
         for entry in self._tree.root_logs():
-            peek = self._peek(entry)
-            named = self._named_on_disk(peek.output_dir, entry.path.parent) if peek.output_dir else None
+            inspection = self._inspect(entry)
+            named = self._named_on_disk(inspection.output_dir, entry.path.parent) if inspection.output_dir else None
             run = runs.setdefault(named or entry.path, RunDir(named or entry.path))
             if named is not None and not run.files:
-                self._fill_unlisted(run)
+                self._fill_from_disk(run)
             run.consoles.append(entry)
         self._assign_named(runs)
 
     def _assign_inside(self, entry: Entry, path: Path, runs: dict[Path, RunDir]) -> None:
-        peek = self._peek(entry)
-        if not peek.is_log:
-            if entry.name == "running_log.txt" and path in runs:
+        inspection = self._inspect(entry)
+        if not inspection.is_log:
+            if entry.name == RUNNING_LOG and path in runs:
                 runs[path].consoles.append(entry)
             return
-        if peek.output_dir is None:
+        if inspection.output_dir is None:
             self._give(entry, path, runs)
             return
-        home = self._home(peek.output_dir, path, runs)
+        home = self._home(inspection.output_dir, path, runs)
         if home is not None:
             self._give(entry, home, runs)
         elif path in runs:
-            # Its run was renamed or copied since: the log lies with the files that it tells of.
+            # Its run was renamed or copied since: the log lies beside the files of that run.
             runs[path].consoles.append(entry)
 
     def _assign_named(self, runs: dict[Path, RunDir]) -> None:
-        """Logs given with --log: to the run that they name, else to the only run or path there is."""
+        """Give the logs given with ``--log`` to the run that they name, else to the only run or path there is."""
         self.missing = []
         for path in self._logs:
             try:
@@ -121,8 +131,8 @@ class ConsoleLogs:
             if entry is None:
                 self.missing.append(path)
                 continue
-            peek = self._peek(entry)
-            home = self._home(peek.output_dir, path.parent, runs) if peek.output_dir else None
+            inspection = self._inspect(entry)
+            home = self._home(inspection.output_dir, path.parent, runs) if inspection.output_dir else None
             if home is None:
                 candidates = list(runs) or [root for root in self._tree.roots if root not in self._tree.missing]
                 home = candidates[0] if len(candidates) == 1 else path
@@ -136,7 +146,7 @@ class ConsoleLogs:
             self._tree.fill(run)
         run.consoles.append(entry)
 
-    def _fill_unlisted(self, run: RunDir) -> None:
+    def _fill_from_disk(self, run: RunDir) -> None:
         tree = RunTree(self._source, [run.path])
         tree.scan()
         tree.fill(run)
@@ -144,28 +154,29 @@ class ConsoleLogs:
         if run.path in others:
             run.events.extend(others[run.path].events)
 
-    def _peek(self, entry: Entry) -> _Peek:
-        known = self._peeks.get(entry.path)
+    def _inspect(self, entry: Entry) -> _Inspection:
+        known = self._inspections.get(entry.path)
         if known is not None and known.key == entry.key:
             settled = known.is_log and known.output_dir is not None and entry.size > known.size
             if settled or entry.size == known.size:
                 return known
-        # Imported where a console log is met: a run without one must not wait for it.
+        # Imported here, so that a run without a console log need not wait for it.
         from lora_tui.formats.console.parser import looks_like_training_log
 
         try:
-            head = self._source.read(entry.path, 0, PEEK)
-            tail = self._source.read(entry.path, entry.size - PEEK, PEEK) if entry.size > PEEK else b""
+            head = self._source.read(entry.path, 0, END_BYTES)
+            tail = self._source.read(entry.path, entry.size - END_BYTES, END_BYTES) if entry.size > END_BYTES else b""
         except SourceError:
-            # Said again, with its reason, by the reader of the run that the name belongs to.
+            # The reader of its run reports the reason.
             head = tail = b""
-        said = _NAMES_OUTPUT.findall(tail) or _NAMES_OUTPUT.findall(head)
-        peek = _Peek(entry.size, entry.key, looks_like_training_log(head, tail), _directory(said[-1]) if said else None)
-        self._peeks[entry.path] = peek
-        return peek
+        named = _NAMES_OUTPUT.findall(tail) or _NAMES_OUTPUT.findall(head)
+        output_dir = _directory(named[-1]) if named else None
+        inspection = _Inspection(entry.size, entry.key, looks_like_training_log(head, tail), output_dir)
+        self._inspections[entry.path] = inspection
+        return inspection
 
     def _home(self, output_dir: str, place: Path, runs: dict[Path, RunDir]) -> Path | None:
-        """The directory that a log in ``place`` means by ``output_dir``."""
+        """Return the directory that a log in ``place`` means by ``output_dir``, or None."""
         parts = PurePosixPath(output_dir.replace("\\", "/")).parts
         if not parts:
             return None
@@ -180,9 +191,9 @@ class ConsoleLogs:
         best: tuple[int, Path] | None = None
         for path in known:
             score = _common_tail(parts, path.parts)
-            near = path.parent == place or len(parts) == 1
-            # The path decides between equals: the order of a set is another one in each process.
-            if score >= (1 if near else 2) and (best is None or (score, path) > best):
+            is_beside = path.parent == place or len(parts) == 1
+            # The path decides between equals: a set has another order in each process.
+            if score >= (1 if is_beside else 2) and (best is None or (score, path) > best):
                 best = (score, path)
         return best[1] if best is not None else None
 
@@ -198,8 +209,8 @@ class ConsoleLogs:
         return place if place.name == PurePosixPath(output_dir.replace("\\", "/")).name else None
 
 
-def _directory(said: bytes) -> str | None:
-    text = said.decode("utf-8", "replace").strip().replace("\\", "/")
+def _directory(written: bytes) -> str | None:
+    text = written.decode("utf-8", "replace").strip().replace("\\", "/")
     text = _TAIL_NAMES.sub("", text).rstrip("/")
     return text or None
 

@@ -1,21 +1,27 @@
-"""Which directories below the given paths are runs, and the files in them."""
+"""Which directories below the given paths are runs, with the files and checkpoints in them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lora_tui.ingest.directory_tree import CHECKPOINT, EVIDENCE, DirectoryTree, is_checkpoint
-from lora_tui.sources.base import Entry
+from lora_tui.formats.trainer_state import parse_trainer_state
+from lora_tui.ingest.directory_tree import DirectoryTree, is_checkpoint
+from lora_tui.records.documents import FormatError
+from lora_tui.records.file_names import CHECKPOINT, CHECKPOINT_MARKER, EVENT_FILE, RUN_EVIDENCE, TRAINER_STATE, WEIGHTS
+from lora_tui.records.updates import CheckpointDir, CheckpointsSeen, SpaceSeen, Update
+from lora_tui.sources.base import Entry, Source, SourceError
 
-EVENTS = re.compile(r"events\.out\.tfevents\.")
+MAX_ONE_LINE_STATE = 1 << 18
+"""Largest trainer_state.json on one line, bytes, that is parsed to see whether it is whole."""
+NOTICEABLE_SHARE = 0.02
+"""Share by which the free space must change to be reported again, so that an idle screen stays quiet."""
 
 
 @dataclass
 class RunDir:
-    """The files of one run as last listed."""
+    """The files of one run as they were listed last."""
 
     path: Path
     files: dict[str, Entry] = field(default_factory=dict)
@@ -23,20 +29,20 @@ class RunDir:
     checkpoints: dict[int, tuple[Entry, dict[str, Entry]]] = field(default_factory=dict)
     """Step -> the directory and what is in it."""
     sizes: dict[int, int] = field(default_factory=dict)
-    """Step -> bytes of everything in it, subdirectories included."""
+    """Step -> bytes of everything in that checkpoint, subdirectories included."""
     events: list[Entry] = field(default_factory=list)
     """TensorBoard event files anywhere below."""
     consoles: list[Entry] = field(default_factory=list)
-    """Console logs that belong to it, wherever they lie."""
+    """Console logs that belong to the run, wherever they lie."""
     errors: dict[str, str] = field(default_factory=dict)
     """Relative directory -> why it could not be listed."""
 
 
 class RunTree(DirectoryTree):
-    """The listings, and which of the directories are runs."""
+    """Listings of directories, and which of these are runs."""
 
     def directory(self, path: Path) -> RunDir | None:
-        """The files of a directory that exists, whether or not they make it a run."""
+        """Return the files of a directory, whether or not they make it a run, or None if it is not listed."""
         if path not in self._listed:
             return None
         run = RunDir(path)
@@ -44,15 +50,15 @@ class RunTree(DirectoryTree):
         return run
 
     def runs(self) -> dict[Path, RunDir]:
-        """Directories that are runs by the names of their files, with what they hold."""
+        """Return the directories that are runs by the names of their files, with what they hold."""
         found: dict[Path, RunDir] = {}
         for path, entries in self._listed.items():
             if is_checkpoint(path) and path not in self.roots:
-                if any(e.name == "trainer_state.json" for e in entries) and path.parent in self._listed:
+                if any(e.name == TRAINER_STATE for e in entries) and path.parent in self._listed:
                     found.setdefault(path.parent, RunDir(path.parent))
                 continue
-            # A pipe or a device under a run's file name counts too: a run with a problem, not nothing.
-            if any(e.name in EVIDENCE and not e.is_dir for e in entries):
+            # A pipe or a device under a run's file name counts too: it is a run with a problem.
+            if any(e.name in RUN_EVIDENCE and not e.is_dir for e in entries):
                 found.setdefault(path, RunDir(path))
             if path.parent.name == "runs" and path.parent.parent in self._listed and _has_events(entries):
                 found.setdefault(path.parent.parent, RunDir(path.parent.parent))
@@ -73,7 +79,7 @@ class RunTree(DirectoryTree):
         return found
 
     def fill(self, run: RunDir) -> None:
-        """Complete a run from the listings."""
+        """Add the files and checkpoints of a run from the listings."""
         for entry in self.listing(run.path) or []:
             match = CHECKPOINT.match(entry.name)
             if match and entry.is_dir:
@@ -84,27 +90,96 @@ class RunTree(DirectoryTree):
                 run.files[entry.name] = entry
 
     def _size(self, path: Path) -> int:
-        """Bytes of the files below a directory, as last listed (DeepSpeed and FSDP save into subdirectories)."""
+        """Return the bytes of all files below a directory (DeepSpeed and FSDP save into subdirectories)."""
         found = self.listing(path) or []
         return sum(entry.size if entry.is_file else self._size(entry.path) for entry in found)
 
     def _give_events(self, found: dict[Path, RunDir]) -> None:
         for path, entries in self._listed.items():
-            events = [e for e in entries if e.is_file and EVENTS.match(e.name)]
+            events = [e for e in entries if e.is_file and EVENT_FILE.match(e.name)]
             if events:
                 owner = next((p for p in (path, *path.parents) if p in found), None)
                 if owner is not None:
                     found[owner].events.extend(events)
 
 
+class CheckpointScanner:
+    """Reports one run's checkpoints and the free space on their disk, each only when it has changed."""
+
+    def __init__(self, source: Source, path: Path) -> None:
+        self._source = source
+        self._path = path
+        self._parsed: dict[str, tuple[tuple[float, int], bool]] = {}
+        """Path of a trainer_state.json -> its time and size when it was read, and whether it parses."""
+        self._reported: tuple[CheckpointDir, ...] | None = None
+        self._space: SpaceSeen | None = None
+
+    def update(self, run_dir: RunDir, live: bool) -> tuple[tuple[CheckpointDir, ...], list[Update]]:
+        """Return all checkpoints of a listing, and the updates since the last. The free space is measured when the
+        checkpoints change, and each time for a run that is ``live``."""
+        items = tuple(self._checkpoint(run_dir, step) for step in sorted(run_dir.checkpoints))
+        out: list[Update] = []
+        changed = items != self._reported
+        if changed:
+            self._reported = items
+            out.append(CheckpointsSeen(items))
+        if (changed or live) and (space := self._measure_space()) is not None:
+            out.append(space)
+        return items, out
+
+    def _checkpoint(self, run_dir: RunDir, step: int) -> CheckpointDir:
+        entry, inside = run_dir.checkpoints[step]
+        state = inside.get(TRAINER_STATE)
+        # The directory's own time changes with every copy; the files in it keep the producer's.
+        mtime = max((e.mtime for e in inside.values()), default=entry.mtime)
+        weights = sum(e.size for e in inside.values() if e.is_file and WEIGHTS.match(e.name))
+        has_state = state is not None and self._state_parses(state)
+        return CheckpointDir(
+            step, entry.name, mtime, has_state, CHECKPOINT_MARKER in inside, run_dir.sizes.get(step, 0), weights
+        )  # fmt: skip
+
+    def _measure_space(self) -> SpaceSeen | None:
+        """Return the free space if it has changed noticeably."""
+        found = self._source.space(self._path)
+        before = self._space
+        if found is None or (before is not None and abs(found.free - before.free) <= NOTICEABLE_SHARE * before.free):
+            return None
+        self._space = SpaceSeen(found.free, found.total)
+        return self._space
+
+    def _state_parses(self, entry: Entry) -> bool:
+        """Return whether a trainer_state.json is whole: transformers indents it, so that only its very last brace
+        stands at the start of a line."""
+        name = str(entry.path)
+        known = self._parsed.get(name)
+        if known is not None and known[0] == (entry.mtime, entry.size):
+            return known[1]
+        try:
+            ends = self._source.read(entry.path, max(0, entry.size - 16), 16).rstrip()
+            starts = self._source.read(entry.path, 0, 1)
+        except SourceError:
+            starts = ends = b""
+        parses = starts == b"{" and ends.endswith(b"\n}")
+        if starts == b"{" and ends.endswith(b"}") and not parses and entry.size <= MAX_ONE_LINE_STATE:
+            # Written by another program, on one line, or cut off behind an inner brace.
+            try:
+                parse_trainer_state(self._source.read(entry.path, 0, MAX_ONE_LINE_STATE))
+                parses = True
+            except (FormatError, SourceError):
+                parses = False
+        self._parsed[name] = ((entry.mtime, entry.size), parses)
+        return parses
+
+
 def _has_events(entries: Iterable[Entry]) -> bool:
-    return any(EVENTS.match(entry.name) for entry in entries)
+    return any(EVENT_FILE.match(entry.name) for entry in entries)
 
 
 def _is_copy(entries: Iterable[Entry]) -> bool:
-    """A checkpoint under another name inside a run ("best-500"): a trainer's state, and nothing else of a run."""
+    """Return whether a directory inside a run is a checkpoint under another name ("best-500"): it holds a trainer's
+    state and nothing else of a run."""
     names = {entry.name for entry in entries}
-    return names & EVIDENCE == {"trainer_state.json"} and not any(CHECKPOINT.match(name) for name in names)
+    return names & RUN_EVIDENCE == {TRAINER_STATE} and not any(CHECKPOINT.match(name) for name in names)
 
 
 def _relative(path: Path, base: Path) -> str:

@@ -1,4 +1,4 @@
-"""One run's files: which there are, which of them changed, and in which order they are read."""
+"""The files of one run: which exist, which have changed, and in which order they are read."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lora_tui.ingest.checkpoint_dirs import STATE, CheckpointScanner
-from lora_tui.ingest.discovery import EVENTS, RunDir
-from lora_tui.ingest.file_readers import ADAPTER, DOCUMENTS, DocumentReader, TailReader
-from lora_tui.ingest.glimpse import worthwhile
+from lora_tui.ingest.directory_tree import ACTIVE_S
+from lora_tui.ingest.discovery import CheckpointScanner, RunDir
+from lora_tui.ingest.file_readers import DocumentReader, TailReader, is_worth_sampling
 from lora_tui.records.documents import FormatError
+from lora_tui.records.file_names import (
+    ADAPTER_CONFIG,
+    DOCUMENTS,
+    EVENT_FILE,
+    PREDICTIONS,
+    ROOT_MODEL_FILES,
+    TRAINER_LOG,
+    TRAINER_STATE,
+)
 from lora_tui.records.updates import FileGone, FileProblem, FileSeen, RowSource, Update
 from lora_tui.sources.base import Entry, NoAnswer, Source, SourceError
 
-LIVE_S = 900.0
-"""A run whose files changed within this time may go on: it is looked at often, read whole, and its disk matters."""
-PRESENCE = frozenset({"README.md", "adapter_model.safetensors", "model.safetensors", "config.json"})
 STAGES = ("log", "documents", "all")
-"""The order in which the files of many runs are read: what the list and the chart need, then the rest."""
-LOG = "trainer_log.jsonl"
+"""Order in which the files of many runs are read: first what the list and the chart need, then the rest."""
 
 
 class RunReader:
-    """The files of one run. ``attach`` says which there are, ``look`` which changed, ``read`` reads some of them."""
+    """Reads the files of one run: ``attach`` takes the list of them, ``look`` finds those that changed, and ``read``
+    reads some of these. ``sample``: read a long log that is quiet only in part (:attr:`sampled`)."""
 
     def __init__(
         self, source: Source, path: Path, clock: Callable[[], float] = time.time, *, sample: bool = False
@@ -32,62 +37,62 @@ class RunReader:
         self._source = source
         self._clock = clock
         self._tails: dict[str, TailReader] = {}
-        self._wholes: dict[str, DocumentReader] = {}
+        self._documents: dict[str, DocumentReader] = {}
         self._seen: dict[str, float] = {}
         self._pending: dict[str, None] = {}
         self._out: list[Update] = []
         self._checkpoints = CheckpointScanner(source, path)
         self._run_dir = RunDir(path)
         self._errors: dict[str, str] = {}
-        self._said: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
         self._sample = sample
         self._caught_up = False
         self.has_log = False
-        """A trainer_log.jsonl was seen here, though it may be gone by now."""
+        """Whether a trainer_log.jsonl was ever seen here, though it may be deleted by now."""
 
     @property
     def sampled(self) -> bool:
-        """Of its log only the ends and the evaluations have been read."""
-        tail = self._tails.get(LOG)
+        """Whether only the ends and the evaluations of its log have been read."""
+        tail = self._tails.get(TRAINER_LOG)
         return tail is not None and tail.sampled
 
     def request_full_read(self) -> None:
-        """Read its log whole from now on."""
+        """Read the log whole from now on."""
         self._sample = False
         if self.sampled:
-            self._pending[LOG] = None
+            self._pending[TRAINER_LOG] = None
 
     @property
     def behind(self) -> bool:
-        """Its log has not once been read to the end yet."""
-        return LOG in self._pending and not self._caught_up
+        """Whether its log has not been read to the end yet."""
+        return TRAINER_LOG in self._pending and not self._caught_up
 
     @property
     def pending(self) -> bool:
-        """There is something to read or to say."""
+        """Whether there is something to read or to report."""
         return bool(self._pending or self._out)
 
     @property
     def newest(self) -> float:
-        """Modification time of the newest file, Unix seconds."""
-        times = [t.entry.mtime for t in self._tails.values()] + [w.entry.mtime for w in self._wholes.values()]
+        """Modification time of its newest file, Unix seconds."""
+        times = [t.entry.mtime for t in self._tails.values()] + [d.entry.mtime for d in self._documents.values()]
         return max(times, default=0.0)
 
     @property
-    def reaches_out(self) -> bool:
-        """Some of its files lie elsewhere: console logs."""
+    def has_outside_files(self) -> bool:
+        """Whether some of its files, which are console logs, lie outside its directory."""
         return any(tail.entry.path.parent != self.path and name[:1] == "/" for name, tail in self._tails.items())
 
-    # -- what there is -------------------------------------------------------------------------------------------
+    # -- which files exist ---------------------------------------------------------------------------------------
 
-    def renew(self, run_dir: RunDir) -> None:
-        """Take over a new listing of the run's own directory; its logs and event files are still the same."""
+    def attach_directory(self, run_dir: RunDir) -> None:
+        """Take a new listing of the run's own directory; its console logs and event files stay the same."""
         before = self._run_dir
         run_dir.consoles, run_dir.events, run_dir.errors = before.consoles, before.events, before.errors
         self.attach(run_dir)
 
     def attach(self, run_dir: RunDir) -> None:
-        """Take over a new listing of the run."""
+        """Take a new listing of the run."""
         self._run_dir = run_dir
         names: set[str] = set()
         for name, entry in run_dir.files.items():
@@ -97,9 +102,9 @@ class RunReader:
         for entry in run_dir.consoles:
             names.add(self._attach_tail(self._name(entry.path), entry, "console"))
         names.update(self._attach_checkpoints())
-        for name in [n for n in (*self._tails, *self._wholes, *self._seen) if n not in names]:
+        for name in [n for n in (*self._tails, *self._documents, *self._seen) if n not in names]:
             self._drop(name)
-        self._say_errors(run_dir.errors)
+        self._report_errors(run_dir.errors)
 
     def _name(self, path: Path) -> str:
         try:
@@ -108,16 +113,16 @@ class RunReader:
             return str(path)
 
     def _attach_file(self, name: str, entry: Entry) -> list[str]:
-        if name == LOG:
+        if name == TRAINER_LOG:
             self.has_log = True
             return [self._attach_tail(name, entry, "log")]
-        if name == "generated_predictions.jsonl":
+        if name == PREDICTIONS:
             return [self._attach_tail(name, entry, None)]
         if name in DOCUMENTS:
-            self._attach_whole(name, entry)
+            self._attach_document(name, entry)
             return [name]
-        if name in PRESENCE or EVENTS.match(name):
-            self._see(name, entry.mtime)
+        if name in ROOT_MODEL_FILES or EVENT_FILE.match(name):
+            self._report_seen(name, entry.mtime)
             return [name]
         return []
 
@@ -127,102 +132,103 @@ class RunReader:
             tail = self._tails[name] = TailReader(name, entry, source)
             self._pending[name] = None
         elif entry.version != tail.entry.version:
-            # Of the two the listing may be the older one: it is kept until something in its directory changes.
-            self._look_at(tail)
+            # The listing may be older than the tail's entry: it is kept until something in its directory changes.
+            self._look_at_tail(tail)
         return name
 
-    def _attach_whole(self, name: str, entry: Entry) -> None:
-        whole = self._wholes.get(name)
-        if whole is None:
-            whole = self._wholes[name] = DocumentReader(name, entry)
-        elif entry.version != whole.entry.version:
+    def _attach_document(self, name: str, entry: Entry) -> None:
+        document = self._documents.get(name)
+        if document is None:
+            document = self._documents[name] = DocumentReader(name, entry)
+        elif entry.version != document.entry.version:
             entry = self._stat(name, entry.path) or entry
-        whole.entry = entry
-        if whole.changed:
+        document.entry = entry
+        if document.changed:
             self._pending[name] = None
 
     def _attach_checkpoints(self) -> set[str]:
-        """The newest checkpoint's state and, without one in the root, its adapter."""
+        """Attach the newest checkpoint's state and, without one in the root, its adapter; return their names."""
         names: set[str] = set()
-        items, told = self._checkpoints.update(self._run_dir, self._clock() - self.newest < LIVE_S)
-        self._out.extend(told)
+        items, updates = self._checkpoints.update(self._run_dir, self._clock() - self.newest < ACTIVE_S)
+        self._out.extend(updates)
         whole = [item for item in items if item.has_state]
         if whole:
             newest = max(whole, key=lambda item: (item.mtime, item.step))
             _, inside = self._run_dir.checkpoints[newest.step]
-            name = f"{newest.path}/{STATE}"
-            self._attach_whole(name, inside[STATE])
+            name = f"{newest.path}/{TRAINER_STATE}"
+            self._attach_document(name, inside[TRAINER_STATE])
             names.add(name)
-        if items and ADAPTER not in self._run_dir.files:
+        if items and ADAPTER_CONFIG not in self._run_dir.files:
             for item in sorted(items, key=lambda item: -item.mtime):
-                adapter = self._run_dir.checkpoints[item.step][1].get(ADAPTER)
+                adapter = self._run_dir.checkpoints[item.step][1].get(ADAPTER_CONFIG)
                 if adapter is not None:
-                    name = f"{item.path}/{ADAPTER}"
-                    self._attach_whole(name, adapter)
+                    name = f"{item.path}/{ADAPTER_CONFIG}"
+                    self._attach_document(name, adapter)
                     names.add(name)
                     break
         return names
 
-    def _see(self, name: str, mtime: float) -> None:
+    def _report_seen(self, name: str, mtime: float) -> None:
         if self._seen.get(name) != mtime:
             self._seen[name] = mtime
             self._out.append(FileSeen(name, mtime))
 
     def _drop(self, name: str) -> None:
         self._tails.pop(name, None)
-        self._wholes.pop(name, None)
+        self._documents.pop(name, None)
         self._seen.pop(name, None)
         self._pending.pop(name, None)
-        self._said.pop(name, None)
+        self._problems.pop(name, None)
         if not (name.startswith("checkpoint-") and name.endswith(".json")):
             self._out.append(FileGone(name))
 
-    def _say_errors(self, errors: dict[str, str]) -> None:
+    def _report_errors(self, errors: dict[str, str]) -> None:
         # The run's own directory has no name inside it.
-        said = {(f"{self.path.name}/" if name == "." else name): why for name, why in errors.items()}
-        for name, why in said.items():
-            self._say(name, why)
-        for name in [n for n in self._errors if n not in said]:
-            self._say(name, "")
-        self._errors = said
+        present = {(f"{self.path.name}/" if name == "." else name): why for name, why in errors.items()}
+        for name, why in present.items():
+            self._report_problem(name, why)
+        for name in [n for n in self._errors if n not in present]:
+            self._report_problem(name, "")
+        self._errors = present
 
-    def _say(self, name: str, why: str, line: int = 0) -> None:
-        """Report a problem of a whole file once, and its end."""
-        if self._said.get(name, "") != why:
-            if self._said.get(name):
+    def _report_problem(self, name: str, why: str, line: int = 0) -> None:
+        """Report a problem of a file once; an empty ``why`` reports that it is over."""
+        if self._problems.get(name, "") != why:
+            if self._problems.get(name):
                 self._out.append(FileProblem(name, 0, ""))
-            self._said[name] = why
+            self._problems[name] = why
             if why:
                 self._out.append(FileProblem(name, line, why))
 
-    # -- what changed --------------------------------------------------------------------------------------------
+    # -- which files have changed --------------------------------------------------------------------------------
 
     def look(self, path: Path | None = None) -> bool:
-        """Compare the files (one of them, or all) with what has been read of them. False: ``path`` is none of them."""
+        """Compare the files, or the one at ``path``, with what has been read of them. Return False if ``path`` is none
+        of them."""
         if "." in self._run_dir.errors:
-            # Said once, of the directory.
+            # It is reported once, of the directory.
             return False
         found = False
         for tail in list(self._tails.values()):
             if path is None or tail.entry.path == path:
-                found = self._look_at(tail) or found
-        for whole in list(self._wholes.values()):
-            if path is None or whole.entry.path == path:
-                found = self._look_whole(whole) or found
+                found = self._look_at_tail(tail) or found
+        for document in list(self._documents.values()):
+            if path is None or document.entry.path == path:
+                found = self._look_at_document(document) or found
         return found
 
     def _stat(self, name: str, path: Path) -> Entry | None:
         try:
             return self._source.stat(path)
         except NoAnswer:
-            # Said once, of the whole mount.
+            # It is reported once, of the whole mount.
             return None
         except SourceError as error:
-            self._say(name, str(error))
+            self._report_problem(name, str(error))
             return None
 
-    def _look_at(self, tail: TailReader) -> bool:
-        """False if the file is gone, which the directory's listing will say."""
+    def _look_at_tail(self, tail: TailReader) -> bool:
+        """Return False if the file is gone, which the directory's next listing reports."""
         entry = self._stat(tail.name, tail.entry.path)
         if entry is None:
             return False
@@ -233,25 +239,26 @@ class RunReader:
             self._pending[tail.name] = None
         return True
 
-    def _look_whole(self, whole: DocumentReader) -> bool:
-        entry = self._stat(whole.name, whole.entry.path)
+    def _look_at_document(self, document: DocumentReader) -> bool:
+        entry = self._stat(document.name, document.entry.path)
         if entry is not None:
-            self._attach_whole(whole.name, entry)
-        # Its checkpoint may be complete now, which only the listing tells.
-        return entry is not None and "/" not in whole.name
+            self._attach_document(document.name, entry)
+        # Its checkpoint may be complete now, which only a listing shows.
+        return entry is not None and "/" not in document.name
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self, stage: str, end: float, live: bool, now: float) -> list[Update]:
-        """Read pending files until ``end`` (monotonic seconds), those of ``stage`` (one of STAGES) and before it."""
+        """Read pending files of ``stage`` (one of :data:`STAGES`) and of those before it, until ``end`` (monotonic
+        seconds), and return their updates. ``live`` and ``now``: see :meth:`TailReader.read`."""
         for name in sorted(self._pending, key=self._stage):
             if self._stage(name) > STAGES.index(stage):
                 break
             tail = self._tails.get(name)
             if tail is not None:
                 self._read_tail(tail, end, live, now)
-            elif (whole := self._wholes.get(name)) is not None:
-                self._read_whole(whole, now)
+            elif (document := self._documents.get(name)) is not None:
+                self._read_document(document, now)
             else:
                 self._pending.pop(name, None)
             if time.monotonic() >= end:
@@ -260,43 +267,46 @@ class RunReader:
         return out
 
     def _stage(self, name: str) -> int:
-        return 0 if name == LOG else 1 if name in self._wholes else 2
+        return 0 if name == TRAINER_LOG else 1 if name in self._documents else 2
 
     def _read_tail(self, tail: TailReader, end: float, live: bool, now: float) -> None:
         try:
-            sample = self._sample and tail.name == LOG and not self._caught_up and self._is_quiet(tail, now)
-            told, all_read = (tail.glimpse(self._source), True) if sample else tail.read(self._source, end, live, now)
+            sample = self._sample and tail.name == TRAINER_LOG and not self._caught_up and self._is_quiet(tail, now)
+            if sample:
+                updates, all_read = tail.read_sample(self._source), True
+            else:
+                updates, all_read = tail.read(self._source, end, live, now)
         except SourceError as error:
             tail.failed = True
             self._pending.pop(tail.name, None)
             if not isinstance(error, NoAnswer):
-                self._say(tail.name, str(error))
+                self._report_problem(tail.name, str(error))
             return
         if all_read:
             self._pending.pop(tail.name, None)
-            self._caught_up = self._caught_up or (tail.name == LOG and not sample)
+            self._caught_up = self._caught_up or (tail.name == TRAINER_LOG and not sample)
         if tail.failed:
             tail.failed = False
-            self._say(tail.name, "")
-        self._out.extend(told)
+            self._report_problem(tail.name, "")
+        self._out.extend(updates)
 
     @staticmethod
     def _is_quiet(tail: TailReader, now: float) -> bool:
-        return now - tail.entry.mtime > LIVE_S and worthwhile(tail.entry)
+        return now - tail.entry.mtime > ACTIVE_S and is_worth_sampling(tail.entry)
 
-    def _read_whole(self, whole: DocumentReader, now: float) -> None:
-        self._pending.pop(whole.name, None)
-        if not whole.changed:
+    def _read_document(self, document: DocumentReader, now: float) -> None:
+        self._pending.pop(document.name, None)
+        if not document.changed:
             return
         try:
-            doc = whole.read(self._source, now)
+            doc = document.read(self._source, now)
         except (FormatError, SourceError) as error:
             if not isinstance(error, NoAnswer):
-                self._say(whole.name, str(error))
+                self._report_problem(document.name, str(error))
             return
         if doc is None:
             return
-        self._say(whole.name, "")
+        self._report_problem(document.name, "")
         self._out.append(doc)
-        if whole.name in PRESENCE:
-            self._see(whole.name, doc.mtime)
+        if document.name in ROOT_MODEL_FILES:
+            self._report_seen(document.name, doc.mtime)

@@ -54,3 +54,14 @@ RUN_EVIDENCE = RESULTS | {TRAINER_LOG, TRAINER_STATE, RUNNING_LOG}
 def is_console_name(name: str) -> bool:
     """Return whether people keep the console of a job under this file name."""
     return name in CONSOLE_NAMES or name.endswith(CONSOLE_SUFFIXES)
+
+
+def is_run_file(name: str) -> bool:
+    """Return whether a file of this name in a run's directory is read, or says something by its presence."""
+    return (
+        name in DOCUMENTS
+        or name in (TRAINER_LOG, PREDICTIONS, CHECKPOINT_MARKER)
+        or name in ROOT_MODEL_FILES
+        or is_console_name(name)
+        or any(pattern.match(name) for pattern in (EVENT_FILE, WEIGHTS, CHECKPOINT))
+    )

@@ -1,4 +1,4 @@
-"""What a glimpse of a log says is what the whole log says of its ends and its evaluations."""
+"""What a sample of a log says is what the whole log says of its ends and its evaluations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lora_tui.formats.trainer_log import TrainerLogParser
-from lora_tui.ingest import glimpse as module
-from lora_tui.ingest.glimpse import glimpse, worthwhile
+from lora_tui.ingest import file_readers as module
+from lora_tui.ingest.file_readers import is_worth_sampling, read_sample
 from lora_tui.sources.local_disk import LocalDisk
 
 
@@ -22,7 +22,7 @@ def parsed(data: bytes) -> list[tuple[str, int | None]]:
 def test_first_last_and_evaluation_rows(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(seed)
     if seed % 2:
-        monkeypatch.setattr(module, "CHUNK", rng.choice([700, 5000, 9973]))
+        monkeypatch.setattr(module, "SAMPLE_CHUNK", rng.choice([700, 5000, 9973]))
     lines = []
     for step in range(1, rng.choice([900, 4000])):
         common = {"current_steps": step, "total_steps": 5000, "epoch": 1}
@@ -33,12 +33,12 @@ def test_first_last_and_evaluation_rows(tmp_path: Path, seed: int, monkeypatch: 
     path.write_text("\n".join(lines) + rng.choice(["\n", "", '\n{"current_steps": 9']))
     entry = LocalDisk().stat(path)
     assert entry is not None
-    assert worthwhile(entry)
-    assert not worthwhile(entry._replace(size=1000))
-    whole, seen = parsed(path.read_bytes() + b"\n"), parsed(b"".join(glimpse(LocalDisk(), entry)) + b"\n")
+    assert is_worth_sampling(entry)
+    assert not is_worth_sampling(entry._replace(size=1000))
+    whole, seen = parsed(path.read_bytes() + b"\n"), parsed(b"".join(read_sample(LocalDisk(), entry)) + b"\n")
     assert seen[:15] == whole[:15]
     assert seen[-30:] == whole[-30:]
-    last = parsed(glimpse(LocalDisk(), entry)[1] + b"\n")
+    last = parsed(read_sample(LocalDisk(), entry)[1] + b"\n")
     assert last == whole[-len(last) :]
     assert [row for row in seen if row[0] == "eval"] == [row for row in whole if row[0] == "eval"]
     assert len(seen) < len(whole)
@@ -46,12 +46,12 @@ def test_first_last_and_evaluation_rows(tmp_path: Path, seed: int, monkeypatch: 
 
 
 def test_of_a_very_long_log_the_middle_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MIDDLE", 100_000)
+    monkeypatch.setattr(module, "SAMPLE_MIDDLE", 100_000)
     path = tmp_path / "trainer_log.jsonl"
     path.write_text("".join(f'{{"current_steps": {n}, "loss": 1.0, "eval_loss": 2.0}}\n' for n in range(1, 9_000)))
     entry = LocalDisk().stat(path)
     assert entry is not None
-    steps = [step for _, step in parsed(b"".join(glimpse(LocalDisk(), entry)))]
+    steps = [step for _, step in parsed(b"".join(read_sample(LocalDisk(), entry)))]
     assert steps[0] == 1
     assert steps[-1] == 8999
     assert 1000 < len(steps) < 3000

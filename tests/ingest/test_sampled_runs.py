@@ -64,7 +64,7 @@ def test_only_what_is_quiet_and_not_first_is_thinned(saves: Path) -> None:
         assert run.timeline.median_gap() == pytest.approx(other.timeline.median_gap(), abs=0.01)
         assert run.timeline.longest_gap <= other.timeline.longest_gap
         assert run.status(time.time()).state == other.status(time.time()).state
-    # An answer to what is wanted voids the glimpse, and gives exactly the run.
+    # The full reading voids the sample, and gives exactly the run.
     follower.request_full_read([run.path for run in workspace.runs])
     apply_all(follower, workspace)
     for run in workspace.runs:
