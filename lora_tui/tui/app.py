@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
-from textual.app import ComposeResult, SystemCommand
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
@@ -21,7 +21,7 @@ from lora_tui.i18n import Words
 from lora_tui.settings.fault_log import fault_text, record_fault
 from lora_tui.text.sanitize import clean
 from lora_tui.tui import theme
-from lora_tui.tui.dashboard import Dashboard
+from lora_tui.tui.dashboard import Dashboard, MainScreen
 from lora_tui.tui.judgement_cache import PATIENCE_S
 from lora_tui.tui.keys import COMMANDS, commands_of
 from lora_tui.tui.navigation import Navigator
@@ -29,8 +29,7 @@ from lora_tui.tui.options import AppOptions
 from lora_tui.tui.reader_thread import BatchRead, CommandFailed, ReaderThread, ReadingFailed
 from lora_tui.tui.repaint import Repainter
 from lora_tui.tui.state import AppState
-from lora_tui.tui.terminal.narrow import MainScreen, PlainCrash
-from lora_tui.tui.terminal.textual_patches import PacedApp
+from lora_tui.tui.terminal import textual_patches
 
 if TYPE_CHECKING:
     from lora_tui.ingest.follower import Follower
@@ -49,7 +48,7 @@ NOTE_S = 10.0
 """How long the footer says what just happened."""
 
 
-class LoraTuiApp(PlainCrash, PacedApp):
+class LoraTuiApp(App[int]):
     """``lora-tui watch``."""
 
     TITLE = "lora-tui"
@@ -73,6 +72,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
         self.state = AppState(workspace, options)
         # Without colour the terminal's own two are used; said before Textual chooses how it takes colours away.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        self._patches = textual_patches.install(self)
         self.follower = follower
         if follower is not None:
             self.state.on_want = follower.request_full_read
@@ -82,7 +82,7 @@ class LoraTuiApp(PlainCrash, PacedApp):
             self.register_theme(each)
         self.theme = "ansi" if self.no_color else options.theme
         self._dashboard = Dashboard(self.state)
-        self._repainter = Repainter(self, self.state, self._dashboard)
+        self._repainter = Repainter(self, self.state, self._dashboard, lambda: self.backlog_s)
         self._navigator = Navigator(self.state, self._dashboard, self._repainter.paint)
         self._g_at = float("-inf")
         self._complete = False
@@ -97,7 +97,10 @@ class LoraTuiApp(PlainCrash, PacedApp):
         return theme.defaults()
 
     def get_default_screen(self) -> Screen[None]:
-        return MainScreen()
+        screen = MainScreen()
+        if self._patches is not None:
+            self._patches.narrow(screen)
+        return screen
 
     def compose(self) -> ComposeResult:
         self.state.settle()
@@ -150,14 +153,36 @@ class LoraTuiApp(PlainCrash, PacedApp):
         if self.follower is not None:
             self.follower.wake()
 
+    # -- the terminal --------------------------------------------------------------------------------------------
+
+    @property
+    def crash(self) -> str:
+        """Python's traceback of the exception that ended the app; empty if none did, or if Textual prints its own."""
+        return self._patches.crash if self._patches is not None else ""
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds that the terminal is behind what was drawn; 0 where its line is not slow."""
+        return self._patches.backlog_s if self._patches is not None else 0.0
+
+    def catch_up(self) -> None:
+        """Paint what was put off, unless the terminal is still behind."""
+        if self._patches is not None:
+            self._patches.catch_up()
+
+    def stop_input(self) -> None:
+        """End the thread that reads keys, where the app has ended without it."""
+        if self._patches is not None:
+            self._patches.stop_input()
+
     def come_back(self) -> None:
-        """After a stop: everything is drawn anew, with what has changed meanwhile."""
-        if self._up and not self._leaving:
-            super().come_back()
+        """Draw everything anew after a stop, with what has changed meanwhile."""
+        if self._up and not self._leaving and self.screen_stack:
+            self.screen.refresh(self.screen.size.region)
             self._repainter.paint(charts=True)
 
-    def wide_glyphs(self) -> None:
-        """ASCII, where half of a glyph would lie over its neighbour."""
+    def use_narrow_glyphs(self) -> None:
+        """Draw with ASCII, where half of a glyph would lie over its neighbour."""
         if not self.state.wide:
             self.state.ascii = self.state.wide = True
             self.set_class(True, "-ascii-glyphs")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
+from rich.style import Style
 from textual.app import ComposeResult
+from textual.errors import NoWidget
 from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
+from textual.reactive import reactive
+from textual.screen import Screen
 from textual.widget import Widget
 
 from lora_tui.settings.fault_log import record_fault
@@ -40,6 +45,30 @@ class _PlacedPanes(Layout):
 
 
 CHARTS = ("loss", "lr", "own")
+
+
+class MainScreen(Screen[None]):
+    """The screen of all panes."""
+
+    AUTO_FOCUS = "#runs"
+    focused: reactive[Widget | None] = reactive(None, repaint=False, init=False)
+    """The widget that has the focus. Textual's own repaints the whole screen when it changes."""
+
+    def __init__(self) -> None:
+        super().__init__(id="_default")
+
+    def get_style_at(self, x: int, y: int) -> Style:
+        """Return the style of a cell, with the action of a click on it.
+
+        The action is not part of the segments that are painted: where it begins and ends they would be cut into more of
+        them, which costs 7 % of the bytes of a whole screen (3.4 of 48 kB at 200 x 50).
+        """
+        style = super().get_style_at(x, y)
+        with suppress(NoWidget):
+            widget, region = self.get_widget_at(x, y)
+            if isinstance(widget, Pane) and (click := widget.click_style(x - region.x, y - region.y)) is not None:
+                return style + click
+        return style
 
 
 class Dashboard(Widget):

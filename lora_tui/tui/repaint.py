@@ -11,9 +11,8 @@ from lora_tui.tui.dashboard import Dashboard
 from lora_tui.tui.state import AppState
 
 if TYPE_CHECKING:
+    from textual.app import App
     from textual.timer import Timer
-
-    from lora_tui.tui.terminal.textual_patches import PacedApp
 
 NUMBERS_S = 0.5
 """How often numbers are written under load: twice a second is what an eye follows."""
@@ -49,8 +48,9 @@ class _Pace:
 class Repainter:
     """Brings the panes up to date: numbers alone, or the curves as well, which cost more."""
 
-    def __init__(self, app: PacedApp, state: AppState, dashboard: Dashboard) -> None:
+    def __init__(self, app: App[int], state: AppState, dashboard: Dashboard, backlog: Callable[[], float]) -> None:
         self._app = app
+        self._backlog = backlog
         self._state = state
         self._dashboard = dashboard
         self._numbers = _Pace(NUMBERS_S, 0.25)
@@ -96,7 +96,7 @@ class Repainter:
         """Paint what came at once after quiet, gathered under load: numbers first, curves seldom."""
         now = time.monotonic()
         number_wait = self._numbers.came(now, load)
-        self._charts.every_s = max(CHARTS_S, SHARE * self._app.backlog_s)
+        self._charts.every_s = max(CHARTS_S, SHARE * self._backlog())
         chart_wait = self._charts.came(now, load) if charts else math.inf
         if chart_wait <= 0:
             self.paint(charts=True)

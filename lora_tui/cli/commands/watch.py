@@ -141,9 +141,6 @@ def _run_app(
     app = LoraTuiApp(workspace, follower, options)
     try:
         if args.screenshot is None:
-            from lora_tui.tui.terminal.driver import outlast
-
-            outlast(app)
             _exit_without_terminal()
             (exit_request or _ExitRequest()).on_signal(app.leave)  # until the app handles signals itself
             app.run()
@@ -154,10 +151,7 @@ def _run_app(
         follower.close()
         if notifier is not None:
             notifier.close(0.0)
-        # Where the terminal is gone, Textual fails before it stops its input thread, which would run for ever.
-        reading: threading.Event | None = getattr(app._driver, "exit_event", None)
-        if reading is not None:
-            reading.set()
+        app.stop_input()
     if app.crash:
         # Printed when the terminal is restored, so that no frame overwrites it.
         print(app.crash, file=sys.stderr, end="")

@@ -1,4 +1,4 @@
-"""The driver of real terminals: what Textual's does not do. Uses private parts of it (Textual 8.2.8).
+"""The driver of real terminals: Textual's own, with what that does not do.
 
 - A terminal that is gone ends the app and does not hang it (:mod:`lora_tui.tui.terminal.output`).
 - A slow one gets the newest frame and not all of them (:mod:`lora_tui.tui.terminal.backpressure`).
@@ -6,28 +6,30 @@
   waits for it for ever; where no shell could continue it, it is lost; and a SIGCONT without a stop before makes it take
   the terminal's raw state for the user's.
 - The terminal is asked whether it draws characters of ambiguous width in two cells, as many set up for Chinese do.
+
+Private parts of Textual's driver are set by :mod:`lora_tui.tui.terminal.textual_patches`, which makes the class that is
+used.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, cast
 
 from textual import events, messages
+from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
 from lora_tui.tui.terminal.backpressure import QUESTION, Backpressure
 from lora_tui.tui.terminal.output import Frame, TerminalFile
-
-if TYPE_CHECKING:
-    from lora_tui.tui.terminal.textual_patches import PacedApp
 
 LEAVE_S = 1.5
 """How long a terminal that takes nothing is waited for at the end."""
@@ -39,18 +41,42 @@ ASK_WIDTH = "".join(f"\x1b[2;1H{glyph}{QUESTION}" for glyph in "●─") + "\x1b
 """A mark and a line, as some terminals draw only the one in two cells; the first frame is painted over it."""
 
 
+class TerminalUser(Protocol):
+    """What the driver asks of the app. All of it is called in the app's own thread."""
+
+    asks_width: bool
+    """Whether to ask the terminal for the width of glyphs that may have one cell or two."""
+
+    def catch_up(self) -> None:
+        """Paint what was put off: the terminal may have caught up."""
+
+    def come_back(self) -> None:
+        """Repaint everything: the terminal is ours again, and nothing of what it shows is known."""
+
+    def call_next(self, callback: Callable[[], None]) -> None:
+        """Call back after the message that is being handled."""
+
+    def use_narrow_glyphs(self) -> None:
+        """Draw with ASCII: the terminal draws in two cells what counts as one here."""
+
+
 class TerminalDriver(LinuxDriver):
     """Textual's driver for terminals, with the above."""
 
+    paces_frames = False
+    """Whether frames are written by :meth:`frame`, and wait while the terminal is behind."""
+
     def __init__(
-        self, app: PacedApp, *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+        self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self.app = app
+        self.user = cast("TerminalUser", app)
+        self.loop = asyncio.get_running_loop()
+        self.restarts = True
+        """Whether a stop of the process gives the terminal back and takes it again."""
         # What Textual draws on may be a file (2>errors.log); that standard output is a terminal is asked for before.
         file = next(file for file in (sys.__stderr__, sys.__stdout__) if file is not None and file.isatty())
-        self._out = TerminalFile(file, self._frame_done)
-        self._file = self._out  # type: ignore[assignment]  # all that the driver uses of a file
+        self.output = TerminalFile(file, self._frame_done)
         self._flow = Backpressure()
         self._frame: list[str] | None = None
         self._widths_to_come = 0
@@ -59,7 +85,7 @@ class TerminalDriver(LinuxDriver):
         self._widths_until = 0.0
         """When the answers to that are no longer waited for (monotonic seconds)."""
         self._answered = threading.Event()
-        self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
+        self.loop.add_signal_handler(signal.SIGTSTP, self._stop)
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
 
     # -- frames --------------------------------------------------------------------------------------------------
@@ -103,16 +129,16 @@ class TerminalDriver(LinuxDriver):
             self._flow.out(count, frame.asks, time.monotonic())
         else:
             self._flow.cut(count, frame.asks)
-        self._soon(self.app.catch_up)
+        self._soon(self.user.catch_up)
 
     def _soon(self, call: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for it any more
-            self._loop.call_soon_threadsafe(call)
+            self.loop.call_soon_threadsafe(call)
 
     def _tell_wide(self) -> None:
-        self.app.wide_glyphs()
+        self.user.use_narrow_glyphs()
         self._wide_to_tell = False
-        self.app.call_next(self.app.catch_up)
+        self.user.call_next(self.user.catch_up)
 
     def process_message(self, message: Message) -> None:
         """In the input thread: answers to questions are no events."""
@@ -124,11 +150,11 @@ class TerminalDriver(LinuxDriver):
                     self._wide_to_tell = True
                     self._soon(self._tell_wide)
                 elif not self._widths_to_come:
-                    self._soon(self.app.catch_up)
+                    self._soon(self.user.catch_up)
             else:
                 self._flow.answer(time.monotonic())
                 self._answered.set()
-                self._soon(self.app.catch_up)
+                self._soon(self.user.catch_up)
             return
         if isinstance(message, messages.TerminalSupportsSynchronizedOutput):
             self._flow.talks()
@@ -139,38 +165,41 @@ class TerminalDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         # Textual goes on without its writer where it was stopped here, started in the background.
         self._wait_for_foreground()
-        self._out.until = None
+        self.output.until = None
         self._flow = Backpressure()
         super().start_application_mode()  # type: ignore[no-untyped-call]
-        if self.app.asks_width:
-            self.app.asks_width = False
+        if self.user.asks_width:
+            self.user.asks_width = False
             self._widths_to_come = ASK_WIDTH.count(QUESTION)
             self._widths_until = time.monotonic() + WIDTHS_S
-            self._loop.call_later(WIDTHS_S, self.app.catch_up)
+            self.loop.call_later(WIDTHS_S, self.user.catch_up)
             self.write(ASK_WIDTH)
-        self._loop.add_signal_handler(signal.SIGCONT, self._continued)
+        self.loop.add_signal_handler(signal.SIGCONT, self._continued)
 
     def stop_application_mode(self) -> None:
-        self._loop.remove_signal_handler(signal.SIGCONT)
+        self.loop.remove_signal_handler(signal.SIGCONT)
         # Before everything else is written, as the writer may be in the midst of a long frame.
-        self._out.until = time.monotonic() + LEAVE_S
+        self.output.until = time.monotonic() + LEAVE_S
         self._answered.clear()
-        if self._flow.asking and self._out.lost is None:
+        if self._flow.asking and self.output.lost is None:
             self._answered.wait(ANSWER_S)
         super().stop_application_mode()
 
-    def close(self) -> None:
-        """Wait for the writer, but not for ever: a terminal that takes nothing must not keep the program."""
-        writer = self._writer_thread
-        if writer is not None:
-            writer._queue.put(None)
-            writer.join(LEAVE_S)
+    @contextlib.contextmanager
+    def no_automatic_restart(self) -> Iterator[None]:
+        """Leave stopping and going on to the body of the context."""
+        before, self.restarts = self.restarts, False
+        try:
+            with super().no_automatic_restart():
+                yield
+        finally:
+            self.restarts = before
 
     # -- stopping and going on -------------------------------------------------------------------------------------
 
     def _stop(self) -> None:
         """SIGTSTP: give the terminal back, stop, and take it again."""
-        if not self._auto_restart:
+        if not self.restarts:
             return
         self.suspend_application_mode()
         # All of the job stops, or a wrapper would go on waiting and the shell with it.
@@ -179,17 +208,17 @@ class TerminalDriver(LinuxDriver):
         # With the default action, where no shell could ever continue the job, the kernel does not stop it.
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTSTP)
-        self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
+        self.loop.add_signal_handler(signal.SIGTSTP, self._stop)
         self.resume_application_mode()
-        self.app.come_back()
+        self.user.come_back()
 
     def _continued(self) -> None:
         """SIGCONT after a SIGSTOP, of which nothing was told: whoever had the terminal may have changed it."""
-        if self._auto_restart and self._out.lost is None:
+        if self.restarts and self.output.lost is None:
             self._wait_for_foreground()
             self.suspend_application_mode()
             self.resume_application_mode()
-            self.app.come_back()
+            self.user.come_back()
 
     def _wait_for_foreground(self) -> None:
         """After ``bg`` another job has the terminal: stop until ``fg``, as a program does that reads from it."""
@@ -203,9 +232,3 @@ class TerminalDriver(LinuxDriver):
             signal.raise_signal(signal.SIGTTIN)
             if time.monotonic() - before < 0.01:  # not stopped: no shell is there to give it the terminal
                 return
-
-
-def outlast(app: PacedApp) -> None:
-    """Have an app that is not running yet use such a driver, where it would use Textual's for terminals."""
-    if app.driver_class is LinuxDriver:
-        app.driver_class = TerminalDriver

@@ -1,22 +1,60 @@
-"""An app whose frames wait for a terminal that is behind. Uses private parts of Textual (Textual 8.2.8)."""
+"""The only module that uses private parts of Textual, behind one check that they are there (:func:`missing_parts`).
+
+Written for Textual 8.2.8. What the patches do, each because Textual has no public way to it:
+
+- A partial update sends only the cells that changed (:meth:`Patches.narrow`). Textual's own begins every line at the
+  left edge of the widget (``ChopsUpdate.render_segments`` crops at the right alone).
+- A frame waits while the terminal is behind, and only what is newest is painted then (:meth:`Patches.catch_up`).
+- The terminal is written to by :class:`lora_tui.tui.terminal.driver.TerminalDriver`, which outlasts a terminal that is
+  gone.
+- The traceback of a crash is Python's own. Textual prints one with the local variables of every frame: thousands of
+  lines of the run's own rows, in boxes.
+
+Where one of the parts is missing, in a Textual that came later, none of the patches is used and the app runs on the
+public parts alone: it draws the same screens, with more bytes, and Textual's own driver has the terminal. Figures are
+in ``docs/own-drawing.md``.
+"""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import time
+import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from textual._compositor import ChopsUpdate
+from rich.console import Console
+from rich.control import Control
 from textual.app import App
 from textual.geometry import Region, Size
-
-from lora_tui.tui.terminal.driver import TerminalDriver
+from textual.worker import WorkerFailed
 
 if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.timer import Timer
 
+    from lora_tui.tui.terminal.driver import TerminalDriver
+
+PRIVATE_PARTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("textual.app", "App", ("_batch_count", "_driver", "_exception", "_close_messages_no_wait")),
+    ("textual.screen", "Screen", ("_compositor", "_compositor_refresh", "_dirty_widgets")),
+    ("textual._compositor", "Compositor", ("_dirty_regions", "size", "update_widgets")),
+    ("textual._compositor", "ChopsUpdate", ("chops", "chop_ends", "spans")),
+    ("textual.drivers.linux_driver", "LinuxDriver", ("_file", "_writer_thread", "exit_event")),
+    ("textual.drivers._writer_thread", "WriterThread", ("_queue",)),
+)
+"""Module, class, and the attributes of it that are used here."""
+REPLACED_METHODS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("textual.app", "App", "_display", ("self", "screen", "renderable")),
+    ("textual.app", "App", "_fatal_error", ("self",)),
+    ("textual._compositor", "Compositor", "render_partial_update", ("self",)),
+    ("textual._compositor", "ChopsUpdate", "render_segments", ("self", "console")),
+)
+"""Module, class, method and its parameters: the methods that are replaced here."""
+
 LOOK_S = 0.5
-"""How often it is looked whether an answer that is waited for is lost."""
+"""Seconds between two looks whether an answer that is waited for is lost."""
 PORTION = 400
 """Cells painted at once over a slow line: about 1.6 kB."""
 MOVING = 6
@@ -25,63 +63,128 @@ PUT_OFF = 5
 """How often in a row a portion may have become too long by what changed meanwhile; then it is painted all the same."""
 
 
-class PacedApp(App[int]):
-    """What is not painted because the terminal is behind is remembered, and painted as it is when it has caught up.
+def missing_parts() -> tuple[str, ...]:
+    """Return the names of the private parts that this Textual does not have, or has in another form."""
+    missing = []
+    for module, name, attributes in PRIVATE_PARTS:
+        found = _class_of(module, name)
+        missing += [f"{module}.{name}.{each}" for each in attributes if found is None or not _has(found, each)]
+    for module, name, method, parameters in REPLACED_METHODS:
+        function = getattr(_class_of(module, name), method, None)
+        if function is None or tuple(inspect.signature(function).parameters) != parameters:
+            missing.append(f"{module}.{name}.{method}")
+    return tuple(missing)
 
-    Over a slow line that is done in portions, short stretches first: numbers do not wait for curves.
+
+def _class_of(module: str, name: str) -> type[Any] | None:
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+
+
+def _has(cls: type[Any], name: str) -> bool:
+    """Return whether the class has the attribute, or sets it in its ``__init__``."""
+    inits = (getattr(base.__dict__.get("__init__"), "__code__", None) for base in cls.__mro__)
+    return hasattr(cls, name) or any(name in code.co_names for code in inits if code is not None)
+
+
+def install(app: App[Any]) -> Patches | None:
+    """Patch an app that is not running yet, or return None where a private part is missing."""
+    return None if missing_parts() else Patches(app)
+
+
+class Patches:
+    """The patches of one app.
+
+    What is not painted because the terminal is behind is remembered, and painted as it is when the terminal has caught
+    up. Over a slow line that is done in portions, short stretches first: numbers do not wait for curves.
     """
 
-    asks_width = False
-    """Whether to ask the terminal for the width of glyphs that may have one cell or two."""
+    def __init__(self, app: App[Any]) -> None:
+        from textual._compositor import ChopsUpdate
+        from textual.drivers.linux_driver import LinuxDriver
 
-    def __init__(self, ansi_color: bool | None = None) -> None:
-        super().__init__(ansi_color=ansi_color)
+        self.crash = ""
+        """Python's own traceback of the exception that ended the app; empty if none did."""
+        self._app = app
+        self._partial_update = ChopsUpdate
+        self._display_now = app._display
         self._pending: dict[Region, None] = {}
         self._pending_since = 0.0
         self._backlog_s = 0.0
         self._put_off = 0
         self._looking: Timer | None = None
+        # Replaced on this one object: no other app of the process is changed.
+        app._display = self._display  # type: ignore[method-assign]
+        app._fatal_error = self._fatal_error  # type: ignore[method-assign]
+        if app.driver_class is LinuxDriver:
+            app.driver_class = _driver_class()
+
+    # -- partial updates -----------------------------------------------------------------------------------------
+
+    def narrow(self, screen: Screen[Any]) -> None:
+        """Have the partial updates of a screen crop every changed stretch on both sides."""
+        compositor = screen._compositor
+        render = compositor.render_partial_update
+
+        def render_partial_update() -> Any:
+            update = render()
+            if update is not None:
+                update.render_segments = partial(_narrow_segments, update)  # type: ignore[method-assign]
+            return update
+
+        compositor.render_partial_update = render_partial_update  # type: ignore[method-assign]
+
+    # -- slow terminals ------------------------------------------------------------------------------------------
 
     @property
     def backlog_s(self) -> float:
-        """How long it takes until nothing is owed any more; 0 where the line is not slow."""
-        driver = self._driver
-        if not isinstance(driver, TerminalDriver) or not driver.slow:
+        """Seconds until everything pending is painted; 0 where the line is not slow."""
+        driver = self._terminal_driver
+        if driver is None or not driver.slow:
             return 0.0
         return max(self._backlog_s, time.monotonic() - self._pending_since if self._pending else 0.0)
 
+    @property
+    def _terminal_driver(self) -> TerminalDriver | None:
+        """The app's driver, where it is one of a real terminal."""
+        driver: Any = self._app._driver
+        return driver if getattr(driver, "paces_frames", False) else None
+
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
-        driver = self._driver
-        if renderable is None or self._batch_count or not isinstance(driver, TerminalDriver):
-            super()._display(screen, renderable)
+        driver = self._terminal_driver
+        if renderable is None or self._app._batch_count or driver is None:
+            self._display_now(screen, renderable)
             return
-        stretches = _stretches(renderable, screen.size)
+        stretches = self._stretches(renderable, screen.size)
         long = driver.slow and self._put_off < PUT_OFF and sum(each.width for each in stretches) > 2 * PORTION
         if long or driver.behind():
             self._put_off += long
-            self._owe(stretches)
-            # Not before this update is over: at its end the toolkit forgets every wish to be painted.
-            self.call_next(self.catch_up)
+            self._put_off_until_caught_up(stretches)
+            # Not before this update is over: at its end Textual forgets every request to repaint.
+            self._app.call_next(self.catch_up)
         else:
             self._put_off = 0
             with driver.frame():
-                super()._display(screen, renderable)
+                self._display_now(screen, renderable)
 
-    def _owe(self, stretches: list[Region]) -> None:
+    def _put_off_until_caught_up(self, stretches: list[Region]) -> None:
         if not self._pending:
             self._pending_since = time.monotonic()
         for stretch in stretches:
             self._pending.setdefault(stretch)
         if self._looking is None:
-            self._looking = self.set_interval(LOOK_S, self.catch_up)
+            self._looking = self._app.set_interval(LOOK_S, self.catch_up)
 
     def catch_up(self) -> None:
-        """Paint what is owed or a portion of it, unless the terminal is still behind."""
-        driver = self._driver
-        if not (self._pending and self.screen_stack) or not isinstance(driver, TerminalDriver) or driver.behind():
+        """Paint what is pending or a portion of it, unless the terminal is still behind."""
+        app, driver = self._app, self._terminal_driver
+        if not (self._pending and app.screen_stack) or driver is None or driver.behind():
             return  # without a screen the app has ended
         # What is laid out now: after a change of the window's size that is not yet all of it, or more.
-        whole = self.screen._compositor.size.region
+        screen = app.screen
+        whole = screen._compositor.size.region
         room = PORTION if driver.slow else whole.area
         portion: list[Region] = []
         for stretch in sorted(self._pending, key=lambda stretch: stretch.width):
@@ -96,22 +199,65 @@ class PacedApp(App[int]):
             self._backlog_s = time.monotonic() - self._pending_since
         if portion := [stretch for stretch in portion if stretch]:
             # Not Screen.refresh, which takes what it is given for everything and forgets the panes that wait.
-            screen = self.screen
             screen._compositor._dirty_regions.update(portion)
             screen._compositor.update_widgets(screen._dirty_widgets)
             screen._compositor_refresh()
 
-    def come_back(self) -> None:
-        """The terminal is ours again, and nothing of what it shows is known."""
-        if self.screen_stack:
-            self.screen.refresh(self.screen.size.region)
+    def _stretches(self, renderable: Any, size: Size) -> list[Region]:
+        """Return the parts of lines that an update paints."""
+        if isinstance(renderable, self._partial_update):
+            return [Region(x1, y, x2 - x1, 1) for y, x1, x2 in renderable.spans]
+        return [Region(0, y, size.width, 1) for y in range(size.height)]
 
-    def wide_glyphs(self) -> None:
-        """The terminal draws in two cells what counts as one here."""
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _fatal_error(self) -> None:
+        """Keep the traceback of an unhandled exception for whoever started the app, and end it."""
+        error: BaseException | None = self._app._exception
+        if isinstance(error, WorkerFailed):
+            error = error.error
+        if error is not None and not self.crash:
+            self.crash = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self._app._close_messages_no_wait()
+
+    def stop_input(self) -> None:
+        """End the thread that reads keys.
+
+        On a terminal that is gone Textual fails before it tells that thread to end, which would spin for ever.
+        """
+        if (driver := self._terminal_driver) is not None:
+            driver.exit_event.set()
 
 
-def _stretches(renderable: Any, size: Size) -> list[Region]:
-    """The parts of lines that an update paints."""
-    if isinstance(renderable, ChopsUpdate):
-        return [Region(x1, y, x2 - x1, 1) for y, x1, x2 in renderable.spans]
-    return [Region(0, y, size.width, 1) for y in range(size.height)]
+def _narrow_segments(update: Any, console: Console) -> str:
+    """Return a partial update for the terminal, every changed stretch cropped on both sides."""
+    out: list[str] = []
+    move_to = Control.move_to
+    for y, x1, x2 in update.spans:
+        for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+            if strip is None or x >= x2 or end <= x1:
+                continue
+            left, right = max(x, x1), min(end, x2)
+            out.append(move_to(left, y).segment.text)
+            out.append(strip.crop(left - x, right - x).render(console))
+    return "".join(out)
+
+
+def _driver_class() -> type[TerminalDriver]:
+    """Return the driver of real terminals, with what it needs to set inside Textual's own."""
+    from lora_tui.tui.terminal.driver import LEAVE_S, TerminalDriver
+
+    class PatchedDriver(TerminalDriver):
+        paces_frames = True
+
+        def __init__(self, app: App[Any], **options: Any) -> None:
+            super().__init__(app, **options)
+            self._file = self.output  # type: ignore[assignment]  # all that Textual's writer uses of a file
+
+        def close(self) -> None:
+            """Wait for the writer, but not for ever: a terminal that takes nothing must not keep the program."""
+            if (writer := self._writer_thread) is not None:
+                writer._queue.put(None)
+                writer.join(LEAVE_S)
+
+    return PatchedDriver
