@@ -40,32 +40,32 @@ def forecast(run: Run, now: float) -> Forecast:
     return Forecast(remaining, end, loss, reason)
 
 
-LEAST_ROWS = 10
+MIN_ROWS = 10
 """Rows behind the warm-up."""
-EARLY = 0.15
+MIN_SHARE_DONE = 0.15
 """Share of the run before which a curve says little about its end."""
 POINTS, SAMPLES = 40, 15
 """The curve is looked at as at most POINTS medians over at most SAMPLES rows each."""
 WINDOWS = 12
 """Windows by which the noise of their medians is judged."""
-Z = 1.5
+HALF_WIDTH_ERRORS = 1.5
 """Half the width of the band in standard deviations."""
 MISFIT = 0.01
 """What no simple shape follows, relative to the loss."""
-WILD = 4.0
+OUTLIER_ERRORS = 4.0
 """A piece this many standard deviations off the median of five around it is brought back to there."""
-FAR = 2.0
+HUBER_ERRORS = 2.0
 """Standard deviations from which on a piece counts less (Huber)."""
 END_DROP, END_SPREAD = 0.92, 0.2
 """The loss at the end as a share of that at the start, and the spread of it, before the curve is asked."""
 EPOCH_DROP, EPOCH_SPREAD = 0.05, 0.06
-"""What the loss falls by when the data comes round again, before that was seen."""
-PASSES, PART = 2, 0.02
+"""What the loss falls by when the data comes round again, before that was observed."""
+MAX_PASSES_LEFT, EPOCH_TOLERANCE = 2, 0.02
 """With more passes over the data than this still to begin, the loss falls as far as they are remembered. Epochs beyond
-a whole number by less than PART (3.0005) begin no pass."""
-LARGEST = 700.0
+a whole number by less than EPOCH_TOLERANCE (3.0005) begin no pass."""
+MAX_LOG_LOSS = 700.0
 """Logarithm of a loss near the end of what a float holds."""
-WIDEST = 0.5
+MAX_WIDTH = 0.5
 """A band wider than this share of the loss says nothing."""
 
 Shape = Callable[[float], float]
@@ -114,24 +114,24 @@ def final_loss(run: Run, progress: Progress) -> tuple[Interval | None, str]:
     if step <= plan.peak_step:
         return None, "warmup"
     first = bisect_right(loss.steps, plan.peak_step)
-    if len(loss) - first < LEAST_ROWS:
+    if len(loss) - first < MIN_ROWS:
         return None, "few_rows"
-    if step < EARLY * total:
+    if step < MIN_SHARE_DONE * total:
         return None, "early"
     epochs = progress.total_epochs or 0.0
-    to_come = math.ceil(epochs - PART) - 1 - math.floor(epochs * step / total)
-    if to_come > PASSES:
+    to_come = math.ceil(epochs - EPOCH_TOLERANCE) - 1 - math.floor(epochs * step / total)
+    if to_come > MAX_PASSES_LEFT:
         return None, "epochs"
     points = _points(loss, first, plan, epochs / total)
-    if len(points) < LEAST_ROWS:
+    if len(points) < MIN_ROWS:
         return None, "off_course"
     rows = len(loss) / step * total
     last = window(round(rows))
-    goal = Goal(plan.spent(total * (1 - last / rows / 2)), max(0.0, math.ceil(epochs - PART) - 1))
-    mid, error = _expect(points, goal)
+    target = Target(plan.spent(total * (1 - last / rows / 2)), max(0.0, math.ceil(epochs - EPOCH_TOLERANCE) - 1))
+    mid, error = _expect(points, target)
     now = math.exp(median([point.loss for point in points[-5:]]))
-    half = Z * math.hypot(error, window_noise(loss, last) / now)
-    if not 2 * half <= WIDEST or not mid + half < LARGEST:
+    half = HALF_WIDTH_ERRORS * math.hypot(error, window_noise(loss, last) / now)
+    if not 2 * half <= MAX_WIDTH or not mid + half < MAX_LOG_LOSS:
         return None, "erratic"
     return Interval(math.exp(mid - half), math.exp(mid), math.exp(mid + half)), ""
 
@@ -140,12 +140,12 @@ def window_noise(loss: Series, size: int) -> float:
     """Standard error of the median of ``size`` rows: by the noise of a row, and by what such medians do in this run,
     since rows that follow each other may be alike."""
     values = loss.tail(size * WINDOWS)
-    told = 1.2533 * noise(values[-200:]) / math.sqrt(size)
+    estimated = 1.2533 * noise(values[-200:]) / math.sqrt(size)
     medians = [median(values[end - size : end]) for end in range(len(values), size - 1, -size)]
     if len(medians) < 4:
-        return told
-    seen = noise(medians)
-    return math.hypot(2 * told, math.sqrt(len(medians)) * seen) / math.sqrt(4 + len(medians))
+        return estimated
+    observed = noise(medians)
+    return math.hypot(2 * estimated, math.sqrt(len(medians)) * observed) / math.sqrt(4 + len(medians))
 
 
 def _broken(loss: Series) -> bool:
@@ -173,7 +173,7 @@ def _points(loss: Series, first: int, plan: Schedule, epochs_a_step: float) -> l
         # The median of more than two rows has 1.57 times the variance of their mean.
         variance = spread * spread * (1.57 if size > 2 else 1.0) / size
         around = median([near for _, near, _ in found[max(0, index - 2) : index + 3]])
-        reach = WILD * math.sqrt(variance + MISFIT**2)
+        reach = OUTLIER_ERRORS * math.sqrt(variance + MISFIT**2)
         level = min(max(level, around - reach), around + reach)
         out.append(Point(plan.spent(step), math.floor(step * epochs_a_step - 1e-6), level, variance + MISFIT**2))
     return out
@@ -182,14 +182,14 @@ def _points(loss: Series, first: int, plan: Schedule, epochs_a_step: float) -> l
 # -- the regression ----------------------------------------------------------------------------------------------
 
 
-class Goal(NamedTuple):
+class Target(NamedTuple):
     """Where the answer is wanted."""
 
     progress: float
     epochs: float
 
 
-class Belief(NamedTuple):
+class Prior(NamedTuple):
     """What is expected before the curve is asked: the log loss at a place, with its variance; without ``one`` the
     change of it that ``epochs`` bring."""
 
@@ -201,7 +201,7 @@ class Belief(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """One shape's answer: its weight (log evidence), the log loss at the goal, the variance of that, and a, b, c."""
+    """One shape's answer: its weight (log evidence), the log loss at the target, the variance of that, and a, b, c."""
 
     evidence: float
     value: float
@@ -209,27 +209,27 @@ class Fit(NamedTuple):
     factors: tuple[float, float, float]
 
 
-def _expect(points: Sequence[Point], goal: Goal) -> tuple[float, float]:
-    """The log loss at the goal and its standard error."""
-    now, ahead = points[-1], max(0.0, 1 - points[-1].progress / goal.progress)
+def _expect(points: Sequence[Point], target: Target) -> tuple[float, float]:
+    """The log loss at the target and its standard error."""
+    now, ahead = points[-1], max(0.0, 1 - points[-1].progress / target.progress)
     level = median([point.loss for point in points[-5:]])
-    beliefs = (
-        Belief(goal.progress, goal.epochs, level + math.log(END_DROP) * ahead, (0.02 + END_SPREAD * ahead) ** 2),
-        Belief(points[0].progress, points[0].epochs, points[0].loss, 0.25),
-        Belief(now.progress, 1.0, -EPOCH_DROP, EPOCH_SPREAD**2, one=0.0),
+    priors = (
+        Prior(target.progress, target.epochs, level + math.log(END_DROP) * ahead, (0.02 + END_SPREAD * ahead) ** 2),
+        Prior(points[0].progress, points[0].epochs, points[0].loss, 0.25),
+        Prior(now.progress, 1.0, -EPOCH_DROP, EPOCH_SPREAD**2, one=0.0),
     )
     variances = [point.variance for point in points]
     first = Regression(points, variances)
-    fits = [first.fit(shape, beliefs, goal) for shape in SHAPES]
+    fits = [first.fit(shape, priors, target) for shape in SHAPES]
     best = max(range(len(fits)), key=lambda index: fits[index].evidence)
     (a, b, c), shape = fits[best].factors, SHAPES[best]
     wrong = [point.loss - a - b * shape(point.progress) - c * point.epochs for point in points]
     # Rows far out count less, and all of them less where no shape fits.
-    variances = [v * max(1.0, abs(w) / math.sqrt(v) / FAR) for w, v in zip(wrong, variances, strict=True)]
+    variances = [v * max(1.0, abs(w) / math.sqrt(v) / HUBER_ERRORS) for w, v in zip(wrong, variances, strict=True)]
     misfit = math.fsum(w * w / v for w, v in zip(wrong, variances, strict=True)) / max(1, len(points) - 3)
     misfit = max(1.0, misfit)
     second = Regression(points, [variance * misfit for variance in variances])
-    fits = [second.fit(shape, beliefs, goal) for shape in SHAPES]
+    fits = [second.fit(shape, priors, target) for shape in SHAPES]
     most = max(fit.evidence for fit in fits)
     weights = [math.exp(fit.evidence - most) for fit in fits]
     whole = math.fsum(weights)
@@ -253,17 +253,17 @@ class Regression:
         )
         self._logs = math.fsum(map(math.log, variances))
 
-    def fit(self, shape: Shape, beliefs: Sequence[Belief], goal: Goal) -> Fit:
+    def fit(self, shape: Shape, priors: Sequence[Prior], target: Target) -> Fit:
         """The answer of one shape."""
         a = [[0.0] * 3 for _ in range(3)]
         right, squares = [0.0] * 3, 0.0
-        for belief in beliefs:
-            vector = (belief.one, belief.one * shape(belief.progress), belief.epochs)
+        for prior in priors:
+            vector = (prior.one, prior.one * shape(prior.progress), prior.epochs)
             for i in range(3):
-                right[i] += vector[i] * belief.value / belief.variance
+                right[i] += vector[i] * prior.value / prior.variance
                 for j in range(3):
-                    a[i][j] += vector[i] * vector[j] / belief.variance
-            squares += belief.value**2 / belief.variance
+                    a[i][j] += vector[i] * vector[j] / prior.variance
+            squares += prior.value**2 / prior.variance
         before = _determinant(a)
         g = [shape(x) for x in self._progress]
         wg = [w * x for w, x in zip(self._w, g, strict=True)]
@@ -276,7 +276,7 @@ class Regression:
             right[i] += value
         inverse, after = _inverse(a)
         theta = (_dot(inverse[0], right), _dot(inverse[1], right), _dot(inverse[2], right))
-        at = (1.0, shape(goal.progress), goal.epochs)
+        at = (1.0, shape(target.progress), target.epochs)
         variance = math.fsum(at[i] * inverse[i][j] * at[j] for i in range(3) for j in range(3))
         rest = squares + wyy - _dot(right, theta)
         evidence = 0.5 * (math.log(before) - math.log(after) - rest - self._logs)

@@ -8,29 +8,29 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 WINDOW_CAP = 50
-"""A window of n / 20 rows needs no more than this to be steady, and it bounds the cost."""
+"""Rows of a window at most: more do not make its median steadier, and the cap bounds the cost."""
 CURVES = 10.0
-"""See :func:`critical_z`."""
-USUALLY_ALIKE = 0.1
-"""Correlation of neighbouring rows."""
+"""Curves of pure noise of which one exceeds :func:`critical_z`."""
+TYPICAL_CORRELATION = 0.1
+"""Correlation of neighbouring rows in most runs."""
 MEDIAN_ERROR = 1.25
 """Standard error of a median of n normal values, in s / sqrt(n)."""
 
 
 def median(values: Sequence[float]) -> float:
-    """Median of at least one value."""
+    """Return the median of at least one value."""
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def lower_quartile(values: Sequence[float]) -> float:
-    """First quartile (nearest rank) of at least one value."""
+    """Return the first quartile (nearest rank) of at least one value."""
     return sorted(values)[(len(values) - 1) // 4]
 
 
 def noise(values: Sequence[float]) -> float:
-    """Noise of one value: from differences, so that a trend does not count."""
+    """Return the noise of one value (a standard deviation), from differences, so that a trend does not count."""
     if len(values) < 3:
         return 0.0
     return 1.4826 * median([abs(b - a) for a, b in pairwise(values)]) / math.sqrt(2)
@@ -38,22 +38,23 @@ def noise(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Spread:
-    """How much the values of a positive column scatter around its trend, relative."""
+    """How much the values of a positive column scatter around its trend, as a share of the value."""
 
     one: float
     """Noise of one value."""
     unit: float
-    """Standard error of a median of n values, times sqrt(n): neighbours that resemble each other are counted in."""
+    """Standard error of a median of n values times sqrt(n), with the correlation of neighbouring rows counted in."""
 
     def error(self, count: int) -> float:
-        """Standard error of the logarithm of a median of so many values; 0 of none, which stand for what is known."""
+        """Return the standard error of the logarithm of a median of ``count`` values; 0 for none: a level that is
+        known."""
         if count <= 1:
             return self.one if count else 0.0
         return self.unit / math.sqrt(count)
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Upper estimates from positive values in their order; infinite from fewer than 6.
+    """Return upper estimates from positive values in their order; infinite from fewer than 6.
 
     From differences, first or second, whichever are smaller, so that a trend does not count. Where a value resembles
     the one before (correlation r), those of neighbours have the variance 2 s^2 (1 - r) and those over two rows
@@ -71,20 +72,20 @@ def spread(values: Sequence[float]) -> Spread:
     far = median([abs(b - a) for a, b in zip(logs, logs[2:], strict=False)])
     count = len(values)
     known = count / (count + 200)
-    alike = min(0.6, max(0.0, USUALLY_ALIKE + ((far / near) ** 2 - 1 - USUALLY_ALIKE) * known))
+    correlation = min(0.6, max(0.0, TYPICAL_CORRELATION + ((far / near) ** 2 - 1 - TYPICAL_CORRELATION) * known))
     bend = median([abs(a - 2 * b + c) for a, b, c in zip(logs, logs[1:], logs[2:], strict=False)])
     quiet = min(near / math.sqrt(2), bend / math.sqrt(6))
-    one = 1.4826 * quiet / math.sqrt(1 - alike) * (1 + 1.8 / math.sqrt(count))
-    return Spread(one, MEDIAN_ERROR * one * math.sqrt((1 + alike) / (1 - alike)))
+    one = 1.4826 * quiet / math.sqrt(1 - correlation) * (1 + 1.8 / math.sqrt(count))
+    return Spread(one, MEDIAN_ERROR * one * math.sqrt((1 + correlation) / (1 - correlation)))
 
 
 def window(count: int) -> int:
-    """Rows of a window over ``count`` rows: max(5, n / 20), at most half of them and at most 50."""
+    """Return the size of a window over ``count`` rows: max(5, count / 20), at most half of them and at most 50."""
     return max(1, min(max(5, count // 20), count // 2, WINDOW_CAP))
 
 
 def finite_before(values: Sequence[float], end: int, count: int, begin: int = 0) -> list[float]:
-    """The last ``count`` finite values of ``values[begin:end]``, oldest first."""
+    """Return the last ``count`` finite values of ``values[begin:end]``, oldest first."""
     span = count
     while True:
         first = max(begin, end - span)
@@ -97,9 +98,10 @@ def finite_before(values: Sequence[float], end: int, count: int, begin: int = 0)
 
 
 def critical_z(count: int) -> float:
-    """How many standard errors each of two levels must be apart from a common bound for a rule that compares the
-    windows of a curve of ``count`` rows again and again: so many that noise alone exceeds them in one of CURVES curves.
-    Rules ask for more, a difference of a size that matters, at two checks.
+    """Return how many standard errors each of two levels must be away from a common bound to count as different.
+
+    A rule compares the windows of a curve of ``count`` rows again and again; noise alone exceeds this value in one of
+    CURVES curves. Rules ask for more: a difference of a size that matters, at two checks.
 
     Windows of five rows that overlap by half are two for each five rows up to 100; beyond, windows grow with the rows
     up to 50, and there are about 15 more for each doubling, then 20 for each thousand. Each is compared with all before
@@ -113,11 +115,11 @@ def critical_z(count: int) -> float:
 
 
 def evenly(values: Sequence[float], begin: int, end: int, count: int) -> list[float]:
-    """At most ``count`` finite values of ``values[begin:end]``, spread evenly."""
+    """Return at most ``count`` finite values of ``values[begin:end]``, spread evenly."""
     stride = max(1, -(-(end - begin) // count))
     return [value for value in values[begin:end:stride] if math.isfinite(value)]
 
 
 def rounded(value: float, digits: int = 4) -> float:
-    """To significant digits: evidence is read by people."""
+    """Round to significant digits, for evidence that people read."""
     return float(f"{value:.{digits}g}") if math.isfinite(value) else value

@@ -19,9 +19,9 @@ from lora_tui.runs.series import Series
 
 Family = Literal["loss", "evaluation", "score", "preference", "reward", "speed", "fact"]
 """What a measure rests on, and so what makes it unfair."""
-LEAST_EVALS = 5
+MIN_EVALS = 5
 """So many evaluations show their own noise."""
-LEAST_SHARE, UNKNOWN_SHARE, SPEED_SHARE = 0.005, 0.02, 0.05
+KNOWN_NOISE_SHARE, UNKNOWN_NOISE_SHARE, SPEED_SHARE = 0.005, 0.02, 0.05
 """Differences below this share of the value are none: of a loss whose noise is known, of one whose noise is not, of a
 speed."""
 
@@ -116,15 +116,15 @@ def eval_noise(series: Series) -> float | None:
     them have one sign, they show the bend, and the noise is below the least of them.
     """
     recent = series.tail(30)
-    if len(recent) < LEAST_EVALS:
+    if len(recent) < MIN_EVALS:
         return None
     # The first evaluations stand on the steep part of the curve.
-    recent = recent[-max(LEAST_EVALS, len(recent) * 2 // 3) :]
+    recent = recent[-max(MIN_EVALS, len(recent) * 2 // 3) :]
     bends = [a - 2 * b + c for a, b, c in zip(recent, recent[1:], recent[2:], strict=False)]
     sizes = [abs(bend) for bend in bends]
     if max(bends) > 0 > min(bends) or not any(bends):
         return 1.4826 * median(sizes) / math.sqrt(6)
-    return 1.4826 * min(sizes) / math.sqrt(6) if len(sizes) >= LEAST_EVALS else None
+    return 1.4826 * min(sizes) / math.sqrt(6) if len(sizes) >= MIN_EVALS else None
 
 
 def eval_error(side: Side) -> float | None:
@@ -210,7 +210,7 @@ def _level(name: str) -> Callable[[Side], Value | None]:
     return read
 
 
-def pace(run: Run) -> tuple[float | None, float | None]:
+def training_speed(run: Run) -> tuple[float | None, float | None]:
     """Steps and tokens a second while it trained: evaluations left out, all attempts together; ``None`` under 5 s."""
     steps = seconds = tokens = token_seconds = 0.0
     before: tuple[float, float] | None = None
@@ -235,17 +235,17 @@ def pace(run: Run) -> tuple[float | None, float | None]:
 
 
 def _steps_per_s(side: Side) -> Value | None:
-    rate = pace(side.run)[0]
+    rate = training_speed(side.run)[0]
     return None if rate is None else Value(rate)
 
 
 def _samples_per_s(side: Side) -> Value | None:
-    rate, batch = pace(side.run)[0], side.setup.batch
+    rate, batch = training_speed(side.run)[0], side.setup.batch
     return None if rate is None or batch is None else Value(rate * batch)
 
 
 def _tokens_per_s(side: Side) -> Value | None:
-    rate = pace(side.run)[1]
+    rate = training_speed(side.run)[1]
     return None if rate is None else Value(rate)
 
 
@@ -322,7 +322,7 @@ def significant_difference(spec: Spec, best: Value, other: Value, paired: bool) 
         if not known:
             return None
         return 2 * (max(first, second) if paired else math.hypot(first, second))
-    floor = (LEAST_SHARE if known else UNKNOWN_SHARE) * abs(best.value)
+    floor = (KNOWN_NOISE_SHARE if known else UNKNOWN_NOISE_SHARE) * abs(best.value)
     error = math.hypot(first, second)
     if spec.family == "evaluation" and not paired and best.samples and other.samples:
         # Other samples, another mean.

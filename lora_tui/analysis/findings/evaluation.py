@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.datasets import overlap
 from lora_tui.analysis.detectors.incremental import FIRST_CHECK, Hysteresis, SeriesCheck, updated_check
-from lora_tui.analysis.detectors.levels import WIDER
-from lora_tui.analysis.detectors.loss import LOW, LOWISH, low_rows
+from lora_tui.analysis.detectors.levels import CLOSING_WIDTH
+from lora_tui.analysis.detectors.loss import LIKELY_MEMORISED_LOSS, MEMORISED_LOSS, low_rows
 from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.findings.loss_terms import loss_check
 from lora_tui.analysis.model import Param
@@ -71,7 +71,7 @@ class EvalLossCheck(SeriesCheck):
         bound = max(RISE * best, RISE_NATS, noises * eval_noise(values))
         behind = self.best_row < end - 2
         fires = behind and rise > bound and min(values[-2], best + self._above_beside(column, end)) > best + bound / 2
-        holds = behind and rise > WIDER * bound
+        holds = behind and rise > CLOSING_WIDTH * bound
         begin = column.steps[min(self.best_row + 1, end - 1)]
         evidence: dict[str, Param] = {
             "best_step": int(column.steps[self.best_row]), "best_eval_loss": rounded(best),
@@ -94,7 +94,7 @@ class EvalLossCheck(SeriesCheck):
         crossed = bisect_left(self._starts, step + 1) > bisect_left(self._starts, before + 1)
         a, b = column.values[end - 2], column.values[end - 1]
         if crossed and not abs(b - a) <= OTHER_SET * abs(a):
-            self.rising.cut(step)
+            self.rising.close(step)
             self._begin = self.best_row = end - 1
 
 
@@ -120,8 +120,8 @@ def overfitting(collector: FindingCollector) -> None:
     if collector.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
         return
     starts = tuple(float(step) for step in collector.run.resumed_at)
-    course = updated_check(evals, EvalLossCheck, starts, lambda: EvalLossCheck(starts))
-    for episode in (*course.rising.past, course.rising.now):
+    check = updated_check(evals, EvalLossCheck, starts, lambda: EvalLossCheck(starts))
+    for episode in (*check.rising.closed, check.rising.current):
         if episode is None:
             continue
         over = episode.end is not None
@@ -163,8 +163,8 @@ def _risen(collector: FindingCollector, then: list[float], now: list[float]) -> 
 
 def _error(collector: FindingCollector, then: list[float], now: list[float]) -> float:
     """Standard error of the logarithm of the ratio of their medians."""
-    course = loss_check(collector)
-    known = course.spread if course is not None else spread([*then, *now])
+    check = loss_check(collector)
+    known = check.spread if check is not None else spread([*then, *now])
     return math.hypot(known.error(len(then)), known.error(len(now)))
 
 
@@ -217,15 +217,15 @@ def memorised(collector: FindingCollector) -> None:
     ):
         return
     now = median(loss.tail(low_rows(loss.finite)))
-    course = loss_check(collector) if loss.finite >= FIRST_CHECK else None
-    low, lowish = (course.low.now, course.lowish.now) if course is not None else (None, None)
+    check = loss_check(collector) if loss.finite >= FIRST_CHECK else None
+    low, lowish = (check.memorised.current, check.likely_memorised.current) if check is not None else (None, None)
     if loss.finite < FIRST_CHECK:
-        sure, likely = now < LOW, now < LOWISH
+        sure, likely = now < MEMORISED_LOSS, now < LIKELY_MEMORISED_LOSS
     else:
         sure, likely = low is not None, lowish is not None
     evals = collector.run.series.get("eval_loss")
     current = run_facts.last_eval(collector.run, collector.status)
-    if current is not None and current[0] <= max(2 * now, 2 * LOW):
+    if current is not None and current[0] <= max(2 * now, 2 * MEMORISED_LOSS):
         return
     strong = epoch >= MEMORISED_EPOCHS and sure
     if not strong and not (epoch > UNSEEN_EPOCHS and likely and current is None):

@@ -6,8 +6,8 @@ import math
 from bisect import bisect_left, bisect_right
 
 from lora_tui.analysis.detectors.incremental import Hysteresis, SeriesCheck, updated_check
-from lora_tui.analysis.detectors.levels import WIDER, LowestLevel, NoiseEstimate, Rise
-from lora_tui.analysis.detectors.loss import LEAST_ROWS, WARM_SHARE
+from lora_tui.analysis.detectors.levels import CLOSING_WIDTH, LowestLevel, NoiseEstimate, RiseThresholds
+from lora_tui.analysis.detectors.loss import WARM_SHARE, WARMUP_MIN_ROWS
 from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.findings.loss_terms import lower_lr
 from lora_tui.analysis.model import Param
@@ -17,7 +17,7 @@ from lora_tui.runs.series import Series
 JUMP, LARGE, NOISES = 10.0, 10.0, 4.0
 """A norm is a jump where it is so many times the median before, more than LARGE, and beyond so many noises."""
 RECENT, MANY = 20, 3
-LIFTED = Rise(9.0, 9.0, 3.0)
+LIFTED = RiseThresholds(9.0, 9.0, 3.0)
 """The whole level has risen tenfold."""
 
 
@@ -32,7 +32,7 @@ class GradNormCheck(SeriesCheck):
         self._jumps: list[int] = []
         self._spread = Spread(math.inf, math.inf)
         self._usual: float | None = None
-        self._lowest, self._scatter = LowestLevel(), NoiseEstimate()
+        self._lowest, self._noise = LowestLevel(), NoiseEstimate()
 
     def check(self, column: Series, end: int) -> None:
         """Look at the norms before ``end``."""
@@ -43,20 +43,20 @@ class GradNormCheck(SeriesCheck):
         if len(rows) < max(size, 6):
             return
         # Norms that have exploded must not become the measure of the next ones.
-        if self.exploding.now is None or self._usual is None:
+        if self.exploding.current is None or self._usual is None:
             self._usual = median(rows)
-            self._spread = self._scatter.look(rows, end - self._begin)
+            self._spread = self._noise.update(rows, end - self._begin)
         recent = [row for row in self._jumps if row >= end - RECENT]
-        lowest, sure = self._lowest, critical_z(end)
-        lowest.note(rows, end, [size], self._spread, sure, self._begin)
+        lowest, z = self._lowest, critical_z(end)
+        lowest.add(rows, end, [size], self._spread, z, self._begin)
         level = lowest.before(end - size)
         last = rows[-size:]
-        lifted = level is not None and median(last) > LARGE and LIFTED.above(last, level, self._spread, sure)
-        still = level is not None and LIFTED.above(last, level, self._spread, sure, WIDER)
+        lifted = level is not None and median(last) > LARGE and LIFTED.is_above(last, level, self._spread, z)
+        still = level is not None and LIFTED.is_above(last, level, self._spread, z, CLOSING_WIDTH)
         fires = len(recent) >= MANY or lifted
         holds = len(recent) >= MANY - 1 or still
-        if not (fires or holds) and self.exploding.now is None:
-            self.exploding.miss()
+        if not (fires or holds) and self.exploding.current is None:
+            self.exploding.reset()
             return
         begin = column.steps[recent[0]] if recent else column.steps[end - 1]
         high = max((v for row in recent if math.isfinite(v := column.values[row])), default=max(last))
@@ -71,16 +71,16 @@ class GradNormCheck(SeriesCheck):
         if reached > self._crossed:
             self._crossed = reached
             self._begin = bisect_left(column.steps, self._starts[reached - 1])
-            self.exploding.cut(self._starts[reached - 1])
+            self.exploding.close(self._starts[reached - 1])
             self._jumps, self._usual = [], None
-            self._lowest, self._scatter = LowestLevel(), NoiseEstimate()
+            self._lowest, self._noise = LowestLevel(), NoiseEstimate()
 
     def _find_jumps(self, column: Series, end: int) -> None:
         usual = self._usual
         if usual is None or not math.isfinite(self._spread.one):
             return
         bound = max(LARGE, usual * max(JUMP, math.exp(min(20.0, NOISES * self._spread.one))))
-        first = max(self.done, self._begin + LEAST_ROWS)
+        first = max(self.done, self._begin + WARMUP_MIN_ROWS)
         for row, value in enumerate(column.values[first:end], first):
             if not value <= bound and (self._total is None or column.steps[row] >= WARM_SHARE * self._total):
                 self._jumps.append(row)
@@ -97,9 +97,9 @@ def grad_explosion(collector: FindingCollector) -> None:
         return
     starts = tuple(float(step) for step in collector.run.resumed_at)
     total = collector.progress.total_steps
-    course = updated_check(norms, GradNormCheck, (starts, total), lambda: GradNormCheck(starts, total))
+    check = updated_check(norms, GradNormCheck, (starts, total), lambda: GradNormCheck(starts, total))
     lower = lower_lr(collector)
-    for episode in (*course.exploding.past, course.exploding.now):
+    for episode in (*check.exploding.closed, check.exploding.current):
         if episode is None:
             continue
         over = episode.end is not None

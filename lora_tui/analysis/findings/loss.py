@@ -7,7 +7,7 @@ import math
 
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.detectors.incremental import Episode, Hysteresis
-from lora_tui.analysis.detectors.spikes import repeated
+from lora_tui.analysis.detectors.spikes import outlying_peaks
 from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.findings.loss_terms import loss_check, lower_lr
 from lora_tui.analysis.model import Param
@@ -35,19 +35,21 @@ def lost_levels(collector: FindingCollector) -> None:
     Both open when true at two checks and close when false at two, with bounds that are 20 % closer. One of the two is
     told: diverging where the run had learned before it left its level.
     """
-    course = loss_check(collector)
-    if course is None or any(one.severity == "critical" for one in collector.current("dead_run", "nan_loss")):
+    check = loss_check(collector)
+    if check is None or any(one.severity == "critical" for one in collector.current("dead_run", "nan_loss")):
         return
-    left = Hysteresis() if collector.stage in KNOWN_START else course.diverging
-    first = ("worse_than_start", course.worse), ("diverging", left)
-    if left.now is not None and course.worse.now is not None and _learned(left.now, course.worse.now):
+    left = Hysteresis() if collector.stage in KNOWN_START else check.diverging
+    first = ("worse_than_start", check.worse), ("diverging", left)
+    if left.current is not None and check.worse.current is not None and _learned(left.current, check.worse.current):
         first = first[1], first[0]
     shown: list[Episode] = []
-    episodes = [(code, fold.now) for code, fold in first] + [(code, one) for code, fold in first for one in fold.past]
+    episodes = [(code, hysteresis.current) for code, hysteresis in first] + [
+        (code, one) for code, hysteresis in first for one in hysteresis.closed
+    ]
     for code, episode in episodes:
         if episode is not None and not any(_overlap(episode, other) for other in shown):
             shown.append(episode)
-            _add_lost(collector, code, episode, against_chance=course.terms.start is not None)
+            _add_lost(collector, code, episode, against_chance=check.inputs.start is not None)
 
 
 def _learned(left: Episode, worse: Episode) -> bool:
@@ -77,13 +79,13 @@ def loss_spike(collector: FindingCollector) -> None:
     """Rows far above the level before: x 1.3, 0.25 nats, 5 times the noise of a row and twice every residual so far
     (20 rows at least). Info; a warning where the loss has not come back two windows later, or where at least three rows
     stand apart from the usual residuals (the gap behind them has a chance of 0.1 % in noise with heavy tails)."""
-    course = loss_check(collector)
-    if course is None or collector.stage in KNOWN_START:
+    check = loss_check(collector)
+    if check is None or collector.stage in KNOWN_START:
         return
     if collector.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
         return
-    last = course.spikes.found[-1] if course.spikes.found else None
-    several = repeated(course.spikes.highest, course.spikes.least)
+    last = check.spikes.found[-1] if check.spikes.found else None
+    several = outlying_peaks(check.spikes.highest, check.spikes.least)
     evidence: dict[str, Param | None] = {"lr": lower_lr(collector)}
     plain = "_plain" if evidence["lr"] is None else ""
     if last is not None:
@@ -95,17 +97,17 @@ def loss_spike(collector: FindingCollector) -> None:
         in_order = sorted(several, key=lambda one: one.row)
         begin, end = int(in_order[0].step), int(in_order[-1].step)
         steps = [str(int(one.step)) for one in in_order]
-        over = course.done - in_order[-1].row > max(QUIET_SHARE * course.done, QUIET_ROWS)
+        over = check.done - in_order[-1].row > max(QUIET_SHARE * check.done, QUIET_ROWS)
         evidence.update(
             count=len(several), height=rounded(math.exp(several[0].residual), 3), last=end,
             steps=", ".join(steps if len(steps) <= 5 else [*steps[:4], "…", steps[-1]]),
         )  # fmt: skip
         collector.add(
             "loss_spike", evidence, step=begin, end_step=end if over else None, over=over,
-            variant=f"repeated{plain}",
+            variant=f"outlying_peaks{plain}",
         )  # fmt: skip
     elif last is not None:
-        fresh = course.done <= last.last_row + 2 * window(course.done)
+        fresh = check.done <= last.last_row + 2 * window(check.done)
         collector.add("loss_spike", evidence, severity="info", step=last.step, variant="fresh" if fresh else "")
 
 

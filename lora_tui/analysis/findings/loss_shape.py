@@ -31,22 +31,22 @@ def flat_loss(collector: FindingCollector) -> None:
     30 % of them, where the learning rate is three times below the usual range. 30 rows, first loss at least 0.3.
     plateau (info): it has learned, but the last 60 % or 40 % of the rows are surely level within 9 %, while the
     learning rate is above 30 % of its peak; 40 rows."""
-    course, loss = loss_check(collector), collector.loss
-    if course is None or loss is None or collector.stage not in LANGUAGE_STAGES:
+    check, loss = loss_check(collector), collector.loss
+    if check is None or loss is None or collector.stage not in LANGUAGE_STAGES:
         return
     if collector.has("dead_run", "nan_loss", "diverging", "worse_than_start", "memorised", "overfitting"):
         return
-    stretches = course.stretches
+    changes = check.changes
     first, low, peak = run_facts.head(loss, 1)[0], usual_low(collector), peak_lr(collector)
     slow = low is not None and peak is not None and peak * SLOW_LR < low
     bound, since, sure = (0.15, 0.3, 1.5) if slow else (0.025, 0.5, 2.0)
     done = collector.progress.fraction or (1.0 if run_facts.final(collector.status) else 0.0)
-    whole = stretches.whole
+    whole = changes.whole
     if (
         whole is not None
         and first >= 0.3
         and done >= since
-        and _flat(whole, stretches.whole_before, bound, sure, sure / 2)
+        and _flat(whole, changes.whole_before, bound, sure, sure / 2)
     ):
         evidence: dict[str, Param | None] = {
             "first": rounded(first), "now": rounded(whole.level), "change": round((math.exp(-whole.fall) - 1) * 100, 1),
@@ -57,7 +57,7 @@ def flat_loss(collector: FindingCollector) -> None:
     lr = collector.run.series.get("lr")
     if loss.finite < 40 or lr is None or not lr.finite or peak is None or lr.tail(1)[0] < 0.3 * peak:
         return
-    for now, before in ((stretches.longer, stretches.longer_before), (stretches.late, stretches.late_before)):
+    for now, before in ((changes.longer, changes.longer_before), (changes.late, changes.late_before)):
         if now is not None and _flat(now, before, LEVEL_SURELY, 1.5, 1.0) and _has_fallen(collector, now.level):
             collector.add("plateau", {"level": rounded(now.level), "lr": lr.tail(1)[0]}, step=now.step)
             return
@@ -101,8 +101,8 @@ def underfitted(collector: FindingCollector) -> None:
                 step=evals.last_step, variant="eval",
             )  # fmt: skip
         return
-    course = loss_check(collector)
-    late = course.stretches.late if course is not None else None
+    check = loss_check(collector)
+    late = check.changes.late if check is not None else None
     if evals is None and late is not None and moving and late.fall > max(FALLS, 2 * late.error):
         collector.add(
             "underfitted", {"drop": rounded((1 - math.exp(-late.fall)) * 100, 2), "last": rounded(late.level)},

@@ -19,7 +19,7 @@ OFF_REFERENCE = 0.13
 
 
 def loss_check(collector: FindingCollector) -> LossCheck | None:
-    """The course of the loss where its ratios mean something: language models, and preferences with a known start."""
+    """The check of the loss where its ratios mean something: language models, and preferences with a known start."""
     loss = collector.loss
     if loss is None or not loss.finite:
         return None
@@ -34,9 +34,9 @@ def loss_check(collector: FindingCollector) -> LossCheck | None:
         if abs(run_facts.head(loss, 1)[0] / start - 1) > OFF_REFERENCE:
             # A start that is wrong itself is another finding; what comes after is measured against it.
             start = None
-    terms = LossInputs(tuple(float(step) for step in collector.run.resumed_at), collector.progress.total_steps, start)
+    inputs = LossInputs(tuple(float(step) for step in collector.run.resumed_at), collector.progress.total_steps, start)
     lr = collector.run.series.get("lr")
-    return updated_check(loss, LossCheck, (terms, id(lr)), lambda: LossCheck(terms, lr))
+    return updated_check(loss, LossCheck, (inputs, id(lr)), lambda: LossCheck(inputs, lr))
 
 
 def reference_loss(collector: FindingCollector) -> float | None:

@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.detectors.incremental import Episode, Hysteresis, SeriesCheck, updated_check
-from lora_tui.analysis.detectors.levels import WIDER
+from lora_tui.analysis.detectors.levels import CLOSING_WIDTH
 from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.findings.loss_terms import reference_loss
 from lora_tui.analysis.model import Param
@@ -21,8 +21,8 @@ EARLY = 0.05
 """A first row after this share of the steps tells nothing of the start."""
 SURE_PAIRS, SURE_ACCURACY, QUIET = 100, 0.98, 0.1
 KL_GROWTH, KL_LARGE = 10.0, 1.0
-NO_SIGNAL, HARDLY_ANY_SIGNAL = 0.6, 0.9
-LEAST_ROWS = 20
+NO_SIGNAL = 0.6
+MIN_ROWS = 20
 
 
 class LevelCheck(SeriesCheck):
@@ -41,11 +41,11 @@ class LevelCheck(SeriesCheck):
         if reached > self._crossed:
             self._crossed = reached
             self._begin = bisect_left(column.steps, self._starts[reached - 1])
-            for fold in (self.fallen, self.negative, self.grown, self.high):
-                fold.cut(self._starts[reached - 1])
+            for hysteresis in (self.fallen, self.negative, self.grown, self.high):
+                hysteresis.close(self._starts[reached - 1])
         count = end - self._begin
         rows = finite_before(column.values, end, 50, self._begin)
-        if count < LEAST_ROWS or len(rows) < LEAST_ROWS // 2:
+        if count < MIN_ROWS or len(rows) < MIN_ROWS // 2:
             return
         size = min(len(rows), max(window(count), count // 5, 10))
         error = critical_z(end) * MEDIAN_ERROR * noise(rows) * (1 + 1.8 / math.sqrt(len(rows))) / math.sqrt(size)
@@ -54,8 +54,10 @@ class LevelCheck(SeriesCheck):
         middle = median(finite_before(column.values, self._begin + count // 2, size, self._begin))
         step = column.steps[end - 1]
 
-        def feed(fold: Hysteresis, above: float, bound: float, evidence: dict[str, Param]) -> None:
-            fold.feed(step, fires=above > bound, holds=above > WIDER * bound, begin=step, evidence=evidence)
+        def feed(hysteresis: Hysteresis, above: float, bound: float, evidence: dict[str, Param]) -> None:
+            hysteresis.feed(
+                step, fires=above > bound, holds=above > CLOSING_WIDTH * bound, begin=step, evidence=evidence
+            )
 
         changed = {"first": rounded(first), "now": rounded(now)}
         feed(self.fallen, first - now, 2 * error + 1e-9, dict(changed))
@@ -66,7 +68,7 @@ class LevelCheck(SeriesCheck):
 
 
 def _course(collector: FindingCollector, *names: str) -> LevelCheck | None:
-    """The course of the first of these series that the run has."""
+    """The check of the first of these series that the run has."""
     starts = tuple(float(step) for step in collector.run.resumed_at)
     for name in names:
         series = collector.run.series.get(name)
@@ -75,8 +77,8 @@ def _course(collector: FindingCollector, *names: str) -> LevelCheck | None:
     return None
 
 
-def _add(collector: FindingCollector, code: str, fold: Hysteresis, variant: str = "") -> None:
-    for episode in (*fold.past, fold.now):
+def _add(collector: FindingCollector, code: str, hysteresis: Hysteresis, variant: str = "") -> None:
+    for episode in (*hysteresis.closed, hysteresis.current):
         if episode is not None:
             over = episode.end is not None
             evidence: dict[str, Param | None] = dict(episode.evidence)
@@ -114,7 +116,7 @@ def saturated(collector: FindingCollector) -> None:
         return
     norms = collector.run.series.get("grad_norm")
     sure = next((s for n in ("rewards/accuracies", "accuracy") if (s := collector.run.series.get(n)) is not None), None)
-    if sure is None or norms is None or norms.finite < LEAST_ROWS or sure.finite < LEAST_ROWS:
+    if sure is None or norms is None or norms.finite < MIN_ROWS or sure.finite < MIN_ROWS:
         return
     pairs = run_facts.number(collector.run, "total_train_batch_size")
     every = run_facts.number(collector.run, "logging_steps") or 1.0

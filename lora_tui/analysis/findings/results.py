@@ -15,21 +15,21 @@ from lora_tui.analysis.statistics import rounded
 from lora_tui.records.documents import Predictions
 from lora_tui.runs.run import ResultSet, Run
 
-LEAST = 10
+MIN_PREDICTIONS = 10
 """Fewer predictions say nothing about a share."""
-LEAST_BAD = 3
-SHARES = {"empty": 0.05, "repeats": 0.10, "limit": 0.20, "echo": 0.10}
+MIN_DEGENERATE = 3
+DEGENERATE_SHARES = {"empty": 0.05, "repeats": 0.10, "limit": 0.20, "echo": 0.10}
 NEAR_LIMIT = 0.6
 """An estimated length beyond this share of the limit may be the limit: the tokens of a text are only estimated."""
-TOP = 0.98
+LONG_QUANTILE = 0.98
 """Without a known limit the length that this share of the predictions does not exceed stands for it."""
-SHORT = 32
+MIN_LIMIT_TOKENS = 32
 """A limit below so many tokens is none: short answers are alike in length by themselves."""
-LABELS = 3.0
+TIMES_LABELS = 3.0
 """Cut predictions must be so many times as frequent as labels that look the same."""
 SCORES = ("bleu-4", "rouge-1", "rouge-2", "rouge-l")
 HIGH_BLEU, LOW_ROUGE = 50.0, 20.0
-LEAST_SCORED = 5
+MIN_SCORED = 5
 
 
 @finding("evaluated_on_training_data", "warning", rank=260)
@@ -72,7 +72,7 @@ def degenerate_predictions(collector: FindingCollector) -> None:
     for source in (collector.run, *collector.run.linked):
         predictions = source.predictions
         results = source.results().get("predict")
-        if predictions is None or predictions.kind != "text" or predictions.count < LEAST:
+        if predictions is None or predictions.kind != "text" or predictions.count < MIN_PREDICTIONS:
             continue
         if results is not None and results.stale:
             continue
@@ -81,9 +81,9 @@ def degenerate_predictions(collector: FindingCollector) -> None:
             "empty": predictions.empty, "repeats": predictions.repeats, "limit": cut_off(predictions, limit),
             "echo": predictions.echoes,
         }  # fmt: skip
-        ranked = sorted(counts, key=lambda name: -counts[name] / SHARES[name])
+        ranked = sorted(counts, key=lambda name: -counts[name] / DEGENERATE_SHARES[name])
         worst = ranked[0]
-        if counts[worst] < LEAST_BAD or counts[worst] < SHARES[worst] * predictions.count:
+        if counts[worst] < MIN_DEGENERATE or counts[worst] < DEGENERATE_SHARES[worst] * predictions.count:
             continue
         evidence: dict[str, Param | None] = {
             **counts, "count": predictions.count, "bad": counts[worst],
@@ -98,13 +98,13 @@ def degenerate_predictions(collector: FindingCollector) -> None:
 
 def cut_off(predictions: Predictions, limit: float | None) -> int:
     """How many predictions look as if the limit of new tokens had cut them."""
-    top = limit if limit is not None else _quantile(predictions, TOP)
-    if top < SHORT:
+    top = limit if limit is not None else _quantile(predictions, LONG_QUANTILE)
+    if top < MIN_LIMIT_TOKENS:
         return 0
     bound = NEAR_LIMIT * top
     ends = sum(count for length, count in predictions.open_ends.items() if length >= bound)
     labels = sum(count for length, count in predictions.open_labels.items() if length >= bound)
-    return ends if ends >= LABELS * labels else 0
+    return ends if ends >= TIMES_LABELS * labels else 0
 
 
 def _quantile(predictions: Predictions, share: float) -> float:
@@ -128,7 +128,7 @@ def scores_inconsistent(collector: FindingCollector) -> None:
         scores = {name: found.values.get(f"{split}_{name}") for name in SCORES}
         known = {name: value for name, value in scores.items() if value is not None and math.isfinite(value)}
         count = run_facts.samples(found, split, source)
-        if found.stale or len(known) < len(SCORES) or (count is not None and count < LEAST_SCORED):
+        if found.stale or len(known) < len(SCORES) or (count is not None and count < MIN_SCORED):
             continue
         zeros = sum(value == 0.0 for value in known.values())
         if zeros == len(known):

@@ -7,21 +7,21 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from lora_tui.analysis.detectors.incremental import Hysteresis, IncrementalCheck, updated_check
-from lora_tui.analysis.detectors.levels import WIDER
+from lora_tui.analysis.detectors.levels import CLOSING_WIDTH
 from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.model import Param
 from lora_tui.analysis.statistics import critical_z, median, rounded, spread
 from lora_tui.runs.timeline import MIN_SPAN_S, Timeline
 
-DROP = 0.3
+LOST_SHARE = 0.3
 """Share of the speed that is lost."""
-LEAST_ROWS = 30
-BEFORE, AFTER = 100, 20
+MIN_ROWS = 30
+PIECES_BEFORE, PIECES_AFTER = 100, 20
 """Pieces that are compared."""
-LEAST_PIECES = 6
-PHASE = 0.1
+MIN_PIECES = 6
+SAME_PHASE = 0.1
 """Data that is sorted by length slows down at the same place of each epoch: within this share of one."""
-EPOCHS = 20
+EPOCHS_BACK = 20
 """Epochs that are looked back on for that."""
 
 
@@ -47,7 +47,7 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         self._segment = 0
         self._begin = 0
         """Row at which the piece begins that is not long enough yet."""
-        self._usual: float | None = None
+        self._speed_before: float | None = None
         """The speed before, while it is slower."""
 
     def size(self, column: Timeline) -> int:
@@ -69,13 +69,13 @@ class SpeedCheck(IncrementalCheck[Timeline]):
             self._segment = segment
             self._begin = column.starts[segment]
             self._pieces.clear()
-            self._usual = None
-            self.slower.cut(float(column.rows[self._begin].step or 0))
+            self._speed_before = None
+            self.slower.close(float(column.rows[self._begin].step or 0))
         count = len(self._pieces)
         self._cut_pieces(column, end)
-        if len(self._pieces) > count and end - column.starts[segment] >= LEAST_ROWS:
+        if len(self._pieces) > count and end - column.starts[segment] >= MIN_ROWS:
             self._compare(column, end)
-        del self._pieces[: -20 * BEFORE]
+        del self._pieces[: -20 * PIECES_BEFORE]
 
     def _cut_pieces(self, column: Timeline, end: int) -> None:
         """Up to five pieces of the rows since the last check; the time up to an evaluation's row went into it."""
@@ -107,28 +107,28 @@ class SpeedCheck(IncrementalCheck[Timeline]):
 
     def _compare(self, column: Timeline, end: int) -> None:
         pieces = self._pieces
-        after = min(AFTER, len(pieces) // 3)
-        if after < LEAST_PIECES:
+        after = min(PIECES_AFTER, len(pieces) // 3)
+        if after < MIN_PIECES:
             return
-        counted = all(piece.per_token is not None for piece in pieces[-BEFORE - after :])
-        slow = [_slow(piece, counted) for piece in pieces[-BEFORE - after :]]
+        counted = all(piece.per_token is not None for piece in pieces[-PIECES_BEFORE - after :])
+        slow = [_slow(piece, counted) for piece in pieces[-PIECES_BEFORE - after :]]
         now, usual = median(slow[-after:]), median(slow[:-after])
-        excess = math.log(now / (self._usual or usual))
-        lost = -math.log(1 - DROP)
+        excess = math.log(now / (self._speed_before or usual))
+        lost = -math.log(1 - LOST_SHARE)
         fires = excess > lost and excess > _chance(slow, after, end)
         fires = fires and (counted or not self._as_in_other_epochs(after, now))
-        holds = excess > WIDER * lost
-        if not holds and self.slower.now is None:
-            self.slower.miss()
+        holds = excess > CLOSING_WIDTH * lost
+        if not holds and self.slower.current is None:
+            self.slower.reset()
             return
         step = float(column.rows[end - 1].step or 0)
-        begin = self._onset(slow, after, now, usual) if fires and self.slower.now is None else step
+        begin = self._onset(slow, after, now, usual) if fires and self.slower.current is None else step
         evidence: dict[str, Param] = {
-            "before": rounded(1 / (self._usual or usual)), "now": rounded(1 / now),
+            "before": rounded(1 / (self._speed_before or usual)), "now": rounded(1 / now),
             "drop": round((1 - math.exp(-excess)) * 100), "unit": "tokens/s" if counted else "steps/s",
         }  # fmt: skip
         self.slower.feed(step, fires=fires, holds=holds, begin=begin, evidence=evidence)
-        self._usual = (self._usual or usual) if self.slower.now is not None else None
+        self._speed_before = (self._speed_before or usual) if self.slower.current is not None else None
 
     def _onset(self, slow: list[float], after: int, now: float, usual: float) -> float:
         """Step of the first of the slow pieces: after the last two that were near the speed before."""
@@ -146,12 +146,12 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         if first is None or last is None:
             return False
         slow = seen = 0
-        for back in range(1, min(int(first) + 2, EPOCHS)):
-            low, high = first - back - PHASE, last - back + PHASE
+        for back in range(1, min(int(first) + 2, EPOCHS_BACK)):
+            low, high = first - back - SAME_PHASE, last - back + SAME_PHASE
             same = [piece.slow for piece in self._pieces if piece.epoch is not None and low <= piece.epoch <= high]
             if len(same) >= 3:
                 seen += 1
-                slow += now < median(same) / (1 - DROP)
+                slow += now < median(same) / (1 - LOST_SHARE)
         return seen > 0 and 2 * slow >= seen
 
 
@@ -171,10 +171,10 @@ def throughput_drop(collector: FindingCollector) -> None:
     of the time of the 100 before, surely so, by tokens where they are counted; without tokens not where the same part
     of the epochs before was as slow (data sorted by length). 30 rows of one segment. Closed when 76 % of the speed is
     back."""
-    course = updated_check(collector.run.timeline, SpeedCheck, None, SpeedCheck)
+    check = updated_check(collector.run.timeline, SpeedCheck, None, SpeedCheck)
     if collector.has("dead_run"):
         return
-    for episode in (*course.slower.past, course.slower.now):
+    for episode in (*check.slower.closed, check.slower.current):
         if episode is None:
             continue
         over = episode.end is not None

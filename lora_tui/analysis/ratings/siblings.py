@@ -18,11 +18,11 @@ from lora_tui.analysis import run_facts
 from lora_tui.analysis.comparison.measures import (
     Value,
     eval_last,
-    pace,
     score,
     side_of,
     significant_difference,
     spec_of,
+    training_speed,
 )
 from lora_tui.analysis.context import SIBLINGS
 from lora_tui.analysis.model import Confidence, Level, Param
@@ -46,7 +46,7 @@ class _Known:
     scores: Mapping[str, Value]
     predicted: tuple[Names | None, int | None] | None
     """Data of its prediction, ``None`` if it has none."""
-    pace: tuple[float | None, float | None]
+    training_speed: tuple[float | None, float | None]
 
 
 _KNOWN: WeakKeyDictionary[Run, tuple[int, _Known]] = WeakKeyDictionary()
@@ -77,7 +77,7 @@ def _known(run: Run, now: float) -> _Known:
     known = _Known(
         side.setup, run.method, side.ended, eval_last(side),
         {name: value for name in _SCORES if (value := score(name)(side)) is not None},
-        prediction_set(predicted[1], predicted[0]) if predicted is not None else None, pace(run),
+        prediction_set(predicted[1], predicted[0]) if predicted is not None else None, training_speed(run),
     )  # fmt: skip
     if known.ended:
         _KNOWN[run] = run.revision, known
@@ -134,7 +134,7 @@ def _same_machine(left: _Known, right: _Known, batch: bool) -> bool | None:
 
 
 def _rate(known: _Known, name: str) -> float | None:
-    steps, tokens = known.pace
+    steps, tokens = known.training_speed
     if name == "throughput":
         return tokens
     if name == "steps_per_s" or steps is None:

@@ -240,9 +240,10 @@ def _speed(collector: RatingCollector) -> None:
         own, general = collector.rule(name, "speed_self"), collector.rule(name, "throughput")
         if own is None or own.thresholds is None:
             continue
-        pace = _pace(collector.run, "total_tokens" if name == "throughput" else None, int(own.limits["min_rows"]))
-        if pace is not None:
-            share, pieces = pace
+        column = "total_tokens" if name == "throughput" else None
+        change = _speed_change(collector.run, column, int(own.limits["min_rows"]))
+        if change is not None:
+            share, pieces = change
             level = own.thresholds.level(share)
             few: Confidence | None = "few" if pieces < 5 else None
             collector.add(own, name, value, level, own.words[level],
@@ -275,7 +276,7 @@ def _trainable(collector: RatingCollector) -> None:
     collector.add(rule, "trainable_percent", share, None, rule.words[word], params)
 
 
-def _pace(run: Run, name: str | None, least: int) -> tuple[float, int] | None:
+def _speed_change(run: Run, name: str | None, least: int) -> tuple[float, int] | None:
     """Speed of the last rows ÷ that of the first third of this segment after its start, and the pieces of the
     smaller side; ``None`` if it is too short to tell."""
     rows = run.rows

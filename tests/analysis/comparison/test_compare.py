@@ -12,7 +12,7 @@ import pytest
 
 import lora_tui
 from lora_tui.analysis.comparison.compare import Comparison, compare
-from lora_tui.analysis.comparison.measures import Value, eval_noise, pace, significant_difference, spec_of
+from lora_tui.analysis.comparison.measures import Value, eval_noise, significant_difference, spec_of, training_speed
 from lora_tui.analysis.comparison.settings import differences
 from lora_tui.analysis.similarity import same_eval_set, setup_of, training_data
 from lora_tui.records.documents import ConfigValue, ConsoleFacts, LogRow
@@ -120,7 +120,7 @@ class TestWinners:
             rows.append(LogRow("train", step, {"loss": 1.0, "total_tokens": 100.0 * step}, 200, step / 200, clock))
             clock += 90
             rows.append(LogRow("eval", step, {"eval_loss": 1.0}, 200, step / 200, clock))
-        assert list(pace(run_of(rows))) == pytest.approx([1.0, 100.0])
+        assert list(training_speed(run_of(rows))) == pytest.approx([1.0, 100.0])
 
     def test_what_is_no_number_never_wins(self):
         good = made("good", 1.0)

@@ -39,16 +39,16 @@ class TestCourse:
         series = series_of([])
         for value in range(500):
             series.append(float(value), 1.0)
-            growing.follow(series)
-        whole.follow(series)
+            growing.update(series)
+        whole.update(series)
         assert whole.ends == growing.ends
         assert whole.ends[0] == 8
         assert max(b - a for a, b in zip(whole.ends, whole.ends[1:], strict=False)) <= 12
 
     def test_a_long_column_is_checked_some_hundred_times(self):
-        course = Ends()
-        course.follow(series_of([1.0] * 100_000))
-        assert 300 < len(course.ends) < 900
+        check = Ends()
+        check.update(series_of([1.0] * 100_000))
+        assert 300 < len(check.ends) < 900
 
     def test_it_is_kept_while_the_column_lives(self):
         series = series_of([1.0] * 50)
@@ -71,35 +71,37 @@ class TestCourse:
 
 
 class TestFold:
-    def feed(self, fold, *marks, at=0):
+    def feed(self, hysteresis, *marks, at=0):
         for step, mark in enumerate(marks, at):
-            fold.feed(float(step), fires=mark == "x", holds=mark in "xo", begin=float(step), evidence={"at": step})
+            hysteresis.feed(
+                float(step), fires=mark == "x", holds=mark in "xo", begin=float(step), evidence={"at": step}
+            )
 
     def test_opens_at_the_second_and_closes_at_the_second_miss(self):
-        fold = Hysteresis()
-        self.feed(fold, "x", ".", "x", "o")
-        assert fold.now is None
-        self.feed(fold, "x", "x", at=4)
-        assert fold.now is not None
-        assert fold.now.begin == 4
-        self.feed(fold, ".", "o", ".", "o", at=6)
-        assert fold.now is not None
-        self.feed(fold, ".", ".", at=10)
-        assert fold.now is None
-        assert [(one.begin, one.end) for one in fold.past] == [(4.0, 10.0)]
+        hysteresis = Hysteresis()
+        self.feed(hysteresis, "x", ".", "x", "o")
+        assert hysteresis.current is None
+        self.feed(hysteresis, "x", "x", at=4)
+        assert hysteresis.current is not None
+        assert hysteresis.current.begin == 4
+        self.feed(hysteresis, ".", "o", ".", "o", at=6)
+        assert hysteresis.current is not None
+        self.feed(hysteresis, ".", ".", at=10)
+        assert hysteresis.current is None
+        assert [(one.begin, one.end) for one in hysteresis.closed] == [(4.0, 10.0)]
 
     def test_evidence_is_of_the_last_check_at_which_it_held(self):
-        fold = Hysteresis(opens=1)
-        self.feed(fold, "x", "x", "o", ".")
-        assert fold.now is not None
-        assert fold.now.evidence == {"at": 2}
+        hysteresis = Hysteresis(opens=1)
+        self.feed(hysteresis, "x", "x", "o", ".")
+        assert hysteresis.current is not None
+        assert hysteresis.current.evidence == {"at": 2}
 
     def test_cut(self):
-        fold = Hysteresis(opens=1)
-        self.feed(fold, "x")
-        fold.cut(7.0)
-        assert fold.now is None
-        assert fold.past[0].end == 7.0
+        hysteresis = Hysteresis(opens=1)
+        self.feed(hysteresis, "x")
+        hysteresis.close(7.0)
+        assert hysteresis.current is None
+        assert hysteresis.closed[0].end == 7.0
 
 
 class TestStats:

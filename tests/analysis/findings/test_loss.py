@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from lora_tui.analysis.detectors.spikes import Peak, repeated
+from lora_tui.analysis.detectors.spikes import Peak, outlying_peaks
 from tests.support.curves import LATER, SFT, SOON, accused, falling, found, noisy, rows_of, sft, the
 from tests.support.run_builder import run_of, train
 
@@ -118,7 +118,7 @@ class TestSpikes:
 
     def test_several_are_a_warning(self):
         finding = the(sft(self.spiky(60, 75, 80, 101)), "loss_spike")
-        assert (finding.severity, finding.variant, finding.step) == ("warning", "repeated", 610)
+        assert (finding.severity, finding.variant, finding.step) == ("warning", "outlying_peaks", 610)
         assert finding.evidence["steps"] == "610, 760, 810, 1020"
         assert (finding.evidence["count"], finding.evidence["last"]) == (4, 1020)
 
@@ -146,10 +146,10 @@ class TestSpikes:
 
     def test_repeated(self):
         usual = [Peak(0.3 - 0.02 * i, float(i), i) for i in range(9)]
-        assert repeated([Peak(0.9, 50.0, 50), Peak(0.8, 60.0, 60), *usual], 0.2) == []
+        assert outlying_peaks([Peak(0.9, 50.0, 50), Peak(0.8, 60.0, 60), *usual], 0.2) == []
         several = [Peak(0.9 - 0.05 * i, 50.0 + i, 50 + 5 * i) for i in range(4)]
-        assert repeated([*several, *usual], 0.2) == several
-        assert repeated([*several, *usual], 0.8) == []
+        assert outlying_peaks([*several, *usual], 0.2) == several
+        assert outlying_peaks([*several, *usual], 0.8) == []
 
 
 class TestStart:

@@ -319,7 +319,7 @@ class TestScoresBeside:
 
 
 class TestSpeedBeside:
-    """Runs of 20 rows of a second: too short to be compared with themselves, long enough for their pace."""
+    """Runs of 20 rows of a second: too short to be compared with themselves, long enough for their speed."""
 
     @pytest.mark.parametrize(("every_s", "level"), [(0.11, "good"), (0.5, "fair")])
     def test_all_that_is_said(self, every_s, level):
