@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -217,7 +216,6 @@ def to_json(data: object, indent: int | None) -> str:
 
 def snapshot_data(run: Run, now: float, words: Words, context: Context = PLAIN) -> dict[str, object]:
     """Return a run's snapshot, judged with ``context`` at ``now`` (Unix time), as data for JSON."""
-    disable_pydantic_plugins()
     from lora_tui.report.snapshot import ProblemPart, snapshot
 
     judgement, fault = judge_or_report(run, now, words, context)
@@ -225,14 +223,6 @@ def snapshot_data(run: Run, now: float, words: Words, context: Context = PLAIN) 
     if fault is not None:
         found.problems.append(ProblemPart(file=".", reason=words.t("fault.run", error=fault.error)))
     return found.to_json()
-
-
-def disable_pydantic_plugins() -> None:
-    """Keep pydantic from searching the environment for plugins, which takes as long as reading a run.
-
-    To be called before the first import of a module with pydantic models.
-    """
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def print_error(text: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -217,7 +216,6 @@ class Notifier:
         """Notify of the events since the last check (see :meth:`EventDetector.check`); return a line for each."""
         if self._hook is not None and not self._started:
             # The JSON of an event needs imports that take a tenth of a second: a thread does them ahead of time.
-            os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
             threading.Thread(target=import_module, args=("lora_tui.report.snapshot",), daemon=True).start()
         self._started = True
         return [self.notify(event, words) for event in self._detector.check(runs, now, status, budget_s)]

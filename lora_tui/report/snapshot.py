@@ -12,10 +12,14 @@ The fields of ``progress``, ``forecast`` and ``checkpoint_choice`` are those of 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Collection
 from dataclasses import fields
 from datetime import datetime, timezone
 from typing import Literal
+
+# The models need no plugin of the environment, and pydantic's search for plugins takes as long as reading a run.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from pydantic import BaseModel, ConfigDict, field_serializer
 

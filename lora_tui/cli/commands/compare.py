@@ -13,7 +13,6 @@ from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import (
     check_paths,
     context_of,
-    disable_pydantic_plugins,
     find_run,
     printable,
     read_runs,
@@ -49,7 +48,6 @@ def main(args: argparse.Namespace) -> int:
     now = time.time()
     index = SiblingIndex(workspace)
     found = compare(runs, now, [context_of(run, index, settings) for run in runs])
-    disable_pydantic_plugins()
     from lora_tui.report.comparison import comparison_report
 
     report = comparison_report(found, words)

@@ -12,7 +12,6 @@ from pathlib import Path
 from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import (
     context_of,
-    disable_pydantic_plugins,
     find_run,
     printable,
     read_runs,
@@ -47,7 +46,6 @@ def main(args: argparse.Namespace) -> int:
     run = find_run(args.run, follower, workspace, words)
     context = context_of(run, SiblingIndex(workspace), settings)
     now = time.time()
-    disable_pydantic_plugins()
     from lora_tui.report.build import build
 
     report = build(run, now, words, context)
