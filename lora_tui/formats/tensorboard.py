@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from types import MappingProxyType
 
 from lora_tui.formats.json_lines import MAX_COUNT, MAX_METRICS, Problems, as_text, load_json
+from lora_tui.formats.metric_names import METRIC_NAMES
 from lora_tui.formats.secrets import mask_secrets
 from lora_tui.records.documents import NOTHING, ConfigDoc, ConfigValue, LogRow, Problem, RowKind
 
@@ -28,7 +29,6 @@ _CRC = struct.Struct("<I")
 _DOUBLE = struct.Struct("<d")
 _FLOAT = struct.Struct("<f")
 
-_NAMES = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}
 _SUMMARY = frozenset({"train/train_samples_per_second", "train/train_steps_per_second", "train/total_flos",
                       "train/train_loss"})  # fmt: skip
 _CLOCKS = frozenset({"train/train_runtime", "train/train_tokens_per_second"})
@@ -236,7 +236,7 @@ class EventFileParser:
         elif kind != "mark" and tag not in _CLOCKS:
             group, slash, name = tag.partition("/")
             if slash and group == "train":
-                name = _NAMES.get(name, name)
+                name = METRIC_NAMES.get(name, name)
             elif slash and group == "eval":
                 name = f"eval_{name}"
             else:

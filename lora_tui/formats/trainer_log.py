@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lora_tui.formats.json_lines import (
@@ -24,6 +24,7 @@ from lora_tui.formats.json_lines import (
     load_json,
     load_json_fast,
 )
+from lora_tui.formats.metric_names import METRIC_NAMES, add_accuracy, row_kind
 from lora_tui.records.documents import NOTHING, LogRow, Problem, RowKind
 from lora_tui.records.rows import EXACT_LIMIT, KINDS, MIN_BLOCK_ROWS, Block, Column, Rows, is_dense
 
@@ -33,12 +34,10 @@ _MAX_SHAPES = 256
 _FAST_FROM_LINE = 4096
 """Number of the line from which on a log is long enough for the fast JSON reader to be worth its import."""
 
-METRIC_NAMES = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}
 NOT_METRICS = frozenset({
     "current_steps", "step", "global_step/max_steps", "iteration", "total_steps", "max_steps", "epoch", "percentage",
     "elapsed_time", "remaining_time",
 })  # fmt: skip
-_TRAIN_KEYS = frozenset({"loss", "lr", "reward"})
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -192,10 +191,9 @@ class TrainerLogParser:
             metrics[METRIC_NAMES.get(name, name)] = metric
         if uncounted and metrics.get("total_tokens") == 0:
             del metrics["total_tokens"]
-        if "rewards/accuracies" in metrics:
-            metrics.setdefault("accuracy", metrics["rewards/accuracies"])
+        add_accuracy(metrics)
         has_epoch = value.get("epoch") is not None
-        kind = classify(metrics, has_epoch)
+        kind = row_kind(metrics, has_epoch)
         epoch = as_number(value.get("epoch"))
         if epoch is not None and not math.isfinite(epoch):
             epoch = None
@@ -218,17 +216,6 @@ def _decode_together(batch: list[tuple[int, bytes]], fast: bool) -> list[object]
     except (ValueError, RecursionError):
         return None
     return objects if isinstance(objects, list) and len(objects) == len(batch) else None
-
-
-def classify(metrics: Iterable[str], has_epoch: bool) -> RowKind:
-    """Return the kind of a row by the names of its metrics (as in :class:`LogRow`) and whether it has an epoch."""
-    names = set(metrics)
-    if not _TRAIN_KEYS.isdisjoint(names):
-        return "train"
-    # Looked at before the epoch: transformers < 5.6 logs the final values of an eval-only job without one.
-    if any(name.startswith("eval_") for name in names):
-        return "eval"
-    return "mark" if has_epoch else "progress"
 
 
 def parse_elapsed(value: object) -> float | None:
@@ -283,7 +270,7 @@ def row_shape(value: dict[str, object]) -> RowShape | None:
         metrics.append(("rewards/accuracies", "accuracy"))
     has_epoch = value.get("epoch") is not None
     return RowShape(
-        kind=classify([name for _, name in metrics], has_epoch),
+        kind=row_kind([name for _, name in metrics], has_epoch),
         step=step,
         total="total_steps" if "total_steps" in value else None,
         clocked="elapsed_time" in value,

@@ -12,10 +12,9 @@ import re
 from types import MappingProxyType
 
 from lora_tui.formats.json_lines import MAX_METRICS, as_count, as_number, as_text, load_json_object
-from lora_tui.formats.trainer_log import classify
+from lora_tui.formats.metric_names import METRIC_NAMES, add_accuracy, row_kind
 from lora_tui.records.documents import NOTHING, FormatError, LogRow, TrainerState
 
-_METRIC_NAMES = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}
 _NOT_METRICS = frozenset({"step", "epoch"})
 _CHECKPOINT = re.compile(r"checkpoint-(\d{1,15})[/\\]*$")
 
@@ -72,7 +71,7 @@ def _metrics(entry: dict[str, object]) -> dict[str, float]:
         number = as_number(item)
         if number is not None and key not in _NOT_METRICS:
             name = as_text(key)
-            metrics[_METRIC_NAMES.get(name, name)] = number
+            metrics[METRIC_NAMES.get(name, name)] = number
     return metrics
 
 
@@ -81,10 +80,9 @@ def _row(entry: dict[str, object]) -> LogRow:
     elapsed = metrics.pop("train_runtime", None)
     if elapsed is not None and not 0 <= elapsed < math.inf:
         elapsed = None
-    if "rewards/accuracies" in metrics:
-        metrics.setdefault("accuracy", metrics["rewards/accuracies"])
+    add_accuracy(metrics)
     # Every entry has an epoch. Before transformers 5.6 it may be None, which must not make it a progress row.
-    kind = classify(metrics, has_epoch=True)
+    kind = row_kind(metrics, has_epoch=True)
     epoch = _finite(entry.get("epoch"))
     return LogRow(kind, as_count(entry.get("step")), metrics or NOTHING, epoch=epoch, elapsed_s=elapsed)
 

@@ -1,4 +1,4 @@
-"""Fuzz the targets one after the other, then keep the smallest inputs that reach the most: ``python -m tools.fuzz``."""
+"""Fuzz the targets one after the other: ``python -m tools.fuzz``; with --keep, save the smallest useful inputs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tools.fuzz.targets import TARGETS
 
 WORK = seeds.ROOT / "build" / "fuzz"
 HANG_S = 20
-"""Seconds of one input: far more than any takes, also on a busy machine."""
+"""Seconds after which one input counts as a hang: far more than any takes, also on a busy machine."""
 MEMORY_MB = 1024
 
 
 class Outcome(NamedTuple):
-    """What became of one target."""
+    """Result of fuzzing one target."""
 
     inputs: int
     seconds: int
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 
 def fuzz(target: str, seconds: int) -> Outcome:
-    """Fuzz one target; what it finds is in WORK/TARGET, what breaks it in WORK/crashes."""
+    """Fuzz one target; saves interesting inputs in WORK/TARGET, crashing ones in WORK/crashes."""
     home = WORK / target
     home.mkdir(parents=True, exist_ok=True)
     (WORK / "crashes").mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def fuzz(target: str, seconds: int) -> Outcome:
 
 
 def minimise(target: str) -> int:
-    """Keep of what was found only inputs that reach something that no other does; returns how many."""
+    """Save in the corpus only those inputs that reach code that no other reaches; returns their number."""
     few = WORK / f"{target}-few"
     few.mkdir(exist_ok=True)
     for old in few.iterdir():
@@ -62,7 +62,7 @@ def _worker(target: str, *args: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def main() -> int:
-    """Exit code 1 if an input broke a target."""
+    """Fuzz the targets of the command line; returns 1 if an input broke one."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="of each target")
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), metavar="TARGET")
@@ -73,9 +73,9 @@ def main() -> int:
         found = fuzz(target, args.seconds)
         total += found.inputs
         broken += found.crashed
-        said = f"{found.inputs:>12,} inputs  {'CRASH, see ' + str(WORK / 'crashes') if found.crashed else 'no crash'}"
+        result = f"{found.inputs:>12,} inputs  {'CRASH, see ' + str(WORK / 'crashes') if found.crashed else 'no crash'}"
         kept = f"  {minimise(target)} kept" if args.keep else ""
-        print(f"{target:14} {said}{kept}", flush=True)
+        print(f"{target:14} {result}{kept}", flush=True)
     print(f"{'all':14} {total:>12,} inputs  {broken} targets crashed")
     return 1 if broken else 0
 

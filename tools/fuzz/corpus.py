@@ -1,4 +1,4 @@
-"""Inputs of the fuzzer as they are kept: per target a JSON list of strings, one line and one byte a character."""
+"""The saved inputs of the fuzzer: one JSON list of strings per target, one input per line, one byte per character."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 
 HOME = Path(__file__).parent / "corpus"
 BUDGET = 18 * 1024
-"""Bytes of a target's file; all of them together stay far below 300 kB."""
+"""Largest size of a target's file in bytes, so that all together stay far below 300 kB."""
 
 
 def load(target: str) -> list[bytes]:
-    """The inputs that are kept for a target."""
+    """Return the saved inputs of a target."""
     path = HOME / f"{target}.json"
     found: list[str] = json.loads(path.read_text("utf-8")) if path.exists() else []
     return [one.encode("latin-1") for one in found]
 
 
 def save(target: str, inputs: Iterable[bytes]) -> int:
-    """Keep these inputs, the shortest first, as far as there is room; returns how many."""
+    """Save inputs, the shortest first, as far as there is room; returns how many were saved."""
     kept = list(_fitting(sorted(set(inputs), key=lambda one: (len(one), one))))
     HOME.mkdir(exist_ok=True)
     (HOME / f"{target}.json").write_text("[\n" + ",\n".join(kept) + "\n]\n", "utf-8")

@@ -1,4 +1,4 @@
-"""What the fuzzer starts from: pieces of real files, and the words of each format."""
+"""Inputs that the fuzzer starts from: pieces of real files, and the words of each format."""
 
 from __future__ import annotations
 
@@ -111,22 +111,22 @@ SMALL: dict[str, tuple[str, ...]] = {
         )),
     ),
 }  # fmt: skip
-"""Whole files that are short enough."""
+"""Complete files of a target, which are short enough as inputs."""
 
 
 def longest(target: str) -> int:
-    """Bytes of one input: short ones are many a second. What takes long ones has tests of its own."""
+    """Return the largest size of an input in bytes; short ones run fast, and long ones have tests of their own."""
     return {"run": 3000, "card": 2000, "board": 2000, "trainer_state": 1500}.get(target, 600)
 
 
 def dictionary(target: str) -> str:
-    """The words of a target as libFuzzer reads them."""
+    """Return the words of a target in the format of libFuzzer's dictionaries."""
     words = (word.encode("latin-1" if target == "tfevents" else "utf-8", "surrogatepass") for word in WORDS[target])
     return "".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in words)
 
 
 def of(target: str) -> Iterator[bytes]:
-    """Pieces of real files for a target."""
+    """Yield the first inputs of a target."""
     if target == "tfevents":
         for data in _files("events.out.tfevents.*"):
             records = list(_payloads(data))
@@ -167,7 +167,7 @@ PATTERNS: dict[str, tuple[tuple[str, ...], bool]] = {
     "board": (("llamaboard_config.yaml",), True),
     "card": (("README.md",), True),
 }
-"""Files of a target, and whether only a whole one means anything."""
+"""Patterns of the real files of a target, and whether only complete files are useful."""
 
 
 def _files(*patterns: str) -> Iterable[bytes]:

@@ -41,13 +41,13 @@ from lora_tui.text.sanitize import clean, escape_json, escape_markdown
 
 Target = Callable[[bytes], None]
 CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode categories of what a terminal obeys or hides, and of what UTF-8 cannot carry."""
+"""Unicode categories of characters that a terminal obeys or hides, or that UTF-8 cannot encode."""
 PAST, FUTURE = 0.0, 1e11
 RECORD = b"|-|"
-"""Parts the records of an event file that the fuzzer has no checksums for."""
+"""Separator of the records in an input, since the fuzzer cannot make the checksums of an event file."""
 
 
-# -- what a record may hold ------------------------------------------------------------------------------------------
+# -- checks of records ------------------------------------------------------------------------------------------------
 
 
 def check_text(*texts: str) -> None:
@@ -116,46 +116,46 @@ def check_config(items: Iterable[tuple[str, object]]) -> None:
                 check_text(one)
 
 
-# -- parsers of what is appended -------------------------------------------------------------------------------------
+# -- parsers of appended files ----------------------------------------------------------------------------------------
 
 
 def feed(parser: StreamParser, *chunks: bytes) -> str:
-    """All that the parser says of these chunks, as text in which nan equals nan."""
-    said: list[object] = []
+    """Return all that the parser gives for these chunks, as text, in which NaN equals NaN."""
+    parsed: list[object] = []
     for chunk in (*chunks, b""):
         for row in parser.feed(chunk):
             check_row(row)
-            said.append(row._replace(values=dict(sorted(row.values.items()))))
+            parsed.append(row._replace(values=dict(sorted(row.values.items()))))
     problems = parser.take_problems()
     assert len(problems) <= MAX_PROBLEMS + 1
     for problem in problems:
         check_text(problem.reason)
     snapshot = parser.snapshot()
     check_doc(snapshot)
-    return repr((said, problems, snapshot))
+    return repr((parsed, problems, snapshot))
 
 
 def streamed(make: Callable[[], StreamParser], data: bytes) -> None:
-    """The first byte says where the rest is cut in two: the same must come out of the halves as of the whole.
+    """Check that the halves of an input give the same as the whole; the first byte says where to cut.
 
-    A whole line: a bar frame that ends the file is taken for what it is, and there is no telling what follows it.
+    The input is made a complete line, since a bar frame at the end of a file is parsed before it is complete.
     """
     whole = data[1:] + b"\n"
     cut = len(whole) * data[0] // 256 if data else 0
-    said = feed(make(), whole)
+    expected = feed(make(), whole)
     if cut:
-        assert feed(make(), whole[:cut], whole[cut:]) == said
+        assert feed(make(), whole[:cut], whole[cut:]) == expected
 
 
 def log_in_blocks(data: bytes) -> None:
-    """So many rows that they are read in columns: the same must come out as of each line alone."""
+    """Check that rows that are read in columns give the same as each line alone."""
     lines = data.split(b"\n")
     many = [line + b"\n" for line in (lines * (1 + MIN_BLOCK_ROWS // len(lines)))[: 2 * MIN_BLOCK_ROWS]]
     assert feed(TrainerLogParser(), b"".join(many)) == feed(TrainerLogParser(), *many)
 
 
 def event_file(data: bytes) -> None:
-    """The bytes as they are; and each part of them as a record with right checksums, fed in two halves."""
+    """Feed the bytes as they are, and each part of them as a record with correct checksums, in two halves."""
     feed(EventFileParser(), data)
     framed = b"".join(map(framed_record, data[1:].split(RECORD)))
     cut = len(framed) * data[0] // 256 if data else 0
@@ -203,7 +203,7 @@ def expression(data: bytes) -> None:
     assert 1 <= column <= len(words) + 1
 
 
-# -- text that is shown ----------------------------------------------------------------------------------------------
+# -- text --------------------------------------------------------------------------------------------------------------
 
 
 def shown_text(data: bytes) -> None:
@@ -225,17 +225,18 @@ def recognised(data: bytes) -> None:
     looks_like_training_log(data, data)
 
 
-# -- everything at once ----------------------------------------------------------------------------------------------
+# -- whole runs --------------------------------------------------------------------------------------------------------
 
 
 def shown_run(data: bytes) -> None:
-    """Files of one run, apart by FILE: what they say is judged and shown in every form."""
-    from tools.fuzz.faces import check_faces
+    """Judge a run made of files, separated by FILE, and show it in every form."""
+    from tools.fuzz.outputs import check_outputs
 
-    check_faces(Path("/runs/x"), data.split(FILE))
+    check_outputs(Path("/runs/x"), data.split(FILE))
 
 
 FILE = b"|=|"
+"""Separator of the files of a run in an input."""
 
 TARGETS: dict[str, Target] = {
     "trainer_log": partial(streamed, TrainerLogParser),

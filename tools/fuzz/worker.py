@@ -8,13 +8,13 @@ import atheris
 
 
 def main() -> None:
-    """Never returns: libFuzzer ends the process."""
+    """Fuzz the target of the command line. Does not return, since libFuzzer ends the process."""
     with atheris.instrument_imports(include=["lora_tui"]):
-        # What is imported where it is needed must be imported here, or it would not be seen.
-        from tools.fuzz import faces, targets
-    del faces
+        # Modules that targets import when they run must be imported here to be instrumented.
+        from tools.fuzz import outputs, targets
+    del outputs
     target = targets.TARGETS[sys.argv[1]]
-    # To merge, libFuzzer starts its first argument anew, in a shell.
+    # To merge, libFuzzer runs its first argument again, in a shell.
     atheris.Setup([f"{sys.executable} -m tools.fuzz.worker {sys.argv[1]}", *sys.argv[2:]], target)
     atheris.Fuzz()
 

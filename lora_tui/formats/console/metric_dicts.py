@@ -14,12 +14,12 @@ from typing import NamedTuple
 from lora_tui.formats.console.patterns import Frame, Number, find_dict, more_precise, same
 from lora_tui.formats.console.text import MAX_TEXT
 from lora_tui.formats.json_lines import MAX_METRICS, Problems
+from lora_tui.formats.metric_names import METRIC_NAMES, add_accuracy
 from lora_tui.records.documents import NOTHING, LogRow, RowKind
 
 _MAX_DICTS = 8
 """Largest number of dicts that are read from one line."""
 
-_NAMES = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}
 _NOT_METRICS = frozenset({"epoch", "step", "total_steps", "percentage", "elapsed_time", "remaining_time"})
 _CLOCKS = frozenset({"train_runtime", "train_tokens_per_second"})
 _SUMMARY = frozenset({"train_loss", "total_flos"})
@@ -86,7 +86,7 @@ class MetricDictFinder:
 
 def metric_values(numbers: Mapping[str, Number]) -> dict[str, float]:
     """Return the metrics among ``numbers`` under the names that rows use."""
-    return {_NAMES.get(key, key): number.value for key, number in numbers.items() if key not in _NOT_METRICS}
+    return {METRIC_NAMES.get(key, key): number.value for key, number in numbers.items() if key not in _NOT_METRICS}
 
 
 @dataclass
@@ -113,8 +113,7 @@ class LogEvent:
         if self.kind == "train":
             for clock in _CLOCKS:
                 values.pop(clock, None)
-            if "rewards/accuracies" in values:
-                values.setdefault("accuracy", values["rewards/accuracies"])
+            add_accuracy(values)
         epoch = self.numbers.get("epoch")
         return LogRow(self.kind, step, values or NOTHING, total, None if epoch is None else epoch.value, elapsed_s)
 

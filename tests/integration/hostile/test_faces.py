@@ -17,7 +17,7 @@ from tests.integration.pty.test_hostile import ALL, HOSTILE, hostile_run
 from tests.support.app_pilot import make_app
 from tests.support.live_app import write_run
 from tests.support.program import strict
-from tools.fuzz.faces import NOW, check_run
+from tools.fuzz.outputs import NOW, check_run
 
 OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Categories of what a terminal obeys, turns around or hides."""

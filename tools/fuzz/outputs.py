@@ -1,4 +1,4 @@
-"""A run made of any bytes, and everything that is ever shown of it."""
+"""Make a run of any bytes, and check everything that is shown of it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ from lora_tui.wording.sentences import run_summary
 WRITTEN, NOW = 1_750_000_000.0, 1_750_000_600.0
 
 
-def check_faces(path: Path, files: Sequence[bytes]) -> None:
-    """``files``: trainer_log.jsonl, a console log, trainer_state.json, eval_results.json, training_args.yaml, and the
-    payloads of an event file; the later ones may be missing."""
+def check_outputs(path: Path, files: Sequence[bytes]) -> None:
+    """Check the outputs of a run with these files.
+
+    ``files``: trainer_log.jsonl, a console log, trainer_state.json, eval_results.json, training_args.yaml, and the
+    payloads of an event file; the last ones may be missing.
+    """
     run = Run(path)
     updates: list[Update] = []
     log, console, state, results, options, *events = [*files, *[b""] * (5 - len(files))]
@@ -50,7 +53,7 @@ def check_faces(path: Path, files: Sequence[bytes]) -> None:
 
 
 def stream(name: str, source: RowSource, parser: StreamParser, data: bytes) -> list[Update]:
-    """The updates that the reader makes of an appended file."""
+    """Return the updates that the reader makes of an appended file."""
     rows = tuple(row for chunk in (data, b"") for row in parser.feed(chunk))
     out: list[Update] = [FileRows(name, source, rows, WRITTEN)]
     snapshot = parser.snapshot()
@@ -60,7 +63,7 @@ def stream(name: str, source: RowSource, parser: StreamParser, data: bytes) -> l
 
 
 def check_run(run: Run, now: float = NOW) -> None:
-    """The run can be judged and told in every form, and no form holds what a terminal obeys."""
+    """Check that the run can be judged and shown in every form, and that no form has control characters."""
     for language in ("en", "zh"):
         words = Words(language)
         report = build(run, now, words, judgement=judge(run, now))
