@@ -1,4 +1,4 @@
-"""A job that goes on, for the commands that follow one."""
+"""A running job, for tests of commands that follow runs."""
 
 from __future__ import annotations
 

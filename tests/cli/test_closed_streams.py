@@ -1,4 +1,4 @@
-"""Commands whose standard streams are closed, empty or no terminals: no traceback, and output goes nowhere else."""
+"""Commands whose standard streams are closed, empty or no terminals: no traceback, no output in other files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HINT = "needs a terminal; without one use lora-tui status --follow saves"
 
 
 def run(directory: Path, line: str) -> subprocess.CompletedProcess[str]:
-    """A line of shell in which ``tui`` is the program."""
+    """Run a line of shell in which ``tui`` is the program."""
     tui = f'tui() {{ {sys.executable} -m lora_tui "$@"; }}; '
     return subprocess.run(
         ["bash", "-c", tui + line], cwd=directory, env=environment(), capture_output=True, text=True, timeout=30
@@ -62,7 +62,7 @@ def test_a_closed_output_takes_nothing_and_nobody_else_gets_it(saves: Path, comm
 
 
 def test_a_report_is_not_written_into_what_is_closed(saves: Path) -> None:
-    """The first file that is opened gets the number of the closed stream."""
+    """The first file that is opened would get the number of the closed stream."""
     done = run(saves, "tui report saves/a -o report.md >&- 2>&-")
     assert done.returncode == 0
     assert (saves / "report.md").read_text(encoding="utf-8").count("# ") >= 1

@@ -1,4 +1,4 @@
-"""What all commands share: help, version, completion, languages, and what happens without a terminal."""
+"""Behaviour of all commands: help, version, completion, languages, and errors without a terminal."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_usage_errors_are_exit_2_on_stderr(args: list[str]) -> None:
 
 
 def examples(text: str) -> list[str]:
-    """The command lines below "examples:"."""
+    """Return the command lines below "examples:"."""
     lines = text.partition("examples:\n")[2].splitlines()
     return [line.strip() for line in lines if "lora-tui" in line]
 

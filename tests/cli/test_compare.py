@@ -1,4 +1,4 @@
-"""``compare`` as a user calls it."""
+"""``compare`` as a program."""
 
 from __future__ import annotations
 

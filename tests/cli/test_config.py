@@ -1,4 +1,4 @@
-"""``config``: what is in effect, where it comes from, and a file to start from."""
+"""``config``: the settings in effect, their origins, and the example file."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ from tests.support.terminal import Terminal
 
 @pytest.fixture
 def home(tmp_path):
-    """A configuration directory of the test's own."""
+    """Make a configuration directory for the test."""
     directory = tmp_path / "config"
     directory.mkdir()
     return directory

@@ -1,4 +1,4 @@
-"""``--on-event`` and ``--bell``: real commands of a real shell, for runs that another process writes."""
+"""``--on-event`` and ``--bell``: commands in a real shell, for runs that another process writes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def until(true: Callable[[], object], what: str = "") -> None:
 
 
 def meanwhile(terminal: Terminal, true: Callable[[], object]) -> None:
-    """Until it is true, with the terminal's output taken in."""
+    """Wait until the condition is true, and read the terminal's output meanwhile."""
 
     def look() -> object:
         terminal.drain(0.05)
@@ -40,7 +40,7 @@ def meanwhile(terminal: Terminal, true: Callable[[], object]) -> None:
 
 
 def told(path: Path) -> list[dict[str, Any]]:
-    """The events that a command has appended."""
+    """Return the events that a command has appended to a file."""
     return [strict(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
@@ -126,7 +126,7 @@ def test_wait_does_not_wait_for_ever_for_a_command(job: Job, tmp_path: Path) -> 
 
 
 def test_ctrl_c_reaches_no_command(job: Job, tmp_path: Path) -> None:
-    """What was begun ends by itself: the terminal signals the whole foreground group."""
+    """A command that has begun may end by itself, since the terminal signals the whole foreground group."""
     started, ended = tmp_path / "started", tmp_path / "ended"
     command = [sys.executable, "-m", "lora_tui", "wait", str(job.run), str(tmp_path / "never")]
     command += ["--on-event", f"touch {started}; sleep 1; touch {ended}"]
@@ -145,7 +145,7 @@ BELL = re.compile(rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|(\x07)")
 
 
 def bells(terminal: Terminal) -> int:
-    """BEL characters that end no control sequence."""
+    """Count the BEL characters that end no control sequence."""
     return sum(match[1] is not None for match in BELL.finditer(terminal.raw))
 
 

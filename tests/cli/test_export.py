@@ -1,4 +1,4 @@
-"""``export``: every number of every series, and nothing else."""
+"""``export``: all values of all series, as csv and jsonl."""
 
 from __future__ import annotations
 

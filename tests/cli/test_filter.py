@@ -107,7 +107,7 @@ def test_a_hostile_expression_cannot_reach_the_terminal(all_runs: Path) -> None:
 class TestSince:
     @pytest.fixture
     def saves(self, tmp_path: Path) -> Path:
-        """Runs as old as their names say, in hours."""
+        """Make runs whose names are their ages in hours."""
         for hours in (1, 30, 300):
             run = write_run(tmp_path / "saves" / str(hours), [3.0, 2.0], 10)
             then = time.time() - 3600 * hours

@@ -23,7 +23,7 @@ STEPS = {
 
 
 def table(text: str) -> dict[str, list[str]]:
-    """The rows by the run's name."""
+    """Return the rows by the name of their run."""
     rows = [line.split() for line in text.splitlines()[1:]]
     at = [next(i for i, word in enumerate(row) if "/" in word and not word[0].isdigit()) for row in rows]
     return {row[i]: row for i, row in zip(at, rows, strict=True)}

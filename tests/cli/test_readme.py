@@ -1,4 +1,4 @@
-"""The README says what is so: its commands parse, its keys and states are the program's, its files are there."""
+"""The README is correct: its commands parse, its keys and states are the program's, its files exist."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def section(title: str) -> str:
-    """The text below a heading, to the next heading of any level."""
+    """Return the text below a heading, up to the next heading of any level."""
     return re.split(r"^#+ ", README.partition(f"# {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def command_lines() -> list[str]:
-    """Every call of the program in the README, alternatives and placeholders taken out."""
+    """Return every command line in the README, with alternatives and placeholders replaced."""
     blocks = re.findall(r"^    (lora-tui .*)$", README, re.MULTILINE)
     spans = re.findall(r"`(lora-tui [^`]*)`", README)
     lines = [re.split(r"  +#| [|>] |\s*\\$", line)[0].strip() for line in (*blocks, *spans)]

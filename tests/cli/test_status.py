@@ -56,7 +56,7 @@ def check_keys(part: dict[str, Any], allowed: set[str], optional: set[str]) -> N
 
 
 def check_schema(data: dict[str, Any]) -> None:
-    """Everything that the contract says of one snapshot."""
+    """Check a snapshot against the contract of schema 1."""
     check_keys(data, TOP, TOP_OPTIONAL)
     assert next(iter(data)) == "schema"
     assert data["schema"] == 1
@@ -149,7 +149,7 @@ def test_not_a_number_is_a_string_where_it_may_be_one(all_runs: Path) -> None:
 
 
 def test_the_json_of_ls_is_the_same_as_that_of_status(all_runs: Path) -> None:
-    """But for the name, which is relative to the path given."""
+    """The snapshots are equal except for the name, which is relative to the path of the command line."""
     listed = {run["run"]["path"]: run for run in strict(lora_tui("ls", all_runs, "--json").stdout)}
     alone = strict(lora_tui("status", all_runs / "lora/resumed", "--json").stdout)
     assert listed[alone["run"]["path"]] == alone

@@ -1,4 +1,4 @@
-"""``wait``: until runs have ended or a condition holds, while another process writes."""
+"""``wait``: wait until runs have ended or a condition holds, while another process writes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_has_ended_counts_at_once(all_runs: Path, args: list[str], code: in
 
 
 def test_with_any_the_one_that_ended_first_decides(all_runs: Path) -> None:
-    """The interrupted run ended before, the failed one after the finished one."""
+    """The interrupted run ended before the finished one, the failed one after it."""
     assert lora_tui("wait", "lora/dpo", "lora/crashed", "--any", cwd=all_runs).returncode == 3
     assert lora_tui("wait", "lora/sft", "lora/crashed", "--any", cwd=all_runs).returncode == 0
 
@@ -144,7 +144,7 @@ def test_a_failure_is_3(start: Start, job: Job) -> None:
 
 
 def test_the_clock_alone_ends_it(start: Start, job: Job) -> None:
-    """Silent for five minutes is stalled: nothing is written at that moment."""
+    """A run that is silent for five minutes is stalled, without any write at that moment."""
     job.silent_for(293.0)
     waiting = start(job.run)
     assert waiting.waits(1.0)

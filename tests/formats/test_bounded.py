@@ -1,4 +1,4 @@
-"""What no producer would write costs no more time and memory than its size, whatever it is made of."""
+"""Time and memory of the parsers stay in proportion to the input, also for input that no producer would write."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cpu_s(work: Callable[[], object]) -> float:
 
 
 def peak(work: Callable[[], object]) -> int:
-    """Bytes that the work held at most."""
+    """Return the peak of allocated bytes."""
     tracemalloc.start()
     try:
         work()
@@ -78,7 +78,7 @@ SLOW: dict[str, Callable[[], object]] = {
 
 
 HANGING_S = 10.0
-"""CPU seconds: some hundred times what each of them takes, and a small part of what it took."""
+"""CPU seconds: some hundred times what each text takes now, and a small part of what it once took."""
 
 
 @pytest.mark.parametrize("name", SLOW)
@@ -169,7 +169,7 @@ def test_twice_the_input_takes_twice_the_time(name: str) -> None:
 
 
 def test_rows_with_ever_new_names_take_no_square_of_memory() -> None:
-    """In columns 512 such rows would take 512 × 512 × 50 places."""
+    """As columns, 512 such rows would need 512 × 512 × 50 places."""
     wide = ({"step": step, **{f"m{step}-{n}": 1.5 for n in range(50)}} for step in range(1, 1025))
     log = b"".join(json.dumps(row).encode() + b"\n" for row in wide)
     parser = TrainerLogParser()
@@ -245,7 +245,7 @@ def test_a_wall_time_that_is_none_is_not_believed(when: float) -> None:
 
 @pytest.mark.parametrize("back", range(1, 40))
 def test_a_length_below_zero_leads_nowhere(back: int) -> None:
-    """The reader went back by it: without an end, or to before the beginning."""
+    """A negative length once moved the reader backwards, for ever or to before the beginning."""
     below_zero = struct.pack("<B", (-back) & 0x7F | 0x80) + b"\xff" * 8 + b"\x01"
     for payload in (b"\x0a" + below_zero, b"\x2a\x0b\x0a" + below_zero, b"\x10\x01" * 15 + b"\x0a" + below_zero):
         parser = EventFileParser()
@@ -295,7 +295,7 @@ def test_steps_that_no_counter_holds_are_unknown() -> None:
 
 
 def test_no_long_clock_is_remembered() -> None:
-    """What was read of the last clocks is kept for all files: megabytes of words between the days and the hours too."""
+    """The cache of clocks is shared by all files and must not keep megabytes of text between days and hours."""
     clocks = [f"1 {place}{'x' * 1000}, 0:00:09" for place in range(200)]
     lines = [json.dumps({"current_steps": 1, "loss": 1.5, "elapsed_time": clock}).encode() + b"\n" for clock in clocks]
     assert {row.elapsed_s for row in TrainerLogParser().feed(b"".join(lines))} == {86409.0}
@@ -338,7 +338,7 @@ def test_of_a_key_that_is_there_twice_the_last_is_meant() -> None:
 
 
 def test_two_values_in_one_line_are_none_whatever_stands_beside() -> None:
-    """Read together with its neighbours such a line could lend its half to the next one."""
+    """Decoded together with its neighbours, such a line could complete the next one."""
     log = b'{"step":1,"loss":1},{"step":2,"a":[{}\n{}]}\n'
     parser = TrainerLogParser()
     assert list(parser.feed(log)) == []

@@ -155,7 +155,7 @@ def test_llamaboard_config() -> None:
     assert board["optim"] == "adamw_torch"  # from extra_args
     assert board["bf16"] is True
     exact = parse_training_args(read("board/training_args.yaml")).values
-    # The page names its model by a title and writes the same options otherwise, except those it decides on at launch.
+    # The page names its model by a title; the other options are the same, except those that it sets at launch.
     page_only = {"model_name_or_path", "num_train_epochs", "bf16"}
     assert {key: value for key, value in board.items() if key not in page_only}.items() <= exact.items()
 

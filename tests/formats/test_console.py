@@ -14,7 +14,7 @@ from lora_tui.formats.console.parser import ConsoleParser, looks_like_training_l
 from lora_tui.formats.console.patterns import find_frame, parse_metric, parse_number
 from lora_tui.records.documents import ConsoleFacts, LogRow
 
-# Logs of real jobs, and as NAME.jsonl the trainer_log.jsonl of the same job.
+# Logs of real jobs; NAME.jsonl is the trainer_log.jsonl of the same job.
 DATA = Path(__file__).parent.parent / "data" / "console"
 LOGS = sorted(path.name for path in DATA.iterdir() if path.suffix != ".jsonl")
 WITH_ROWS = ["crashed.log", "default.log", "dpo.log", "interrupted.log", "killed.log", "sft-tf4.log", "webui.log"]
@@ -62,7 +62,7 @@ def run(*chunks: str | bytes) -> tuple[list[LogRow], ConsoleFacts]:
 
 
 def close(found: float | None, exact: float, decimals: int = 4) -> bool:
-    """Agrees to 4 significant digits or, where the producer printed so many decimals, to them."""
+    """Return whether two numbers agree to 4 significant digits, or to as many decimals as the producer printed."""
     if found is None or not math.isfinite(exact):
         return found is not None and str(found) == str(exact)
     return bool(abs(found - exact) <= max(6e-4 * abs(exact), 0.6 * 10**-decimals))
@@ -206,7 +206,7 @@ def test_prediction_bar_counts_batches_and_full_means_scoring() -> None:
     phase = parser.snapshot().phase
     assert phase is not None
     assert (phase.code, phase.done, phase.total) == ("predicting", 6, 20)
-    # The last frame has no end while the metrics are computed.
+    # The last frame is not terminated while the metrics are computed.
     text = "***** Running Prediction *****\n  Num examples = 40\n" + frame(0, 20) + frame(13, 20) + frame(20, 20)
     parser = ConsoleParser()
     parser.feed(text.encode())
@@ -383,7 +383,7 @@ def test_summary_is_a_mark_and_its_numbers_are_results() -> None:
     )
     assert [(row.kind, row.epoch, dict(row.values)) for row in rows] == [("mark", 2.0, {})]
     assert facts.completed
-    # Rounded to four decimals the block says less; another number is newer.
+    # The block rounds to four decimals; a number that differs is newer.
     assert facts.results["train"]["train_loss"] == 0.00015002657560484402
     assert facts.results["train"]["train_runtime"] == 86400 + 17 * 60 + 51.43
 
@@ -468,7 +468,7 @@ def test_rank_prefixes_and_glued_records() -> None:
 
 
 def buffered(log: bytes, size: int) -> bytes:
-    """The log as it looks if stdout was a full buffer late, as under nohup: dicts come in blocks of ``size``."""
+    """Return the log as written by a buffered stdout, as under nohup: dicts come late, in blocks of ``size``."""
     held = b""
     out = b""
     for piece in re.split(rb"(?<=\n)|(?=\r)", log):

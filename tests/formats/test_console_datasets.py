@@ -1,4 +1,4 @@
-"""What a console log tells of the data sets of a job: a part of a real log, shortened."""
+"""Data sets of a job by its console log: a part of a real log, shortened."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def config(names: list[str], evaluated: int) -> dict[str, ConfigValue]:
         (["a", "b", "b"], 20, "b"),
         (["a", "b"], 20, None),
         (["tiny"], 4, None),
-        # Two nodes that evaluate on what they train on.
+        # Two nodes that evaluate on the training set.
         (["tiny", "tiny", "tiny", "tiny"], 20, "tiny"),
-        # Two nodes write into one log, and a part of the data is held back.
+        # Two nodes write to one log, and a part of the data is split off for evaluation.
         (["tiny", "tiny"], 4, None),
     ],
 )

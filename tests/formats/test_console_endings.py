@@ -1,4 +1,4 @@
-"""How logs end that few jobs write: what is a failure, whose, and at which step a row is where little tells it."""
+"""Rare endings of console logs: which line is the failure, of which rank, and at which step a row is."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def header(examples: int, epochs: int, batch: int, total: int) -> str:
 
 
 def test_the_first_step_may_be_logged_beside_the_regular_ones() -> None:
-    """``logging_first_step``: 1, 10, 20, … explains the epochs where no multiple does."""
+    """With ``logging_first_step``, the steps 1, 10, 20, … explain the epochs where no multiples do."""
     log = header(400, 1, 4, 100) + "".join(
         f"{{'loss': 1.5, 'grad_norm': 1.0, 'epoch': {step / 100}}}\n" for step in (1, 10, 20, 30)
     )

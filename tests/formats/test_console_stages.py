@@ -1,4 +1,4 @@
-"""What tells the stage, the directory, the phase and the step where the usual messages are not there."""
+"""Stage, directory, phase and step of a job by its console log, where the usual messages are missing."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def phase(text: str) -> tuple[str, int | None, int | None]:
     [
         (["input_ids", "label_ids"], "", "sft"),
         (["input_ids", "label_ids", "kto_tags"], "", "kto"),
-        # The labels of pairs are no sign of another stage.
+        # The labels of pairs do not point to another stage.
         (["chosen_input_ids", "label_ids"], "'rewards/margins': 0.5, ", "dpo"),
         (["chosen_input_ids", "label_ids"], "", "rm"),
-        # An example of text alone, and a row that has nothing of another stage.
+        # An example of text alone, and a row without metrics of another stage.
         (["input_ids"], "", "pt"),
     ],
 )
@@ -96,7 +96,7 @@ def test_the_bar_that_is_drawn_again_while_a_checkpoint_is_written() -> None:
 
 
 def test_training_goes_on_behind_an_evaluation_whose_metrics_are_not_there_yet() -> None:
-    """Standard output may be buffered: the bar is the first to tell."""
+    """Where stdout is buffered, the bar shows the phase first."""
     evaluating = HEADER + bar(50, 100) + EVALUATION + bar(6, 12)
     assert phase(evaluating + "\r") == ("evaluating", 6, 12)
     assert phase(evaluating + bar(12, 12) + bar(51, 100) + "\r") == ("training", 51, 100)

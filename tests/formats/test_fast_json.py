@@ -1,4 +1,4 @@
-"""Long files are read by another JSON reader than short ones: what they hold is the same."""
+"""The fast JSON reader for long files gives the same values as the careful one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dic
 
 
 def exactly(value: object) -> object:
-    """The value with types and bits told apart."""
+    """Return the value in a form that distinguishes types and bits."""
     if isinstance(value, float):
         return "nan" if math.isnan(value) else struct.pack("d", value)
     if isinstance(value, dict):
@@ -46,7 +46,7 @@ def test_every_value_is_the_same(value: object) -> None:
         try:
             found = load_json_fast(text.encode("utf-8", "surrogatepass"))
         except ValueError:
-            # Lone surrogates, for which the careful reader is asked.
+            # Lone surrogates, which only the careful reader takes.
             assert any("\ud800" <= character <= "\udfff" for character in json.dumps(value, ensure_ascii=False))
             continue
         assert exactly(found) == exactly(load_json(text))
@@ -79,7 +79,7 @@ def told(row: LogRow) -> tuple[object, ...]:
 
 
 def test_a_long_log_is_read_as_many_short_ones() -> None:
-    """Whole, and line by line in logs that never get long: the same rows and the same problems."""
+    """A whole log, and each line in a log that never gets long, give the same rows and problems."""
     lines = long_log(9000)
     whole = TrainerLogParser()
     rows = list(whole.feed(("\n".join(lines) + "\n").encode()))

@@ -1,4 +1,4 @@
-"""What is wrong with a generated text."""
+"""Defects of generated texts: loops, echoes of the prompt, open ends."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_endings(text: str, is_open: bool) -> None:
 
 
 def test_tokens_are_estimated() -> None:
-    # Qwen's tokenizer takes about 4.2 letters or 1.6 Chinese characters for one.
+    # A token of Qwen's tokenizer has about 4.2 letters or 1.6 Chinese characters.
     assert 90 <= ending("word " * 80).bucket <= 110
     assert 55 <= ending("汉" * 100).bucket <= 75
     assert token_bucket(0.1) == 1
@@ -106,6 +106,6 @@ def test_a_bounded_part_of_a_text_is_looked_at(unit: str) -> None:
         return calls_of(lambda: (is_repetitive(text), echoes_prompt(text, text + "</s>", "x"), ending(text)))
 
     assert looks(4_000_000) == looks(40_000) < 100
-    # What compiled code looks at without a call shows in what it holds: words, slices.
+    # Work inside compiled code makes no calls, but shows in the memory for words and slices.
     text = unit * (4_000_000 // len(unit))
     assert peak(lambda: is_repetitive(text)) < 1_000_000

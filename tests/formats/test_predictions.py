@@ -78,7 +78,7 @@ def test_bad_lines_are_told_and_skipped() -> None:
         good + b"nonsense\n[1]\n{}\n\n\xff\n" + deep + b'{"predict": "\xff"}\n' + b"x" * 5_000_000 + b"\n" + good
     )
     assert found.count == 3
-    # A chunk is split as a whole before its lines are parsed, so what is too long is told first.
+    # A chunk is split before its lines are parsed, so that the overlong line is the first problem.
     assert problems == [
         Problem(9, "line longer than 4096 KiB"),
         Problem(2, "not JSON"),

@@ -34,7 +34,7 @@ def parse(*chunks: bytes) -> tuple[list[LogRow], EventFileParser]:
 
 
 def merged(rows: list[LogRow]) -> list[tuple[object, ...]]:
-    """Joins the partial rows of one event; the first of them has the time."""
+    """Join the partial rows of each event; the first of them has the time."""
     out: list[LogRow] = []
     for row in rows:
         last = out[-1] if out else None
@@ -50,7 +50,7 @@ def merged(rows: list[LogRow]) -> list[tuple[object, ...]]:
     return [tuple(map(repr, row)) for row in out]
 
 
-# -- a writer of the format, from its description ---------------------------------------------------------------------
+# -- a writer of the format, by its specification ---------------------------------------------------------------------
 
 
 def varint(value: int) -> bytes:
@@ -112,7 +112,7 @@ def test_every_scalar_of_a_real_file_is_in_a_row(name: str) -> None:
             assert any(row.epoch == value for row in here)
             continue
         if closed:
-            # The tokens of the summary, which has no values.
+            # The token count belongs to the summary, whose row has no values.
             assert key == "num_input_tokens_seen"
             continue
         key = {"learning_rate": "lr", "num_input_tokens_seen": "total_tokens"}.get(key, key)

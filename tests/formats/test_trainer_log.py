@@ -29,7 +29,7 @@ def one(line: str) -> LogRow:
 
 
 def same(left: object, right: object) -> bool:
-    """Equal, and nan equals nan. Of numbers and plain names: the order of keys says nothing."""
+    """Return whether two lists of rows are equal, with NaN equal to NaN, in whatever order the metrics are."""
 
     def plain(value: object) -> object:
         if isinstance(value, Mapping):

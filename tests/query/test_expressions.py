@@ -17,7 +17,7 @@ from tests.support.run_builder import START, evaluation, run_of, summary, train
 
 
 def plain_run() -> Run:
-    """loss 3, 2.5, 2, 1.5 and eval_loss 1.75, 1.25 over 40 steps; finished, with predictions."""
+    """A finished run of 40 steps with loss 3, 2.5, 2, 1.5, eval_loss 1.75, 1.25, and predictions."""
     rows = [
         train(10, 3.0, 40, rewards__margins=-0.5, lr=1e-4), train(20, 2.5, 40, lr=1e-4), evaluation(20, 1.75, 40),
         train(30, 2.0, 40, lr=1e-4), train(40, 1.5, 40, rewards__margins=0.25, lr=5e-5), evaluation(40, 1.25, 40),
@@ -41,7 +41,7 @@ def holds(text: str, run: Run = RUN, now: float = NOW) -> bool | None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # Metrics, with the signs that their names hold.
+        # Metrics, whose names contain signs.
         ("loss == 1.5", True),
         ("eval_loss<1.3", True),
         ("eval_loss < 1.25", False),
@@ -64,7 +64,7 @@ def holds(text: str, run: Run = RUN, now: float = NOW) -> bool | None:
         ("step == 40 and total_steps == 40 and fraction == 100% and epoch >= 3", True),
         ("fraction < 99.5%", False),
         ("elapsed_s <= 1m and elapsed_s > 30s and elapsed_s < 0.5h and elapsed_s<1d", True),
-        # Words.
+        # Texts.
         ("state == finished", True),
         ("state = 'finished'", True),
         ("Finished == state", True),
@@ -76,7 +76,7 @@ def holds(text: str, run: Run = RUN, now: float = NOW) -> bool | None:
         ("path == /runs/made", None),
         ("path == '/runs/made'", True),
         ("name ~ first", False),
-        # Joined.
+        # and, or, not.
         ("loss > 9 or eval_loss < 1.3", True),
         ("loss > 9 and eval_loss < 1.3", False),
         ("not loss > 9", True),
@@ -84,7 +84,7 @@ def holds(text: str, run: Run = RUN, now: float = NOW) -> bool | None:
         ("not not loss < 9", True),
         ("loss < 9 or loss < 9 and loss > 9", True),
         ("(loss < 9 or loss < 9) and loss > 9", False),
-        # Reckoning.
+        # Arithmetic.
         ("loss - eval_loss == 0.25", True),
         ("eval_loss > 1.02 * min(eval_loss)", False),
         ("eval_loss > .98 * min(eval_loss)", True),
@@ -93,11 +93,11 @@ def holds(text: str, run: Run = RUN, now: float = NOW) -> bool | None:
         ("(loss) == (1.5)", True),
         ("loss/ 2 == 0.75", True),
         ("loss < inf and loss > -Infinity", True),
-        # Judgements.
+        # Ratings and findings.
         ("finding(failed)", False),
         ("not finding(critical)", True),
         ("rating(predict_bleu-4) == fair or rating(predict_bleu-4) != fair", True),
-        # What the run does not have.
+        # Values that the run lacks.
         ("has(eval_loss) and has(state) and has(total_steps)", True),
         ("has(grad_norm)", False),
         ("not has(grad_norm)", True),

@@ -1,4 +1,4 @@
-"""config.toml: what it changes, what goes before it, and the one line that says what is wrong with it."""
+"""config.toml: its effect, what overrides it, and the one-line errors."""
 
 import json
 from pathlib import Path
@@ -265,7 +265,7 @@ def _load(path):
 
 
 def test_no_file_costs_nothing():
-    """What it takes to check a file (pydantic, a TOML reader) is not even imported without one."""
+    """Without a file, pydantic and the TOML parser are not imported."""
     code = "import lora_tui.settings.settings; lora_tui.settings.settings.load_settings()"
     heavy = {"pydantic", "tomllib", "tomli"}
     assert not modules(code) & heavy

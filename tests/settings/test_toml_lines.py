@@ -76,14 +76,14 @@ VALUES = st.recursive(
 
 
 def flat(value):
-    """A value on one line."""
+    """Return a value as TOML on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{quoted(key)} = {flat(inner)}" for key, inner in value.items()) + "}"
     return "[" + ", ".join(map(flat, value)) + "]" if isinstance(value, list) else quoted(value)
 
 
 def quoted(value):
-    # JSON's strings are TOML's too, but for the one control character that it does not escape.
+    # JSON strings are TOML strings, except for the one control character that JSON does not escape.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -97,7 +97,7 @@ def paths(value, path):
 @settings(max_examples=150)
 @given(st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, min_size=1, max_size=3), max_size=3), st.booleans())
 def test_any_document(tables, apart):
-    """A line that is told is that of the pair, whatever the keys; a plain key always has one."""
+    """Whatever the keys, a line that is found is that of the pair; for plain keys one is found."""
     wanted, lines = {}, []
     for name, table in tables.items():
         lines.append(f"[{quoted(name)}]" + (" # = [" if apart else ""))

@@ -37,7 +37,7 @@ def test_cell_width_counts_terminal_cells(text, cells):
 
 def test_what_is_narrow_is_one_cell_each():
     narrow = [char for char in map(chr, range(0x11000)) if is_narrow(char)]
-    # Doubled, since a single character could be told by a shortcut of its own.
+    # With another character before, since the width of a single narrow character takes a shortcut.
     assert {sum(map(cell_width, ("é" + char, "中" + char))) for char in narrow} == {5}
     assert {cell_len(char) for char in narrow} == {1}
     assert len(narrow) > 700
@@ -47,7 +47,7 @@ def test_cell_width_agrees_with_the_table_that_lays_out_the_screen():
     differing = []
     for code in range(0x20, 0x30000):
         char = chr(code)
-        # What this Python does not know, and what clean() removes, may differ.
+        # Characters that this Python does not know, and those that clean() removes, may differ.
         if unicodedata.category(char) in ("Cn", "Cs", "Cc", "Cf") or clean("x" + char) != "x" + char:
             continue
         if cell_width("x" + char) != cell_len("x" + char):
@@ -97,7 +97,7 @@ ANY = st.text(st.sampled_from("ab cd，。loss 训练（见）`x_y`“”,.!é\u
 @given(ANY, st.integers(4, 40))
 def test_no_line_is_too_wide_and_nothing_is_lost(text, width):
     lines = wrap(text, width)
-    # Closing marks and accents stay with what they follow, however many there are; a line holds two cells at least.
+    # Closing marks and accents stay with the character before, however many there are, and may exceed the line.
     runs = text.split(" ")
     if all(sum(char in "，。）,.!”\u0301" for char in run) < 2 for run in runs):
         assert all(cell_width(line) <= width for line in lines)

@@ -38,7 +38,7 @@ from lora_tui.text.sanitize import clean, escape_json, escape_markdown
         ("👩\u200d👩🏽 ❤\ufe0f", "👩👩 ❤"),
         ("\U000e0041\U000e007ftag", "tag"),
         ("验证 é ё ไทย नमस्ते", "验证 é ё ไทย नमस्ते"),
-        # A wrongly decoded quote is not an escape sequence: the words between stay.
+        # A quotation mark decoded as Latin-1 is not an escape sequence: the words between two stay.
         ("\xe2\x80\x9cquoted\xe2\x80\x9d and more \xe2\x80\x9cagain", "\xe2quoted\xe2 and more \xe2again"),
     ],
 )
