@@ -3,6 +3,8 @@
 It is read once at the start of a program; most users have none. The first of these that gives a value decides: an
 option of the command line; a file named with ``--config``; a choice made by key in the app (kept.json), which is more
 recent than the file; config.toml in the configuration directory; the environment; the default.
+
+Not pydantic-settings: that would import pydantic at every start, and could not name the line of a wrong key.
 """
 
 from __future__ import annotations

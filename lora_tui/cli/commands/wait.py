@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
     follower = Follower(paths, args.log, args.poll, cwd=Path.cwd())
     try:
         logs = tuple(log.absolute() for log in args.log) if len(paths) == 1 else ()
-        awaited = [_Awaited(path, logs) for path in paths]
+        awaited = [_AwaitedRun(path, logs) for path in paths]
         return _Waiter(follower, awaited, expression, args.any, notifier, settings, words).wait(args.timeout)
     finally:
         follower.close()
@@ -111,7 +111,7 @@ def _is_path(name: str) -> bool:
 
 
 @dataclass
-class _Awaited:
+class _AwaitedRun:
     """A run that is waited for."""
 
     path: Path
@@ -156,7 +156,7 @@ class _Waiter:
     """Follows the runs until the exit code is decided."""
 
     def __init__(
-        self, follower: Follower, awaited: Sequence[_Awaited], expression: Expression | None, any_: bool,
+        self, follower: Follower, awaited: Sequence[_AwaitedRun], expression: Expression | None, any_: bool,
         notifier: Notifier | None, settings: Settings, words: Words,
     ) -> None:  # fmt: skip
         self._follower = follower
@@ -230,7 +230,7 @@ class _Waiter:
                 self._check_run(one, one.run, now)
         return self._exit_code() if self._expression is None else self._exit_code_until()
 
-    def _check_run(self, one: _Awaited, run: Run, now: float) -> None:
+    def _check_run(self, one: _AwaitedRun, run: Run, now: float) -> None:
         status = run.status(now)
         context = context_of(run, self._siblings, self._settings)
         if self._expression is not None and self._expression.holds(run, now, context):
@@ -244,7 +244,7 @@ class _Waiter:
             self._print(one, run_summary(run, now, self._words) + why)
         one.state, one.since = status.state, status.since or now
 
-    def _print(self, one: _Awaited, text: str) -> None:
+    def _print(self, one: _AwaitedRun, text: str) -> None:
         print(f"{self._words.clock(time.time())}  {one.name}  {text}", flush=True)
 
     def _exit_code(self) -> int | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lora_tui.formats.console.patterns import Frame, Number, find_dict, more_precise, same
+from lora_tui.formats.console.patterns import Frame, Number, find_dict, may_be_equal, more_precise
 from lora_tui.formats.console.text import MAX_TEXT
 from lora_tui.formats.json_lines import MAX_METRICS, Problems
 from lora_tui.formats.metric_names import METRIC_NAMES, add_accuracy
@@ -174,4 +174,4 @@ def _same_event(one: LogEvent, two: LogEvent) -> bool:
     if one.kind != "train":
         return False
     shared = [key for key in ("epoch", "loss", "learning_rate", "reward") if key in one.numbers and key in two.numbers]
-    return {"epoch", "loss"} <= set(shared) and all(same(one.numbers[key], two.numbers[key]) for key in shared)
+    return {"epoch", "loss"} <= set(shared) and all(may_be_equal(one.numbers[key], two.numbers[key]) for key in shared)

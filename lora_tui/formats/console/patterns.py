@@ -105,7 +105,7 @@ def parse_number(raw: str) -> Number | None:
     return Number(value, digits, 0.5 * 10.0 ** max(-300, min(300, -places)))
 
 
-def same(a: Number, b: Number) -> bool:
+def may_be_equal(a: Number, b: Number) -> bool:
     """Return whether two printed numbers can be roundings of one value."""
     if not (math.isfinite(a.value) and math.isfinite(b.value)):
         return a.value == b.value or (math.isnan(a.value) and math.isnan(b.value))
@@ -167,7 +167,7 @@ def parse_metric(raw: str) -> Number | None:
 
 def more_precise(old: Number | None, new: Number) -> Number:
     """Return the more precise of two roundings of one value, and ``new`` of two different values."""
-    return old if old is not None and same(old, new) and old.digits >= new.digits else new
+    return old if old is not None and may_be_equal(old, new) and old.digits >= new.digits else new
 
 
 # Kind of message, a text without which the pattern cannot match, and the pattern. Some twenty lines of a log match none
