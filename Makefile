@@ -1,12 +1,12 @@
 # Every target sets up what it needs, on a fresh machine too: with uv if there is one, else with venv and pip.
 #   PYTHON=/path/to/python3   the Python to use, instead of the first one from 3.10 on that is found
-#   NEWEST=0                  `make test` on one Python only
-#   ARGS="-m 'not slow'"      more arguments for pytest
+#   NEWEST=0                  `make test-all` on one Python only
+#   ARGS="-k demo"            more arguments for pytest
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow coverage fuzz mutants e2e soak judge pictures check fix locale bench bench-rivals bench-training architecture screenshots clean
+.PHONY: help demo test test-all coverage fuzz mutants e2e soak judge pictures check fix locale bench bench-rivals bench-training architecture screenshots clean
 
 PYTHON ?=
 NEWEST ?= 1
@@ -36,8 +36,10 @@ else '$(1)/bin/python' -m pip install -qq --disable-pip-version-check --editable
 touch '$(1)/.stamp'
 endef
 
-# With ARGS it is no error that one of several calls of pytest has nothing to do (exit code 5).
-SOME := $(if $(ARGS),|| [ $$? = 5 ])
+# The tests that `make test` takes: tests/conftest.py says on how many processes.
+QUICK := -m pytest -n auto --dist worksteal -m 'not slow and not e2e and not soak'
+# With ARGS it is no error that one of the several calls of `make test-all` has nothing to do (exit code 5).
+SOME := $(if $(ARGS),$(if $(filter test-all,$(MAKECMDGOALS)),|| [ $$? = 5 ]))
 
 help: ## show the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1@\2/p' $(MAKEFILE_LIST) | while IFS=@ read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -53,10 +55,12 @@ $(VENV)/.stamp: pyproject.toml
 demo: $(VENV)/.stamp ## replay sample runs live and watch them
 	@$(RUN)/lora-tui demo
 
-test: $(VENV)/.stamp ## run the tests that are quick; those without a terminal on the newest Python of this machine too
+test: $(VENV)/.stamp ## run the tests, those in real terminals too: four minutes on two cores
 	@echo "tests on $$($(RUN)/python -V)"
-	@$(RUN)/python -m pytest -n auto -m 'not slow and not pty and not e2e and not soak' $(ARGS) $(SOME)
-	@$(RUN)/python -m pytest -m 'pty and not slow and not soak' $(ARGS) $(SOME)
+	@$(RUN)/python $(QUICK) $(ARGS) $(SOME)
+
+test-all: test ## the same, then the slow ones and what is installed, then all but those on the newest Python of this machine
+	@$(RUN)/python -m pytest -n 2 --dist worksteal -m 'slow and not e2e and not soak' $(ARGS) $(SOME)
 	@[ '$(NEWEST)' != 0 ] || exit 0; \
 	own=$$($(RUN)/python -c '$(PROBE)'); best=$$own; newest=; \
 	for candidate in $(CANDIDATES); do version=$$("$$candidate" -c '$(PROBE)' 2>/dev/null) || continue; \
@@ -65,13 +69,10 @@ test: $(VENV)/.stamp ## run the tests that are quick; those without a terminal o
 	if [ -x $(VENV_NEWEST)/bin/python ] && [ "$$($(VENV_NEWEST)/bin/python -c '$(PROBE)')" != "$$best" ]; then rm -rf $(VENV_NEWEST); fi; \
 	if [ ! $(VENV_NEWEST)/.stamp -nt pyproject.toml ]; then $(call environment,$(VENV_NEWEST),$$newest); fi; \
 	echo "tests on $$($(VENV_NEWEST)/bin/python -V)"; \
-	$(VENV_NEWEST)/bin/python -m pytest -n auto -m 'not slow and not pty and not e2e and not soak' $(ARGS) $(SOME)
-
-slow: $(VENV)/.stamp ## run the tests that start many terminals or install something
-	@$(RUN)/python -m pytest -m slow $(ARGS)
+	$(VENV_NEWEST)/bin/python $(QUICK) $(ARGS) $(SOME)
 
 coverage: $(VENV)/.stamp ## which branches of the core the quick tests without a terminal take; exits 1 below 95 %
-	@$(RUN)/python -m pytest -n auto -m 'not slow and not pty and not e2e and not soak' --cov=lora_tui --cov-branch --cov-report= $(ARGS)
+	@$(RUN)/python $(QUICK) -m 'not slow and not pty and not e2e and not soak' --cov=lora_tui --cov-branch --cov-report= $(ARGS)
 	@$(RUN)/python -m coverage report --show-missing --skip-covered --fail-under=95 \
 		--include='lora_tui/formats/*,lora_tui/records/*,lora_tui/runs/*,lora_tui/analysis/*'
 
@@ -79,7 +80,8 @@ e2e: $(VENV)/.stamp ## train a tiny model with LLaMA-Factory and watch it (the f
 	@$(RUN)/python -m tests.integration.e2e.environment
 	@$(RUN)/python -m pytest -n 2 --dist worksteal -m e2e tests/integration/e2e $(ARGS)
 
-fuzz: $(VENV)/.stamp ## fuzz every parser with atheris, which CPython 3.10 to 3.13 can have (ARGS="--seconds 600 --keep")
+fuzz: $(VENV)/.stamp ## random examples for Hypothesis, then every parser with atheris (CPython 3.10 to 3.13; ARGS="--seconds 600 --keep")
+	@HYPOTHESIS_PROFILE=random $(RUN)/python -m pytest -n auto --dist worksteal -m 'hypothesis and not slow'
 	@$(RUN)/python -c 'import atheris' 2>/dev/null || { \
 	if command -v uv >/dev/null; then uv pip install --quiet --python $(RUN)/python --editable '.[dev,fuzz]'; \
 	else $(RUN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev,fuzz]'; fi; }

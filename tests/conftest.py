@@ -37,6 +37,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 DATA = Path(__file__).parent / "data" / "runs"
 
+LONGER_S = {"soak": 3600, "e2e": 1800, "slow": 900}
+"""Time limits of tests that take long by their nature, by their mark."""
 GRACE_S = 30.0
 """Seconds beyond its time limit after which a test is ended together with its process."""
 STDERR = pytest.StashKey[int]()
@@ -45,6 +47,21 @@ STDERR = pytest.StashKey[int]()
 def pytest_configure(config: pytest.Config) -> None:
     """Keep standard error as it is before pytest captures it."""
     config.stash[STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes a core: many tests wait for a program that waits for a file. More than eight gain nothing."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, 2 * cores)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests that take long their own time limit."""
+    for item in items:
+        for mark, limit in LONGER_S.items():
+            if item.get_closest_marker(mark) and not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(limit))
 
 
 @pytest.hookimpl(wrapper=True)
