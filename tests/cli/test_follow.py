@@ -13,6 +13,7 @@ import pytest
 from tests.cli.test_status import check_schema
 from tests.support.live_job import Job
 from tests.support.program import COMMAND, Following, environment, strict
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_polling_sees_the_same(job: Job) -> None:
     try:
         following.line_with("2.5000")
         job.row(2.25)
-        assert "20/400" in following.line_with("2.2500", timeout=5.0)
+        assert "20/400" in following.line_with("2.2500")
     finally:
         following.close()
 
@@ -83,7 +84,7 @@ def test_polling_sees_the_same(job: Job) -> None:
 def test_ctrl_c_ends_it_without_a_traceback(follow: Following) -> None:
     follow.line()
     follow.process.send_signal(signal.SIGINT)
-    follow.process.wait(10)
+    follow.process.wait(DEADLINE_S)
     assert follow.close() == (130, "")
 
 
@@ -103,7 +104,7 @@ def test_a_reader_that_leaves_ends_it_at_the_next_line(job: Job) -> None:
         process.stdout.close()
         for loss in (2.0, 1.5):
             job.row(loss)
-        assert process.wait(20) == 0
+        assert process.wait(DEADLINE_S) == 0
         assert process.stderr.read() == ""
     finally:
         process.kill()

@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lora_tui.demo import samples as demo
 from lora_tui.formats.tensorboard import EventFileParser
+from tests.support.waiting import DEADLINE_S, wait_until
 
 WRITER = Path(demo.__file__).with_name("replay.py")
 CLOCK = {"elapsed_time", "remaining_time", "throughput"}
@@ -43,7 +45,7 @@ def row_count(path: Path) -> int:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("demo")
-    output, _ = (writer := write(target, 100_000.0)).communicate(timeout=30)
+    output, _ = (writer := write(target, 100_000.0)).communicate(timeout=DEADLINE_S)
     assert writer.returncode == 0
     assert output == "ready\n"
     return target
@@ -113,19 +115,21 @@ def test_runs_are_there_at_the_start_and_grow_row_by_row(tmp_path: Path) -> None
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
         logs = {run: tmp_path / "lora" / run / "trainer_log.jsonl" for run in ("sft-long", "sft", "diverged", "killed")}
-        before = {run: row_count(path) for run, path in logs.items()}
+        before, begin = {run: row_count(path) for run, path in logs.items()}, time.monotonic()
         assert min(before.values()) >= 2
         assert before["sft-long"] >= 30
         assert not (tmp_path / "lora/sft/train_results.json").exists()
         assert 19 * 60 < time.time() - logs["killed"].stat().st_mtime < 21 * 60
         console = (tmp_path / "lora/sft-long/train.log").stat().st_size
-        time.sleep(4.5)
-        after = {run: row_count(path) for run, path in logs.items()}
-        assert 3 <= after["sft-long"] - before["sft-long"] <= 6
-        assert after["sft"] > before["sft"]
-        assert after["diverged"] > before["diverged"]
-        assert after["killed"] == before["killed"]
-        assert (tmp_path / "lora/sft-long/train.log").stat().st_size > console
+
+        def grown(run: str) -> int:
+            return row_count(logs[run]) - before[run]
+
+        wait_until(lambda: grown("sft-long") >= 3 and grown("sft") and grown("diverged"), "rows are written")
+        wait_until(lambda: (tmp_path / "lora/sft-long/train.log").stat().st_size > console, "the console log grows")
+        # Rows of the long run come about one a second, and not faster because somebody looks late.
+        assert grown("sft-long") <= 2 * (time.monotonic() - begin) + 2
+        assert grown("killed") == 0
         for path in logs.values():
             assert path.read_bytes().endswith(b"}\n")
     finally:
@@ -137,11 +141,8 @@ def test_it_ends_on_sigterm_and_leaves_what_it_wrote(tmp_path: Path) -> None:
     assert writer.stdout is not None
     assert writer.stdout.readline() == "ready\n"
     writer.send_signal(signal.SIGTERM)
-    writer.communicate(timeout=5)
+    writer.communicate(timeout=DEADLINE_S)
     assert writer.returncode == 0
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    time.sleep(1.5)
-    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert (tmp_path / "lora/sft-long/trainer_log.jsonl").exists()
 
 
@@ -160,20 +161,19 @@ def test_it_ends_when_its_parent_dies(tmp_path: Path) -> None:
         cwd=root,
         stdout=subprocess.PIPE,
         encoding="utf-8",
-        timeout=20,
+        timeout=DEADLINE_S,
         check=False,
     )
     writer = int(done.stdout)
-    end = time.monotonic() + 5
-    while running(writer):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: not running(writer), "the writer ends")
 
 
 def running(pid: int) -> bool:
     """Whether a process runs; one that nobody has waited for yet does not."""
-    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, encoding="utf-8", check=False)
-    return bool(done.stdout.strip()) and not done.stdout.lstrip().startswith("Z")
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_demo_directory_lives_as_long_as_its_context() -> None:
@@ -228,7 +228,7 @@ def test_it_needs_the_standard_library_alone() -> None:
 
 
 def test_nothing_of_the_package_imports_it() -> None:
-    for path in WRITER.parent.rglob("*.py"):
+    for path in WRITER.parents[1].rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -236,4 +236,4 @@ def test_nothing_of_the_package_imports_it() -> None:
                 names = [f"{node.module or ''}.{alias.name}" for alias in node.names]
             else:
                 continue
-            assert not any("demo_writer" in name for name in names), path
+            assert not any("demo.replay" in name for name in names), path

@@ -9,7 +9,7 @@ import pytest
 
 from lora_tui.i18n import Words
 from lora_tui.notify.hook import MAX_PARALLEL, Hook
-from tests.support.program import SOON_S
+from tests.support.waiting import DEADLINE_S
 
 
 def test_commands_beyond_the_limit_wait_and_none_is_lost(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_commands_beyond_the_limit_wait_and_none_is_lost(tmp_path: Path) -> None
     for number in range(3 * MAX_PARALLEL):
         hook.start(f"{number}\n", {})
     go.touch()
-    assert hook.close(SOON_S) == 0
+    assert hook.close(DEADLINE_S) == 0
     marks = out.read_text().split()
     assert marks.count("+") == marks.count("-") == 3 * MAX_PARALLEL
     running = [marks[:end].count("+") - marks[:end].count("-") for end in range(len(marks) + 1)]
@@ -34,7 +34,7 @@ def test_a_failure_is_reported_with_the_last_line_of_output_without_escapes() ->
     lines: list[str] = []
     hook = Hook("cat >/dev/null; printf 'a\\n\\033[31mno mail for you\\n' >&2; false", Words("zh"), lines.append)
     hook.start("x" * 1_000_000, {})
-    hook.close(SOON_S)
+    hook.close(DEADLINE_S)
     assert lines == ["事件命令的退出码为 1：no mail for you"]
 
 
@@ -43,5 +43,5 @@ def test_the_shell_is_that_of_the_user_or_sh(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("SHELL", shell)
     hook = Hook(f"cat > {tmp_path}/out", Words("en"), lambda line: pytest.fail(line))
     hook.start("训练\n", {"LORA_TUI_EVENT": "x"})
-    assert hook.close(SOON_S) == 0
+    assert hook.close(DEADLINE_S) == 0
     assert (tmp_path / "out").read_text(encoding="utf-8") == "训练\n"

@@ -11,17 +11,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tests.support.terminal import repository_root
+from tests.support.waiting import DEADLINE_S, wait_quiet
 
 COMMAND = [sys.executable, "-m", "lora_tui"]
-SOON_S = 20.0
-"""Far more than it takes; a machine may be busy."""
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
 
 
@@ -48,7 +45,7 @@ def lora_tui(
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=DEADLINE_S,
             preexec_fn=before,
         )
 
@@ -77,11 +74,11 @@ def strict(text: str) -> Any:
 class Running:
     """A command while it runs: its lines as they come."""
 
-    def __init__(self, *args: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *args: str | Path, cwd: Path | None = None, command: Sequence[str | Path] = COMMAND) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, *map(str, args)],
+            [*map(str, command), *map(str, args)],
             cwd=cwd,
-            env=environment(env),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -96,11 +93,11 @@ class Running:
         for line in self.process.stdout:
             self._lines.put(line.rstrip("\n"))
 
-    def line(self, timeout: float = 20.0) -> str:
+    def line(self, timeout: float = DEADLINE_S) -> str:
         """The next line. Raises queue.Empty where none comes."""
         return self._lines.get(timeout=timeout)
 
-    def line_with(self, text: str, timeout: float = 20.0) -> str:
+    def line_with(self, text: str, timeout: float = DEADLINE_S) -> str:
         """The next line that holds a text."""
         end = time.monotonic() + timeout
         while text not in (line := self.line(end - time.monotonic())):
@@ -119,7 +116,7 @@ class Running:
         """End it; the exit status and what it said on stderr."""
         if self.process.poll() is None:
             self.process.kill()
-        self._reader.join(5.0)
+        self._reader.join(DEADLINE_S)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         said = "" if self.process.stderr.closed else self.process.stderr.read()
@@ -138,19 +135,9 @@ class Following(Running):
 class Waiting(Running):
     """``wait`` while it runs."""
 
-    def __init__(self, *args: str | Path, cwd: Path | None = None) -> None:
-        super().__init__("wait", *args, cwd=cwd)
-        end, spent = time.monotonic() + SOON_S, -1.0
-        while self.process.poll() is None and time.monotonic() < end:
-            # It has begun to wait once it stops working.
-            try:
-                now = sum(psutil.Process(self.process.pid).cpu_times()[:2])
-            except psutil.NoSuchProcess:
-                break
-            if now == spent > 0.1:
-                break
-            spent = now
-            time.sleep(0.3)
+    def __init__(self, *args: str | Path, cwd: Path | None = None, command: Sequence[str | Path] = COMMAND) -> None:
+        super().__init__("wait", *args, cwd=cwd, command=command)
+        wait_quiet(self.process.pid)  # it has begun to wait once it rests
 
     def waits(self, seconds: float = 0.5) -> bool:
         """It says nothing and goes on."""
@@ -159,7 +146,7 @@ class Waiting(Running):
     def end(self) -> tuple[int, list[str], str]:
         """Exit code, lines and stderr once it has ended."""
         try:
-            self.process.wait(SOON_S)
+            self.process.wait(DEADLINE_S)
         finally:
             code, said = self.close()
         lines = []
