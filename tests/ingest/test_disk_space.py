@@ -17,6 +17,7 @@ from lora_tui.ingest.run_reader import RunReader
 from lora_tui.records.updates import SpaceSeen
 from lora_tui.sources.base import Space
 from lora_tui.sources.local_disk import LocalDisk
+from tests.support.waiting import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = json.dumps({"global_step": 100, "max_steps": 1000, "save_steps": 100, "log_history": []}, indent=2) + "\n"
@@ -93,7 +94,7 @@ class Looks:
     def __call__(self) -> list[SpaceSeen]:
         self.tree.scan()
         self.reader.attach(self.tree.runs()[self.path])
-        updates = self.reader.read("all", time.monotonic() + 5, True, time.time())
+        updates = self.reader.read("all", time.monotonic() + DEADLINE_S, True, time.time())
         return [update for update in updates if isinstance(update, SpaceSeen)]
 
 
@@ -131,7 +132,7 @@ def on_small_disk(tmp_path: Path, size: int) -> subprocess.CompletedProcess[str]
     place.mkdir()
     script = SCRIPT.format(size=size, place=place, run=run, python=sys.executable)
     return subprocess.run(
-        ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+        ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=DEADLINE_S, cwd=ROOT, check=False
     )
 
 

@@ -19,16 +19,18 @@ from lora_tui.ingest.follower import Follower
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
 from tests.support.job_writer import Writer
+from tests.support.waiting import wait_until
 
-WITHIN_S = 5.0
 CopyRun = Callable[..., Path]
 
 
 class Watched:
     """A follower with its workspace, as a face without a thread uses them."""
 
-    def __init__(self, *paths: Path, poll: bool = False, logs: tuple[Path, ...] = ()) -> None:
-        self.follower = Follower(paths, logs, poll)
+    def __init__(
+        self, *paths: Path, poll: bool = False, logs: tuple[Path, ...] = (), clock: Callable[[], float] = time.time
+    ) -> None:
+        self.follower = Follower(paths, logs, poll, clock=clock)
         self.workspace = Workspace(self.follower.roots)
         for batch in self.follower.read_all():
             self.workspace.apply(batch)
@@ -38,14 +40,14 @@ class Watched:
     def turn(self) -> None:
         self.workspace.apply(self.follower.read(0.2))
 
-    def until(self, true: Callable[[], object]) -> float:
-        """Follow until ``true()``; the seconds that it took."""
-        start = time.monotonic()
-        while not true():
-            assert time.monotonic() - start < WITHIN_S, "did not happen in time"
-            if self.follower.wait(0.5):
-                self.turn()
-        return time.monotonic() - start
+    def until(self, true: Callable[[], object]) -> None:
+        """Follow until ``true()``."""
+        wait_until(true, step=self.step)
+
+    def step(self) -> None:
+        """Wait a little for something to read, and read it."""
+        if self.follower.wait(0.5):
+            self.turn()
 
     def run(self, name: str) -> Run | None:
         return next((run for run in self.workspace.runs if run.name == name), None)
@@ -87,7 +89,8 @@ def test_every_change_of_a_log_is_followed(tmp_path: Path, open_things: list[obj
     text = json.dumps(row(3, 2.25))
     write("part", text[:20])
     write("part", text[20:50])
-    watched.until(lambda: watched.follower.wait(0.3) or True)
+    watched.step()
+    watched.step()
     assert watched.losses("a") == [3.0, 2.5]
     write("row", text[50:])
     watched.until(lambda: watched.losses("a") == [3.0, 2.5, 2.25])
@@ -118,7 +121,7 @@ def test_runs_that_appear_move_and_vanish(tmp_path: Path, open_things: list[obje
     first, second = Writer(tmp_path / "saves/deep/a"), Writer(tmp_path / "saves/b")
     open_things += [first, second]
     first("row", row(1, 1.0))
-    assert watched.until(lambda: watched.losses("deep/a") == [1.0]) < 1.5
+    watched.until(lambda: watched.losses("deep/a") == [1.0])
     second("row", row(1, 2.0))
     watched.until(lambda: watched.losses("b") == [2.0])
     second("move", str(tmp_path / "saves/c"))
@@ -146,10 +149,10 @@ def test_a_path_that_does_not_exist_yet_is_picked_up(tmp_path: Path, open_things
     write = Writer(tmp_path / "not/yet/run")
     open_things.append(write)
     write("row", row(1, 1.0))
-    assert watched.until(lambda: watched.losses("run") == [1.0]) < 1.5
+    watched.until(lambda: watched.losses("run") == [1.0])
     assert watched.follower.missing == []
     write("row", row(2, 0.5))
-    assert watched.until(lambda: watched.losses("run") == [1.0, 0.5]) < 1.0
+    watched.until(lambda: watched.losses("run") == [1.0, 0.5])
 
 
 def test_a_document_caught_half_written_is_read_again(tmp_path: Path, open_things: list[object]) -> None:
@@ -159,7 +162,8 @@ def test_a_document_caught_half_written_is_read_again(tmp_path: Path, open_thing
     watched = Watched(tmp_path)
     open_things.append(watched.follower)
     write("torn", "train_results.json", '{"train_loss": 1.')
-    watched.until(lambda: watched.follower.wait(0.3) or True)
+    watched.step()
+    watched.step()
     run = watched.run("a")
     assert run is not None
     assert not run.results()
@@ -464,7 +468,8 @@ def test_rows_that_were_there_before_do_not_all_get_the_time_of_the_look(
     """A run that moves in while others are watched has a past: its speed is that of its own clock."""
     source = copy_run("lora/sft", "aside/sft")
     (tmp_path / "saves").mkdir()
-    watched = Watched(tmp_path / "saves")
+    now = time.time()  # stands still, however long the machine takes
+    watched = Watched(tmp_path / "saves", clock=lambda: now)
     open_things.append(watched.follower)
     lines = (source / "trainer_log.jsonl").read_bytes().splitlines(keepends=True)
     for path in source.iterdir():
@@ -478,7 +483,7 @@ def test_rows_that_were_there_before_do_not_all_get_the_time_of_the_look(
     watched.until(lambda: len(watched.losses("sft")) == 56)
     run = watched.run("sft")
     assert run is not None
-    progress = run.progress(time.time())
+    progress = run.progress(now)
     assert progress.steps_per_s == pytest.approx(4.3, abs=1.5)
     assert progress.remaining_s is not None
     assert 20 < progress.remaining_s < 120

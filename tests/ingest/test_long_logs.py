@@ -9,7 +9,7 @@ from pathlib import Path
 from lora_tui.ingest.follower import Follower
 from lora_tui.records.updates import FileRows
 from lora_tui.runs.workspace import Workspace
-from tests.support.app_pilot import LATER, make_app, text
+from tests.support.app_pilot import LATER, make_app, settled, text
 
 ROWS = 30_000
 
@@ -61,7 +61,7 @@ async def test_the_app_says_that_it_reads_and_judges_nothing(tmp_path: Path) -> 
             run.partial, run.revision = partial, run.revision + 1
             app.state.judging = True
             app._repainter.paint(charts=True)
-            await pilot.pause()
+            await settled(pilot)
             assert ("30,000 rows read so far" in text(app)) == partial
             assert ("reading its files" in text(app)) == partial
             assert ("Cut off at step 30000" in text(app)) != partial

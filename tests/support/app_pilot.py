@@ -80,7 +80,7 @@ async def until(pilot: Pilot[Any], true: Callable[[], T], what: str = "") -> T:
     return found
 
 
-async def drawn(pilot: Pilot[Any]) -> str:
+async def settled(pilot: Pilot[Any]) -> str:
     """Let the app work until all messages are handled and the screen stays as it is; everything on it."""
     app: Any = pilot.app
     before, same = "", 0

@@ -12,7 +12,7 @@ from textual.widgets import Input
 from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.keys import COMMANDS, commands_of
 from lora_tui.tui.panes.run_list import RunListPane
-from tests.support.app_pilot import make_app, pane, rows, text
+from tests.support.app_pilot import make_app, pane, rows, settled, text
 
 WIDE = (140, 44)
 NARROW = (80, 24)
@@ -29,7 +29,7 @@ def selected(app: LoraTuiApp) -> str:
 
 async def press(pilot: Pilot[int], *keys: str) -> None:
     await pilot.press(*keys)
-    await pilot.pause(0.1)
+    await settled(pilot)
 
 
 async def test_the_newest_run_is_selected_and_j_k_move(all_runs: Path) -> None:
@@ -173,11 +173,11 @@ async def test_palette_offers_the_commands_and_runs_them(all_runs: Path) -> None
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=WIDE) as pilot:
         await press(pilot, "colon")
-        await pilot.pause(0.3)
+        await settled(pilot)
         await press(pilot, *"checkpoi")
-        await pilot.pause(0.5)
+        await settled(pilot)
         await press(pilot, "enter")
-        await pilot.pause(0.3)
+        await settled(pilot)
         assert app.state.page == "checkpoints"
 
 
@@ -215,16 +215,16 @@ async def test_mouse_selects_a_run_scrolls_the_list_and_clicks_keys(all_runs: Pa
     app = make_app(all_runs / "lora")
     async with app.run_test(size=WIDE) as pilot:
         await pilot.click("#runs", offset=(5, 6))
-        await pilot.pause()
+        await settled(pilot)
         assert selected(app) == names(app)[2]
         footer = rows(app)[-1]
         await pilot.click("#footer", offset=(footer.index("6 config") + 3, 0))
-        await pilot.pause()
+        await settled(pilot)
         assert app.state.page == "config"
         await press(pilot, "1")
         first = pane(app, "runs")
         app.query_one("#runs").post_message(_wheel(app))
-        await pilot.pause()
+        await settled(pilot)
         assert pane(app, "runs") != first
         assert selected(app) == names(app)[2], "the wheel moves the window, not the selection"
 
@@ -232,20 +232,20 @@ async def test_mouse_selects_a_run_scrolls_the_list_and_clicks_keys(all_runs: Pa
 async def test_a_click_focuses_a_card_or_a_finding_and_a_second_one_explains_it(all_runs: Path) -> None:
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         for name, index, place in (("cards", 1, (25, 1)), ("findings", 1, (30, 2))):
             await pilot.click(f"#{name}", offset=place)
-            await pilot.pause()
+            await settled(pilot)
             assert app.screen.focused is app.query_one(f"#{name}")
             assert app.query_one(f"#{name}").has_focus
             assert getattr(app.state, name[:-1]) == index
             assert len(app.screen_stack) == 1
             await pilot.click(f"#{name}", offset=place)
-            await pilot.pause()
+            await settled(pilot)
             assert len(app.screen_stack) == 2
             await press(pilot, "escape")
         await pilot.click("#loss", offset=(20, 3))
-        await pilot.pause()
+        await settled(pilot)
         assert app.state.focus == "findings", "a chart has nothing to click on"
 
 
@@ -256,7 +256,7 @@ async def test_a_click_far_down_a_scrolled_list_selects_what_is_there(all_runs: 
         top = app.query_one("#runs", RunListPane).top
         assert top > 0
         await pilot.click("#runs", offset=(5, 4))
-        await pilot.pause()
+        await settled(pilot)
         assert selected(app) == names(app)[top + 1]
 
 
@@ -266,10 +266,10 @@ async def test_the_focus_stays_where_it_is_while_the_window_has_none(all_runs: P
         await press(pilot, "tab")
         before = text(app)
         app.post_message(events.AppBlur())
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert text(app) == before
         app.post_message(events.AppFocus())
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert text(app) == before
         await press(pilot, "tab")
         assert app.state.focus == "findings"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lora_tui.text.cells import cell_width
-from tests.support.app_pilot import make_app, rows
+from tests.support.app_pilot import make_app, rows, settled
 
 PICTURES = Path(__file__).with_name("pictures")
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -41,7 +41,7 @@ WORDS = {
 async def test_the_screen_is_as_in_the_picture(all_runs: Path, name: str, size: tuple[int, int], lang: str) -> None:
     app = make_app(all_runs, run=name, lang=lang)
     async with app.run_test(size=size) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         lines = rows(app)
     screen = "\n".join(lines)
     for expected in [*VALUES[name], *WORDS[name, lang]]:

@@ -8,7 +8,7 @@ import pytest
 
 from lora_tui.text.cells import cell_width
 from lora_tui.tui.layout import Content, place_panes
-from tests.support.app_pilot import make_app, pane, rows, text
+from tests.support.app_pilot import make_app, pane, rows, settled, text
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
 EVERY_SIZE = [(60, 18), (72, 20), (80, 22), *SIZES, (99, 30), (100, 30), (132, 34), (160, 45), (300, 80)]
@@ -20,7 +20,7 @@ RUNS = ["sft", "sft-long", "default", "diverged", "killed", "resumed", "crashed"
 async def test_a_finished_run(all_runs: Path, size: tuple[int, int], lang: str) -> None:
     app = make_app(all_runs / "lora", run="sft", lang=lang)
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         words = app.state.words
         assert "810/810" in pane(app, "head")
         assert words.t("state.finished") in pane(app, "head")
@@ -42,7 +42,7 @@ async def test_a_finished_run(all_runs: Path, size: tuple[int, int], lang: str) 
 async def test_every_line_is_whole_at_every_size(all_runs: Path, size: tuple[int, int], name: str) -> None:
     app = make_app(all_runs / "lora", run=name, lang="zh" if len(name) % 2 else "en")
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.05)
+        await settled(pilot)
         lines = rows(app)
         assert len(lines) == size[1]
         assert {cell_width(line) for line in lines} == {size[0]}
@@ -75,10 +75,10 @@ async def test_below_60_by_18_there_is_one_line(all_runs: Path) -> None:
         assert "100%" in lines[0]
         assert not "".join(lines[1:]).strip()
         await pilot.resize_terminal(120, 40)
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "smoothed" in pane(app, "loss")
         await pilot.resize_terminal(40, 5)
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "1.0573" in rows(app)[0]
 
 
@@ -102,7 +102,7 @@ async def test_one_run_takes_the_whole_width(all_runs: Path) -> None:
 async def test_a_default_job_has_no_empty_cards_and_says_what_would_add_more(all_runs: Path) -> None:
     app = make_app(all_runs / "lora" / "default")
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         cards = pane(app, "cards")
         assert "2.8302" in cards
         assert "eval loss" not in cards
@@ -114,7 +114,7 @@ async def test_a_default_job_has_no_empty_cards_and_says_what_would_add_more(all
 async def test_dpo_shows_its_margins(all_runs: Path) -> None:
     app = make_app(all_runs / "lora" / "dpo")
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "margin" in text(app)
         assert "0.4871" in pane(app, "loss")
 
@@ -122,7 +122,7 @@ async def test_dpo_shows_its_margins(all_runs: Path) -> None:
 async def test_nan_is_counted_and_marked(all_runs: Path) -> None:
     app = make_app(all_runs / "lora" / "diverged-nan-nofilter")
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "NaN" in pane(app, "loss").splitlines()[0]
         # On the axis, or right above it where a number stands.
         assert "×" in "".join(pane(app, "loss").splitlines()[-3:-1])
@@ -132,7 +132,7 @@ async def test_nan_is_counted_and_marked(all_runs: Path) -> None:
 async def test_ascii_glyphs_alone_where_asked(all_runs: Path) -> None:
     app = make_app(all_runs / "lora", run="sft", glyphs="ascii")
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         odd = {char for char in text(app) if ord(char) > 126} - set("中文α")
         assert not odd
 
@@ -141,7 +141,7 @@ async def test_without_colour_every_style_is_colourless(all_runs: Path, monkeypa
     monkeypatch.setenv("NO_COLOR", "1")
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert app.theme == "ansi"
         assert "★" in text(app) or "●" in text(app)
         assert app.state.words.t("state.finished") in text(app)
@@ -157,10 +157,10 @@ async def test_text_from_files_is_never_markup(tmp_path: Path, all_runs: Path) -
     )
     app = make_app(tmp_path / "saves")
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "[red]x[/red]" in text(app)
         assert "\x1b" not in text(app)
         await pilot.press("6")
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "[bold]evil[/]" in text(app)
         assert "\x1b" not in text(app)

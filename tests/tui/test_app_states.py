@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from lora_tui.runs.workspace import Workspace
 from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.reader_thread import BatchRead, ReadingFailed
-from tests.support.app_pilot import make_app, pane, rows, text
+from tests.support.app_pilot import make_app, pane, rows, settled, text, until
 
 SIZE = (120, 40)
 START = 1_795_300_000.0
@@ -49,7 +47,7 @@ async def test_running_shows_progress_and_what_is_left(tmp_path: Path) -> None:
     write_run(tmp_path / "saves" / "a", 40)
     app = make_app(tmp_path / "saves", now=START + 2)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         head = pane(app, "head")
         assert "● training" in head
         assert "40 %" in head
@@ -63,16 +61,16 @@ async def test_the_clock_moves_a_run_from_running_to_silent_to_cut_off(tmp_path:
     now = [START + 2]
     app = make_app(tmp_path / "saves", now=lambda: now[0])
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "● training" in pane(app, "head")
         now[0] = START + 400
         app._repainter.paint(charts=False)
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "◌ silent" in pane(app, "head")
         assert "silent for" in pane(app, "head")
         now[0] = START + 3600
         app._repainter.paint(charts=False)
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "◇ cut off" in pane(app, "head")
         assert "cut off at 400/1000" in pane(app, "head")
         assert app._repainter._clock is not None
@@ -88,7 +86,7 @@ async def test_waiting_tells_the_phase_that_the_console_tells(tmp_path: Path, al
     os.utime(run / "train.log", (START, START))
     app = make_app(tmp_path / "saves", now=START + 5)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "○" in pane(app, "head")
         assert "waiting for the first row" in pane(app, "head")
         assert "no loss logged yet" in pane(app, "loss")
@@ -97,7 +95,7 @@ async def test_waiting_tells_the_phase_that_the_console_tells(tmp_path: Path, al
 async def test_failed_shows_the_error_and_the_end_of_the_log(all_runs: Path) -> None:
     app = make_app(all_runs / "lora", run="crashed")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         head = pane(app, "head")
         assert "✗ failed" in head
         assert "File too large" in head
@@ -108,7 +106,7 @@ async def test_failed_shows_the_error_and_the_end_of_the_log(all_runs: Path) -> 
 async def test_interrupted_says_where_to_resume(all_runs: Path) -> None:
     app = make_app(all_runs / "lora", run="killed")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         head = pane(app, "head")
         assert "◇ cut off" in head
         assert "cut off at 200/2700" in head
@@ -119,7 +117,7 @@ async def test_interrupted_says_where_to_resume(all_runs: Path) -> None:
 async def test_a_dead_run_is_said_in_the_head(all_runs: Path) -> None:
     app = make_app(all_runs / "lora", run="diverged")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "✗" in pane(app, "head").splitlines()[3]
         assert "step 15" in pane(app, "head")
 
@@ -133,7 +131,7 @@ async def test_a_path_that_does_not_exist_is_waited_for(tmp_path: Path) -> None:
         assert "does not exist yet; watching for it" in " ".join(text(app).replace("│", " ").split())
         assert "nearest" in shown
         await pilot.press("j", "tab", "3", "enter", "escape")
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "does not exist yet" in " ".join(text(app).split())
 
 
@@ -145,7 +143,7 @@ async def test_new_rows_results_and_runs_appear_by_themselves(tmp_path: Path) ->
     workspace.apply(follower.read())
     app = LoraTuiApp(workspace, follower, AppOptions(clock=lambda: START + 3))
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.3)
+        await settled(pilot)
         with (run / "trainer_log.jsonl").open("a") as log:
             log.write(row(410, 1.2345))
         await until(pilot, lambda: "1.2345" in pane(app, "loss"))
@@ -159,23 +157,16 @@ async def test_new_rows_results_and_runs_appear_by_themselves(tmp_path: Path) ->
         await until(pilot, lambda: "╭─ Runs" in text(app))
 
 
-async def until(pilot, seen: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < end, "it did not appear"
-        await pilot.pause(0.05)
-
-
 async def test_a_finished_run_left_open_draws_nothing(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app(all_runs / "lora" / "sft")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.3)
+        await settled(pilot)
         drawn: list[str] = []
         for child in app.query_one("#dashboard").children:
             monkeypatch.setattr(child, "refresh", lambda *_, name=child.id, **__: drawn.append(name))
         app._repainter.paint(charts=False)
         app._repainter.paint(charts=True)
-        await pilot.pause(1.3)
+        await pilot.pause(1.3)  # longer than the clock takes that paints live runs
         assert drawn == []
 
 
@@ -187,7 +178,7 @@ async def test_only_changed_cells_are_repainted(tmp_path: Path, monkeypatch: pyt
     workspace.apply(follower.read())
     app = LoraTuiApp(workspace, None, AppOptions(clock=lambda: START + 3))
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.2)
+        await settled(pilot)
         head = app.query_one("#head")
         regions: list[int] = []
         monkeypatch.setattr(head, "refresh", lambda *given, **_: regions.extend(region.area for region in given))
@@ -196,7 +187,7 @@ async def test_only_changed_cells_are_repainted(tmp_path: Path, monkeypatch: pyt
         follower.start_watching()
         follower.wait(1.0)
         app.post_message(BatchRead(follower.read()))
-        await pilot.pause(0.2)
+        await settled(pilot)
         follower.close()
         assert regions
         assert sum(regions) < 60
@@ -206,11 +197,11 @@ async def test_an_unreadable_disk_is_said_and_survived(all_runs: Path) -> None:
     app = make_app(all_runs / "lora" / "sft")
     async with app.run_test(size=SIZE) as pilot:
         app.post_message(ReadingFailed("Stale file handle"))
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "Stale file handle" in rows(app)[-1]
         app.post_message(BatchRead(Batch()))
         await pilot.press("3")
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "37.07" in text(app)
 
 
@@ -230,6 +221,6 @@ async def test_a_directory_that_cannot_be_read_is_named_with_the_reason(tmp_path
     app = make_app(tmp_path)
     async with app.run_test(size=(100, 30)) as pilot:
         app.post_message(BatchRead(Batch((), True, (), ((str(tmp_path / "locked"), "permission denied"),))))
-        await pilot.pause()
+        await settled(pilot)
         assert "locked" in text(app)
         assert "permission denied" in text(app)

@@ -15,7 +15,7 @@ from lora_tui.tui.pages.checkpoints import checkpoint_lines
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import width_of
 from lora_tui.wording.sentences import checkpoint_advice
-from tests.support.app_pilot import make_app, pane
+from tests.support.app_pilot import make_app, pane, settled
 from tests.support.saving_run import rows, run_with, saved, when
 
 RISEN = {100: 1.5, 200: 1.0, 300: 1.2, 400: 1.3}
@@ -84,8 +84,8 @@ def test_a_name_from_the_disk_is_text() -> None:
 async def test_in_the_app(all_runs: Path) -> None:
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         await pilot.press("7")
-        await pilot.pause()
+        await settled(pilot)
         shown = pane(app, "page")
     assert "Take checkpoint-810: eval_loss 0.9954, the best evaluation." in shown

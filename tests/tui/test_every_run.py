@@ -16,7 +16,7 @@ from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.cards import cards_of
 from lora_tui.tui.screens.explain import ExplainScreen, explain
 from lora_tui.tui.screens.report import ReportScreen
-from tests.support.app_pilot import make_app
+from tests.support.app_pilot import make_app, settled
 from tests.support.odd_runs import write_odd_runs
 
 SIZES = ((80, 24), (120, 40), (200, 50))
@@ -133,7 +133,7 @@ async def look_at_everything(size: tuple[int, int], paths: list[Path], every: in
     """Walk through all runs below the paths in an app of this size, once in each language."""
     app = make_app(*paths)
     async with app.run_test(size=size) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         for lang in LANGUAGES:
             assert app.state.lang == lang
             await walk(app, pilot, every)

@@ -20,7 +20,7 @@ from lora_tui.tui.panes import run_list
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.screens import explain as explain_screen
 from lora_tui.tui.screens.report import ReportScreen
-from tests.support.app_pilot import make_app, pane, rows, text
+from tests.support.app_pilot import make_app, pane, rows, settled, text
 
 pytestmark = pytest.mark.faults
 SIZE = (120, 40)
@@ -59,14 +59,14 @@ async def test_every_pane_alone(
 ) -> None:
     app = make_app(all_runs / "lora", lang=lang, glyphs="ascii" if size[0] == 80 else "unicode")
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         shown = [name for name in ALL if name in app.state.places]
         for name in shown:
             with monkeypatch.context() as patch:
                 breaks(patch, app, name)
                 app.state.card += 1
                 repaint(app)
-                await pilot.pause()
+                await settled(pilot)
                 said = pane(app, name)
                 assert "! " in said, (name, said)
                 assert ("drawn" if lang == "en" else "无法绘制") in said.replace("\n", ""), (name, said)
@@ -74,7 +74,7 @@ async def test_every_pane_alone(
                 assert [other.id for other in app.query(Pane) if other.fault is not None] == [name]
             app.state.card += 1
             repaint(app)
-            await pilot.pause()
+            await settled(pilot)
             assert app.query_one(f"#{name}", Pane).fault is None
         assert app.is_running
     names = [path.name.rsplit("-", 1)[0] for path in kept()]
@@ -84,10 +84,10 @@ async def test_every_pane_alone(
 async def test_what_is_said_and_what_is_kept(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         breaks(monkeypatch, app, "loss")
         await pilot.press("tab")
-        await pilot.pause(0.1)
+        await settled(pilot)
         (file,) = kept()
         said = plain(pane(app, "loss"))
         assert said.startswith("! This pane cannot be drawn: KeyError: 'loss'. Traceback: ")
@@ -104,7 +104,7 @@ async def test_what_is_said_and_what_is_kept(all_runs: Path, monkeypatch: pytest
 async def test_it_is_tried_again_only_when_something_changed(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         with monkeypatch.context() as patch:
             tried = breaks(patch, app, "cards")
             app.state.focus = "cards"
@@ -112,7 +112,7 @@ async def test_it_is_tried_again_only_when_something_changed(all_runs: Path, mon
             assert len(tried) == 1
             for _ in range(20):
                 repaint(app)
-                await pilot.pause()
+                await settled(pilot)
             assert len(tried) == 1, "nothing changed"
             assert len(kept()) == 1
             written = kept()[0].stat().st_mtime_ns
@@ -120,7 +120,7 @@ async def test_it_is_tried_again_only_when_something_changed(all_runs: Path, mon
             assert len(tried) == 2, "another run"
             assert kept()[0].stat().st_mtime_ns == written, "the same fault is written once"
         await pilot.press("left_square_bracket")
-        await pilot.pause()
+        await settled(pilot)
         assert app.query_one("#cards", Pane).fault is None
         assert "cannot be drawn" not in text(app)
 
@@ -131,7 +131,7 @@ async def test_what_ends_a_program_is_not_caught(
 ) -> None:
     app = make_app(all_runs / "lora")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         cards = app.query_one("#cards", Pane)
 
         def fail(_width: int, _height: int) -> None:
@@ -149,7 +149,7 @@ async def test_what_ends_a_program_is_not_caught(
 async def test_a_page_that_cannot_be_built(page: str, all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         with monkeypatch.context() as patch:
             breaks(patch, app, "page")
             await pilot.press(page)
@@ -170,7 +170,7 @@ async def test_a_screen_that_cannot_be_built(lang: str, all_runs: Path, monkeypa
     monkeypatch.setattr(ReportScreen, "__init__", fail)
     monkeypatch.setattr(explain_screen, "explain_metric", fail)
     async with app.run_test(size=(60, 18)) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         await pilot.press("R")
         assert said in plain(text(app))
         await pilot.press("escape")
@@ -194,7 +194,7 @@ async def test_a_form_of_the_report_that_cannot_be_made(
     monkeypatch.setattr(report, "form_of", fail)
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         await pilot.press("R", "h")
         assert "! This page cannot be built: ValueError: odd." in text(app)
     assert list(tmp_path.iterdir()) == []
@@ -225,7 +225,7 @@ async def test_a_run_that_cannot_be_judged(
     killed_breaks(find, "find")
     app = make_app(all_runs / "lora", run="killed", lang=lang)
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.2)
+        await settled(pilot)
         said = (
             "! This run cannot be judged: KeyError: 'loss'." if lang == "en" else "! 无法评估此任务：KeyError: 'loss'。"
         )
@@ -252,12 +252,12 @@ async def test_it_is_not_judged_again_before_it_changes(all_runs: Path, monkeypa
     monkeypatch.setattr(find, "find", fail)
     app = make_app(all_runs / "lora", run="killed")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.2)
+        await settled(pilot)
         before = len(tried)
         assert before
         for _ in range(10):
             repaint(app)
-            await pilot.pause()
+            await settled(pilot)
         assert len(tried) == before
 
 
@@ -268,7 +268,7 @@ async def test_a_run_of_which_nothing_can_be_said(
     killed_breaks(Run, method)
     app = make_app(all_runs / "lora", run="killed")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.2)
+        await settled(pilot)
         assert "! This run cannot be judged: KeyError: 'loss'." in plain(pane(app, "findings"))
         assert "! cannot be judged" in pane(app, "runs")
         assert app.is_running
@@ -285,7 +285,7 @@ async def test_one_run_of_the_list(all_runs: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(run_list, "note_of", fail)
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.2)
+        await settled(pilot)
         await pilot.press("right_square_bracket", "left_square_bracket")
         for _ in range(len(app.state.runs)):
             shown = pane(app, "runs")

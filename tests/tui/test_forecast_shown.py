@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.app_pilot import make_app, pane
+from tests.support.app_pilot import make_app, pane, settled
 from tools.judge.life import LOG, write
 from tools.judge.simulator import simulate
 
@@ -34,7 +34,7 @@ async def test_bands_in_both_languages(tmp_path: Path, lang: str, words: list[st
     now = half_way(tmp_path / "saves" / "a")
     app = make_app(tmp_path / "saves", now=now, lang=lang)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         head, loss = pane(app, "head"), pane(app, "loss")
         assert all(word in head + loss for word in words)
         assert "–" in head
@@ -61,7 +61,7 @@ async def test_while_it_evaluates_the_evaluation_is_counted_in(tmp_path: Path) -
     os.utime(run / LOG, (NOW, NOW))
     app = make_app(tmp_path / "saves", now=NOW + 20)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         head = pane(app, "head")
         assert "evaluating" in head
         # 600 steps and seven evaluations, of which 20 seconds are over: 16 min 40 s.
@@ -76,7 +76,7 @@ async def test_the_chart_reaches_out_to_where_the_loss_is_expected(tmp_path: Pat
     now = half_way(tmp_path / "saves" / "a")
     app = make_app(tmp_path / "saves", now=now)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         # Behind the last row there is nothing but the two lines of the forecast.
         ends = [line[-14:-2] for line in pane(app, "loss").splitlines()[1:-2]]
         drawn = [end for end in ends if any("⠀" < char <= "⣿" for char in end)]
@@ -84,5 +84,5 @@ async def test_the_chart_reaches_out_to_where_the_loss_is_expected(tmp_path: Pat
     early = half_way(tmp_path / "early" / "a", 0.05)
     app = make_app(tmp_path / "early", now=early)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "at the end" not in pane(app, "loss")

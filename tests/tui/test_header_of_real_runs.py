@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.app_pilot import make_app, pane, text
+from tests.support.app_pilot import make_app, pane, settled, text
 
 SIZE = (160, 50)
 
@@ -17,7 +17,7 @@ async def test_an_evaluation_by_generating_is_one(copy_run: Callable[..., Path])
     scores = {split: json.loads((run / f"{split}_results.json").read_text()) for split in ("predict", "eval")}
     app = make_app(run)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "not evaluated" not in pane(app, "head")
         assert "eval loss (val_size" not in text(app), "an option that was set is not advised"
         # The same names twice: the line below the scores says of which file they are.
@@ -35,7 +35,7 @@ async def test_the_mean_loss_of_a_resumed_run_is_not_shown(copy_run: Callable[..
     assert json.loads((run / "train_results.json").read_text())["train_loss"] < 0.5
     app = make_app(run)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         head = pane(app, "head")
         assert "finished" in head
         assert "mean train loss" not in head

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.pilot import Pilot
 
 from lora_tui import load_all
 from lora_tui.analysis.model import Judgement
@@ -19,21 +20,35 @@ from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.judgement_cache import JudgementCache
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.panes.run_list import RunListPane
-from tests.support.app_pilot import LATER, make_app, pane
+from tests.support.app_pilot import LATER, make_app, pane, settled, until
 
 ENDED, LIVE = Status("finished"), Status("running")
 
 
 class Judge:
-    """Takes as long as a run of some thousand rows does, and remembers which runs it saw."""
+    """Takes as long as a run of some thousand rows does, and remembers which runs it saw.
+
+    ``monotonic`` is the clock of the module under test: seconds pass only while something is judged.
+    """
 
     def __init__(self) -> None:
         self.seen: list[Run] = []
+        self.now = 0.0
 
     def __call__(self, run: Run) -> Judgement:
         self.seen.append(run)
-        time.sleep(verdicts.AT_ONCE_S * 0.6)
+        self.now += verdicts.AT_ONCE_S * 0.6
         return Judgement()
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
+    judge = Judge()
+    monkeypatch.setattr(verdicts, "time", judge)
+    return judge
 
 
 @pytest.fixture
@@ -41,8 +56,7 @@ def runs(all_runs: Path) -> list[Run]:
     return load_all(all_runs)[:8]
 
 
-def test_a_frame_waits_for_two_of_eight(runs: list[Run]) -> None:
-    judge = Judge()
+def test_a_frame_waits_for_two_of_eight(judge: Judge, runs: list[Run]) -> None:
     kept = JudgementCache(judge)
     assert [kept.of(run, ENDED, at_once=False) is not None for run in runs] == [True, True] + [False] * 6
     # The selected one is always judged.
@@ -59,8 +73,7 @@ def test_a_frame_waits_for_two_of_eight(runs: list[Run]) -> None:
     assert {run.path for run in judge.seen} == {run.path for run in runs}
 
 
-def test_what_is_scrolled_out_of_sight_is_not_owed(runs: list[Run]) -> None:
-    judge = Judge()
+def test_what_is_scrolled_out_of_sight_is_not_owed(judge: Judge, runs: list[Run]) -> None:
     kept = JudgementCache(judge)
     for run in runs:
         kept.of(run, ENDED, at_once=False)
@@ -71,8 +84,9 @@ def test_what_is_scrolled_out_of_sight_is_not_owed(runs: list[Run]) -> None:
     assert len(judge.seen) == 2
 
 
-def test_a_live_run_keeps_its_verdict_for_a_moment(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = Judge()
+def test_a_live_run_keeps_its_verdict_for_a_moment(
+    judge: Judge, runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = JudgementCache(judge)
     run = runs[0]
     first = kept.of(run, LIVE, at_once=True)
@@ -88,6 +102,13 @@ def test_a_live_run_keeps_its_verdict_for_a_moment(runs: list[Run], monkeypatch:
     assert kept.earlier(runs[1]).findings == ()
 
 
+async def judged(pilot: Pilot[Any], app: LoraTuiApp) -> None:
+    """Wait until every run in sight is judged and drawn."""
+    await settled(pilot)
+    await until(pilot, lambda: not app.state.judgements.pending and not app._repainter._judging)
+    await settled(pilot)
+
+
 async def test_the_list_catches_up_by_itself(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no time at all before a frame the list shows in the end what it shows with enough."""
     shown = []
@@ -95,12 +116,9 @@ async def test_the_list_catches_up_by_itself(all_runs: Path, monkeypatch: pytest
         monkeypatch.setattr(verdicts, "AT_ONCE_S", at_once)
         app = make_app(all_runs)
         async with app.run_test(size=(200, 80)) as pilot:
-            await pilot.pause()
+            await settled(pilot)
             app._repainter.paint(charts=False)
-            for _ in range(200):
-                if not app.state.judgements.pending and not app._repainter._judging:
-                    break
-                await pilot.pause(0.01)
+            await judged(pilot, app)
             shown.append(pane(app, "runs"))
     assert shown[0] == shown[1]
     assert "overfitting" in shown[0].lower()
@@ -113,20 +131,17 @@ async def test_runs_that_the_wheel_brings_into_sight_are_judged_too(
     monkeypatch.setattr(verdicts, "AT_ONCE_S", 0.0)
     app = make_app(all_runs)
     async with app.run_test(size=(120, 30)) as pilot:
-        for _ in range(100):
-            await pilot.pause(0.01)
+        await judged(pilot, app)
         app.screen.query_one(RunListPane).scroll_by(12)
-        for _ in range(100):
-            await pilot.pause(0.01)
+        await judged(pilot, app)
         scrolled = pane(app, "runs")
         monkeypatch.setattr(verdicts, "AT_ONCE_S", 60.0)
         app._repainter.paint(charts=False)
-        await pilot.pause()
+        await settled(pilot)
         assert scrolled == pane(app, "runs")
 
 
-def test_listed_runs_wait_while_the_first_reading_goes_on(runs: list[Run]) -> None:
-    judge = Judge()
+def test_listed_runs_wait_while_the_first_reading_goes_on(judge: Judge, runs: list[Run]) -> None:
     kept = JudgementCache(judge)
     kept.wait(60.0)
     assert [kept.of(run, ENDED, at_once=run is runs[0]) is not None for run in runs] == [True] + [False] * 7
@@ -149,11 +164,7 @@ async def test_a_reading_without_an_end_does_not_keep_the_list_waiting(
     follower = Follower([all_runs], cwd=all_runs)
     app = LoraTuiApp(Workspace(follower.roots), follower, AppOptions(clock=lambda: LATER, title="saves"))
     async with app.run_test(size=(200, 80)) as pilot:
-        for _ in range(500):
-            await pilot.pause(0.01)
-            if "overfitting" in pane(app, "runs").lower():
-                break
-        assert "overfitting" in pane(app, "runs").lower()
+        await until(pilot, lambda: "overfitting" in pane(app, "runs").lower())
 
 
 @pytest.mark.parametrize("already", [True, False], ids=["read before", "read while shown"])
@@ -166,13 +177,8 @@ async def test_listed_runs_are_judged_once_all_is_read(all_runs: Path, already: 
     app = LoraTuiApp(workspace, follower, AppOptions(clock=lambda: LATER, title="saves"))
     whole = make_app(all_runs)
     async with whole.run_test(size=(200, 80)) as pilot:
-        for _ in range(100):
-            await pilot.pause(0.01)
+        await judged(pilot, whole)
         wanted = sorted(pane(whole, "runs").splitlines())
     async with app.run_test(size=(200, 80)) as pilot:
-        for _ in range(500):
-            await pilot.pause(0.01)
-            if sorted(pane(app, "runs").splitlines()) == wanted:
-                break
-        assert sorted(pane(app, "runs").splitlines()) == wanted
+        await until(pilot, lambda: sorted(pane(app, "runs").splitlines()) == wanted)
     assert "overfitting" in "".join(wanted).lower()

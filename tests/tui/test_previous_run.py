@@ -12,7 +12,7 @@ from lora_tui.runs.workspace import Workspace
 from lora_tui.text.cells import cell_width
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.state import AppState
-from tests.support.app_pilot import LATER, make_app, pane, rows
+from tests.support.app_pilot import LATER, make_app, pane, rows, settled
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ async def test_beside_the_score(
 ) -> None:
     app = make_app(all_runs, run="lora/resumed", lang=lang)
     async with app.run_test(size=size) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         shown = pane(app, "results")
         lines = rows(app)
     assert difference in shown
@@ -40,7 +40,7 @@ async def test_on_the_page_it_says_what_is_compared(all_runs: Path) -> None:
     app = make_app(all_runs, run="lora/resumed")
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("3")
-        await pilot.pause()
+        await settled(pilot)
         shown = " ".join(" ".join(line.strip("│ ") for line in pane(app, "page").splitlines()).split())
     assert "-0.9012 better" in shown
     assert "The differences are against rerun: the run before this one with the same model, data and stage" in shown
@@ -51,10 +51,10 @@ async def test_on_the_page_it_says_what_is_compared(all_runs: Path) -> None:
 async def test_without_a_run_before_there_is_no_word_of_it(all_runs: Path, name: str) -> None:
     app = make_app(all_runs, run=name)
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         assert "changes: against" not in pane(app, "results")
         await pilot.press("3")
-        await pilot.pause()
+        await settled(pilot)
         assert "The differences" not in pane(app, "page")
 
 

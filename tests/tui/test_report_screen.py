@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lora_tui.tui.screens.report import ReportScreen, free_path
-from tests.support.app_pilot import make_app, text
+from tests.support.app_pilot import make_app, settled, text
 
 
 @pytest.mark.parametrize(("lang", "word"), [("en", "training summary"), ("zh", "训练结果摘要")])
@@ -17,14 +17,14 @@ async def test_R_shows_what_the_command_prints(all_runs: Path, lang: str, word: 
     app = make_app(all_runs / "lora", run="lora/sft", lang=lang)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("R")
-        await pilot.pause(0.2)
+        await settled(pilot)
         assert isinstance(app.screen, ReportScreen)
         assert word in text(app)
         await pilot.press("G")
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "╚" in text(app)
         await pilot.press("escape")
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert not isinstance(app.screen, ReportScreen)
 
 
@@ -36,7 +36,7 @@ async def test_each_form_is_written_and_nothing_is_overwritten(
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("R")
         await pilot.press("h", "m", "t", "J", "t")
-        await pilot.pause(0.3)
+        await settled(pilot)
         assert "sft-report-2.txt" in text(app).replace("\n", "")
     found = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
     assert sorted(found) == [
@@ -56,7 +56,7 @@ async def test_where_nothing_can_be_written_it_says_so(all_runs: Path, monkeypat
     app = make_app(all_runs / "lora", run="lora/sft")
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("R", "h")
-        await pilot.pause(0.2)
+        await settled(pilot)
         assert "could not be written" in text(app)
 
 

@@ -27,7 +27,7 @@ from lora_tui.wording.explain import (
     text,
 )
 from tests.conftest import last_write
-from tests.support.app_pilot import make_app
+from tests.support.app_pilot import make_app, settled
 from tests.support.app_pilot import text as screen_text
 from tests.support.program import lora_tui as program
 from tests.support.run_builder import START, evaluation, run_of, train
@@ -265,34 +265,34 @@ async def test_enter_on_every_card_and_finding(all_runs, size, lang):
     app = make_app(all_runs, run="lora/sft", lang=lang)
     words = Words(lang)
     async with app.run_test(size=size) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         for focus, count in (("cards", 4), ("findings", 2)):
             app._navigator.focus(focus)
             for index in range(count):
                 setattr(app.state, focus[:-1], index)
                 app.action_open()
-                await pilot.pause()
+                await settled(pilot)
                 assert words.t("explain.heading.what") in screen_text(app)
                 await pilot.press("G")
-                await pilot.pause()
+                await settled(pilot)
                 assert words.t("explain.heading.helps") in screen_text(app)
                 await pilot.press("escape")
-                await pilot.pause()
+                await settled(pilot)
                 assert words.t("explain.heading.helps") not in screen_text(app)
 
 
 async def test_a_page_is_wrapped_again_when_the_terminal_is_resized(all_runs):
     app = make_app(all_runs, run="lora/sft")
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         app._navigator.focus("cards")
         app.action_open()
-        await pilot.pause()
+        await settled(pilot)
         assert "┃" not in screen_text(app)
         await pilot.resize_terminal(60, 18)
-        await pilot.pause()
+        await settled(pilot)
         first = screen_text(app)
         assert "┃" in first
         await pilot.press("pagedown")
-        await pilot.pause()
+        await settled(pilot)
         assert screen_text(app) != first

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import lora_tui
 from lora_tui.cli.main import main
 from tests.integration.pty.test_hostile import ALL, HOSTILE, hostile_run
-from tests.support.app_pilot import make_app
+from tests.support.app_pilot import make_app, settled
 from tests.support.live_app import write_run
 from tests.support.program import strict
 from tools.fuzz.outputs import NOW, check_run
@@ -195,7 +195,8 @@ def plant(root: Path, parts: list[bytes], content: bytes, kind: str) -> None:
 def test_any_tree_can_be_read_and_told(
     tmp_path_factory: pytest.TempPathFactory, tree: list[tuple[list[bytes], bytes, str]]
 ) -> None:
-    root = tmp_path_factory.mktemp("tree")
+    root = tmp_path_factory.mktemp("around") / "tree"  # a link upwards leads to nothing of other tests
+    root.mkdir()
     for parts, content, kind in tree:
         plant(root, parts, content, kind)
     for run in lora_tui.load_all(root):
@@ -219,10 +220,10 @@ async def test_the_reports_that_the_app_writes_are_plain_text(tmp_path: Path, mo
     monkeypatch.chdir(work)
     app = make_app(tmp_path / "saves")
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         for key in ("R", "h", "m", "t", "J"):
             await pilot.press(key)
-            await pilot.pause(0.1)
+            await settled(pilot)
     written = sorted(work.iterdir())
     assert {path.suffix for path in written} == {".html", ".md", ".txt", ".json"}
     for path in written:

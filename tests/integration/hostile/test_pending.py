@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 from lora_tui.ingest.follower import Follower
 from lora_tui.records.updates import FileRows
 from tests.support.live_app import row, write_run
+from tests.support.waiting import wait_until
 
 NOISE = b"a line of a library that says too much, again and again and again\n" * 16_000
 
@@ -23,9 +23,7 @@ def test_a_new_row_is_seen_before_a_large_log_has_been_read(tmp_path: Path) -> N
         with (run / "train.log").open("ab") as log:
             for _ in range(20):
                 log.write(NOISE)
-        end = time.monotonic() + 10.0
-        while not follower.wait(0.2) or follower.read(0.01).complete:
-            assert time.monotonic() < end, "the log has been seen to grow"
+        wait_until(lambda: follower.wait(0.2) and not follower.read(0.01).complete, "the log has been seen to grow")
         with (run / "trainer_log.jsonl").open("a") as log_of_rows:
             log_of_rows.write(json.dumps(row(3, 2.25, 10)) + "\n")
         turns, seen, complete = 0, False, False

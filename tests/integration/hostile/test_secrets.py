@@ -11,7 +11,7 @@ import pytest
 
 from lora_tui.cli.main import main
 from lora_tui.formats.secrets import mask_text
-from tests.support.app_pilot import make_app, text
+from tests.support.app_pilot import make_app, settled, text
 from tests.support.program import lora_tui
 from tools.fuzz.targets import framed_record
 
@@ -127,7 +127,7 @@ async def test_no_page_of_the_app_holds_one(tmp_path: Path) -> None:
         pages = []
         for key in ("1", "2", "3", "4", "5", "6", "7", "8", "9", "r"):
             await pilot.press(key)
-            await pilot.pause(0.05)
+            await settled(pilot)
             pages.append(text(app))
         check("\n".join(pages))
         assert any("***" in page for page in pages), "the page of the settings"

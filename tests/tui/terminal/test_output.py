@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 import tty
+from collections.abc import Callable
 
 import pytest
 from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 
 from lora_tui.tui.terminal.output import CUT, PIECE, Frame, TerminalFile, _pieces
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 def test_the_writer_outlasts_its_terminal() -> None:
@@ -72,11 +74,20 @@ class Slow:
         with contextlib.suppress(OSError):
             self.terminal.close()
 
-    def read(self, patience: float = 0.2) -> str:
-        """Everything that is there or comes soon."""
+    def is_full(self) -> bool:
+        """Whether the kernel takes no more for it."""
+        return not select.select([], [self.slave], [], 0)[1]
+
+    def read_until(self, true: Callable[[str], bool]) -> str:
+        """Everything that comes until ``true(everything)``."""
         data = b""
-        while select.select([self.master], [], [], patience)[0]:
-            data += os.read(self.master, 1 << 16)
+
+        def take() -> None:
+            nonlocal data
+            if select.select([self.master], [], [], 0.1)[0]:
+                data += os.read(self.master, 1 << 16)
+
+        wait_until(lambda: true(data.decode(errors="replace")), step=take)
         return data.decode()
 
 
@@ -90,11 +101,11 @@ def test_a_frame_that_nobody_takes_is_cut_when_the_app_leaves_and_what_restores_
         long = frame(4000)
         writer = threading.Thread(target=lambda: (slow.file.write(long), slow.file.write("\x1b[?1049l")))
         writer.start()
-        time.sleep(0.3)
-        assert writer.is_alive(), "the kernel has no room for all of it"
-        slow.file.until = time.monotonic() + 5
-        seen = slow.read()
-        writer.join(2)
+        wait_until(slow.is_full, "the kernel has no room for all of it")
+        assert writer.is_alive()
+        slow.file.until = time.monotonic() + DEADLINE_S
+        seen = slow.read_until(lambda text: text.endswith("\x1b[?1049l"))
+        writer.join(DEADLINE_S)
         assert not writer.is_alive()
     assert len(seen) < len(long) / 2
     assert seen.endswith(CUT + "\x1b[?1049l"), "no colour is left on, and nothing is held back"
@@ -108,14 +119,13 @@ def test_a_terminal_that_takes_nothing_is_given_up_after_a_while() -> None:
     with Slow() as slow:
         writer = threading.Thread(target=slow.file.write, args=(frame(4000),), daemon=True)
         writer.start()
-        time.sleep(0.2)
+        wait_until(slow.is_full, "the kernel has no room for all of it")
         slow.file.until = time.monotonic() + 0.3
-        begin = time.monotonic()
-        writer.join(3)
+        writer.join(DEADLINE_S)
+        assert not writer.is_alive()
         slow.file.write("\x1b[?1049l")
-        assert time.monotonic() - begin < 2
         assert slow.file.lost is None, "it is there, but it takes nothing"
-        slow.read()
+        os.read(slow.master, 1 << 16)
 
 
 def test_a_terminal_that_others_have_made_non_blocking_gets_everything() -> None:
@@ -125,8 +135,8 @@ def test_a_terminal_that_others_have_made_non_blocking_gets_everything() -> None
         long = frame(3000)
         writer = threading.Thread(target=slow.file.write, args=(long,))
         writer.start()
-        assert slow.read(0.5) == long
-        writer.join(2)
+        assert slow.read_until(lambda text: len(text) >= len(long)) == long
+        writer.join(DEADLINE_S)
     assert slow.told == [(False, True)]
     assert slow.file.lost is None
 
