@@ -41,7 +41,8 @@ def check(app: LoraTuiApp, where: str) -> None:
 async def press(app: LoraTuiApp, pilot: Pilot[int], key: str) -> None:
     """Press a key and draw everything that it changed. Unlike ``pilot.press`` it does not wait for the clock."""
     app.simulate_key(key)
-    await pilot._wait_for_screen()
+    for _ in ("the app", "the widget with the focus, to which the app passes it on"):
+        await pilot._wait_for_screen()
     for pane in app.screen.query(Pane):
         for y in range(pane.size.height):
             pane.render_line(y)
