@@ -22,7 +22,7 @@ from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.cards import CardsPane, cards_of
 from lora_tui.tui.panes.charts import LearningRatePane, LossPane, StageMetricPane, small_chart_count, stage_metric
 from lora_tui.tui.panes.empty_state import LogExcerptPane, failure_excerpt
-from lora_tui.tui.panes.findings import FAULT_LINES, SHOWN_PROBLEMS, FindingsPane, quiet_lines
+from lora_tui.tui.panes.findings import FAULT_LINES, SHOWN_PROBLEMS, FindingsPane, not_logged_lines
 from lora_tui.tui.panes.header import HeaderPane
 from lora_tui.tui.panes.results import ResultsPane, summary_height
 from lora_tui.tui.panes.run_list import RunListPane
@@ -151,7 +151,7 @@ class Dashboard(Widget):
                 "findings",
                 lambda: (
                     len(view.judgement.findings)
-                    + len(state.once(quiet_lines, view))
+                    + len(state.once(not_logged_lines, view))
                     + min(len(run.problems), SHOWN_PROBLEMS)
                     + (FAULT_LINES if view.fault is not None else 0)
                 ),

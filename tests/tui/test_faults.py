@@ -191,7 +191,7 @@ async def test_a_form_of_the_report_that_cannot_be_made(
     def fail(*_: object) -> str:
         raise ValueError("odd")
 
-    monkeypatch.setattr(report, "form_of", fail)
+    monkeypatch.setattr(report, "report_text", fail)
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
@@ -275,14 +275,14 @@ async def test_a_run_of_which_nothing_can_be_said(
 
 
 async def test_one_run_of_the_list(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = run_list.note_of
+    usual = run_list.note_spans
 
     def fail(state: object, view: object) -> object:
         if view.run.path.name == "killed":  # type: ignore[attr-defined]
             raise KeyError("loss")
         return usual(state, view)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run_list, "note_of", fail)
+    monkeypatch.setattr(run_list, "note_spans", fail)
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)

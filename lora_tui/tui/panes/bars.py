@@ -1,4 +1,4 @@
-"""The first and the last line of the screen, and the one line of a terminal that is too small."""
+"""The first and the last line of the screen, and the one line of a terminal that is too small for more."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from lora_tui.text.sanitize import clean
 from lora_tui.tui.keys import hints
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.header import percent
-from lora_tui.tui.panes.symbols import STATE, shown, state_span
+from lora_tui.tui.panes.symbols import STATE_SYMBOLS, format_cell, state_span
 from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line, clickable, cut, joined, spread, width_of
 
 _COUNTED: tuple[StateName, ...] = (
     "running", "evaluating", "waiting", "stalled", "finished", "stopped", "interrupted", "failed"
 )  # fmt: skip
+"""The order in which the top line counts the states."""
 
 
 class TopPane(Pane):
-    """The product, what is watched, and how many runs are in which state."""
+    """The name of the program, the path that is watched, and the number of runs in each state."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         state = self.state
@@ -32,7 +33,7 @@ class TopPane(Pane):
         right: Line = [(words.n("app.runs", len(state.runs)), "muted")]
         for name in _COUNTED:
             if name in counts:
-                right += [("   ", "text"), (STATE[name] + " ", f"state-{name}"),
+                right += [("   ", "text"), (STATE_SYMBOLS[name] + " ", f"state-{name}"),
                           (f"{counts[name]} {words.t('state.' + name)}", "muted")]  # fmt: skip
         right.append((" ", "text"))
         left: Line = [(" lora-tui", "series-1|bold"), ("  " + clean(state.options.title), "muted")]
@@ -42,7 +43,7 @@ class TopPane(Pane):
 
 
 def _unread(state: AppState) -> str:
-    """The first directory that cannot be read, and how many more there are."""
+    """Return the first directory that cannot be read, and how many more there are."""
     (name, why), *more = state.errors
     path = Path(name)
     for root in state.workspace.roots:
@@ -54,7 +55,7 @@ def _unread(state: AppState) -> str:
 
 
 class FooterPane(Pane):
-    """Keys that help here, or for some seconds what just happened."""
+    """The keys of this place or, for some seconds, what just happened."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         state = self.state
@@ -67,7 +68,7 @@ class FooterPane(Pane):
         parts: list[Line] = [
             [(hint.shown, "key|bold"), (f" {state.words.t('keys.' + hint.code)}  ", "muted")] for hint in all_hints
         ]
-        # How to get help and how to leave are always said.
+        # The keys for help and for quitting get a place before all others.
         order = sorted(range(len(parts)), key=lambda i: (all_hints[i].code not in ("help", "quit"), i))
         kept: set[int] = set()
         room = width + 1
@@ -83,7 +84,7 @@ class FooterPane(Pane):
 
 
 class LinePane(Pane):
-    """Everything in one line, for a terminal that is too small for more."""
+    """The selected run in one line, for a terminal that is too small for panes."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         view = self.state.current()
@@ -96,7 +97,7 @@ class LinePane(Pane):
         series = view.run.series.get(main)
         parts: list[Line] = [[(mark + " ", role), (clean(view.run.name), "text|bold")]]
         if series is not None and series.last is not None:
-            parts.append([(words.metric(main) + " ", "muted"), (shown(main, series.last), "value")])
+            parts.append([(words.metric(main) + " ", "muted"), (format_cell(main, series.last), "value")])
         if progress.fraction is not None:
             parts.append([(percent(progress.fraction).replace(" ", ""), "text")])
         if progress.step is not None:

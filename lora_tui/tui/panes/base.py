@@ -1,4 +1,4 @@
-"""The base of every pane: draws plain lines, keeps them, and repaints only the cells that differ.
+"""The base of all panes: it keeps the lines that a pane draws, and repaints only the cells that differ.
 
 A pane is the edge of an error: what :meth:`Pane.draw` raises is shown in the pane, and the rest of the app goes on.
 """
@@ -16,8 +16,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from lora_tui.settings.fault_log import Fault, fault_text, record_fault
-from lora_tui.text.cells import cell_width
-from lora_tui.tui.styled_lines import CLICK, Line, box, changed, cut, look_of, width_of, wrap
+from lora_tui.text.cells import cell_width, wrap
+from lora_tui.tui.styled_lines import CLICK, Line, box, changed, cut, look_of, width_of
 from lora_tui.tui.terminal.capabilities import OneCell
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ ASCII = str.maketrans(
         "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "=", "▆": "+", "▇": "*",
     }
 )  # fmt: skip
-"""Every mark has one cell in both sets, so that a pane is drawn in the first and translated on its way out."""
+"""Symbol -> its ASCII form. All have one cell, so that a pane is drawn with symbols and translated when it is sent."""
 ONE_CELL = OneCell(ASCII)
 
 
@@ -49,7 +49,7 @@ def fault_lines(words: Words, fault: Fault, width: int, height: int) -> list[Lin
 
 
 class Pane(Widget):
-    """A widget made of lines. A subclass says in :meth:`draw` what they are; :meth:`renew` brings them up to date."""
+    """A widget made of lines, which a subclass returns from :meth:`draw`; :meth:`renew` brings them up to date."""
 
     DEFAULT_CSS = "Pane { width: 1fr; height: 1fr; }"
     ALLOW_SELECT = False
@@ -70,7 +70,7 @@ class Pane(Widget):
         """The :meth:`inputs` of the drawing that failed."""
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """The pane's lines."""
+        """Return the lines of the pane, at most ``height`` lines of at most ``width`` cells."""
         raise NotImplementedError
 
     def inputs(self) -> tuple[object, ...]:
@@ -78,7 +78,7 @@ class Pane(Widget):
         return self.state.inputs()
 
     def renew(self) -> None:
-        """Draw again; what differs from before goes to the terminal."""
+        """Draw the pane again and repaint the cells that differ."""
         width, height = self.size
         if not width or not height:
             return
@@ -119,14 +119,14 @@ class Pane(Widget):
         return None
 
     def forget(self) -> None:
-        """The pane has no place now; when it gets one again nothing of what it showed before must come back."""
+        """Drop what was drawn: the pane has no place now, and must show nothing old when it gets one again."""
         if self._drawn:
             self._drawn = ()
             # The toolkit keeps the lines of a widget that it does not show.
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One line, from the cache where it did not change."""
+        """Return one line, from the cache where it did not change."""
         if self._drawn != self._look():
             self._draw()
         strip = self._strips.get(y)
@@ -140,7 +140,7 @@ class Pane(Widget):
         return strip
 
     def _look(self) -> tuple[object, ...]:
-        """What a drawing depends on apart from the data."""
+        """Return what a drawing depends on besides the data."""
         return (self.size, self.state.look)
 
     def _draw(self) -> None:

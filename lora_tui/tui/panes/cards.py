@@ -1,4 +1,4 @@
-"""Cards: one number each, with its recent course and a badge. Only what is logged has a card."""
+"""The cards: one number each with its curve and its rating. Only what is logged has a card."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from lora_tui.runs.series import Series
 from lora_tui.text.numbers import count, number
 from lora_tui.tui.layout import cards_across
 from lora_tui.tui.panes.base import Pane
-from lora_tui.tui.panes.symbols import rating_span, short_name, shown, verdict
+from lora_tui.tui.panes.symbols import format_cell, rating_span, short_metric, short_rating
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, clickable, spread, width_of
 
 HEIGHT = 4
-LONG = 50 * BLOCK
-"""Rows from which on the means of blocks are as good as the moving average at 200 places."""
+"""Lines of a card, frame included."""
+BLOCK_MEANS_FROM = 50 * BLOCK
+"""From this number of rows on, 200 means of blocks look like the moving average and cost no look at every row."""
 
 
 class Card(NamedTuple):
@@ -32,7 +33,7 @@ class Card(NamedTuple):
     series: Series | None = None
     rating: Rating | None = None
     note: str = ""
-    """Words where there is no rating."""
+    """Words in place of a rating."""
     role: str = "value"
 
 
@@ -72,18 +73,19 @@ class CardsPane(Pane):
 
 
 def draw_card(state: AppState, card: Card, width: int, focused: bool) -> list[Line]:
-    """A frame with value and spark above, badge and words below."""
+    """Return a frame with the value and its curve in the upper line, the rating in the lower one."""
     inner = width - 4
-    value: Line = [(card.value, card.role), (" " + trend(card.series) if card.series is not None else "", "muted")]
+    arrow = " " + trend_arrow(card.series) if card.series is not None else ""
+    value: Line = [(card.value, card.role), (arrow, "muted")]
     spark: Line = []
     room = inner - width_of(value) - 1
     if card.series is not None and card.series.finite >= 3 and room >= 3:
         cells = min(room, 14, card.series.finite)
         glyphs = chart.ASCII if state.ascii else chart.UNICODE
-        spark = [(chart.draw_spark(recent(card.series), cells, glyphs), "series-1")]
+        spark = [(chart.draw_spark(spark_values(card.series), cells, glyphs), "series-1")]
     if card.rating is not None:
         mark, role = rating_span(card.rating)
-        said = verdict(state.words, card.rating, inner - 1 - len(mark))
+        said = short_rating(state.words, card.rating, inner - 1 - len(mark))
         words: Line = [(mark + " ", role), (said, role if card.rating.level == "poor" else "text")]
     else:
         words = [(card.note, "faint")]
@@ -91,17 +93,19 @@ def draw_card(state: AppState, card: Card, width: int, focused: bool) -> list[Li
     return box([spread(value, spark, inner), words], width, HEIGHT, [(card.title, "title")], [], role)
 
 
-def recent(series: Series) -> list[float]:
-    """The moving average over the whole run in at most some 200 values, which is what a spark can tell; of a long run
-    means, which need no look at every row."""
-    if len(series) > LONG:
+def spark_values(series: Series) -> list[float]:
+    """Return about 200 values of the moving average over the whole run, more than a sparkline can show.
+
+    In a long run they are means of blocks of rows.
+    """
+    if len(series) > BLOCK_MEANS_FROM:
         return series.extremes.means(200)
     step = max(1, len(series) // 200)
     return list((series.smooth if len(series) > 20 else series.values)[::step])
 
 
-def trend(series: Series) -> str:
-    """Where the moving average went over the last tenth of the run."""
+def trend_arrow(series: Series) -> str:
+    """Return an arrow for the change of the moving average over the last tenth of the rows; → below 1 %."""
     if series.finite < 4:
         return ""
     back = max(3, len(series) // 10)
@@ -114,7 +118,7 @@ def trend(series: Series) -> str:
     return "↓" if now < before else "↑"
 
 
-_ORDER: dict[str, tuple[str, ...]] = {
+STAGE_CARDS: dict[str, tuple[str, ...]] = {
     "": ("eval_loss", "perplexity", "gap", "lr", "grad_norm"),
     "dpo": ("rewards/accuracies", "accuracy", "rewards/margins", "eval_loss", "lr", "grad_norm"),
     "kto": ("rewards/margins", "kl", "eval_loss", "lr", "grad_norm"),
@@ -122,89 +126,92 @@ _ORDER: dict[str, tuple[str, ...]] = {
     "ppo": ("loss", "lr", "kl"),
     "grpo": ("loss", "kl", "lr"),
 }
-_SCORES = ("predict_bleu-4", "predict_rouge-l", "predict_rouge-1", "predict_rouge-2")
+"""Stage -> its cards after the one of the main metric; ``""`` for all stages that are not named."""
+SCORE_CARDS = ("predict_bleu-4", "predict_rouge-l", "predict_rouge-1", "predict_rouge-2")
+"""Scores that have a card where the results pane has no place."""
 
 
 def cards_of(state: AppState, view: RunView) -> list[Card]:
-    """The cards of this run, the most telling first."""
+    """Return the cards of a run, those that say most about it first."""
     run = view.run
     ratings = view.judgement.ratings
     main = main_metric(run)
     out: list[Card] = []
-    for name in (main, *_ORDER.get(run.stage or "", _ORDER[""])):
+    for name in (main, *STAGE_CARDS.get(run.stage or "", STAGE_CARDS[""])):
         series = run.series.get(name)
         rating = ratings.get(name)
-        title = short_name(state.words, name)
+        title = short_metric(state.words, name)
         if name == "lr" and rating is not None:
             # What is rated is the peak: 0 at the end of a schedule is right.
-            out.append(Card(name, state.words.t("card.peak_lr"), shown(name, rating.value), None, rating))
+            out.append(Card(name, state.words.t("card.peak_lr"), format_cell(name, rating.value), None, rating))
         elif series is not None and series.last is not None:
             bad = series.last != series.last or (rating is not None and rating.level == "poor" and name == main)
             role = "rating-poor|bold" if bad else "value"
-            out.append(Card(name, title, shown(name, series.last), series, rating, counted(state, series), role))
+            note = value_count(state, series)
+            out.append(Card(name, title, format_cell(name, series.last), series, rating, note, role))
         elif rating is not None:
-            out.append(Card(name, title, shown(name, rating.value), None, rating))
+            out.append(Card(name, title, format_cell(name, rating.value), None, rating))
     if "results" not in state.places:
-        scores = [_score(state, view, name) for name in _SCORES]
+        scores = [_score_card(state, view, name) for name in SCORE_CARDS]
         out[2:2] = [card for card in scores if card is not None]
-    out.extend(_speed(state, view))
-    out.extend(_settings(state, view))
+    out.extend(_speed_cards(state, view))
+    out.extend(_job_cards(state, view))
     seen: set[str] = set()
     return [card for card in out if not (card.title in seen or seen.add(card.title))]  # type: ignore[func-returns-value]
 
 
-def counted(state: AppState, series: Series) -> str:
-    """Instead of a verdict, for a metric that has no rule here: how many values there are."""
+def value_count(state: AppState, series: Series) -> str:
+    """Return how many values there are, for a metric that no rule rates."""
     return state.words.n("card.values", len(series))
 
 
-def _score(state: AppState, view: RunView, name: str) -> Card | None:
+def _score_card(state: AppState, view: RunView, name: str) -> Card | None:
     for run in (view.run, *view.run.linked):
         result = run.results().get("predict")
         if result is not None and name in result.values:
             rating = view.judgement.ratings.get(name)
             note = state.words.t("results.stale") if result.stale else ""
-            return Card(name, short_name(state.words, name), shown(name, result.values[name]), None, rating, note)
+            return Card(
+                name, short_metric(state.words, name), format_cell(name, result.values[name]), None, rating, note
+            )
     return None
 
 
-def _speed(state: AppState, view: RunView) -> Iterable[Card]:
+def _speed_cards(state: AppState, view: RunView) -> Iterable[Card]:
     progress, words, run = view.progress, state.words, view.run
     if progress.tokens_per_s:
-        yield Card("throughput", short_name(words, "throughput"), number(progress.tokens_per_s),
+        yield Card("throughput", short_metric(words, "throughput"), number(progress.tokens_per_s),
                    run.series.get("throughput"), view.judgement.ratings.get("throughput"),
                    words.t("unit.tokens/s"))  # fmt: skip
     if progress.steps_per_s:
-        batch = _number(run, "total_train_batch_size")
+        batch = _option_number(run, "total_train_batch_size")
         note = words.t("head.samples_per_s", n=number(progress.steps_per_s * batch, 3)) if batch else ""
         rating = view.judgement.ratings.get("steps_per_s")
         if rating is not None and rating.level is None and note:
             rating = None
-        yield Card("steps_per_s", short_name(words, "steps_per_s"), number(progress.steps_per_s), None, rating, note)
+        yield Card("steps_per_s", short_metric(words, "steps_per_s"), number(progress.steps_per_s), None, rating, note)
 
 
-def _settings(state: AppState, view: RunView) -> Iterable[Card]:
+def _job_cards(state: AppState, view: RunView) -> Iterable[Card]:
     words, run, progress = state.words, view.run, view.progress
     if progress.epoch is not None:
         rating = view.judgement.ratings.get("epoch")
         total = f"/{number(round(progress.total_epochs, 2))}" if progress.total_epochs else ""
-        yield Card("epoch", short_name(words, "epoch"), f"{progress.epoch:.2f}{total}", None, rating)
+        yield Card("epoch", short_metric(words, "epoch"), f"{progress.epoch:.2f}{total}", None, rating)
     tokens = run.series.get("total_tokens")
     if tokens is not None and tokens.last:
         note = ""
         if progress.epoch and progress.epoch > 1:
             note = words.t("card.per_pass", n=count(tokens.last / progress.epoch))
-        yield Card("total_tokens", short_name(words, "total_tokens"), count(tokens.last), None, None, note)
-    share = _number(run, "trainable_percent")
+        yield Card("total_tokens", short_metric(words, "total_tokens"), count(tokens.last), None, None, note)
+    share = _option_number(run, "trainable_percent")
     if share:
-        params = _number(run, "trainable_params")
+        params = _option_number(run, "trainable_params")
         note = words.t("card.params", n=count(params)) if params else ""
-        yield Card(
-            "trainable_percent", short_name(words, "trainable_percent"), f"{number(share, 3)} %", None, None, note
-        )
+        yield Card("trainable_percent", short_metric(words, "trainable_percent"), f"{number(share, 3)} %", note=note)
 
 
-def _number(run: Run, name: str) -> float | None:
+def _option_number(run: Run, name: str) -> float | None:
     setting = run.config.get(name)
     value = setting.value if setting is not None else None
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -15,7 +15,7 @@ from lora_tui.text.numbers import number
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.empty_state import empty_chart_lines
-from lora_tui.tui.panes.symbols import rating_span, short_name, shown
+from lora_tui.tui.panes.symbols import format_cell, rating_span, short_metric
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, box_body, box_head, joined, width_of
 
@@ -143,17 +143,17 @@ class LossPane(ChartPane):
         series = run.series.get(main)
         state = self.state
         last = series.last if series is not None else None
-        parts: list[Line] = [[(words.metric(main) + " ", "title"), (shown(main, last), "value")]]
+        parts: list[Line] = [[(words.metric(main) + " ", "title"), (format_cell(main, last), "value")]]
         if series is not None and series.smoothed is not None:
-            value = shown(main, series.smoothed)
+            value = format_cell(main, series.smoothed)
             parts.append(state.phrase("chart.smoothed_value", "series-1|bold", "series-1", value=value))
         other = run.series.get("eval_" + main)
         if other is not None and other.last is not None:
-            value = shown(main, other.last)
+            value = format_cell(main, other.last)
             line = state.phrase("chart.eval_value", "series-2|bold", "series-2", value=value)
             parts.append([("◆ ", "series-2"), *line])
         if series is not None and series.finite:
-            value, step = shown(main, series.min), str(int(series.min_step))
+            value, step = format_cell(main, series.min), str(int(series.min_step))
             parts.append(state.phrase("chart.min_at", "muted", value=value, step=step))
         end = view.judgement.forecast.final_loss
         if end is not None and main == "loss":
@@ -195,7 +195,7 @@ class LearningRatePane(ChartPane):
         kind = view.run.config.get("lr_scheduler_type")
         words, wide = self.state.words, self.size.width >= 44
         name = words.metric("lr") if wide else words.t("card.lr")
-        title: Line = [(name + " ", "title"), (shown("lr", series.last), "value")]
+        title: Line = [(name + " ", "title"), (format_cell("lr", series.last), "value")]
         return title, [(clean(str(kind.value)), "muted")] if kind is not None else []
 
 
@@ -217,7 +217,10 @@ class StageMetricPane(ChartPane):
     def title(self, view: RunView) -> tuple[Line, Line]:
         name = stage_metric(view.run) or ""
         series = view.run.series[name]
-        title: Line = [(short_name(self.state.words, name) + " ", "title"), (shown(name, series.last), "value")]
+        title: Line = [
+            (short_metric(self.state.words, name) + " ", "title"),
+            (format_cell(name, series.last), "value"),
+        ]
         rating = view.judgement.ratings.get(name)
         note: Line = []
         main = view.run.series.get(main_metric(view.run))

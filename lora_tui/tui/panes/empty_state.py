@@ -5,7 +5,7 @@ from __future__ import annotations
 from lora_tui.text.cells import wrap
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
-from lora_tui.tui.panes.symbols import shown
+from lora_tui.tui.panes.symbols import format_cell
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, joined
 
@@ -32,7 +32,7 @@ def empty_chart_lines(state: AppState, view: RunView | None, width: int, height:
     for name in KNOWN_OPTIONS:
         setting = run.config.get(name)
         if setting is not None:
-            value = shown("lr", setting.value) if isinstance(setting.value, float) else str(setting.value)
+            value = format_cell("lr", setting.value) if isinstance(setting.value, float) else str(setting.value)
             facts.append([(name + " ", "muted"), (clean(value), "text")])
     line = joined(facts, width)
     if view.status.live:

@@ -1,4 +1,4 @@
-"""What is worth knowing, the worst first; and below it, quietly, what is not logged."""
+"""The findings, the worst first; below them problems with files, and what the job does not log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lora_tui.tui.styled_lines import Line, box, clickable, fill
 
 
 class FindingsPane(Pane):
-    """One line a finding: mark, title, sentence. A single row has no frame."""
+    """One line a finding: symbol, name and sentence; framed from three lines on."""
 
     can_focus = True
     first = 0
@@ -44,7 +44,7 @@ class FindingsPane(Pane):
         if len(rows) < room:
             rows.extend(problem_lines(self.state, view, room - len(rows)))
         if len(rows) < room:
-            rows.extend(quiet_lines(self.state, view)[: room - len(rows)])
+            rows.extend(not_logged_lines(self.state, view)[: room - len(rows)])
         rows = above + rows
         if not framed:
             return self._clickable([fill([(" ", "text"), *row], width) for row in rows], len(above), listed)
@@ -67,12 +67,16 @@ class FindingsPane(Pane):
 
 
 SHOWN_PROBLEMS = 2
+"""Lines for problems with the files of the run; the config page has all of them."""
 FAULT_LINES = 3
 """Lines for an error of the program itself: it is wrapped, because it names a file."""
 
 
 def problem_lines(state: AppState, view: RunView, most: int = SHOWN_PROBLEMS) -> list[Line]:
-    """Parts of the run's files that could not be used, a line each; the last line counts those that have none."""
+    """Return a line for each part of the run's files that could not be used, at most ``most``.
+
+    Where there are more, the last line counts the rest.
+    """
     notes = view.run.problems
     lines: list[Line] = [
         [
@@ -88,8 +92,8 @@ def problem_lines(state: AppState, view: RunView, most: int = SHOWN_PROBLEMS) ->
     return lines
 
 
-def quiet_lines(state: AppState, view: RunView) -> list[Line]:
-    """What is not logged, with the option that would log it."""
+def not_logged_lines(state: AppState, view: RunView) -> list[Line]:
+    """Return what the job does not log, with the options that would log it, in no or one line."""
     series, words = view.run.series, state.words
     if (
         not view.run.rows

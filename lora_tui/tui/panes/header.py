@@ -8,7 +8,7 @@ from lora_tui.runs.status import time_left, whole_speed
 from lora_tui.text.numbers import number
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
-from lora_tui.tui.panes.symbols import error_text, method_text, shown, state_span
+from lora_tui.tui.panes.symbols import format_cell, method_text, short_error, state_span
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, joined, spread, width_of
 from lora_tui.wording.sentences import clock_range, duration_range
@@ -250,7 +250,7 @@ def _interrupted(state: AppState, view: RunView) -> tuple[Parts, Parts]:
         first.append(line)
     if status.since is not None:
         first.append([(words.clock(status.since, view.now), "text")])
-    why = error_text(status.failure.message) if status.failure is not None else words.t("head.cut_hint")
+    why = short_error(status.failure.message) if status.failure is not None else words.t("head.cut_hint")
     first.append([(why, "muted")])
     return first, _resume_parts(state, view)
 
@@ -259,7 +259,7 @@ def _failed(state: AppState, view: RunView) -> tuple[Parts, Parts]:
     status, words, progress = view.status, state.words, view.progress
     first: Parts = []
     if status.failure is not None:
-        first.append([(error_text(status.failure.message), "rating-poor|bold")])
+        first.append([(short_error(status.failure.message), "rating-poor|bold")])
     if progress.step is not None and progress.unit == "steps":
         time = words.clock(status.since, view.now) if status.since is not None else ""
         line = state.phrase(
@@ -285,19 +285,19 @@ def _finished(state: AppState, view: RunView) -> tuple[Parts, Parts]:
     train = view.results.get("train")
     # After a resume it is the sum since then, divided by all steps.
     if train is not None and not train.stale and "train_loss" in train.values and run.segments == 1:
-        second.append(state.phrase("head.mean_loss", value=shown("loss", train.values["train_loss"])))
+        second.append(state.phrase("head.mean_loss", value=format_cell("loss", train.values["train_loss"])))
     loss = run.series.get("loss")
     if loss is not None and loss.last is not None:
-        second.append(state.phrase("head.last_loss", "value", value=shown("loss", loss.last)))
+        second.append(state.phrase("head.last_loss", "value", value=format_cell("loss", loss.last)))
     for name, key in (("eval_loss", "head.eval"), ("perplexity", "head.ppl")):
         series = run.series.get(name)
         if series is not None and series.last is not None:
-            second.append(state.phrase(key, value=shown(name, series.last)))
+            second.append(state.phrase(key, value=format_cell(name, series.last)))
     if progress.unit == "steps" and not was_evaluated(run):
         second.append([(words.t("head.not_evaluated"), "faint")])
     best = next((item for item in run.checkpoints() if item.best), None)
     if best is not None and best.eval_loss is not None:
-        second.append(state.phrase("head.best", checkpoint=clean(best.path), value=shown("loss", best.eval_loss)))
+        second.append(state.phrase("head.best", checkpoint=clean(best.path), value=format_cell("loss", best.eval_loss)))
     return first, [*_critical_finding(state, view), *second]
 
 

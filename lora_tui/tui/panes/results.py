@@ -9,7 +9,7 @@ from lora_tui.runs.run import ResultSet, Run
 from lora_tui.text.cells import cell_width
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
-from lora_tui.tui.panes.symbols import rating_span, shown, verdict
+from lora_tui.tui.panes.symbols import format_cell, rating_span, short_rating
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, cut, fill, joined, spread, width_of
 
@@ -136,7 +136,7 @@ def score_line(state: AppState, view: RunView, result: ResultSet, key: str, widt
     """Return name, value and rating of a score, at the right what changed against the run before."""
     value = result.values[key]
     left: Line = fill([(state.words.metric(key), "muted")], min(22, max(11, width // 4)))
-    left.append((shown(key, value).rjust(9), "value"))
+    left.append((format_cell(key, value).rjust(9), "value"))
     right = _change_spans(state, view, result, key)
     room = width - width_of(left) - width_of(right) - 6
     if not right or room < 0:
@@ -150,7 +150,7 @@ def _change_spans(state: AppState, view: RunView, result: ResultSet, key: str) -
     change = found.changes.get(key) if found is not None else None
     if found is None or change is None or found.results.get(split_of(result)) is not result:
         return []
-    difference = ("-" if change.difference < 0 else "+") + shown(key, abs(change.difference))
+    difference = ("-" if change.difference < 0 else "+") + format_cell(key, abs(change.difference))
     if change.outcome == "changed":
         return [(difference, "faint")]
     key, role = _OUTCOME_WORDS[change.outcome]
@@ -188,7 +188,7 @@ def rating_spans(state: AppState, view: RunView, result: ResultSet, key: str, ro
     if rating is None or result.stale or rating.value != result.values[key]:
         return []
     mark, color = rating_span(rating)
-    text = verdict(state.words, rating, room)
+    text = short_rating(state.words, rating, room)
     text = text if cell_width(text) <= room else ""
     return [("  ", "text"), (mark, color), (" " * (3 - len(mark)), "text"), (text, role)]
 

@@ -1,6 +1,8 @@
-"""The list of runs: two lines a run, numbers above, the one thing worth knowing below."""
+"""The list of runs: two lines a run, its numbers in the first and what matters most in the second."""
 
 from __future__ import annotations
+
+import math
 
 from lora_tui.analysis.run_facts import main_metric
 from lora_tui.runs.run import Run
@@ -10,17 +12,24 @@ from lora_tui.text.cells import clip
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane, fault_lines
 from lora_tui.tui.panes.header import newest_checkpoint, percent, phase_text
-from lora_tui.tui.panes.symbols import error_text, finding_span, method_text, rating_span, shown, state_span
+from lora_tui.tui.panes.symbols import (
+    finding_span,
+    format_cell,
+    method_text,
+    rating_span,
+    short_error,
+    state_span,
+)
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, clickable, fill, spread, width_of
 from lora_tui.wording.sentences import duration_range
 
-ROWS = 2
-"""Lines a run takes."""
+RUN_LINES = 2
+"""Lines of a run."""
 
 
 class RunListPane(Pane):
-    """Keeps the selected run in sight; the wheel moves the window, a click selects."""
+    """The part of the list around the selected run; the mouse wheel moves it, a click selects a run."""
 
     can_focus = True
 
@@ -34,13 +43,13 @@ class RunListPane(Pane):
         state, words = self.state, self.state.words
         runs = state.runs
         inner = width - 4
-        self.capacity = max(1, (height - 3) // ROWS)
+        self.capacity = max(1, (height - 3) // RUN_LINES)
         self._follow(len(runs))
-        rows: list[Line] = [columns_head(state, inner)]
+        rows: list[Line] = [column_titles(state, inner)]
         listed = runs[self.top : self.top + self.capacity]
         for run in listed:
             chosen = run is state.selected
-            for line in _entry_or_fault(state, run, inner):
+            for line in _run_lines_or_fault(state, run, inner):
                 rows.append([(text, f"{role}|sel" if chosen else role) for text, role in fill(line, inner)])
         note: Line = []
         if len(runs) > self.capacity:
@@ -49,7 +58,7 @@ class RunListPane(Pane):
         lines = box(rows, width, height, [(words.t("pane.runs"), "title")], note, role)
         # Below the border and the names of the columns.
         for place in range(len(listed)):
-            for y in range(2 + place * ROWS, 2 + (place + 1) * ROWS):
+            for y in range(2 + place * RUN_LINES, 2 + (place + 1) * RUN_LINES):
                 # The place on the screen and not the run: scrolling changes no action, so nothing is painted for it.
                 lines[y] = clickable(lines[y], f"select({place})")
         return lines
@@ -69,84 +78,80 @@ class RunListPane(Pane):
         self.top = max(0, min(self.top, total - self.capacity))
 
     def scroll_by(self, runs: int) -> None:
-        """Move the window, leaving the selection where it is."""
+        """Scroll down by a number of runs, up where it is negative, without selecting another one."""
         self.top = max(0, min(self.top + runs, len(self.state.runs) - self.capacity))
         self.renew()
 
     def on_mouse_scroll_down(self) -> None:
-        """One run down."""
+        """Scroll one run down."""
         self.scroll_by(1)
 
     def on_mouse_scroll_up(self) -> None:
-        """One run up."""
+        """Scroll one run up."""
         self.scroll_by(-1)
 
 
-LOSS, EVAL = 7, 6
-"""Cells of the two columns of numbers."""
+LOSS_CELLS, EVAL_CELLS = 7, 6
+"""Widths of the columns of the last loss and the best eval loss."""
 
 
-def columns_head(state: AppState, width: int) -> Line:
-    """The names of the columns."""
-    right = "loss".rjust(LOSS) + "eval".rjust(EVAL)
+def column_titles(state: AppState, width: int) -> Line:
+    """Return the line with the names of the columns."""
+    right = "loss".rjust(LOSS_CELLS) + "eval".rjust(EVAL_CELLS)
     return spread([("  " + state.words.t("list.name"), "faint")], [(right, "faint")], width)
 
 
-def _entry_or_fault(state: AppState, run: Run, width: int) -> list[Line]:
+def _run_lines_or_fault(state: AppState, run: Run, width: int) -> list[Line]:
     """Return the two lines of a run; where that raises, its name and the error."""
     try:
-        return entry(state, run, width)
+        return run_lines(state, run, width)
     except Exception as error:  # the edge of an error in one run of the list
         fault = record_fault("list", "entry", error)
         text = fault_lines(state.words, fault, width - 2, 1)[0]
         return [[("! ", "rating-fair"), (clean(run.name), "text")], [("  ", "text"), *text]]
 
 
-def entry(state: AppState, run: Run, width: int) -> list[Line]:
-    """The two lines of one run."""
+def run_lines(state: AppState, run: Run, width: int) -> list[Line]:
+    """Return the two lines of a run."""
     view = state.view(run)
     glyph, role = state_span(view.status)
     main = run.series.get(main_metric(run))
     best = run.series.get("eval_loss")
-    last = short(main.last if main is not None else None).rjust(LOSS)
-    # A best eval loss that is none: NaN at every evaluation.
-    least = short((best.min if best.finite else best.last) if best is not None else None).rjust(EVAL)
+    last = short_loss(main.last if main is not None else None).rjust(LOSS_CELLS)
+    # Where every evaluation was NaN there is no best one, and NaN is shown.
+    least = short_loss((best.min if best.finite else best.last) if best is not None else None).rjust(EVAL_CELLS)
     name = clean(run.name)
-    room = width - 3 - LOSS - EVAL
+    room = width - 3 - LOSS_CELLS - EVAL_CELLS
     if width_of([(name, "")]) > room:
-        name = "…" + tail(name, room - 1)
+        name = "…" + keep_end(name, room - 1)
     bold = "|bold" if run is state.selected else ""
     first = spread([(glyph + " ", role), (name, "text" + bold)], [(last, "text" + bold), (least, "muted")], width)
     age = state.words.age(max(0.0, view.now - view.status.since)) if view.status.since is not None else ""
-    note = note_of(state, view)
+    note = note_spans(state, view)
     fraction = view.progress.fraction
     if fraction is not None and view.status.state not in ("finished", "stopped", "waiting"):
         note = [(percent(fraction).replace(" ", "") + "  ", "text"), *note]
     return [first, spread([("  ", "text"), *note], [(" " + age, "faint")], width)]
 
 
-def short(value: float | None) -> str:
-    """A loss in the list: two decimals are enough to compare."""
-    return (
-        "–"
-        if value is None
-        else shown("loss", value)
-        if value != value
-        else f"{value:.2f}"
-        if abs(value) < 1000
-        else f"{value:.0f}"
-    )
+def short_loss(value: float | None) -> str:
+    """Return a loss with two decimals, which are enough to compare runs, ``–`` for None."""
+    if value is None:
+        return "–"
+    if math.isnan(value):
+        return format_cell("loss", value)
+    return f"{value:.2f}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def tail(text: str, width: int) -> str:
-    """The end of a name, which is what tells runs apart."""
+def keep_end(text: str, width: int) -> str:
+    """Return the end of a name, which is where names of runs differ, cut to ``width`` cells."""
     while text and width_of([(text, "")]) > width:
         text = text[1:]
     return text
 
 
-def note_of(state: AppState, view: RunView) -> Line:
-    """The one thing worth knowing: what is wrong, how long it takes, or how good it is."""
+def note_spans(state: AppState, view: RunView) -> Line:
+    """Return what matters most about a run: what is wrong, how long it will take, or how good it is."""
     words, status = state.words, view.status
     if view.fault is not None:
         return [("! ", "rating-fair"), (words.t("fault.run_short"), "rating-fair")]
@@ -154,7 +159,7 @@ def note_of(state: AppState, view: RunView) -> Line:
     if worst is not None and not worst.code.startswith(("failed", "stalled", "interrupted")):
         return [(finding_span(worst)[0] + " ", worst.severity), (words.finding_name(worst), worst.severity)]
     if status.state == "failed" and status.failure is not None:
-        return [(error_text(status.failure.message), "rating-poor")]
+        return [(short_error(status.failure.message), "rating-poor")]
     if status.state == "waiting":
         return [(phase_text(state, view) if status.phase else words.t("head.waiting"), "muted")]
     if status.state == "evaluating":
@@ -168,11 +173,11 @@ def note_of(state: AppState, view: RunView) -> Line:
         return [(words.t("head.silent", time=words.duration(status.silent_s or 0)), "rating-fair")]
     if (left := time_left(view.run, status, view.now)) is not None and status.state == "running":
         return [(words.t("list.left", time=duration_range(words, left.low, left.high)), "muted")]
-    return score(state, view) or about(view.run)
+    return score_spans(state, view) or job_spans(view.run)
 
 
-def score(state: AppState, view: RunView) -> Line:
-    """The headline score of a run that was evaluated by generating."""
+def score_spans(state: AppState, view: RunView) -> Line:
+    """Return BLEU-4 with its rating, else the accuracy of the last evaluation, else nothing."""
     for run in (view.run, *view.run.linked):
         result = run.results().get("predict")
         value = result.values.get("predict_bleu-4") if result is not None else None
@@ -190,11 +195,11 @@ def score(state: AppState, view: RunView) -> Line:
     return []
 
 
-def about(run: Run) -> Line:
-    """Method, rank and learning rate: what runs of one list differ in most."""
+def job_spans(run: Run) -> Line:
+    """Return method, rank and learning rate, in which the runs of one list usually differ."""
     rate = run.config.get("learning_rate")
     parts = [
         method_text(run).split(" α")[0],
-        f"lr {shown('lr', rate.value)}" if rate is not None and isinstance(rate.value, float) else "",
+        f"lr {format_cell('lr', rate.value)}" if rate is not None and isinstance(rate.value, float) else "",
     ]
     return [(clip("  ".join(part for part in parts if part), 60), "faint")]

@@ -1,4 +1,7 @@
-"""Glyphs for states, ratings and findings, and values as cells show them. A glyph never stands without a word."""
+"""Symbols of states, ratings and findings, and short names and values for the cells of panes.
+
+A symbol never stands without a word, since neither its shape nor its colour is enough for everybody.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +16,33 @@ from lora_tui.text.sanitize import clean
 from lora_tui.tui.styled_lines import Span
 from lora_tui.wording.values import SEVERITY_SYMBOLS, badge, method_name
 
-STATE = {
+STATE_SYMBOLS = {
     "waiting": "○", "running": "●", "evaluating": "◐", "stalled": "◌", "interrupted": "◇", "failed": "✗",
     "stopped": "■", "finished": "✓",
 }  # fmt: skip
+"""State of a run -> its symbol, one cell wide."""
 
 
 def state_span(status: Status) -> Span:
-    """The state's glyph in its colour."""
-    return STATE[status.state], f"state-{status.state}"
+    """Return the symbol of a state with the role of its colour."""
+    return STATE_SYMBOLS[status.state], f"state-{status.state}"
 
 
 def rating_span(rating: Rating) -> Span:
-    """Return the rating's badge with the role of its level."""
+    """Return the symbol of a rating with the role of its colour."""
     return badge(rating), f"rating-{rating.level or 'none'}"
 
 
 def finding_span(finding: Finding) -> Span:
-    """The severity's glyph in its colour; what is over is faint."""
+    """Return the symbol of a finding's severity with the role of its colour, faint where the finding is over."""
     return SEVERITY_SYMBOLS[finding.severity], "faint" if finding.end_step is not None else finding.severity
 
 
-def shown(metric: str, value: float | None) -> str:
-    """A value with the digits that its metric is read with."""
+def format_cell(metric: str, value: float | None) -> str:
+    """Return a value of ``metric`` as short as it can be compared by, ``–`` for None.
+
+    Reports have more room: :func:`lora_tui.wording.values.format_metric`.
+    """
     if value is None:
         return "–"
     if value != value or value in (float("inf"), float("-inf")):
@@ -54,8 +61,8 @@ def shown(metric: str, value: float | None) -> str:
     return number(value)
 
 
-def short_name(words: Words, metric: str) -> str:
-    """The metric's name where there is little room."""
+def short_metric(words: Words, metric: str) -> str:
+    """Return the name of a metric where there is little room."""
     key = f"card.{_CARD.get(metric, metric)}"
     return words.t(key) if words.has(key) else words.metric(metric)
 
@@ -66,8 +73,11 @@ _CARD = {
 }  # fmt: skip
 
 
-def verdict(words: Words, rating: Rating, room: int) -> str:
-    """The short verdict; where it does not fit, the longest clause of it that does."""
+def short_rating(words: Words, rating: Rating, room: int) -> str:
+    """Return the words of a rating, or the longest of their clauses that fits into ``room`` cells.
+
+    Where none fits, all words are returned.
+    """
     full = words.rating(rating)
     if cell_width(full) <= room:
         return full
@@ -76,13 +86,13 @@ def verdict(words: Words, rating: Rating, room: int) -> str:
     return max(fitting, key=cell_width) if fitting else full
 
 
-def error_text(message: str) -> str:
-    """An exception's line without the packages its class lies in."""
+def short_error(message: str) -> str:
+    """Return the last line of a traceback without the packages in front of the exception's class."""
     return re.sub(r"^(?:\w+\.)+(\w+)(?=:|$)", r"\1", clean(message))
 
 
 def method_text(run: Run) -> str:
-    """Method with rank and alpha, as LoRA users write it."""
+    """Return the fine-tuning method with rank and alpha, for example ``LoRA r8 α16``."""
     out = method_name(run)
     rank = run.config.get("lora_rank")
     alpha = run.config.get("lora_alpha")

@@ -1,4 +1,4 @@
-"""What a card or a finding means, and why it is rated so."""
+"""The screen that explains a card or a finding: what it means, and why it is rated so."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from lora_tui.tui.styled_lines import Line
 from lora_tui.wording.explain import MetricInRun, explain_finding, explain_metric
 
 WIDTH = 80
-FRAME = 6
-"""Cells of the frame and of the space inside it, left and right."""
+"""Cells of the screen where the terminal is wide enough."""
+FRAME_CELLS = 6
+"""Cells of the frame and of the space inside it, left and right together."""
 
 
 class ExplainScreen(TextScreen):
-    """A page that is wrapped anew when the terminal changes its size."""
+    """A text that is wrapped again when the terminal changes its size."""
 
     def __init__(self, state: AppState, title: str, make: Callable[[int], list[Line]]) -> None:
         super().__init__(state, title, [], WIDTH)
@@ -25,7 +26,7 @@ class ExplainScreen(TextScreen):
         """Return the lines of the page at a width in cells."""
 
     def fit(self) -> None:
-        width = max(20, min(WIDTH, self.app.size.width - 4) - FRAME)
+        width = max(20, min(WIDTH, self.app.size.width - 4) - FRAME_CELLS)
         try:
             self.pane.lines = [[(" ", "text"), *line] for line in ([], *self.explanation(width), [])]
         except Exception as error:  # the edge of an error in one screen
@@ -34,7 +35,7 @@ class ExplainScreen(TextScreen):
 
 
 def explain(state: AppState) -> TextScreen | None:
-    """A screen for the card or finding in focus."""
+    """Return the screen for the card or finding in focus, or None without one."""
     view = state.current()
     if view is None:
         return None

@@ -1,4 +1,4 @@
-"""The report of the selected run: read here, written to a file by a key."""
+"""The screen with the report of the selected run, which a key writes to a file."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ from lora_tui.tui.screens.text_screen import TextPane, TextScreen
 from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box
 
-LEAST = 60
+MIN_WIDTH = 60
 """Cells that the line of keys needs."""
 Form = Literal["html", "md", "txt", "json"]
 FORMS: tuple[tuple[str, str, Form], ...] = (
     ("h", "HTML", "html"), ("m", "Markdown", "md"), ("t", "", "txt"), ("J", "JSON", "json"),
 )  # fmt: skip
-"""Key, the name where it is the same in all languages, the file's ending."""
+"""Key, name of the format where it is the same in all languages (else empty), and ending of the file."""
 
 
 class ReportPane(TextPane):
-    """The report above one line of keys, which is also where it says what was written."""
+    """The report above a line that shows the keys or, after one of them, the file that was written."""
 
-    said: Line | None = None
+    message: Line | None = None
+    """What stands in place of the keys, or None."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         room = max(1, height - 4)
         self.offset_y = max(0, min(self.offset_y, len(self.lines) - room))
         rows = self.lines[self.offset_y : self.offset_y + room]
         rows += [[]] * (room - len(rows))
-        rows += [[("─" * (width - 4), "border")], self.said or self._keys()]
+        rows += [[("─" * (width - 4), "border")], self.message or self._keys()]
         words = self.state.words
         note: Line = [("esc", "key"), (" " + words.t("keys.close"), "faint")]
         if len(self.lines) > room:
@@ -55,7 +56,7 @@ class ReportPane(TextPane):
 
 
 class ReportScreen(TextScreen):
-    """What ``lora-tui report`` prints, as of the moment the key was pressed."""
+    """The text of ``lora-tui report`` as of the moment at which the screen was opened."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"write('{form}')", show=False) for key, _, form in FORMS),
@@ -74,32 +75,32 @@ class ReportScreen(TextScreen):
         text = render(self.report, state.words, ascii_only=state.ascii)
         lines: list[Line] = [[(line, "text")] for line in text.splitlines()]
         wide = max(map(cell_width, text.splitlines()))
-        super().__init__(state, state.words.t("tui.report_title"), lines, max(LEAST, wide + 4))
+        super().__init__(state, state.words.t("tui.report_title"), lines, max(MIN_WIDTH, wide + 4))
         self.pane = ReportPane(state, self.pane.heading, lines)
 
     def action_write(self, form: Form) -> None:
-        """Write one form beside no other: a file that is there already stays."""
+        """Write the report in one format to a new file in the current directory."""
         pane = self.pane
         words = self._state.words
         assert isinstance(pane, ReportPane)
         path = free_path(Path.cwd(), self._run, form)
         shown = f"./{path.name}"
         try:
-            write_atomically(path, form_of(self.report, self._state, form))
+            write_atomically(path, report_text(self.report, self._state, form))
         except OSError as error:
             reason = words.reason(clean(error.strerror or str(error)))
             said = words.t("tui.report_failed", path=shown, reason=reason)
-            pane.said = [("! ", "rating-poor"), (said, "text")]
+            pane.message = [("! ", "rating-poor"), (said, "text")]
         except Exception as error:  # the edge of an error in one form of the report
             fault = record_fault("screen", f"report-{form}", error)
-            pane.said = fault_lines(words, fault, pane.size.width - 4, 1)[0]
+            pane.message = fault_lines(words, fault, pane.size.width - 4, 1)[0]
         else:
-            pane.said = [("✓ ", "rating-good"), (words.t("tui.report_written", path=shown), "text")]
+            pane.message = [("✓ ", "rating-good"), (words.t("tui.report_written", path=shown), "text")]
         pane.renew()
 
 
-def form_of(report: Report, state: AppState, form: Form) -> str:
-    """The report as a file's content. What a form needs is imported when it is asked for."""
+def report_text(report: Report, state: AppState, form: Form) -> str:
+    """Return the content of the file in one format. Renderers are imported when they are needed."""
     words = state.words
     if form == "html":
         from lora_tui.report.render.html import render as html
@@ -119,7 +120,7 @@ def form_of(report: Report, state: AppState, form: Form) -> str:
 
 
 def free_path(directory: Path, run: Run, form: Form) -> Path:
-    """A file name made of the run's name that is not taken yet."""
+    """Return a path in ``directory``, made from the name of the run, at which there is no file yet."""
     name = "-".join(part for part in "".join(c if c.isalnum() or c in "._" else " " for c in run.name).split())
     stem = f"{name.lstrip('.')[:80] or 'run'}-report"
     path, number = directory / f"{stem}.{form}", 2

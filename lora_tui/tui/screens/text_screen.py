@@ -19,7 +19,7 @@ from lora_tui.tui.styled_lines import Line, box, fill
 
 
 class TextPane(Pane):
-    """A framed text that scrolls."""
+    """A text in a frame, scrolled by keys and the mouse wheel."""
 
     def __init__(self, state: AppState, title: str, lines: list[Line]) -> None:
         super().__init__(state, "text")
@@ -40,7 +40,7 @@ class TextPane(Pane):
         return out
 
     def _thumb(self, room: int) -> range:
-        """The rows of the frame's right side that stand for what is seen of the whole."""
+        """Return the rows of the right border that are the thumb of a scroll bar, none where all lines are seen."""
         whole = len(self.lines)
         if whole <= room:
             return range(0)
@@ -57,7 +57,7 @@ class TextPane(Pane):
         self.scroll_lines(-3)
 
     def scroll_lines(self, lines: int) -> None:
-        """Move the window over the text."""
+        """Scroll down by a number of lines, up where it is negative."""
         self.offset_y = max(0, self.offset_y + lines)
         self.renew()
 
@@ -69,7 +69,7 @@ FAULT_ROWS = 12
 
 
 class TextScreen(ModalScreen[None]):
-    """Shows lines in the middle of the screen."""
+    """A pane with lines of text in the middle of the screen."""
 
     DEFAULT_CSS = """
     TextScreen { align: center middle; background: $lora-page 60%; }
@@ -99,16 +99,16 @@ class TextScreen(ModalScreen[None]):
         self.fit()
 
     def fit(self) -> None:
-        """As large as the text, as small as the terminal."""
+        """Give the pane the size of its text, at most that of the terminal."""
         self.pane.styles.width = min(self._width, max(20, self.app.size.width - 4))
         self.pane.styles.height = min(len(self.pane.lines) + 2, max(3, self.app.size.height - 2))
 
     def action_scroll(self, lines: int) -> None:
-        """Move the text."""
+        """Scroll by a number of lines."""
         self.pane.scroll_lines(lines)
 
     def action_leap(self, pages: int) -> None:
-        """Move the text by what is seen of it, less a line."""
+        """Scroll by pages of one line less than what is seen."""
         self.pane.scroll_lines(pages * max(1, self.pane.size.height - 3))
 
     def on_click(self, event: events.Click) -> None:
