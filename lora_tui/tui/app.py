@@ -15,9 +15,7 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widget import Widget
 
-from lora_tui.i18n import Words
 from lora_tui.settings.fault_log import fault_text, record_fault
 from lora_tui.text.sanitize import clean
 from lora_tui.tui import theme
@@ -75,7 +73,7 @@ class LoraTuiApp(App[int]):
         self._patches = textual_patches.install(self)
         self.follower = follower
         if follower is not None:
-            self.state.on_want = follower.request_full_read
+            self.state.request_full_read = follower.request_full_read
         self.options = options
         self.asks_width = options.ask_width
         for each in theme.themes():
@@ -83,7 +81,7 @@ class LoraTuiApp(App[int]):
         self.theme = "ansi" if self.no_color else options.theme
         self._dashboard = Dashboard(self.state)
         self._repainter = Repainter(self, self.state, self._dashboard, lambda: self.backlog_s)
-        self._navigator = Navigator(self.state, self._dashboard, self._repainter.paint)
+        self._navigator = Navigator(self.state, self._dashboard)
         self._g_at = float("-inf")
         self._complete = False
         self._reader = ReaderThread(self.post_message)
@@ -103,13 +101,12 @@ class LoraTuiApp(App[int]):
         return screen
 
     def compose(self) -> ComposeResult:
-        self.state.settle()
+        self._dashboard.start(self.state.run_to_select())
         self._restyle()
         yield self._dashboard
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda _: self._on_theme())
-        self.watch(self.screen, "focused", self._focus_moved, init=False)
         self._catch_signals()
         self._up = True
         if self._leaving:
@@ -184,10 +181,9 @@ class LoraTuiApp(App[int]):
     def use_narrow_glyphs(self) -> None:
         """Draw with ASCII, where half of a glyph would lie over its neighbour."""
         if not self.state.wide:
-            self.state.ascii = self.state.wide = True
+            self.state.wide = True
+            self._dashboard.glyphs = "ascii"
             self.set_class(True, "-ascii-glyphs")
-            if self._up and not self._leaving:
-                self._repainter.paint(charts=True)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -209,14 +205,12 @@ class LoraTuiApp(App[int]):
         if batch.runs or first or told != (state.notes, state.errors):
             state.trouble = ""
             before = state.selected
-            state.settle()
-            other = before is not state.selected
+            self._dashboard.selected = state.run_to_select()
             if first:
                 # What was read on the way was shown now and then; the whole of it is shown at once.
                 self._repainter.paint(charts=True)
-            else:
-                load = not batch.complete and not other
-                self._repainter.paint_soon(charts=state.selected in changed or other, load=load)
+            elif state.selected is before:
+                self._repainter.paint_soon(charts=state.selected in changed, load=not batch.complete)
         self._notice()
         if first:
             self._complete = True
@@ -270,11 +264,10 @@ class LoraTuiApp(App[int]):
 
     def _note(self, text: str) -> None:
         """Say something in the footer for some seconds."""
-        self.state.note = text
+        self._dashboard.note = text
         if self._note_timer is not None:
             self._note_timer.stop()
         self._note_timer = self.set_timer(NOTE_S, lambda: self._note("")) if text else None
-        self._repainter.paint(charts=False)
 
     def _restyle(self) -> None:
         self.state.palette = theme.Palette(self.theme_variables, self.current_theme.ansi)
@@ -283,11 +276,6 @@ class LoraTuiApp(App[int]):
     def _on_theme(self) -> None:
         self._restyle()
         self._repainter.paint(charts=True)
-
-    def _focus_moved(self, focused: Widget | None) -> None:
-        """Draw the focus where Textual has it, but leave it where it was while the terminal's window has none."""
-        if self.app_focus:
-            self.state.focus = (focused.id or "") if focused is not None else "runs"
 
     # -- actions -------------------------------------------------------------------------------------------------
 
@@ -345,11 +333,8 @@ class LoraTuiApp(App[int]):
 
     def action_language(self) -> None:
         """English or Chinese, kept for the next time."""
-        state = self.state
-        state.lang = "zh" if state.lang == "en" else "en"
-        state.words = Words(state.lang)
-        self._keep("lang", state.lang)
-        self._repainter.paint(charts=True)
+        language = self._dashboard.language = "zh" if self._dashboard.language == "en" else "en"
+        self._keep("lang", language)
 
     def action_theme(self) -> None:
         """The next theme, kept for the next time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 from rich.style import Style
@@ -14,7 +14,10 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
+from lora_tui.i18n import Language, Words
+from lora_tui.runs.run import Run
 from lora_tui.settings.fault_log import record_fault
+from lora_tui.settings.settings import GlyphSet
 from lora_tui.tui.layout import Content, Rect, place_panes
 from lora_tui.tui.pages.page import PagePane
 from lora_tui.tui.panes.bars import FooterPane, LinePane, TopPane
@@ -72,14 +75,39 @@ class MainScreen(Screen[None]):
 
 
 class Dashboard(Widget):
-    """All panes; which of them are seen, and where, depends on the size and on what there is to show."""
+    """All panes; which of them are seen, and where, depends on the size and on what there is to show.
+
+    What the user changes is reactive here and nowhere else: set it on the dashboard, and its watch method writes it
+    into the :class:`AppState` that the panes read and requests a repaint. All changes of one key are one repaint.
+    """
 
     DEFAULT_CSS = "Dashboard { width: 1fr; height: 1fr; }"
     ALLOW_SELECT = False
 
+    selected: reactive[Run | None] = reactive(None, repaint=False, init=False)
+    """The run that the panes show; None where there is none."""
+    page: reactive[str] = reactive("overview", repaint=False, init=False)
+    """The open page: ``overview``, ``results``, ``config`` or ``checkpoints``."""
+    drawer: reactive[bool] = reactive(False, repaint=False, init=False)
+    """Whether the run list lies over the other panes of a narrow terminal."""
+    card: reactive[int] = reactive(0, repaint=False, init=False)
+    """Index of the card that is chosen while the cards have the focus."""
+    finding: reactive[int] = reactive(0, repaint=False, init=False)
+    """Index of the finding that is chosen while the findings have the focus."""
+    language: reactive[Language] = reactive("en", repaint=False, init=False)
+    """The language of all words on the screen."""
+    glyphs: reactive[GlyphSet] = reactive("unicode", repaint=False, init=False)
+    """The characters that everything is drawn with."""
+    note: reactive[str] = reactive("", repaint=False, init=False)
+    """What just happened, said in the footer; empty for the keys."""
+
     def __init__(self, state: AppState) -> None:
         super().__init__(id="dashboard")
         self.state = state
+        self.request_repaint: Callable[[bool], object] = bool
+        """Called when something changed; the argument says whether curves are to be drawn anew too."""
+        self.set_reactive(Dashboard.language, state.lang)
+        self.set_reactive(Dashboard.glyphs, "ascii" if state.ascii else "unicode")
         self._layout = _PlacedPanes()
         self._content: Content | None = None
 
@@ -103,16 +131,60 @@ class Dashboard(Widget):
         yield LinePane(state, "line")
         yield RunListPane(state, "runs")
 
-    @property
-    def panes(self) -> Iterator[Pane]:
-        """The panes that have a place now."""
-        places = self.places(self.size)
-        for child in self.children:
-            if isinstance(child, Pane) and child.id in places:
-                yield child
+    # -- what the user changes -----------------------------------------------------------------------------------
+
+    def start(self, run: Run | None) -> None:
+        """Show a run on the first frame, without a repaint."""
+        self.set_reactive(Dashboard.selected, run)
+        self.state.selected = run
+
+    def on_mount(self) -> None:
+        self.watch(self.screen, "focused", self._focus_moved, init=False)
+
+    def _focus_moved(self, focused: Widget | None) -> None:
+        """Draw the focus where Textual has it, but leave it where it was while the terminal's window has none."""
+        if self.app.app_focus:
+            self.state.focus = (focused.id or "") if focused is not None else "runs"
+            self.request_repaint(False)
+
+    def watch_selected(self, run: Run | None) -> None:
+        self.state.selected = run
+        self.card = self.finding = 0
+        self.request_repaint(True)
+
+    def watch_page(self, page: str) -> None:
+        self.state.page = page
+        self.request_repaint(False)
+
+    def watch_drawer(self, drawer: bool) -> None:
+        self.state.drawer = drawer
+        self.request_repaint(False)
+
+    def watch_card(self, card: int) -> None:
+        self.state.card = card
+        self.request_repaint(False)
+
+    def watch_finding(self, finding: int) -> None:
+        self.state.finding = finding
+        self.request_repaint(False)
+
+    def watch_language(self, language: Language) -> None:
+        self.state.lang = language
+        self.state.words = Words(language)
+        self.request_repaint(True)
+
+    def watch_glyphs(self, glyphs: GlyphSet) -> None:
+        self.state.ascii = glyphs == "ascii"
+        self.request_repaint(True)
+
+    def watch_note(self, note: str) -> None:
+        self.state.note = note
+        self.request_repaint(False)
+
+    # -- what is shown, and where --------------------------------------------------------------------------------
 
     def places(self, size: Size) -> dict[str, Rect]:
-        """Where every pane goes at this size."""
+        """Return the place of every pane that is seen at this size."""
         if self._content is None:
             self._content = self.content()
         places = place_panes(size.width, size.height, self._content)
@@ -120,12 +192,12 @@ class Dashboard(Widget):
         return places
 
     def renew(self, charts: bool) -> None:
-        """Bring the panes up to date; ``charts`` says whether curves are drawn anew too."""
+        """Bring all panes up to date; ``charts`` says whether curves are drawn anew too."""
         content = self.content()
         if content != self._content:
             self._content = content
-            # A child's wish makes the toolkit forget its parent's arrangement; the parent's own does not.
-            # A theme is told before the first child is mounted; the first arrangement then knows the wish anyway.
+            # Textual forgets the arrangement when a child asks for a new layout, but not when its parent does.
+            # A theme is announced before the first child is mounted; the first arrangement knows the content anyway.
             for child in self.children[:1]:
                 child.refresh(repaint=False, layout=True)
         if charts:
@@ -136,7 +208,7 @@ class Dashboard(Widget):
                 pane.renew() if pane.id in places else pane.forget()
 
     def content(self) -> Content:
-        """What there is to show now."""
+        """Return what there is to show now, which decides the layout."""
         state = self.state
         view = state.current()
         if view is None:
@@ -146,12 +218,12 @@ class Dashboard(Widget):
             runs=len(state.runs),
             page=state.page,
             drawer=state.drawer,
-            cards=_size("cards", lambda: len(state.once(cards_of, view))),
+            cards=_size("cards", lambda: len(state.cached(cards_of, view))),
             findings=_size(
                 "findings",
                 lambda: (
                     len(view.judgement.findings)
-                    + len(state.once(not_logged_lines, view))
+                    + len(state.cached(not_logged_lines, view))
                     + min(len(run.problems), SHOWN_PROBLEMS)
                     + (FAULT_LINES if view.fault is not None else 0)
                 ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from lora_tui.tui.dashboard import Dashboard
 from lora_tui.tui.pages.page import PagePane
 from lora_tui.tui.panes.base import Pane
@@ -12,42 +10,31 @@ from lora_tui.tui.state import AppState
 
 
 class Navigator:
-    """Changes the state and has what changed drawn by ``renew(charts)``."""
+    """Reads the state and changes the dashboard, which has what changed painted."""
 
-    def __init__(self, state: AppState, dashboard: Dashboard, renew: Callable[[bool], None]) -> None:
+    def __init__(self, state: AppState, dashboard: Dashboard) -> None:
         self.state = state
         self.dashboard = dashboard
-        self.renew = renew
 
     def select(self, index: int) -> None:
-        """Select the run at a place of the list."""
-        state, runs = self.state, self.state.runs
-        if not runs:
-            return
-        run = runs[max(0, min(index, len(runs) - 1))]
-        changed = run is not state.selected
-        if changed:
-            state.selected = run
-            state.card = state.finding = 0
-        self.renew(changed)
+        """Select the run at an index of the list, or the nearest one there is."""
+        if runs := self.state.runs:
+            self.dashboard.selected = runs[max(0, min(index, len(runs) - 1))]
 
     def move(self, by: int) -> None:
-        """Down or up in what has the focus."""
-        state = self.state
+        """Go down or up, by lines of a page or by runs, cards or findings, whichever has the focus."""
+        state, dashboard = self.state, self.dashboard
         if state.page != "overview":
-            self.dashboard.query_one("#page", PagePane).scroll_lines(by)
-            return
-        if state.focus == "cards":
-            state.card = max(0, min(state.card + by, self._cards() - 1))
+            dashboard.query_one("#page", PagePane).scroll_lines(by)
+        elif state.focus == "cards":
+            dashboard.card = max(0, min(state.card + by, self._cards() - 1))
         elif state.focus == "findings":
-            state.finding = max(0, min(state.finding + by, self._findings() - 1))
+            dashboard.finding = max(0, min(state.finding + by, self._findings() - 1))
         else:
             self.select(state.index + by)
-            return
-        self.renew(False)
 
     def leap(self, by: int) -> None:
-        """Half a screen down or up."""
+        """Go down or up by half a page of text, or by a third of the runs that fit on the screen."""
         lines = 2 if self.state.page != "overview" else 6
         self.move(by * max(1, self.dashboard.size.height // lines))
 
@@ -64,47 +51,41 @@ class Navigator:
         if state.page != "overview":
             return
         if state.drawer or ("runs" not in state.places and len(state.runs) > 1):
-            state.drawer = not state.drawer
+            self.dashboard.drawer = not state.drawer
             self.focus("runs")
-        else:
-            for _ in screen.focus_chain:
-                focused = screen.focus_next() if by > 0 else screen.focus_previous()
-                if not isinstance(focused, Pane) or focused.id in state.places:
-                    break
-        self.renew(False)
+            return
+        for _ in screen.focus_chain:
+            focused = screen.focus_next() if by > 0 else screen.focus_previous()
+            if not isinstance(focused, Pane) or focused.id in state.places:
+                break
 
     def focus(self, pane: str) -> None:
         """Give Textual's focus to the pane of this name."""
         self.dashboard.screen.set_focus(self.dashboard.query_one(f"#{pane}"), scroll_visible=False)
 
-    def point(self, focus: str, index: int) -> bool:
-        """Focus a card or a finding; true if it had the focus already."""
-        state = self.state
-        if state.focus == focus and index == (state.card if focus == "cards" else state.finding):
+    def point(self, pane: str, index: int) -> bool:
+        """Focus a card or a finding; return whether it had the focus already."""
+        state, dashboard = self.state, self.dashboard
+        if state.focus == pane and index == (state.card if pane == "cards" else state.finding):
             return True
-        self.focus(focus)
-        if focus == "cards":
-            state.card = index
+        self.focus(pane)
+        if pane == "cards":
+            dashboard.card = index
         else:
-            state.finding = index
-        self.renew(False)
+            dashboard.finding = index
         return False
 
     def back(self) -> None:
-        """One layer back; never quits."""
-        state = self.state
-        if state.drawer:
-            state.drawer = False
-        elif state.focus != "runs":
+        """Go one layer back: close the drawer, then give the focus to the list, then close the page. Never quits."""
+        if self.state.drawer:
+            self.dashboard.drawer = False
+        elif self.state.focus != "runs":
             self.focus("runs")
         else:
-            state.page = "overview"
-        self.renew(False)
+            self.dashboard.page = "overview"
 
     def page(self, page: str) -> None:
-        """Show a page."""
-        state = self.state
-        if state.runs:
-            state.page, state.drawer = page, False
+        """Open a page; nothing where there is no run."""
+        if self.state.runs:
+            self.dashboard.page, self.dashboard.drawer = page, False
             self.focus("runs")
-            self.renew(False)

@@ -60,11 +60,26 @@ class Repainter:
         self._clock: Timer | None = None
         self._painted_at = float("-inf")
         self._judging = False
+        self._requested = self._charts_requested = False
         state.judgements.on_pending = self._judge_soon
+        dashboard.request_repaint = self.request
+
+    def request(self, charts: bool) -> None:
+        """Paint as soon as the message that is being handled is over, once for all that it changes."""
+        self._charts_requested |= charts
+        if not self._requested:
+            self._requested = True
+            self._app.call_next(self._paint_requested)
+
+    def _paint_requested(self) -> None:
+        if self._requested:
+            self.paint(self._charts_requested)
 
     def paint(self, charts: bool) -> None:
-        """Paint now, and wind the clock for what is there."""
-        self._state.tick()
+        """Paint now, with what was requested; then start or stop the clock, as there are live runs or none."""
+        charts |= self._charts_requested
+        self._requested = self._charts_requested = False
+        self._state.begin_frame()
         now = self._painted_at = time.monotonic()
         self._numbers.painted(now)
         _stop(self._number_timer)
@@ -74,7 +89,7 @@ class Repainter:
             _stop(self._chart_timer)
             self._chart_timer = None
         self._dashboard.renew(charts)
-        self._state.ask()
+        self._state.request_full_reads()
         self._wind_clock()
 
     def _judge_soon(self) -> None:

@@ -67,8 +67,8 @@ class AppState:
         self.card = 0
         self.finding = 0
         self.selected: Run | None = None
-        self._stand_in: Run | None = None
-        self._wanted = options.run or ""
+        self._newest_instead: Run | None = None
+        self._named_run = options.run or ""
         self.notes: tuple[str, ...] = ("waiting_for_path",) if options.missing else ()
         """Codes of the follower about the watching itself."""
         self.errors: tuple[tuple[str, str], ...] = ()
@@ -81,9 +81,10 @@ class AppState:
         """False until the first frame is out: the rules are loaded after it."""
         self.places: frozenset[str] = frozenset()
         """Names of the panes that are seen."""
-        self.wanted: set[Path] = set()
-        """Runs that are to be read whole, to be judged."""
-        self.on_want: Callable[[set[Path]], object] = len
+        self._unread: set[Path] = set()
+        """Runs that have been sampled and are to be read in full, to be judged."""
+        self.request_full_read: Callable[[set[Path]], object] = len
+        """Called with the directories of such runs."""
         self.chart_stamp = 0
         """Grows when the curves are to be drawn anew."""
         self._views: dict[object, tuple[int, float, RunView]] = {}
@@ -99,7 +100,7 @@ class AppState:
     @property
     def look(self) -> tuple[object, ...]:
         """What every drawing depends on apart from the data."""
-        return (self.theme, self.lang, self.wide)
+        return (self.theme, self.lang, self.ascii, self.wide)
 
     @cached_property
     def sibling_index(self) -> SiblingIndex:
@@ -128,7 +129,7 @@ class AppState:
         """Place of the selected run in the list."""
         return next((i for i, run in enumerate(self.runs) if run is self.selected), 0)
 
-    def tick(self) -> None:
+    def begin_frame(self) -> None:
         """Take the time for everything that is drawn next."""
         self.now = self.options.clock()
         self._once.clear()
@@ -146,7 +147,7 @@ class AppState:
             record_fault("run", "siblings", error)
             return self._families
 
-    def once(self, make: Callable[[AppState, RunView], T], view: RunView) -> T:
+    def cached(self, make: Callable[[AppState, RunView], T], view: RunView) -> T:
         """What ``make`` says of a run, worked out once between two ticks though several panes ask."""
         key = (make, view.run.path, self.lang, self.places)
         kept = self._once.get(key)
@@ -154,16 +155,21 @@ class AppState:
             kept = self._once[key] = (view, make(self, view))
         return cast("T", kept[1])
 
-    def settle(self) -> None:
-        """Make sure that a run that exists is selected."""
+    def run_to_select(self) -> Run | None:
+        """Return the run to show now: the selected one while it exists, else the newest, else None.
+
+        The run that the command line names replaces the newest as soon as it is found, which may be at the end of the
+        first reading, unless the user has chosen another one before.
+        """
         runs = self.runs
-        if self._wanted and self.selected is self._stand_in:
-            # Not found until everything has been read; until then another run is shown, unless the user chose one.
-            found = self.workspace.find(self._wanted)
-            if found:
-                self.selected, self._wanted = found[0], ""
+        waits = self._named_run and self.selected is self._newest_instead
+        if waits and (found := self.workspace.find(self._named_run)):
+            self._named_run = ""
+            return found[0]
         if self.selected is None or not any(run is self.selected for run in runs):
-            self.selected = self._stand_in = runs[0] if runs else None
+            self._newest_instead = runs[0] if runs else None
+            return self._newest_instead
+        return self.selected
 
     def view(self, run: Run) -> RunView:
         """The run as it looks now; made anew only if the run or, for a live one, the clock moved, and once when all
@@ -194,14 +200,14 @@ class AppState:
     def _is_whole(self, run: Run) -> bool:
         """The run and those that it is compared with have been read whole; what has not is wanted from now on."""
         sampled = [other.path for other in (run, *self.sibling_index.siblings(run)[:SIBLINGS]) if other.sampled]
-        self.wanted.update(sampled)
+        self._unread.update(sampled)
         return not sampled
 
-    def ask(self) -> None:
-        """Have the runs read that are wanted since the last time."""
-        wanted, self.wanted = self.wanted, set()
-        if wanted:
-            self.on_want(wanted)
+    def request_full_reads(self) -> None:
+        """Have the sampled runs read in full that came into sight since the last call."""
+        unread, self._unread = self._unread, set()
+        if unread:
+            self.request_full_read(unread)
 
     def current(self) -> RunView | None:
         """The selected run as it looks now."""

@@ -72,9 +72,9 @@ async def test_a_run_is_judged_anew_when_its_siblings_are_known(all_runs: Path) 
     run = workspace.runs[0]
     assert state.view(run).judgement.ratings["eval_loss"].basis != "sibling"
     workspace.apply(Batch(tuple(item for item in runs if item not in first), complete=True))
-    state.tick()
+    state.begin_frame()
     rating = state.view(run).judgement.ratings["eval_loss"]
     assert (rating.basis, rating.params["sibling"]) == ("sibling", "sft")
     judged = state.view(run).judgement
-    state.tick()
+    state.begin_frame()
     assert state.view(run).judgement is judged

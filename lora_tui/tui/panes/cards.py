@@ -48,7 +48,7 @@ class CardsPane(Pane):
         view = self.state.current()
         if view is None:
             return []
-        cards = self.state.once(cards_of, view)
+        cards = self.state.cached(cards_of, view)
         per_row = cards_across(width)
         rows = max(1, height // HEIGHT)
         cards = cards[: per_row * rows]

@@ -70,7 +70,7 @@ def split_of(result: ResultSet) -> str:
 def summary_height(state: AppState, view: RunView) -> int:
     """Return the number of lines that the pane has to show, 0 where nothing was evaluated."""
     lines = sum(len(_headline_keys(result)) + 1 for _, result in headline_sets(view))
-    return lines + 1 if lines and state.once(previous_run_changes, view) is not None else lines
+    return lines + 1 if lines and state.cached(previous_run_changes, view) is not None else lines
 
 
 def previous_run_changes(state: AppState, view: RunView) -> Since | None:
@@ -146,7 +146,7 @@ def score_line(state: AppState, view: RunView, result: ResultSet, key: str, widt
 
 
 def _change_spans(state: AppState, view: RunView, result: ResultSet, key: str) -> Line:
-    found = state.once(previous_run_changes, view)
+    found = state.cached(previous_run_changes, view)
     change = found.changes.get(key) if found is not None else None
     if found is None or change is None or found.results.get(split_of(result)) is not result:
         return []
@@ -171,7 +171,7 @@ def previous_run_line(state: AppState, view: RunView, sure: str, unsure: str) ->
     ``sure`` and ``unsure`` are the catalogue keys for where both runs were, or may not have been, measured on the same
     samples.
     """
-    found = state.once(previous_run_changes, view)
+    found = state.cached(previous_run_changes, view)
     if found is None:
         return []
     from lora_tui.analysis.similarity import name_beside
