@@ -1,1 +1,1 @@
-"""The findings, one module per subject."""
+"""Find what is worth knowing about a run, one module for each subject."""

@@ -1,4 +1,4 @@
-"""Findings of checkpoints and of the room for them. Each docstring has its rule."""
+"""Findings about checkpoints and the disk space for them. The docstring of each function states its rule."""
 
 from __future__ import annotations
 
@@ -11,29 +11,35 @@ from lora_tui.analysis.save_plan import save_plan
 from lora_tui.analysis.statistics import rounded
 
 BETTER = 0.005
-"""Share by which a checkpoint must be better to be worth naming beside the last one."""
+"""Share of the best value by which a checkpoint must be better to be named beside the last one."""
 UNSAVED_S = 3600.0
+"""Seconds of training in no checkpoint from which on work is at risk."""
 LONG_UNSAVED_S = 4 * 3600.0
-UNSAVED_SHARE, LONG_UNSAVED_SHARE = 0.15, 0.05
+"""Seconds of training in no checkpoint above which LONG_UNSAVED_SHARE applies."""
+UNSAVED_SHARE = 0.15
+"""Share of the whole training time that must be unsaved for the work to be at risk."""
+LONG_UNSAVED_SHARE = 0.05
+"""The same share where more than LONG_UNSAVED_S is unsaved."""
 DEFAULT_SAVE_STEPS = 500
-"""What transformers takes where ``save_steps`` is not set."""
-DELETING_S = 60.0
-"""A directory that has changed within this time may be on its way out."""
-OVERDUE = 0.1
-"""A save is missed when this share of the distance between two has gone by since."""
+"""Steps between two saves by transformers' default of ``save_steps``."""
+BEING_DELETED_S = 60.0
+"""Seconds since its last change within which a directory may be on its way out."""
+OVERDUE_SHARE = 0.1
+"""Share of the distance between two saves after which a save that has not come counts as missed."""
 
 
 @finding("best_checkpoint_lost", "warning", rank=230)
 @finding("best_checkpoint_at_risk", "warning", rank=240)
 @finding("best_checkpoint", "info", rank=320)
 def best_checkpoint(collector: FindingCollector) -> None:
-    """The best evaluation and its checkpoint, from the second evaluation on; one of three findings.
+    """Find where the checkpoint of the best evaluation is, from the second evaluation on; one of three findings.
 
     ``best_checkpoint_lost``: it was saved and is gone, and both the evaluations since and the best one left are worse.
     ``best_checkpoint_at_risk``: a save to come will delete it, and the evaluations since are worse. Worse means that
     ``overfitting`` holds, or what that asks for: the last one by 2 %, 0.005 nats and three times the noise of an
     evaluation, the one before (and the best one left) by half of it. Else ``best_checkpoint`` (info) says where it is.
-    While the evaluations still improve, the best one moves on and nothing is at risk; a loss that leaves its level has
+
+    While the evaluations still improve, the best one moves on and nothing is at risk. A loss that leaves its level has
     a finding of its own.
     """
     choice = collector.choice
@@ -52,7 +58,7 @@ def best_checkpoint(collector: FindingCollector) -> None:
     left = turned or (series.steps[-2] > choice.best_step and worse[1] > bound and worse[0] > bound / 2)
     left = left and not collector.has("diverging", "worse_than_start")
     if choice.best_path is None:
-        _without_its_own(collector, choice, evidence, lost=left, bound=bound)
+        _add_best_unsaved(collector, choice, evidence, lost=left, bound=bound)
     elif choice.deleted_by is not None and choice.take_path == choice.best_path and left:
         evidence.update(
             deleted_by=choice.deleted_by, limit=choice.limit, last=rounded(series.tail(1)[0]),
@@ -74,7 +80,7 @@ def best_checkpoint(collector: FindingCollector) -> None:
         collector.add("best_checkpoint", evidence, step=choice.best_step, variant=variant)
 
 
-def _without_its_own(
+def _add_best_unsaved(
     collector: FindingCollector,
     choice: CheckpointChoice,
     evidence: dict[str, Param | None],
@@ -82,7 +88,8 @@ def _without_its_own(
     lost: bool,
     bound: float,
 ) -> None:
-    """No whole checkpoint stands for the best evaluation: it is still to be saved, was never saved, or was deleted."""
+    """Add the finding where no complete checkpoint belongs to the best evaluation: it is still to be saved, was never
+    saved, or was deleted."""
     if choice.take_path is None or choice.take_value is None or choice.best_value is None:
         return
     sign = -1.0 if choice.higher else 1.0
@@ -104,7 +111,7 @@ def _without_its_own(
 
 
 def _bound(choice: CheckpointChoice, values: list[float]) -> float:
-    """How far behind the best an evaluation must be to count as worse."""
+    """Return how far behind the best an evaluation must be to count as worse."""
     best = choice.best_value or 0.0
     nats = RISE_NATS if choice.metric.endswith("loss") else 0.0
     # A score is turned over at its best, to fall as a loss does.
@@ -114,9 +121,12 @@ def _bound(choice: CheckpointChoice, values: list[float]) -> float:
 
 @finding("work_at_risk", "warning", rank=220)
 def work_at_risk(collector: FindingCollector) -> None:
-    """More than an hour of the training is in no complete checkpoint, and that is more than 15 % of it all (beyond four
-    hours 5 %), or a save was missed, or none came though 500 steps (transformers' default) are over and no other plan
-    is known. Saves that are merely far apart are the user's own choice."""
+    """Find ``work_at_risk``: too much training is in no complete checkpoint.
+
+    More than an hour of it, and that is more than 15 % of the whole (beyond four hours 5 %), or a save was missed, or
+    none came though 500 steps (transformers' default) are over and no other plan is known. Saves that are merely far
+    apart are the user's own choice.
+    """
     choice = collector.choice
     risk, progress, step = choice.seconds_at_risk, collector.progress, collector.step
     if collector.status.state not in ("running", "evaluating") or risk is None or risk <= UNSAVED_S or step is None:
@@ -127,8 +137,8 @@ def work_at_risk(collector: FindingCollector) -> None:
     plan = save_plan(collector.run)
     whole = progress.elapsed_s / progress.fraction if progress.elapsed_s and progress.fraction else None
     due = step // plan.every * plan.every if plan.every else 0
-    missed = (choice.last_step or 0) < due and step - due > OVERDUE * (plan.every or 0)
-    never = choice.last_step is None and plan.every is None and step > DEFAULT_SAVE_STEPS * (1 + OVERDUE)
+    missed = (choice.last_step or 0) < due and step - due > OVERDUE_SHARE * (plan.every or 0)
+    never = choice.last_step is None and plan.every is None and step > DEFAULT_SAVE_STEPS * (1 + OVERDUE_SHARE)
     share = LONG_UNSAVED_SHARE if risk > LONG_UNSAVED_S else UNSAVED_SHARE
     if not (missed or never or (whole is not None and risk > share * whole)):
         return
@@ -147,8 +157,11 @@ def work_at_risk(collector: FindingCollector) -> None:
 
 @finding("disk_full_soon", "critical", rank=210)
 def disk_full_soon(collector: FindingCollector) -> None:
-    """Critical: less room than two checkpoints of the size of the newest and the final weights, and another save is
-    to come. Warning: enough for the next, but not for all that are planned, where nothing is ever deleted."""
+    """Find ``disk_full_soon``.
+
+    Critical: less free space than two checkpoints of the size of the newest and the final weights take, and another
+    save is to come. Warning: enough for the next one, but not for all that are planned, where nothing is ever deleted.
+    """
     choice = collector.choice
     free, needed = choice.free_bytes, choice.needed_bytes
     if not collector.status.live or free is None or needed is None or choice.saves_left == 0:
@@ -170,9 +183,11 @@ def disk_full_soon(collector: FindingCollector) -> None:
 
 @finding("incomplete_checkpoint", "info", rank=420)
 def incomplete_checkpoint(collector: FindingCollector) -> None:
-    """A checkpoint directory without the file that is written last, which nobody is filling any more: the run is not
-    live, or has saved later ones. An automatic resume takes the directory with the highest step, whole or not
-    (transformers, ``get_last_checkpoint``)."""
+    """Find ``incomplete_checkpoint``: a checkpoint directory without the file that is written last.
+
+    Nobody is filling it any more: the run is not live, or has saved later ones. An automatic resume takes the directory
+    with the highest step, complete or not (transformers, ``get_last_checkpoint``).
+    """
     if collector.stage == "ppo":
         # Its trainer writes no such file.
         return
@@ -182,7 +197,7 @@ def incomplete_checkpoint(collector: FindingCollector) -> None:
     broken = [
         item
         for item in items
-        if not item.complete and (not live or (item.step < whole and collector.now - item.mtime > DELETING_S))
+        if not item.complete and (not live or (item.step < whole and collector.now - item.mtime > BEING_DELETED_S))
     ]
     if not broken:
         return

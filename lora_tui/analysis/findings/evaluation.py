@@ -1,4 +1,5 @@
-"""Findings of the evaluations: overfitting, memorising, a fit that is sound. Each docstring has its rule."""
+"""Findings about evaluations: overfitting, memorised data, a sound fit. The docstring of each function states its
+rule."""
 
 from __future__ import annotations
 
@@ -18,19 +19,28 @@ from lora_tui.analysis.stages import LANGUAGE_STAGES
 from lora_tui.analysis.statistics import finite_before, median, rounded, spread, window
 from lora_tui.runs.series import Series
 
-RISE, RISE_NATS, RISE_NOISES = 0.02, 0.005, 2.5
-"""An evaluation is worse than the best by more than this share, so many nats, and so many times its noise (of 5: the
-best of e times as many is luckier by about half a noise)."""
-USUAL_NOISE, PRIOR = 0.01, 3
-"""Evaluations are of the same samples each time: in real runs 0.1 to 1.5 % of their value wiggles."""
+RISE = 0.02
+"""Share of the best eval loss by which a worse evaluation exceeds it."""
+RISE_NATS = 0.005
+"""Nats by which a worse evaluation exceeds the best."""
+RISE_NOISES = 2.5
+"""Multiple of the noise of an evaluation by which a worse one exceeds the best of 5; the best of e times as many is
+luckier by about half a noise."""
+USUAL_NOISE = 0.01
+"""Noise of an evaluation as a share of its value. The same samples are evaluated each time: 0.1 to 1.5 % in real
+runs."""
+PRIOR = 3
+"""Number of second differences that USUAL_NOISE counts as much as."""
 OTHER_SET = 0.1
-"""An eval loss that is this share away after a resume is of another set."""
+"""Share by which the first eval loss after a resume differs if it is of another evaluation set."""
 
 
 def eval_noise(values: Sequence[float]) -> float:
-    """Noise of one evaluation, from second differences (variance 6 s^2) and what is usual, which counts as much as
-    PRIOR of them. They are taken behind the lowest value, and before it only where the curve went up and down: the fall
-    at the start bends it as well."""
+    """Return the noise of one evaluation, from second differences (variance 6 s^2) and USUAL_NOISE.
+
+    They are taken behind the lowest value, and before it only where the curve went up and down: the fall at the start
+    bends it as well.
+    """
     best = values.index(min(values))
     total, count = PRIOR * (USUAL_NOISE * values[best]) ** 2, float(PRIOR)
     for at in range(1, len(values) - 1):
@@ -42,7 +52,8 @@ def eval_noise(values: Sequence[float]) -> float:
 
 
 class EvalLossCheck(SeriesCheck):
-    """Whether the eval loss has turned, evaluation by evaluation. ``starts``: first steps of resumed segments."""
+    """Whether the eval loss has turned upwards, evaluation by evaluation. ``starts``: first steps of resumed
+    segments."""
 
     def __init__(self, starts: tuple[float, ...]) -> None:
         super().__init__()
@@ -52,12 +63,12 @@ class EvalLossCheck(SeriesCheck):
         self._begin = 0
 
     def next_check(self, done: int) -> int:
-        """Every evaluation is looked at."""
+        """Return the next row: every evaluation is checked."""
         return done + 1
 
     def check(self, column: Series, end: int) -> None:
-        """Look at the evaluations before ``end``."""
-        self._cross(column, end)
+        """Check the evaluations before row ``end``."""
+        self._restart_on_other_set(column, end)
         if not math.isfinite(column.values[end - 1]):
             return
         if column.values[end - 1] < column.values[self.best_row] or not math.isfinite(column.values[self.best_row]):
@@ -81,13 +92,14 @@ class EvalLossCheck(SeriesCheck):
         self.rising.feed(column.steps[end - 1], fires=fires, holds=holds, begin=begin, evidence=evidence)
 
     def _above_beside(self, column: Series, end: int) -> float:
-        """How far the last one lies above the better neighbour of the best: a lone dip is no turn."""
+        """Return how far the last one lies above the better neighbour of the best: a single low evaluation is no
+        turn."""
         around = (row for row in (self.best_row - 1, self.best_row + 1) if self._begin <= row < end)
         beside = [value for row in around if math.isfinite(value := column.values[row])]
         return column.values[end - 1] - min(beside, default=column.values[self.best_row])
 
-    def _cross(self, column: Series, end: int) -> None:
-        """A resume with another eval set starts anew: its first evaluation is far from the last one before."""
+    def _restart_on_other_set(self, column: Series, end: int) -> None:
+        """Start anew after a resume with another evaluation set: its first value is far from the last one before."""
         if end < 2:
             return
         step, before = column.steps[end - 1], column.steps[end - 2]
@@ -99,20 +111,32 @@ class EvalLossCheck(SeriesCheck):
 
 
 BETTER = 0.005
-GAP_FIT = 8.0
-"""Percent, the good band of the gap's rating, so that the finding and the rating never contradict each other."""
-STUCK, GAIN = 0.01, -math.log(1 - 0.1)
-MEMORISED_EPOCHS, UNSEEN_EPOCHS = 5.0, 3.0
+"""Share by which the best evaluation must be better than the last one for ``better_checkpoint``."""
+MAX_GAP = 8.0
+"""Gap in percent up to which a fit is healthy: the good threshold of the rule ``gap``, so that finding and rating
+agree."""
+EVAL_STUCK = 0.01
+"""Share by which the eval loss fell at most for ``gap_widening``."""
+TRAIN_FALL = -math.log(1 - 0.1)
+"""Fall of the logarithm of the train loss (10 %) that ``gap_widening`` asks for."""
+MEMORISED_EPOCHS = 5.0
+"""Epochs from which on a very low loss means that the data is memorised."""
+UNEVALUATED_EPOCHS = 3.0
+"""Epochs after which a low loss without any evaluation may mean that the data is memorised."""
 ACCURACIES = ("eval_rewards/accuracies", "eval_accuracy")
+"""Accuracies of evaluations in preference stages, the first that exists counts."""
 
 
 @finding("overfitting", "warning", rank=90)
 def overfitting(collector: FindingCollector) -> None:
-    """At least 3 evaluations, the best not among the last 2, the last above it by 2 % and 0.005 and three times the
+    """Find ``overfitting``: the eval loss has turned upwards while the train loss has not.
+
+    At least 3 evaluations, the best not among the last 2. The last is above it by 2 %, 0.005 nats and three times the
     noise of an evaluation, the one before by half of that, and the last by half of that above the better neighbour of
-    the best (a lone dip is no turn). The train loss has not risen as well: then the run is losing what it had. In
-    preference stages only where the accuracy of the evaluations has fallen too. Closed after two evaluations that are
-    not above it by 80 % of this."""
+    the best (a single low evaluation is no turn). If the train loss has risen as well, the run is losing what it had.
+    In preference stages only where the accuracy of the evaluations has fallen too. Closed after two evaluations that
+    are not above it by 80 % of this.
+    """
     evals = collector.run.series.get("eval_loss")
     stage = collector.stage
     if evals is None or not evals.finite or stage in ("ppo", "grpo"):
@@ -127,7 +151,7 @@ def overfitting(collector: FindingCollector) -> None:
         over = episode.end is not None
         best_step, last_step = float(episode.evidence["best_step"]), float(episode.evidence["last_step"])
         then, now = _train_rows(collector, best_step), _train_rows(collector, last_step)
-        if _risen(collector, then, now):
+        if _train_has_risen(collector, then, now):
             continue
         if stage not in (None, *LANGUAGE_STAGES) and not _less_accurate(collector, best_step, last_step):
             continue
@@ -142,7 +166,7 @@ def overfitting(collector: FindingCollector) -> None:
 
 
 def _train_rows(collector: FindingCollector, step: float) -> list[float]:
-    """Train losses of the rows before a step, none where they are too few or not positive."""
+    """Return the train losses of the rows before a step; none where they are too few or not positive."""
     loss = collector.loss
     if loss is None:
         return []
@@ -151,8 +175,9 @@ def _train_rows(collector: FindingCollector, step: float) -> list[float]:
     return rows if len(rows) >= 3 and min(rows) > 0 else []
 
 
-def _risen(collector: FindingCollector, then: list[float], now: list[float]) -> bool:
-    """The train loss has probably risen by more than 5 %, or in its last three rows by more than 15 %."""
+def _train_has_risen(collector: FindingCollector, then: list[float], now: list[float]) -> bool:
+    """Return whether the train loss has probably risen by more than 5 %, or in its last three rows by more than 15
+    %."""
     if not then or not now:
         return False
     return any(
@@ -162,7 +187,7 @@ def _risen(collector: FindingCollector, then: list[float], now: list[float]) -> 
 
 
 def _error(collector: FindingCollector, then: list[float], now: list[float]) -> float:
-    """Standard error of the logarithm of the ratio of their medians."""
+    """Return the standard error of the logarithm of the ratio of their medians."""
     check = loss_check(collector)
     known = check.spread if check is not None else spread([*then, *now])
     return math.hypot(known.error(len(then)), known.error(len(now)))
@@ -183,8 +208,11 @@ def _checkpoint_of(collector: FindingCollector, step: float) -> str | None:
 
 @finding("better_checkpoint", "info", rank=330)
 def better_checkpoint(collector: FindingCollector) -> None:
-    """The best evaluation is 0.5 % and two noises better than the last, neither of the last two (of 3 at least) is the
-    best, and its checkpoint is on disk."""
+    """Find ``better_checkpoint``: the checkpoint of the best evaluation is on disk and better than the last state.
+
+    The best evaluation is 0.5 % and two noises better than the last, and neither of the last two (of 3 at least) is the
+    best.
+    """
     evals = collector.run.series.get("eval_loss")
     if evals is None or evals.finite < 3 or not math.isfinite(evals.values[-1]) or collector.stage in ("ppo", "grpo"):
         return
@@ -204,9 +232,12 @@ def better_checkpoint(collector: FindingCollector) -> None:
 
 @finding("memorised", "warning", rank=100)
 def memorised(collector: FindingCollector) -> None:
-    """sft: at least 5 epochs and a median loss of the last 20 rows (a third of a short run) below 0.05; or below 0.2
-    after 3 epochs with no evaluation at all (info). Not where the eval loss is as low: such data has answers that are
-    sure."""
+    """Find ``memorised``: the model knows the training data by heart (sft).
+
+    At least 5 epochs and a median loss of the last 20 rows (a third of a short run) below 0.05; or below 0.2 after 3
+    epochs with no evaluation at all (info). Not where the eval loss is as low: then the answers of the task are
+    certain.
+    """
     loss, epoch = collector.loss, collector.progress.epoch
     if (
         collector.stage != "sft"
@@ -228,7 +259,7 @@ def memorised(collector: FindingCollector) -> None:
     if current is not None and current[0] <= max(2 * now, 2 * MEMORISED_LOSS):
         return
     strong = epoch >= MEMORISED_EPOCHS and sure
-    if not strong and not (epoch > UNSEEN_EPOCHS and likely and current is None):
+    if not strong and not (epoch > UNEVALUATED_EPOCHS and likely and current is None):
         return
     evidence: dict[str, Param | None] = {"epochs": rounded(epoch), "loss": rounded(now, 3)}
     for name in ("total_tokens", "num_tokens"):
@@ -249,8 +280,11 @@ def memorised(collector: FindingCollector) -> None:
 
 @finding("gap_widening", "info", rank=360)
 def gap_widening(collector: FindingCollector) -> None:
-    """Info, sft and pt: over the last half of at least 4 evaluations the eval loss fell by less than 1 % while the
-    train loss surely fell by 10 %: what is still learned does not carry over to unseen data."""
+    """Find ``gap_widening`` (info, sft and pt): what is still learned does not carry over to unseen data.
+
+    Over the last half of at least 4 evaluations the eval loss fell by less than 1 % while the train loss fell by 10 %
+    and two standard errors.
+    """
     evals, loss = collector.run.series.get("eval_loss"), collector.loss
     if collector.stage not in LANGUAGE_STAGES or evals is None or loss is None or len(evals) < 4 or evals.nonfinite:
         return
@@ -259,10 +293,10 @@ def gap_widening(collector: FindingCollector) -> None:
     half = len(evals) // 2
     before, last = evals.values[-half - 1], evals.values[-1]
     then, now = (_train_rows(collector, evals.steps[row]) for row in (-half - 1, -1))
-    if before <= 0 or (before - last) / before > STUCK or len(then) < 6 or len(now) < 6:
+    if before <= 0 or (before - last) / before > EVAL_STUCK or len(then) < 6 or len(now) < 6:
         return
     fall = math.log(median(then) / median(now))
-    if fall - 2 * _error(collector, then, now) > GAIN:
+    if fall - 2 * _error(collector, then, now) > TRAIN_FALL:
         collector.add(
             "gap_widening",
             {"before": rounded(before), "last": rounded(last), "train_then": rounded(median(then)),
@@ -273,9 +307,12 @@ def gap_widening(collector: FindingCollector) -> None:
 
 @finding("healthy_fit", "good", rank=290)
 def healthy_fit(collector: FindingCollector) -> None:
-    """Ended, sft or pt, at least 3 evaluations, on 50 samples or more, the best among the last 2, gap at most
-    8 % (and not below -15 %: then the two do not measure the same), and a train loss that has fallen by 5 % and is
-    not rising again. Not where the evaluation is proven to have used training data."""
+    """Find ``healthy_fit`` (good): the run has ended, and train and eval loss agree (sft or pt).
+
+    At least 3 evaluations, on 50 samples or more, the best among the last 2, a gap of at most 8 % (and not below -15 %:
+    then the two do not measure the same), and a train loss that has fallen by 5 % and is not rising again. Not where
+    the evaluation is proven to have used training data.
+    """
     evals = collector.run.series.get("eval_loss")
     if (
         not run_facts.final(collector.status)
@@ -295,7 +332,7 @@ def healthy_fit(collector: FindingCollector) -> None:
     if found is None:
         return
     gap = found[0]
-    if not -15 <= gap <= GAP_FIT or min(recent) > evals.min:
+    if not -15 <= gap <= MAX_GAP or min(recent) > evals.min:
         return
     results = collector.run.results().get("eval")
     count = run_facts.samples(results, "eval", collector.run) if results is not None else None

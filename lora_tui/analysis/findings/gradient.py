@@ -1,4 +1,4 @@
-"""Findings of the gradient norm, which is logged before clipping. Each docstring has its rule."""
+"""Findings about the gradient norm, which is logged before clipping. The docstring of each function states its rule."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ from lora_tui.analysis.model import Param
 from lora_tui.analysis.statistics import Spread, critical_z, finite_before, median, rounded, window
 from lora_tui.runs.series import Series
 
-JUMP, LARGE, NOISES = 10.0, 10.0, 4.0
-"""A norm is a jump where it is so many times the median before, more than LARGE, and beyond so many noises."""
-RECENT, MANY = 20, 3
+JUMP = 10.0
+"""Multiple of the median before that a jump exceeds."""
+LARGE = 10.0
+"""Gradient norm that a jump exceeds."""
+NOISES = 4.0
+"""Multiple of the noise of a row, as a logarithm, that a jump exceeds."""
+RECENT = 20
+"""Rows in which jumps are counted."""
+MANY = 3
+"""Jumps among RECENT rows that make an explosion."""
 LIFTED = RiseThresholds(9.0, 9.0, 3.0)
-"""The whole level has risen tenfold."""
+"""Rise of the whole level to ten times of what it was."""
 
 
 class GradNormCheck(SeriesCheck):
@@ -35,7 +42,7 @@ class GradNormCheck(SeriesCheck):
         self._lowest, self._noise = LowestLevel(), NoiseEstimate()
 
     def check(self, column: Series, end: int) -> None:
-        """Look at the norms before ``end``."""
+        """Check the norms before row ``end``."""
         self._cross(column, end)
         self._find_jumps(column, end)
         rows = [value for value in finite_before(column.values, end, 100, self._begin) if value > 0]
@@ -89,9 +96,12 @@ class GradNormCheck(SeriesCheck):
 
 @finding("grad_explosion", "warning", rank=120)
 def grad_explosion(collector: FindingCollector) -> None:
-    """At least 3 of the last 20 norms are above 10, ten times the median of the 100 before and four times their noise
-    (a NaN counts), or the level of a window has risen tenfold; not in the first 5 % of the steps nor the first 10 rows.
-    Closed when at two checks fewer than 2 are and the level is back."""
+    """Find ``grad_explosion``.
+
+    At least 3 of the last 20 norms are above 10, ten times the median of the 100 before and four times their noise (a
+    NaN counts), or the level of a window has risen tenfold; not in the first 5 % of the steps nor the first 10 rows.
+    Closed when at two checks fewer than 2 are and the level is back.
+    """
     norms = collector.run.series.get("grad_norm")
     if norms is None or collector.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
         return

@@ -1,4 +1,5 @@
-"""Findings of the job's settings: what they waste, what they hide, what is unusual. Each docstring has its rule."""
+"""Findings about the job's options: what they waste, what they hide, what is unusual. The docstring of each function
+states its rule."""
 
 from __future__ import annotations
 
@@ -10,25 +11,31 @@ from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES, PREFERENC
 from lora_tui.analysis.statistics import rounded
 from lora_tui.runs.results import was_evaluated
 
-FAR = 2.0
-"""A peak learning rate this many times outside of the usual range is unusual; nearer ones are only rated so."""
-IDLE_ROWS, IDLE_SHARE = 4, 0.10
-"""The learning rate is 0 for so many rows and for so much of the plan."""
+UNUSUAL_FACTOR = 2.0
+"""Factor outside of the usual range from which on a peak learning rate is unusual; nearer ones are only rated so."""
+IDLE_ROWS = 4
+"""Rows with a learning rate of 0 from which on the schedule does not fit."""
+IDLE_SHARE = 0.10
+"""Share of the planned steps with a learning rate of 0 from which on the schedule does not fit."""
 BITS_A_PARAMETER = 2.0
-"""What a parameter can store (Allen-Zhu and Li 2024, "Physics of Language Models" 3.3), and about one bit is to be
+"""Bits that a parameter can store (Allen-Zhu and Li 2024, "Physics of Language Models" 3.3). About one bit is to be
 learned from a token: the estimate of "LoRA Without Regret" (Thinking Machines 2025). Their training guide asks for half
 of it, as many parameters as tokens that are learned."""
 LEARNED_SHARE = 0.2
-"""Share of the counted tokens of an sft job that are answers, where the files do not tell: prompts and padding are
-counted too. Low, so that nothing is claimed that is not so."""
+"""Share of the counted tokens of an sft job that are answers, where the files do not say: prompts and padding are
+counted too. Low, so that nothing false is claimed."""
 EFFECTIVE_SHARE = 0.5
+"""Share of the computed tokens that are data, below which padding is wasted work."""
 
 
 @finding("lr_unusual", "warning", rank=450)
 def lr_unusual(collector: FindingCollector) -> None:
-    """The peak learning rate is more than twice outside of what is usual for the stage and the method. The number
-    alone proves nothing, small models train well far above it: nothing is said where the run has ended healthy, and it
-    is a warning only beside what it explains (a loss out of control above the range, no learning below it)."""
+    """Find ``lr_unusual``: the peak learning rate is more than twice outside of what is usual for stage and method.
+
+    The number alone proves nothing, small models train well far above it. So nothing is said where the run has ended
+    healthy, and it is a warning only beside what it explains: a loss out of control above the range, no learning below
+    it.
+    """
     series, stage = collector.run.series.get("lr"), collector.stage
     if series is None or stage is None or not series.finite or collector.has("healthy_fit"):
         return
@@ -43,11 +50,11 @@ def lr_unusual(collector: FindingCollector) -> None:
         return
     low, high = min(usual[0] for usual in ranges), max(usual[1] for usual in ranges)
     evidence: dict[str, Param | None] = {"lr": peak, "low": low, "high": high, "stage": stage, "method": method}
-    if peak > FAR * high * 1.0001:
+    if peak > UNUSUAL_FACTOR * high * 1.0001:
         harm = collector.has("diverging", "worse_than_start", "grad_explosion")
         evidence["times"] = rounded(peak / high, 2)
         collector.add("lr_unusual", evidence, severity="warning" if harm else "info", variant="high")
-    elif peak < low / FAR / 1.0001 and not rising:
+    elif peak < low / UNUSUAL_FACTOR / 1.0001 and not rising:
         evidence["times"] = rounded(low / peak, 2)
         severity: Severity = "warning" if collector.has("no_learning") else "info"
         collector.add("lr_unusual", evidence, severity=severity, variant="low")
@@ -55,8 +62,10 @@ def lr_unusual(collector: FindingCollector) -> None:
 
 @finding("schedule_mismatch", "warning", rank=250)
 def schedule_mismatch(collector: FindingCollector) -> None:
-    """The learning rate is exactly 0 for the last 4 rows and 10 % of the plan, though the run goes on or went on: it
-    has come down too early, or was never above 0. Nothing is learned at 0."""
+    """Find ``schedule_mismatch``: the learning rate is exactly 0 for the last 4 rows and 10 % of the planned steps.
+
+    The run goes on or went on, but nothing is learned at 0: the rate has come down too early, or was never above 0.
+    """
     series, total = collector.run.series.get("lr"), collector.progress.total_steps
     if series is None or collector.step is None or not total or collector.has("dead_run", "nan_loss"):
         return
@@ -77,8 +86,11 @@ def schedule_mismatch(collector: FindingCollector) -> None:
 
 @finding("few_trainable_parameters", "info", rank=440)
 def few_trainable_parameters(collector: FindingCollector) -> None:
-    """sft and pt with an adapter: more tokens to learn in one pass than 2 for each trained parameter. Never from the
-    percentage of trained parameters alone."""
+    """Find ``few_trainable_parameters`` (sft and pt with an adapter): more tokens to learn in one pass than 2 for each
+    trained parameter.
+
+    The percentage of trained parameters alone never decides.
+    """
     trained = run_facts.number(collector.run, "trainable_params")
     epoch = collector.progress.epoch
     if trained is None or epoch is None or epoch < 0.1 or collector.run.method not in ADAPTER_METHODS:
@@ -93,7 +105,8 @@ def few_trainable_parameters(collector: FindingCollector) -> None:
 
 
 def _learned_tokens(collector: FindingCollector, epoch: float) -> float | None:
-    """Tokens of one pass that the loss sees: in sft those of the answers, estimated low where nothing tells."""
+    """Return the tokens of one pass that the loss sees: in sft those of the answers, estimated low where no file
+    says."""
     for name in ("total_tokens", "num_tokens"):
         series = collector.run.series.get(name)
         if series is not None and series.finite:
@@ -109,8 +122,11 @@ def _rank(collector: FindingCollector) -> int | None:
 
 @finding("padding_waste", "info", rank=460)
 def padding_waste(collector: FindingCollector) -> None:
-    """Ended in one go, with both token rates known: less than half of the tokens that were computed are of the data,
-    the others are padding. LLaMA-Factory's ``effective_tokens_per_sec`` is that of one device."""
+    """Find ``padding_waste``: less than half of the tokens that were computed are data, the others are padding.
+
+    For a run that has ended in one go, with both token rates known. LLaMA-Factory's ``effective_tokens_per_sec`` is
+    that of one device.
+    """
     results, tokens = collector.run.results().get("train"), collector.run.series.get("total_tokens")
     if results is None or results.stale or tokens is None or not tokens.finite or collector.run.segments > 1:
         return
@@ -131,7 +147,8 @@ def padding_waste(collector: FindingCollector) -> None:
 
 @finding("no_eval", "info", rank=470)
 def no_eval(collector: FindingCollector) -> None:
-    """More than one pass over the data, or the end, and no evaluation: overfitting could not be seen."""
+    """Find ``no_eval``: more than one pass over the data, or the end, and no evaluation, so that overfitting could not
+    be seen."""
     stages = LANGUAGE_STAGES | PREFERENCE_STAGES | {"rm"}
     epoch = collector.progress.epoch
     if collector.stage not in stages or collector.loss is None or not collector.loss.finite or epoch is None:
@@ -141,13 +158,14 @@ def no_eval(collector: FindingCollector) -> None:
 
 
 def _evaluates(collector: FindingCollector) -> bool:
-    """Any sign of an evaluation, by the job itself or by another one with its adapter."""
+    """Return whether there is any sign of an evaluation, by the job itself or by another one with its adapter."""
     return was_evaluated(collector.run) or any("eval" in other.results() for other in collector.run.linked)
 
 
 @finding("not_logged", "info", rank=480)
 def not_logged(collector: FindingCollector) -> None:
-    """What LLaMA-Factory would log if an option were set: tokens/s, and grad_norm while the run goes on."""
+    """Find ``not_logged``: what LLaMA-Factory would log if an option were set: tokens/s, and grad_norm while the run
+    goes on."""
     if (
         not run_facts.llamafactory(collector.run)
         or collector.loss is None

@@ -1,4 +1,4 @@
-"""Findings of the loss curve. Each docstring has its rule; what a window and a level are stands in
+"""Findings about the loss curve. The docstring of each function states its rule; windows and levels are explained in
 :mod:`lora_tui.analysis.detectors.loss` and :mod:`lora_tui.analysis.detectors.levels`."""
 
 from __future__ import annotations
@@ -15,25 +15,34 @@ from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES
 from lora_tui.analysis.statistics import rounded, window
 
 KNOWN_START = ("dpo", "rm", "kto")
-"""Stages whose loss begins at a number that theory tells, and has no other level to lose."""
-QUIET_SHARE, QUIET_ROWS = 0.3, 100
-"""SpikeDetector are over when this share of the run, and so many rows, have passed without one."""
-VOCABULARY_SHARE, ABSURD_LOSS, ABSURD_PRETRAINING = 0.8, 10.0, 12.0
-"""ln(V) is 10.4 for 32,000 words and 11.9 for 152,000; pre-training may begin with untrained words."""
+"""Stages whose loss begins at a number that theory gives, and which have no other level to leave."""
+QUIET_SHARE = 0.3
+"""Share of the run that must have passed without a spike for repeated spikes to be over."""
+QUIET_ROWS = 100
+"""Rows that must have passed without a spike for repeated spikes to be over."""
+VOCABULARY_SHARE = 0.8
+"""Share of ln(vocabulary), the loss of guessing, above which a first loss is hardly better than guessing."""
+GUESSING_LOSS = 10.0
+"""The same bound in nats where the vocabulary is not known: ln(V) is 10.4 for 32,000 words and 11.9 for 152,000."""
+GUESSING_LOSS_PT = 12.0
+"""The same for pre-training, which may begin with untrained words."""
 BUG_VERSIONS = ((4, 46), (4, 49))
-"""transformers with a loss that grows with gradient_accumulation_steps (LLaMA-Factory issues 6639 and 7443)."""
+"""First and last version of transformers with a loss that grows with gradient_accumulation_steps (LLaMA-Factory issues
+6639 and 7443)."""
 
 
 @finding("diverging", "critical", rank=30)
 @finding("worse_than_start", "critical", rank=40)
-def lost_levels(collector: FindingCollector) -> None:
-    """diverging (sft, pt): the median of a window is 25 % and 0.3 nats above the best level of the run, three quarters
-    of its rows 10 % above, and the two levels surely apart; 16 rows. worse_than_start: the same against the first rows
-    with 30 % and 0.3 nats (60 % and 0.5 while a bump of the warm-up may last); against ln 2 or 1/2 with 15 % and 0.1
-    nats in dpo, rm and kto.
+def level_left(collector: FindingCollector) -> None:
+    """Find ``diverging`` and ``worse_than_start``: the loss has left its best level, or its first one, for good.
+
+    diverging (sft, pt): the median of a window is 25 % and 0.3 nats above the best level of the run, three quarters of
+    its rows 10 % above, and the two levels are apart beyond noise; 16 rows. worse_than_start: the same against the
+    first rows with 30 % and 0.3 nats (60 % and 0.5 while a bump of the warm-up may last); against ln 2 or 1/2 with 15 %
+    and 0.1 nats in dpo, rm and kto.
 
     Both open when true at two checks and close when false at two, with bounds that are 20 % closer. One of the two is
-    told: diverging where the run had learned before it left its level.
+    shown: diverging where the run had learned before it left its level.
     """
     check = loss_check(collector)
     if check is None or any(one.severity == "critical" for one in collector.current("dead_run", "nan_loss")):
@@ -49,7 +58,7 @@ def lost_levels(collector: FindingCollector) -> None:
     for code, episode in episodes:
         if episode is not None and not any(_overlap(episode, other) for other in shown):
             shown.append(episode)
-            _add_lost(collector, code, episode, against_chance=check.inputs.start is not None)
+            _add_level_left(collector, code, episode, against_chance=check.inputs.start is not None)
 
 
 def _learned(left: Episode, worse: Episode) -> bool:
@@ -60,7 +69,7 @@ def _overlap(a: Episode, b: Episode) -> bool:
     return a.begin <= (math.inf if b.end is None else b.end) and b.begin <= (math.inf if a.end is None else a.end)
 
 
-def _add_lost(collector: FindingCollector, code: str, episode: Episode, *, against_chance: bool) -> None:
+def _add_level_left(collector: FindingCollector, code: str, episode: Episode, *, against_chance: bool) -> None:
     evidence: dict[str, Param | None] = dict(episode.evidence)
     if episode.end is not None:
         collector.add(code, evidence, step=episode.begin, end_step=int(episode.end), variant="over", over=True)
@@ -76,9 +85,12 @@ def _add_lost(collector: FindingCollector, code: str, episode: Episode, *, again
 
 @finding("loss_spike", "warning", rank=130)
 def loss_spike(collector: FindingCollector) -> None:
-    """Rows far above the level before: x 1.3, 0.25 nats, 5 times the noise of a row and twice every residual so far
-    (20 rows at least). Info; a warning where the loss has not come back two windows later, or where at least three rows
-    stand apart from the usual residuals (the gap behind them has a chance of 0.1 % in noise with heavy tails)."""
+    """Find ``loss_spike``: rows far above the level before.
+
+    By a factor of 1.3, by 0.25 nats, by 5 times the noise of a row and twice every residual so far (20 rows at least).
+    Info; a warning where the loss has not come back two windows later, or where at least three rows stand apart from
+    the usual residuals (the gap behind them has a chance of 0.1 % in noise with heavy tails).
+    """
     check = loss_check(collector)
     if check is None or collector.stage in KNOWN_START:
         return
@@ -113,11 +125,14 @@ def loss_spike(collector: FindingCollector) -> None:
 
 @finding("broken_base", "warning", rank=190)
 @finding("loss_scale_bug", "info", rank=390)
-def absurd_start(collector: FindingCollector) -> None:
-    """broken_base: the first loss of a language model, in the first 5 % of the steps, is above 0.8 ln(vocabulary), or
-    above 10 where that is not known (12 in pt): hardly better than guessing. loss_scale_bug (info): the same with a
-    transformers of 4.46 to 4.49 and gradient accumulation, where the loss divided by the accumulation is usual, or a
-    first loss more than 4 times the first evaluation."""
+def high_start(collector: FindingCollector) -> None:
+    """Find ``broken_base`` and ``loss_scale_bug``: the first loss of a language model is far too high.
+
+    broken_base: in the first 5 % of the steps it is above 0.8 ln(vocabulary), or above 10 where that is not known (12
+    in pt): hardly better than guessing. loss_scale_bug (info): the same with a transformers of 4.46 to 4.49 and
+    gradient accumulation, where the loss divided by the accumulation is usual, or a first loss more than 4 times the
+    first evaluation.
+    """
     loss, total = collector.loss, collector.progress.total_steps
     if loss is None or not loss.finite or collector.stage not in (None, *LANGUAGE_STAGES) or collector.has("dead_run"):
         return
@@ -125,9 +140,9 @@ def absurd_start(collector: FindingCollector) -> None:
     if total is not None and step > max(10, 0.05 * total):
         return
     words = run_facts.number(collector.run, "vocab_size")
-    bound = VOCABULARY_SHARE * math.log(words) if words is not None and words > 1 else ABSURD_LOSS
+    bound = VOCABULARY_SHARE * math.log(words) if words is not None and words > 1 else GUESSING_LOSS
     if collector.stage == "pt":
-        bound = max(bound, ABSURD_PRETRAINING)
+        bound = max(bound, GUESSING_LOSS_PT)
     evals = collector.run.series.get("eval_loss")
     accumulation = run_facts.number(collector.run, "gradient_accumulation_steps") or 1.0
     if accumulation > 1 and _buggy(collector):

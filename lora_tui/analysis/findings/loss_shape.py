@@ -1,4 +1,5 @@
-"""Findings of the shape of the loss curve: has it moved at all, and does it still. Each docstring has its rule."""
+"""Findings about the shape of the loss curve: whether it has moved at all, and whether it still does. The docstring of
+each function states its rule."""
 
 from __future__ import annotations
 
@@ -15,22 +16,29 @@ from lora_tui.analysis.stages import LANGUAGE_STAGES
 from lora_tui.analysis.statistics import median, rounded, spread
 from lora_tui.runs.series import Series
 
-HARDLY = 0.02
+HARDLY_MOVED = 0.02
+"""Fall of the logarithm of the loss up to which a curve has hardly moved, noise aside."""
 SLOW_LR = 3.0
-"""A learning rate so many times below the usual range explains a flat loss, which needs less proof then."""
-LEVEL_SURELY = 0.09
-FALLS = 0.03
-STAIR = -math.log(1 - 0.08)
+"""Factor below the usual range at which a learning rate explains a flat loss, which needs less proof then."""
+LEVEL_WITHIN = 0.09
+"""Change of the logarithm of the loss within which a plateau is level, with certainty."""
+STILL_FALLING = 0.03
+"""Fall of the logarithm of the loss over the last fifth by which a run ended too early."""
+STAIR_FALL = -math.log(1 - 0.08)
+"""Fall of the logarithm of the loss (8 %) at an epoch boundary that makes a step."""
 
 
 @finding("no_learning", "warning", rank=110)
 @finding("plateau", "info", rank=350)
 def flat_loss(collector: FindingCollector) -> None:
-    """no_learning: the last third of the rows is not clearly below the first ones (3, 5, 10, 20 or a third of them),
-    and what it fell is under 2 % and at two checks surely under 2.5 %, after half of the steps; or under 15 %, after
-    30 % of them, where the learning rate is three times below the usual range. 30 rows, first loss at least 0.3.
-    plateau (info): it has learned, but the last 60 % or 40 % of the rows are surely level within 9 %, while the
-    learning rate is above 30 % of its peak; 40 rows."""
+    """Find ``no_learning`` and ``plateau``.
+
+    no_learning: the last third of the rows is not clearly below the first ones (3, 5, 10, 20 or a third of them), and
+    what it fell is under 2 % and at two checks certainly under 2.5 %, after half of the steps; or under 15 %, after 30
+    % of them, where the learning rate is three times below the usual range. 30 rows, first loss at least 0.3. plateau
+    (info): it has learned, but the last 60 % or 40 % of the rows are certainly level within 9 %, while the learning
+    rate is above 30 % of its peak; 40 rows.
+    """
     check, loss = loss_check(collector), collector.loss
     if check is None or loss is None or collector.stage not in LANGUAGE_STAGES:
         return
@@ -58,30 +66,33 @@ def flat_loss(collector: FindingCollector) -> None:
     if loss.finite < 40 or lr is None or not lr.finite or peak is None or lr.tail(1)[0] < 0.3 * peak:
         return
     for now, before in ((changes.longer, changes.longer_before), (changes.late, changes.late_before)):
-        if now is not None and _flat(now, before, LEVEL_SURELY, 1.5, 1.0) and _has_fallen(collector, now.level):
+        if now is not None and _flat(now, before, LEVEL_WITHIN, 1.5, 1.0) and _has_fallen(collector, now.level):
             collector.add("plateau", {"level": rounded(now.level), "lr": lr.tail(1)[0]}, step=now.step)
             return
 
 
 def _flat(now: LevelChange, before: LevelChange | None, bound: float, sure: float, chance: float) -> bool:
-    """Both have hardly moved but for ``chance`` standard errors, and by less than ``bound`` within ``sure`` of them."""
+    """Return whether both have hardly moved but for ``chance`` standard errors, and by less than ``bound`` within
+    ``sure`` of them."""
     return before is not None and all(
-        abs(one.fall) < HARDLY + chance * one.error and abs(one.fall) + sure * one.error < bound
+        abs(one.fall) < HARDLY_MOVED + chance * one.error and abs(one.fall) + sure * one.error < bound
         for one in (now, before)
     )
 
 
 def _has_fallen(collector: FindingCollector, level: float) -> bool:
-    """Below its first rows by 5 %."""
+    """Return whether the level is 5 % below the first rows."""
     return collector.loss is not None and level < 0.95 * median(run_facts.head(collector.loss, 5))
 
 
 @finding("underfitted", "info", rank=340)
 def underfitted(collector: FindingCollector) -> None:
-    """Ended (info): the last evaluation was still more than 1 % and two noises below the one before (3 evaluations);
-    without any, the loss fell by 3 % and two standard errors over the last 20 % of the rows (against the 20 % before).
-    The last learning rate is above 10 % of its peak, for a schedule that ends at 0 flattens every curve; or the
-    evaluation fell by 3 %."""
+    """Find ``underfitted`` (info): the run has ended, and the loss was still falling.
+
+    The last evaluation was more than 1 % and two noises below the one before (3 evaluations); without any, the loss
+    fell by 3 % and two standard errors over the last 20 % of the rows (against the 20 % before). The last learning rate
+    is above 10 % of its peak, for a schedule that ends at 0 flattens every curve; or the evaluation fell by 3 %.
+    """
     if not run_facts.final(collector.status) or collector.stage not in LANGUAGE_STAGES:
         return
     if collector.has(
@@ -103,7 +114,7 @@ def underfitted(collector: FindingCollector) -> None:
         return
     check = loss_check(collector)
     late = check.changes.late if check is not None else None
-    if evals is None and late is not None and moving and late.fall > max(FALLS, 2 * late.error):
+    if evals is None and late is not None and moving and late.fall > max(STILL_FALLING, 2 * late.error):
         collector.add(
             "underfitted", {"drop": rounded((1 - math.exp(-late.fall)) * 100, 2), "last": rounded(late.level)},
             step=late.step,
@@ -112,8 +123,11 @@ def underfitted(collector: FindingCollector) -> None:
 
 @finding("staircase", "info", rank=370)
 def staircase(collector: FindingCollector) -> None:
-    """Info, sft: at 2 of the last 8 epoch boundaries at least the loss fell by 8 % within some rows, on the average of
-    them surely so, and by twice what it fell in the middle of the epochs before: samples that come again are known."""
+    """Find ``staircase`` (info, sft): the loss steps down where the data begins again, so samples are recognised.
+
+    At 2 of the last 8 epoch boundaries at least the loss fell by 8 % within some rows, on the average of them beyond
+    noise, and by twice what it fell in the middle of the epochs before.
+    """
     loss, epochs = collector.loss, collector.run.series.get("epoch")
     if collector.stage != "sft" or loss is None or epochs is None or not len(epochs) or collector.run.resumed_at:
         return
@@ -127,7 +141,7 @@ def staircase(collector: FindingCollector) -> None:
     falls: list[tuple[float, float, float]] = []
     for boundary in range(max(1, done - 7), done + 1):
         fall, middle = (_fall_at(loss, epochs, place, rows) for place in (boundary, boundary - 0.5))
-        if fall is not None and middle is not None and fall > max(STAIR, error):
+        if fall is not None and middle is not None and fall > max(STAIR_FALL, error):
             falls.append((fall, middle, float(boundary)))
     if len(falls) < 2:
         return
@@ -141,7 +155,8 @@ def staircase(collector: FindingCollector) -> None:
 
 
 def _fall_at(loss: Series, epochs: Series, place: float, rows: int) -> float | None:
-    """How far (as a logarithm) the loss fell from the rows before a place to those after, the one at it left out."""
+    """Return how far (as a logarithm) the loss fell from the rows before a place to those after, without the row at
+    it."""
     at = bisect_right(epochs.values, place)
     before, after = loss.values[max(0, at - 1 - rows) : max(0, at - 1)], loss.values[at + 1 : at + 1 + rows]
     parts = [[value for value in part if 0 < value < math.inf] for part in (before, after)]

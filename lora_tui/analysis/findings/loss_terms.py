@@ -1,4 +1,4 @@
-"""What several findings need to know of a run's curves."""
+"""Properties of a run's curves that several findings need."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from lora_tui.analysis.rating_rules import lr_range
 from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES
 from lora_tui.analysis.statistics import rounded
 
-LOWER = 0.3
-"""What a learning rate that made a run diverge is multiplied by in the advice."""
-OFF_REFERENCE = 0.13
-"""A first loss of a preference run that is so far from its theory, relative, is a wrong start."""
+LR_ADVICE = 0.3
+"""Factor on a learning rate that made a run diverge, for the advice what to try instead."""
+START_TOLERANCE = 0.13
+"""Relative distance from its theory at which the first loss of a preference run is a wrong start."""
 
 
 def loss_check(collector: FindingCollector) -> LossCheck | None:
-    """The check of the loss where its ratios mean something: language models, and preferences with a known start."""
+    """Return the check of the loss, or None where ratios of losses mean nothing: only language models, and preferences
+    with a known start, have one."""
     loss = collector.loss
     if loss is None or not loss.finite:
         return None
@@ -31,7 +32,7 @@ def loss_check(collector: FindingCollector) -> LossCheck | None:
         start = reference_loss(collector)
         if start is None:
             return None
-        if abs(run_facts.head(loss, 1)[0] / start - 1) > OFF_REFERENCE:
+        if abs(run_facts.head(loss, 1)[0] / start - 1) > START_TOLERANCE:
             # A start that is wrong itself is another finding; what comes after is measured against it.
             start = None
     inputs = LossInputs(tuple(float(step) for step in collector.run.resumed_at), collector.progress.total_steps, start)
@@ -40,8 +41,11 @@ def loss_check(collector: FindingCollector) -> LossCheck | None:
 
 
 def reference_loss(collector: FindingCollector) -> float | None:
-    """The loss of a policy that is its reference still: ln 2 for dpo's sigmoid loss and for reward models, 1/2 for kto
-    with weights of 1; ``None`` for losses that start elsewhere (orpo, simpo, ipo, hinge, or with an sft part)."""
+    """Return the loss of a policy that is still its reference, or None for losses that start elsewhere.
+
+    ln 2 for dpo's sigmoid loss and for reward models, 1/2 for kto with weights of 1. Others (orpo, simpo, ipo, hinge,
+    or with an sft part) start elsewhere.
+    """
     run = collector.run
     if collector.stage == "rm":
         return math.log(2)
@@ -60,7 +64,7 @@ def reference_loss(collector: FindingCollector) -> float | None:
 
 
 def peak_lr(collector: FindingCollector) -> float | None:
-    """The highest learning rate so far, or the planned one."""
+    """Return the highest learning rate so far or the planned one, whichever is higher."""
     lr = collector.run.series.get("lr")
     seen = lr.max if lr is not None and lr.finite else 0.0
     planned = run_facts.number(collector.run, "learning_rate") or 0.0
@@ -69,7 +73,8 @@ def peak_lr(collector: FindingCollector) -> float | None:
 
 
 def usual_low(collector: FindingCollector) -> float | None:
-    """The low end of the usual learning rates of this stage and method, the lower one if the method is not known."""
+    """Return the low end of the usual learning rates of this stage and method; the lower one if the method is not
+    known."""
     if collector.stage is None:
         return None
     method = collector.run.method
@@ -79,6 +84,6 @@ def usual_low(collector: FindingCollector) -> float | None:
 
 
 def lower_lr(collector: FindingCollector) -> float | None:
-    """The learning rate to try instead of one that was too high."""
+    """Return the learning rate to try instead of one that was too high."""
     peak = peak_lr(collector)
-    return rounded(peak * LOWER, 2) if peak is not None else None
+    return rounded(peak * LR_ADVICE, 2) if peak is not None else None

@@ -1,5 +1,4 @@
-"""Findings of preference and reinforcement learning: starts, saturation, rewards, divergence from the reference. Each
-docstring has its rule."""
+"""Findings about preference and reinforcement learning. The docstring of each function states its rule."""
 
 from __future__ import annotations
 
@@ -16,18 +15,33 @@ from lora_tui.analysis.stages import PREFERENCE_STAGES, REINFORCEMENT_STAGES
 from lora_tui.analysis.statistics import MEDIAN_ERROR, critical_z, finite_before, median, noise, rounded, window
 from lora_tui.runs.series import Series
 
-START_LOW, START_HIGH = 0.60, 0.78
+START_LOW = 0.60
+"""Lowest first loss of a dpo run whose policy starts at its reference (ln 2 = 0.693)."""
+START_HIGH = 0.78
+"""Highest first loss of such a run."""
 EARLY = 0.05
-"""A first row after this share of the steps tells nothing of the start."""
-SURE_PAIRS, SURE_ACCURACY, QUIET = 100, 0.98, 0.1
-KL_GROWTH, KL_LARGE = 10.0, 1.0
+"""Share of the steps after which a first row says nothing about the start."""
+SATURATED_PAIRS = 100
+"""Pairs over which the accuracy of a saturated run is taken."""
+SATURATED_ACCURACY = 0.98
+"""Accuracy from which on a run is saturated."""
+SATURATED_GRADIENT = 0.1
+"""Share of the first gradient norms below which a run is saturated."""
+KL_GROWTH = 10.0
+"""Factor on the KL of the middle of the run above which it is out of control."""
+KL_LARGE = 1.0
+"""KL below which growth does not matter."""
 NO_SIGNAL = 0.6
+"""Share of groups with equal rewards above which there is no signal to learn from."""
 MIN_ROWS = 20
+"""Rows before anything is said about a level."""
 
 
 class LevelCheck(SeriesCheck):
     """Levels of a series of any sign: whether it is below its start, below zero, far above its past, or above a bound.
-    Noise is additive here, an error is that of a median."""
+
+    Noise is additive here; an error is that of a median.
+    """
 
     def __init__(self, starts: tuple[float, ...]) -> None:
         super().__init__()
@@ -36,7 +50,7 @@ class LevelCheck(SeriesCheck):
         self._crossed = self._begin = 0
 
     def check(self, column: Series, end: int) -> None:
-        """Look at the rows before ``end``."""
+        """Check the rows before row ``end``."""
         reached = bisect_right(self._starts, column.steps[end - 1])
         if reached > self._crossed:
             self._crossed = reached
@@ -94,8 +108,11 @@ def _end(episode: Episode) -> int | None:
 
 @finding("dpo_wrong_start", "warning", rank=150)
 def dpo_wrong_start(collector: FindingCollector) -> None:
-    """dpo with the sigmoid loss alone: a policy that is its reference has ln 2 = 0.693, so a first loss outside
-    0.60-0.78 says that reference or data are wrong. Not where the first row comes after 5 % of the steps."""
+    """Find ``dpo_wrong_start``: reference model or data of a dpo run are wrong.
+
+    With the sigmoid loss alone a policy that is its reference has ln 2 = 0.693, so a first loss outside 0.60-0.78 shows
+    it. Not where the first row comes after 5 % of the steps.
+    """
     loss, total = collector.loss, collector.progress.total_steps
     if collector.stage != "dpo" or loss is None or not loss.finite or reference_loss(collector) is None:
         return
@@ -110,8 +127,11 @@ def dpo_wrong_start(collector: FindingCollector) -> None:
 
 @finding("saturated", "info", rank=380)
 def saturated(collector: FindingCollector) -> None:
-    """Info, preference stages and rm: accuracy of 0.98 and more over the last 100 pairs (20 rows where the batch is not
-    known) and a gradient below a tenth of that of the first rows: nothing is learned any more."""
+    """Find ``saturated`` (info, preference stages and rm): nothing is learned any more.
+
+    Accuracy of 0.98 and more over the last 100 pairs (20 rows where the batch is not known) and a gradient below a
+    tenth of that of the first rows.
+    """
     if collector.stage not in PREFERENCE_STAGES | {"rm"} or collector.has("dead_run", "nan_loss"):
         return
     norms = collector.run.series.get("grad_norm")
@@ -120,10 +140,10 @@ def saturated(collector: FindingCollector) -> None:
         return
     pairs = run_facts.number(collector.run, "total_train_batch_size")
     every = run_facts.number(collector.run, "logging_steps") or 1.0
-    rows = max(5, math.ceil(SURE_PAIRS / (pairs * every))) if pairs else 20
+    rows = max(5, math.ceil(SATURATED_PAIRS / (pairs * every))) if pairs else 20
     accuracy = sure.tail(rows)
     first, now = median(run_facts.head(norms, 5)), median(norms.tail(max(5, window(norms.finite))))
-    if sum(accuracy) / len(accuracy) >= SURE_ACCURACY and now < QUIET * first:
+    if sum(accuracy) / len(accuracy) >= SATURATED_ACCURACY and now < SATURATED_GRADIENT * first:
         evidence: dict[str, Param | None] = {
             "accuracy": rounded(sum(accuracy) / len(accuracy) * 100, 3), "first": rounded(first, 3),
             "now": rounded(now, 3),
@@ -135,10 +155,13 @@ def saturated(collector: FindingCollector) -> None:
 @finding("kl_off", "warning", rank=170)
 @finding("no_signal", "warning", rank=180)
 def rewards(collector: FindingCollector) -> None:
-    """ppo and grpo, at two checks of 20 rows and more. reward_falling: the median reward of the last rows is below that
-    of the first by three standard errors each. kl: the divergence from the reference is surely negative (which no true
-    divergence is), or ten times that of the middle of the run and above 1. no_signal: in 60 % of the groups all answers
-    have the same reward, so that they teach nothing."""
+    """Find ``reward_falling``, ``kl_off`` and ``no_signal`` (ppo and grpo), at two checks of 20 rows and more.
+
+    reward_falling: the median reward of the last rows is below that of the first by three standard errors each. kl_off:
+    the divergence from the reference is negative beyond noise (which no true divergence is), or ten times that of the
+    middle of the run and above 1. no_signal: in 60 % of the groups all answers have the same reward, so that they teach
+    nothing.
+    """
     if collector.stage not in REINFORCEMENT_STAGES or collector.has("dead_run", "nan_loss"):
         return
     reward = _course(collector, "reward", "objective/scores", "env/reward_mean", "objective/rlhf_reward")

@@ -1,7 +1,5 @@
-"""Findings of evaluations and predictions: what they were made on, whether they can be right.
-
-Each docstring has its rule.
-"""
+"""Findings about evaluations and predictions: what they were made on, and whether they can be right. The docstring of
+each function states its rule."""
 
 from __future__ import annotations
 
@@ -16,26 +14,35 @@ from lora_tui.records.documents import Predictions
 from lora_tui.runs.run import ResultSet, Run
 
 MIN_PREDICTIONS = 10
-"""Fewer predictions say nothing about a share."""
+"""Predictions below which a share of them says nothing."""
 MIN_DEGENERATE = 3
+"""Degenerate predictions below which nothing is said."""
 DEGENERATE_SHARES = {"empty": 0.05, "repeats": 0.10, "limit": 0.20, "echo": 0.10}
+"""Share of the predictions from which on each kind is a finding."""
 NEAR_LIMIT = 0.6
-"""An estimated length beyond this share of the limit may be the limit: the tokens of a text are only estimated."""
+"""Share of the limit beyond which an estimated length may be the limit: the tokens of a text are only estimated."""
 LONG_QUANTILE = 0.98
-"""Without a known limit the length that this share of the predictions does not exceed stands for it."""
+"""Share of the predictions whose greatest length stands for a limit that is not known."""
 MIN_LIMIT_TOKENS = 32
-"""A limit below so many tokens is none: short answers are alike in length by themselves."""
+"""Tokens below which a length is no limit: short answers are alike in length by themselves."""
 TIMES_LABELS = 3.0
-"""Cut predictions must be so many times as frequent as labels that look the same."""
+"""Factor by which cut predictions must be more frequent than labels that look the same."""
 SCORES = ("bleu-4", "rouge-1", "rouge-2", "rouge-l")
-HIGH_BLEU, LOW_ROUGE = 50.0, 20.0
+HIGH_BLEU = 50.0
+"""BLEU-4 from which on a ROUGE-L below LOW_ROUGE cannot be."""
+LOW_ROUGE = 20.0
+"""ROUGE-L below which a BLEU-4 of HIGH_BLEU cannot be."""
 MIN_SCORED = 5
+"""Samples below which scores are not compared with each other."""
 
 
 @finding("evaluated_on_training_data", "warning", rank=260)
 def evaluated_on_training_data(collector: FindingCollector) -> None:
-    """A data set of the evaluation or prediction is one of the training's, and no part of it was held back. Options
-    prove it, or a log of a job that loaded training data only, and more of it than the training had held back."""
+    """Find ``evaluated_on_training_data``: a data set of the evaluation or prediction was trained on, and no part of it
+    was held back.
+
+    Options prove it, or a log of a job that loaded training data only, and more of it than the training had held back.
+    """
     for source in (collector.run, *collector.run.linked):
         names = overlap(collector.run, source)
         if not names or not _evaluates(source):
@@ -51,7 +58,7 @@ def evaluated_on_training_data(collector: FindingCollector) -> None:
 
 
 def _evaluates(source: Run) -> bool:
-    """It has evaluated or predicted, or is about to."""
+    """Return whether it has evaluated or predicted, or is about to."""
     if not source.timeline.rows or any(split in source.results() for split in ("eval", "predict")):
         return True
     if any(name.startswith("eval_") for name in source.series):
@@ -62,12 +69,14 @@ def _evaluates(source: Run) -> bool:
 
 @finding("degenerate_predictions", "warning", rank=270)
 def degenerate_predictions(collector: FindingCollector) -> None:
-    """Of at least 10 predictions: 5 % empty, 10 % saying the same eight words five times (where the label does not),
-    20 % cut at the longest length, or 10 % the question again; at least 3 of them.
+    """Find ``degenerate_predictions``.
+
+    Of at least 10 predictions: 5 % empty, 10 % saying the same eight words five times (where the label does not), 20 %
+    cut at the longest length, or 10 % repeating the question; at least 3 of them.
 
     Cut means: ends in the middle of a sentence, at 60 % and more of ``max_new_tokens`` or, where that is not known, of
-    the length that 98 % do not exceed (and that is at least 32 tokens); and three times as frequent as labels that
-    look so. Lengths in tokens are estimated from the characters.
+    the length that 98 % do not exceed (and that is at least 32 tokens); and three times as frequent as labels that look
+    so. Lengths in tokens are estimated from the characters.
     """
     for source in (collector.run, *collector.run.linked):
         predictions = source.predictions
@@ -97,7 +106,7 @@ def degenerate_predictions(collector: FindingCollector) -> None:
 
 
 def cut_off(predictions: Predictions, limit: float | None) -> int:
-    """How many predictions look as if the limit of new tokens had cut them."""
+    """Return how many predictions look as if the limit of new tokens had cut them."""
     top = limit if limit is not None else _quantile(predictions, LONG_QUANTILE)
     if top < MIN_LIMIT_TOKENS:
         return 0
@@ -108,7 +117,7 @@ def cut_off(predictions: Predictions, limit: float | None) -> int:
 
 
 def _quantile(predictions: Predictions, share: float) -> float:
-    """The estimated length in tokens that this share of the predictions does not exceed."""
+    """Return the estimated length in tokens that this share of the predictions does not exceed."""
     wanted = share * sum(predictions.lengths.values())
     seen = 0
     for length in sorted(predictions.lengths):
@@ -120,8 +129,11 @@ def _quantile(predictions: Predictions, share: float) -> float:
 
 @finding("scores_inconsistent", "warning", rank=280)
 def scores_inconsistent(collector: FindingCollector) -> None:
-    """Scores that no set of texts has: all exactly 0, or some exactly 0 and others not, or BLEU-4 of 50 and more with a
-    ROUGE-L under 20; at least 5 samples. Not where the predictions are known to be empty."""
+    """Find ``scores_inconsistent``: scores that no set of texts has.
+
+    All exactly 0, or some exactly 0 and others not, or a BLEU-4 of 50 and more with a ROUGE-L under 20; at least 5
+    samples. Not where the predictions are known to be empty.
+    """
     if any(found.variant == "empty" for found in collector.current("degenerate_predictions")):
         return
     for split, found, source in run_facts.result_sets(collector.run):
@@ -150,7 +162,7 @@ def scores_inconsistent(collector: FindingCollector) -> None:
 
 @finding("few_eval_samples", "info", rank=430)
 def few_eval_samples(collector: FindingCollector) -> None:
-    """An evaluation or prediction on fewer than 50 samples; the smallest one is named."""
+    """Find ``few_eval_samples``: an evaluation or prediction on fewer than 50 samples; the smallest one is named."""
     smallest: tuple[int, str, ResultSet | None] | None = None
     for split, found, source in run_facts.result_sets(collector.run):
         count = run_facts.samples(found, split, source) if split != "train" and not found.stale else None
@@ -174,7 +186,7 @@ def few_eval_samples(collector: FindingCollector) -> None:
 
 
 def _held_back(run: Run) -> int | None:
-    """Samples of the evaluation during the training, where its log counts them."""
+    """Return the samples of the evaluation during the training, where its log counts them."""
     setting, trained = run.config.get("eval_examples"), run.config.get("num_examples")
     if setting is None or trained is None or setting.source != trained.source or not isinstance(setting.value, int):
         return None

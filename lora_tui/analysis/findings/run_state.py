@@ -14,20 +14,23 @@ from lora_tui.analysis.statistics import median, rounded
 from lora_tui.records.file_names import TRAINER_LOG
 from lora_tui.runs.series import Series
 
-ZEROS = 3
+MIN_ZEROS = 3
 """Consecutive losses of exactly 0 that mean dead weights."""
 ALIVE = 0.1
-"""A loss of this size does not reach 0 by learning within a row."""
-_DISK = ("No space left", "File too large", "Disk quota exceeded")
+"""Loss that does not reach 0 by learning within one row."""
+_DISK_FULL = ("No space left", "File too large", "Disk quota exceeded")
+"""Parts of error messages of a full disk."""
 
 
 @finding("dead_run", "critical", rank=20)
 def dead_run(collector: FindingCollector) -> None:
-    """At least 3 losses of exactly 0 at the end, after losses of 0.1 and more, grad_norm nan or unknown; one such
-    loss is enough where grad_norm is nan at its step.
+    """Find ``dead_run``: the weights are NaN.
 
-    transformers' ``logging_nan_inf_filter`` prints 0.0 for a NaN loss. A smooth approach to 0, a saturated
-    preference run (accuracy >= 0.95) and a finite grad_norm at those steps are not dead.
+    At least 3 losses of exactly 0 at the end, after losses of 0.1 and more, grad_norm NaN or unknown; one such loss is
+    enough where grad_norm is NaN at its step.
+
+    transformers' ``logging_nan_inf_filter`` prints 0.0 for a NaN loss. A smooth approach to 0, a saturated preference
+    run (accuracy >= 0.95) and a finite grad_norm at those steps are not dead.
     """
     loss = collector.loss
     if loss is None or len(loss) < 2 or loss.values[-1] != 0.0:
@@ -35,7 +38,7 @@ def dead_run(collector: FindingCollector) -> None:
     begin = _tail_begin(loss, zero=True)
     norms = collector.run.series.get("grad_norm")
     at_zero = norms.at(loss.steps[begin]) if norms is not None else None
-    if len(loss) - begin < ZEROS and not (at_zero is not None and math.isnan(at_zero)):
+    if len(loss) - begin < MIN_ZEROS and not (at_zero is not None and math.isnan(at_zero)):
         return
     before = [value for value in loss.values[max(0, begin - 5) : begin] if math.isfinite(value)]
     if not before or median(before) < ALIVE:
@@ -58,7 +61,8 @@ def dead_run(collector: FindingCollector) -> None:
 
 @finding("nan_loss", "critical", rank=10)
 def nan_loss(collector: FindingCollector) -> None:
-    """A NaN or Infinity in the loss; one alone, with finite rows after it, is a warning. Or a NaN eval loss."""
+    """Find ``nan_loss``: a NaN or Infinity in the loss (one alone, with finite rows after it, is a warning), or a NaN
+    eval loss."""
     if collector.has("dead_run"):
         return
     loss = collector.loss
@@ -92,7 +96,8 @@ def nan_loss(collector: FindingCollector) -> None:
 @finding("stalled", "critical", rank=70)
 @finding("interrupted", "warning", rank=80)
 def ended_badly(collector: FindingCollector) -> None:
-    """The run's state is failed, stalled or interrupted: what happened and where it can go on."""
+    """Find ``out_of_memory``, ``failed``, ``stalled`` or ``interrupted``, by the run's state: what happened and where
+    it can go on."""
     state, failure = collector.status.state, collector.status.failure
     step = collector.step
     total = collector.progress.total_steps
@@ -109,7 +114,7 @@ def ended_badly(collector: FindingCollector) -> None:
             variant = "job"
         elif step is not None and total is not None and step >= total and train is not None and not train.stale:
             variant = "after"
-        elif message is not None and any(sign in message for sign in _DISK):
+        elif message is not None and any(sign in message for sign in _DISK_FULL):
             variant = "disk" if evidence.get("checkpoint") is not None else "disk_no_checkpoint"
         elif collector.loss is None or not len(collector.loss):
             variant = "early"
@@ -141,7 +146,8 @@ def ended_badly(collector: FindingCollector) -> None:
 
 
 def _tail_begin(series: Series, *, zero: bool) -> int:
-    """Index where the last unbroken stretch of zeros (or of non-finite values) begins, found by galloping back.
+    """Return the index where the last unbroken stretch of zeros (or of non-finite values) begins, found by galloping
+    back.
 
     Galloping looks at some values only, so a stretch with a rare exception inside counts as one.
     """
@@ -165,20 +171,20 @@ def _tail_begin(series: Series, *, zero: bool) -> int:
 
 
 def _first_nonfinite(series: Series) -> int:
-    """Index of the first non-finite value; only called where there is one."""
+    """Return the index of the first non-finite value, of which there must be one."""
     values = series.values
     # The sum of a piece is NaN or infinite where one of its values is.
     begin = next(at for at in range(0, len(values), 1000) if not math.isfinite(sum(values[at : at + 1000])))
     return next(index for index in range(begin, len(values)) if not math.isfinite(values[index]))
 
 
-RETURNS = 3
-"""So many times a row must go on where another process left off."""
+MIN_RETURNS = 3
+"""Number of times that a row must go on where another process left off."""
 
 
 @finding("stopped", "info", rank=300)
 def stopped(collector: FindingCollector) -> None:
-    """Ended below the planned steps with everything saved (LlamaBoard's abort, early stopping)."""
+    """Find ``stopped``: ended below the planned steps with everything saved (LlamaBoard's abort, early stopping)."""
     if collector.status.state != "stopped":
         return
     document = collector.run.files.state
@@ -191,7 +197,7 @@ def stopped(collector: FindingCollector) -> None:
 
 @finding("stale_results", "info", rank=310)
 def stale_results(collector: FindingCollector) -> None:
-    """A results file that is older than the last training row belongs to an earlier attempt."""
+    """Find ``stale_results``: a results file that is older than the last training row belongs to an earlier attempt."""
     found = collector.run.results()
     stale = [split for split in ("train", "eval", "predict") if split in found and found[split].stale]
     if stale:
@@ -200,20 +206,25 @@ def stale_results(collector: FindingCollector) -> None:
 
 @finding("two_writers", "warning", rank=200)
 def two_writers(collector: FindingCollector) -> None:
-    """Rows of two trainings in turns in trainer_log.jsonl: at least 3 times a row goes on where another process than
-    the one before left off, by its step and by its own clock. A resume repeats steps as well, but never goes back to
-    the process before it."""
+    """Find ``two_writers``: rows of two trainings in turns in trainer_log.jsonl.
+
+    At least 3 times a row goes on where another process than the one before left off, by its step and by its own clock.
+    A resume repeats steps as well, but never goes back to the process before it.
+    """
     table, writers = collector.run.files.tables.get(TRAINER_LOG), collector.run.timeline.writers
     if table is None or not table.rows or writers is None:
         return
-    if writers.returns >= RETURNS and writers.returns >= 2 * (writers.started - 1):
+    if writers.returns >= MIN_RETURNS and writers.returns >= 2 * (writers.started - 1):
         collector.add("two_writers", {"returns": writers.returns, "file": table.file}, step=writers.first)
 
 
 @finding("resumed", "info", rank=400)
 def resumed(collector: FindingCollector) -> None:
-    """The log holds more than one segment. Earlier rows beyond a resume point are replaced. Where the planned steps
-    have changed with it, the learning rate follows another schedule since."""
+    """Find ``resumed``: the log holds more than one segment.
+
+    Earlier rows beyond a resume point are replaced. Where the planned steps have changed with it, the learning rate
+    follows another schedule since.
+    """
     if not collector.run.resumed_at or collector.has("two_writers"):
         return
     first = int(collector.run.resumed_at[-1])
@@ -235,8 +246,11 @@ def resumed(collector: FindingCollector) -> None:
 
 @finding("rerun", "info", rank=410)
 def rerun(collector: FindingCollector) -> None:
-    """Checkpoints of another attempt: older than this training, or beyond both its plan and its own step. An automatic
-    resume takes the highest step, whosever it is."""
+    """Find ``rerun``: checkpoints of another attempt, older than this training, or beyond both its plan and its own
+    step.
+
+    An automatic resume takes the highest step, whichever attempt it belongs to.
+    """
     total = collector.progress.total_steps
     if collector.step is None or collector.progress.unit != "steps":
         return

@@ -1,4 +1,4 @@
-"""Findings of the speed of training. Each docstring has its rule."""
+"""Findings about the speed of training. The docstring of each function states its rule."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ from lora_tui.analysis.statistics import critical_z, median, rounded, spread
 from lora_tui.runs.timeline import MIN_SPAN_S, Timeline
 
 LOST_SHARE = 0.3
-"""Share of the speed that is lost."""
+"""Share of the speed that must be lost."""
 MIN_ROWS = 30
-PIECES_BEFORE, PIECES_AFTER = 100, 20
-"""Pieces that are compared."""
+"""Rows of one segment before a drop is looked for."""
+PIECES_BEFORE = 100
+"""Pieces that the last ones are compared with."""
+PIECES_AFTER = 20
+"""Last pieces, whose speed is compared."""
 MIN_PIECES = 6
+"""Pieces that the later side of a comparison needs."""
 SAME_PHASE = 0.1
-"""Data that is sorted by length slows down at the same place of each epoch: within this share of one."""
+"""Share of an epoch within which two places count as the same: data sorted by length slows down at the same place of
+each."""
 EPOCHS_BACK = 20
-"""Epochs that are looked back on for that."""
+"""Earlier epochs that are compared at the same place."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows in a row without an evaluation among them, MIN_SPAN_S seconds or longer."""
+    """Consecutive rows without an evaluation among them that took MIN_SPAN_S seconds or longer."""
 
     step: float
     epoch: float | None
@@ -38,7 +43,7 @@ class Piece:
 
 
 class SpeedCheck(IncrementalCheck[Timeline]):
-    """The pieces of a timeline and whether they have become slower."""
+    """The pieces of a timeline, and whether they have become slower."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,24 +51,24 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         self._pieces: list[Piece] = []
         self._segment = 0
         self._begin = 0
-        """Row at which the piece begins that is not long enough yet."""
+        """First row of the piece that is not long enough yet."""
         self._speed_before: float | None = None
-        """The speed before, while it is slower."""
+        """Seconds a step or token before the drop, while it lasts."""
 
     def size(self, column: Timeline) -> int:
-        """Rows of the timeline."""
+        """Return the number of rows of the timeline."""
         return len(column.rows)
 
     def entry(self, column: Timeline, row: int) -> float:
-        """Rows of a timeline do not change."""
+        """Return 0: rows of a timeline do not change."""
         return 0.0
 
     def next_check(self, done: int) -> int:
-        """Every fifth row, on long runs every fiftieth part."""
+        """Return the next row count: every fifth row, on long runs every fiftieth part."""
         return done + max(5, done // 50)
 
     def check(self, column: Timeline, end: int) -> None:
-        """Look at the rows before ``end``."""
+        """Check the rows before row ``end``."""
         segment = bisect_right(column.starts, end - 1) - 1
         if segment > self._segment:
             self._segment = segment
@@ -78,7 +83,7 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         del self._pieces[: -20 * PIECES_BEFORE]
 
     def _cut_pieces(self, column: Timeline, end: int) -> None:
-        """Up to five pieces of the rows since the last check; the time up to an evaluation's row went into it."""
+        """Cut up to five pieces of the rows since the last check; the time up to an evaluation's row went into it."""
         stride = max(1, (end - self.done) // 5)
         row = max(self._begin + 1, self.done)
         while row < end:
@@ -131,7 +136,7 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         self._speed_before = (self._speed_before or usual) if self.slower.current is not None else None
 
     def _onset(self, slow: list[float], after: int, now: float, usual: float) -> float:
-        """Step of the first of the slow pieces: after the last two that were near the speed before."""
+        """Return the step of the first slow piece: after the last two that were near the speed before."""
         bound = math.sqrt(now * usual)
         for index in range(len(slow) - 1, 0, -1):
             if max(slow[index], slow[index - 1]) < bound:
@@ -139,8 +144,10 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         return self._pieces[-after].step
 
     def _as_in_other_epochs(self, after: int, now: float) -> bool:
-        """The same part of the epochs before was about as slow in half of them: in the last one alone it may be since
-        the drop lasts for longer than an epoch."""
+        """Return whether the same part of at least half of the epochs before was about as slow.
+
+        In the last one alone it may be since the drop lasts for longer than an epoch.
+        """
         recent = self._pieces[-after:]
         first, last = recent[0].epoch, recent[-1].epoch
         if first is None or last is None:
@@ -156,7 +163,7 @@ class SpeedCheck(IncrementalCheck[Timeline]):
 
 
 def _chance(slow: list[float], after: int, rows: int) -> float:
-    """How far apart the two medians may be by chance, as a logarithm."""
+    """Return how far apart the two medians may be by chance, as a logarithm."""
     error = math.hypot(spread(slow[:-after]).error(len(slow) - after), spread(slow[-after:]).error(after))
     return math.sqrt(2) * critical_z(rows) * error
 
@@ -167,10 +174,13 @@ def _slow(piece: Piece, counted: bool) -> float:
 
 @finding("throughput_drop", "warning", rank=140)
 def throughput_drop(collector: FindingCollector) -> None:
-    """At two checks the last 20 pieces of the run (10 s or longer each, none with an evaluation) took more than 1 / 0.7
-    of the time of the 100 before, surely so, by tokens where they are counted; without tokens not where the same part
-    of the epochs before was as slow (data sorted by length). 30 rows of one segment. Closed when 76 % of the speed is
-    back."""
+    """Find ``throughput_drop``.
+
+    At two checks the last 20 pieces of the run (10 s or longer each, none with an evaluation) took more than 1 / 0.7 of
+    the time of the 100 before, beyond noise; by tokens where they are counted, and without tokens not where the same
+    part of the epochs before was as slow (data sorted by length). 30 rows of one segment. Closed when 76 % of the speed
+    is back.
+    """
     check = updated_check(collector.run.timeline, SpeedCheck, None, SpeedCheck)
     if collector.has("dead_run"):
         return
