@@ -1,5 +1,5 @@
-"""What the numbers of a run mean: ratings, findings, what is to come, which checkpoint to take. Codes and numbers only:
-the words are in the catalogues."""
+"""Judge what the numbers of a run mean: ratings, findings, a forecast, and which checkpoint to take. Codes and numbers
+only: the words are in the catalogues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ __all__ = [
 
 
 def judge(run: Run, now: float, context: Context = PLAIN) -> Judgement:
-    """Everything that is thought of a run at a moment (Unix time). Costs a window of rows, not the run."""
+    """Return the judgement of a run at a moment (Unix time). Its cost depends on a window of rows, not on the length of
+    the run."""
     # Loaded with the first judgement: the app draws its first frame without one.
     from lora_tui.analysis.checkpoint_choice import choose
     from lora_tui.analysis.findings.find import find

@@ -1,4 +1,4 @@
-"""Which checkpoint to take, what a later one costs, and what would be lost if the run died now."""
+"""Advise which checkpoint to take, what a later one costs, and what would be lost if the run died now."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from lora_tui.runs.timeline import SLACK_S
 
 BROKEN = frozenset({"dead_run", "nan_loss", "diverging"})
 """Findings from whose step on a checkpoint is of no use, where nothing was evaluated."""
-WORTH = 0.005
-"""A checkpoint whose value is only estimated must be better by this share to be preferred."""
+ESTIMATE_PENALTY = 0.005
+"""Share by which a checkpoint whose value is only estimated must be better to be preferred."""
 _MEASURES = (
     ("eval_loss", False), ("eval_rouge-l", True), ("eval_bleu-4", True), ("eval_accuracy", True),
     ("eval_rewards/accuracies", True), ("eval_reward", True),
 )  # fmt: skip
-"""What evaluations are compared by, where the job does not name its ``metric_for_best_model``."""
+"""Metrics that evaluations are compared by, and whether higher is better, where the job names no
+``metric_for_best_model``."""
 
 
 def choose(run: Run, now: float, findings: Sequence[Finding] = ()) -> CheckpointChoice:
-    """The advice at a moment (Unix time); empty where there is no training.
+    """Return the advice at a moment (Unix time); empty where there is no training.
 
     Values are those of the evaluation at a checkpoint's own step, else of the nearest one if it is not farther than
     half the distance between two evaluations. ``findings``: those so far, of which some make checkpoints useless.
@@ -43,9 +44,9 @@ def choose(run: Run, now: float, findings: Sequence[Finding] = ()) -> Checkpoint
     own = [item for item in run.checkpoints() if item.complete and not item.foreign]
     usable = [item for item in own if item.step <= _broken_from(findings)]
     at_best = next((item for item in own if item.step == best_step), None)
-    taken, value, estimated = _take(usable, series, higher)
+    taken, value, estimated = _choose_from(usable, series, higher)
     newest = own[-1] if own else None
-    newest_value = _value(series, newest.step)[0] if newest is not None else None
+    newest_value = _eval_at(series, newest.step)[0] if newest is not None else None
     due = plan.every is not None and (last.step % plan.every == 0 or last.step == plan.total)
     pending = due and all(item.step != last.step for item in own)
     after = last.step - 1 if pending else last.step
@@ -85,8 +86,11 @@ def choose(run: Run, now: float, findings: Sequence[Finding] = ()) -> Checkpoint
 
 
 def measure(run: Run, state: TrainerState | None = None) -> tuple[str, bool]:
-    """What "best" is measured by, and whether higher is better: the job's ``metric_for_best_model``, else the metric
-    whose value the trainer keeps as its best, else the first known one that was evaluated; "" without any."""
+    """Return the metric that "best" is measured by, and whether higher is better; "" without any.
+
+    The job's ``metric_for_best_model``, else the metric whose value the trainer keeps as its best, else the first known
+    one that was evaluated.
+    """
     named = run.config.get("metric_for_best_model")
     if named is not None and isinstance(named.value, str) and named.value:
         name = named.value if named.value.startswith("eval_") else f"eval_{named.value}"
@@ -103,21 +107,21 @@ def measure(run: Run, state: TrainerState | None = None) -> tuple[str, bool]:
 
 
 def copy_command(run: Run, item: Checkpoint) -> str:
-    """A shell command that keeps a checkpoint under a name that the trainer never deletes."""
+    """Return a shell command that keeps a checkpoint under a name that the trainer never deletes."""
     source, target = str(run.path / item.path), str(run.path / f"best-{item.step}")
     return f"cp -r {shlex.quote(source)} {shlex.quote(target)}"
 
 
 def _best(series: Series | None, higher: bool) -> tuple[int | None, float | None]:
-    """Step and value of the best evaluation."""
+    """Return step and value of the best evaluation."""
     if series is None or not series.finite:
         return None, None
     step, value = (series.max_step, series.max) if higher else (series.min_step, series.min)
     return int(step), value
 
 
-def _value(series: Series | None, step: int) -> tuple[float | None, bool]:
-    """The evaluation that stands for a checkpoint, and whether it was made at another step."""
+def _eval_at(series: Series | None, step: int) -> tuple[float | None, bool]:
+    """Return the evaluation that stands for a checkpoint, and whether it was made at another step."""
     if series is None or not len(series):
         return None, False
     exact = series.at(step)
@@ -136,19 +140,21 @@ def _value(series: Series | None, step: int) -> tuple[float | None, bool]:
     return (max(values) if not any(math.isnan(v) for v in values) else math.nan), True
 
 
-def _take(
+def _choose_from(
     own: Sequence[Checkpoint], series: Series | None, higher: bool
 ) -> tuple[Checkpoint | None, float | None, bool]:
-    """The checkpoint to take, its value, and whether that is an estimate."""
+    """Return the checkpoint to take, its value, and whether that is an estimate."""
     sign = -1.0 if higher else 1.0
     valued: list[tuple[float, Checkpoint, float, bool]] = []
     unknown: list[Checkpoint] = []
     for item in own:
-        value, estimated = _value(series, item.step)
+        value, estimated = _eval_at(series, item.step)
         if value is None:
             unknown.append(item)
         elif math.isfinite(value):
-            valued.append((sign * value + (abs(value) * WORTH if estimated else 0.0), item, value, estimated))
+            valued.append(
+                (sign * value + (abs(value) * ESTIMATE_PENALTY if estimated else 0.0), item, value, estimated)
+            )
     if not valued:
         return (unknown[-1] if unknown else None), None, False
     _, item, value, estimated = min(valued, key=lambda found: (found[0], found[1].step))
@@ -156,7 +162,7 @@ def _take(
 
 
 def _broken_from(findings: Sequence[Finding]) -> float:
-    """The step from which on the weights are of no use."""
+    """Return the step from which on the weights are of no use."""
     steps = [
         f.step for f in findings if f.code in BROKEN and f.severity == "critical" and f.step is not None and not f.over
     ]
@@ -164,15 +170,17 @@ def _broken_from(findings: Sequence[Finding]) -> float:
 
 
 def _cost(taken: float | None, other: float | None, higher: bool) -> float | None:
-    """How much worse the other one is, as a share of the one taken."""
+    """Return how much worse the other one is, as a share of the one taken."""
     if taken is None or other is None or not (math.isfinite(taken) and math.isfinite(other)) or taken == 0:
         return None
     return ((taken - other) if higher else (other - taken)) / abs(taken)
 
 
 def _was_saved(run: Run, plan: SavePlan, step: int, own: Sequence[Checkpoint]) -> bool:
-    """A checkpoint of this attempt at ``step`` must have been there: it was seen, the trainer has named it, or a save
-    was due at that step and later ones are on disk."""
+    """Return whether a checkpoint of this attempt at ``step`` must have been there.
+
+    It was seen, the trainer has named it, or a save was due at that step and later ones are on disk.
+    """
     seen = run.files.saved.get(step)
     if seen is not None and seen >= attempt_start(run) - SLACK_S:
         return True

@@ -16,6 +16,7 @@ from lora_tui.runs.run import Run
 from lora_tui.runs.status import SETUP_PHASES
 
 CARD = "README.md"
+"""File name of a model card, which names the ``dataset`` option."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,13 @@ class Evaluated:
 
     names: frozenset[str]
     examples: int | None = None
-    """How many samples were loaded, where a log tells."""
+    """Number of samples that were loaded, where a log says it."""
     sure: bool = True
-    """An option names them as the evaluation's. A log prints the names of all data sets that a job loads."""
+    """Whether an option names them as the evaluation's. A log prints the names of all data sets that a job loads."""
 
 
 def trained_on(run: Run) -> frozenset[str]:
-    """Names of the data sets that this run was trained on; empty if no file tells them apart from others."""
+    """Return names of the data sets that this run was trained on; empty if no file tells them apart from others."""
     for values in _options(run):
         if values.get("dataset") and not _only_evaluates(values):
             return _names(values["dataset"])
@@ -46,8 +47,10 @@ def trained_on(run: Run) -> frozenset[str]:
 
 
 def evaluated_on(source: Run) -> Evaluated | None:
-    """What the evaluation or prediction in this directory has used; ``None`` if no file tells, or a part of the
-    training data that was not trained on."""
+    """Return what the evaluation or prediction in this directory has used.
+
+    None if no file says it, or if it was a part of the training data that was not trained on.
+    """
     for values in _options(source):
         if values.get("eval_dataset"):
             return Evaluated(_names(values["eval_dataset"]))
@@ -67,8 +70,10 @@ def evaluated_on(source: Run) -> Evaluated | None:
 
 
 def overlap(run: Run, source: Run) -> frozenset[str]:
-    """Training data of ``run`` that the evaluation in ``source`` (the run itself, or a job that loaded its adapter) was
-    made on. Empty where that is not proven."""
+    """Return training data of ``run`` that the evaluation in ``source`` was made on; empty where that is not proven.
+
+    ``source`` is the run itself or a job that loaded its adapter.
+    """
     trained, evaluated = trained_on(run), evaluated_on(source)
     if not trained or evaluated is None:
         return frozenset()
@@ -86,7 +91,7 @@ def overlap(run: Run, source: Run) -> frozenset[str]:
 
 
 def _held_back(run: Run, source: Run) -> float | None:
-    """Samples of the training's own evaluation, infinity if they were not counted; ``None`` if it had none."""
+    """Return the samples of the training's own evaluation, infinity if they were not counted; None if it had none."""
     for facts in _consoles(run):
         if "num_examples" in facts.config and run is not source:
             count = facts.config.get("eval_examples")
@@ -97,7 +102,7 @@ def _held_back(run: Run, source: Run) -> float | None:
 
 
 def _options(run: Run) -> Iterator[Mapping[str, ConfigValue]]:
-    """Options as a job was given them, the newest file first."""
+    """Yield options as a job was given them, the newest file first."""
     docs = [d for d in run.files.docs.values() if isinstance(d.doc, ConfigDoc) and PurePath(d.file).name != CARD]
     for doc in sorted(docs, key=lambda d: -d.mtime):
         assert isinstance(doc.doc, ConfigDoc)
@@ -105,14 +110,15 @@ def _options(run: Run) -> Iterator[Mapping[str, ConfigValue]]:
 
 
 def _consoles(run: Run) -> Iterator[ConsoleFacts]:
-    """What the console logs say, the newest first."""
+    """Yield what the console logs say, the newest first."""
     docs = [(d.mtime, d.doc) for d in run.files.docs.values() if isinstance(d.doc, ConsoleFacts)]
     for _, facts in sorted(docs, key=lambda found: -found[0]):
         yield facts
 
 
 def _only_evaluates(values: Mapping[str, ConfigValue]) -> bool:
-    """The job predicts or evaluates and does not train. An option that is off is left out of the file."""
+    """Return whether the job predicts or evaluates and does not train. An option that is off is left out of the
+    file."""
     return bool(values.get("do_predict") or values.get("do_eval")) and not values.get("do_train")
 
 

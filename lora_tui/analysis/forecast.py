@@ -1,10 +1,10 @@
-"""The train loss to expect at the end, from the curve so far: log loss = a + b g(progress) + c epochs.
+"""Forecast what is still to come: time left, the clock time of the end, and the final train loss, each as an interval.
 
-Progress is the learning rate spent so far as a share of the whole plan's, so that a schedule which ends at 0 flattens
-the curve here as it does in training. Each shape g (exponential or power law decay, slow or fast) is a Bayesian linear
-regression (Bishop, Pattern Recognition and Machine Learning, chapter 3) and counts as much as the curve so far speaks
-for it; what the shapes disagree on is in the width of the band. Whether the bands hold the truth is measured by
-``python -m tools.judge.backtest``.
+The loss follows log loss = a + b g(progress) + c epochs. Progress is the learning rate spent so far as a share of the
+whole plan's, so that a schedule which ends at 0 flattens the curve here as it does in training. Each shape g
+(exponential or power law decay, slow or fast) is a Bayesian linear regression (Bishop, Pattern Recognition and Machine
+Learning, chapter 3) and counts as much as the curve so far speaks for it; what the shapes disagree on is in the width
+of the interval. Whether the intervals hold the truth is measured by ``python -m tools.judge.backtest``.
 """
 
 from __future__ import annotations
@@ -22,51 +22,40 @@ from lora_tui.runs.run import Progress, Run
 from lora_tui.runs.series import Series
 from lora_tui.runs.status import time_left
 
-
-def forecast(run: Run, now: float) -> Forecast:
-    """The forecast at a moment (Unix time); empty for a run that does not go on.
-
-    Its time left is that of :class:`lora_tui.runs.run.Progress`, with a band around it.
-    """
-    status = run.status(now)
-    if status.state not in ("running", "evaluating"):
-        return Forecast()
-    left = time_left(run, status, now)
-    remaining = Interval(*left) if left is not None else None
-    end = Interval(now + left.low, now + left.mid, now + left.high) if left is not None else None
-    if not run.timeline.rows:
-        return Forecast(remaining, end)
-    loss, reason = final_loss(run, run.progress(now))
-    return Forecast(remaining, end, loss, reason)
-
-
 MIN_ROWS = 10
-"""Rows behind the warm-up."""
+"""Rows after the warm-up, and pieces of the curve, that a forecast of the loss needs."""
 MIN_SHARE_DONE = 0.15
 """Share of the run before which a curve says little about its end."""
-POINTS, SAMPLES = 40, 15
-"""The curve is looked at as at most POINTS medians over at most SAMPLES rows each."""
+POINTS = 40
+"""Pieces of the curve at most, each represented by a median."""
+SAMPLES = 15
+"""Rows of a piece at most that its median is taken of."""
 WINDOWS = 12
-"""Windows by which the noise of their medians is judged."""
+"""Windows by which the noise of their medians is estimated."""
 HALF_WIDTH_ERRORS = 1.5
-"""Half the width of the band in standard deviations."""
+"""Half the width of the interval in standard deviations."""
 MISFIT = 0.01
-"""What no simple shape follows, relative to the loss."""
+"""Error that no simple shape avoids, relative to the loss."""
 OUTLIER_ERRORS = 4.0
-"""A piece this many standard deviations off the median of five around it is brought back to there."""
+"""Standard deviations off the median of five pieces around it to which a piece is limited."""
 HUBER_ERRORS = 2.0
 """Standard deviations from which on a piece counts less (Huber)."""
-END_DROP, END_SPREAD = 0.92, 0.2
-"""The loss at the end as a share of that at the start, and the spread of it, before the curve is asked."""
-EPOCH_DROP, EPOCH_SPREAD = 0.05, 0.06
-"""What the loss falls by when the data comes round again, before that was observed."""
-MAX_PASSES_LEFT, EPOCH_TOLERANCE = 2, 0.02
-"""With more passes over the data than this still to begin, the loss falls as far as they are remembered. Epochs beyond
-a whole number by less than EPOCH_TOLERANCE (3.0005) begin no pass."""
+END_DROP = 0.92
+"""Loss at the end as a share of that at the start, expected before the curve is looked at."""
+END_SPREAD = 0.2
+"""Standard deviation of the logarithm of END_DROP."""
+EPOCH_DROP = 0.05
+"""Fall of the logarithm of the loss that is expected when the data comes round again."""
+EPOCH_SPREAD = 0.06
+"""Standard deviation of EPOCH_DROP."""
+MAX_PASSES_LEFT = 2
+"""Passes over the data still to begin above which nothing is forecast: the loss falls as far as they are remembered."""
+EPOCH_TOLERANCE = 0.02
+"""Epochs beyond a whole number (3.0005) that begin no pass."""
 MAX_LOG_LOSS = 700.0
 """Logarithm of a loss near the end of what a float holds."""
 MAX_WIDTH = 0.5
-"""A band wider than this share of the loss says nothing."""
+"""Width of the interval as a share of the loss above which it says nothing."""
 
 Shape = Callable[[float], float]
 
@@ -98,9 +87,29 @@ class Point(NamedTuple):
     variance: float
 
 
+def forecast(run: Run, now: float) -> Forecast:
+    """Return the forecast at a moment (Unix time); empty for a run that does not go on.
+
+    Its time left is that of :class:`lora_tui.runs.run.Progress`, with an interval around it.
+    """
+    status = run.status(now)
+    if status.state not in ("running", "evaluating"):
+        return Forecast()
+    left = time_left(run, status, now)
+    remaining = Interval(*left) if left is not None else None
+    end = Interval(now + left.low, now + left.mid, now + left.high) if left is not None else None
+    if not run.timeline.rows:
+        return Forecast(remaining, end)
+    loss, reason = final_loss(run, run.progress(now))
+    return Forecast(remaining, end, loss, reason)
+
+
 def final_loss(run: Run, progress: Progress) -> tuple[Interval | None, str]:
-    """The median that the last window of train losses will have (see ``window``), or ``None`` and a code of why
-    the curve does not support one: stage, few_rows, early, warmup, off_course, epochs, erratic; "" at the last step."""
+    """Return the median that the last window of train losses will have, or None and a code of why it cannot be said.
+
+    The codes: stage, few_rows, early, warmup, off_course, epochs, erratic; "" at the last step. A window is that of
+    :func:`lora_tui.analysis.statistics.window`.
+    """
     loss, total, step = run.series.get("loss"), progress.total_steps, progress.step
     if run.stage in ("ppo", "grpo"):
         return None, "stage"
@@ -137,8 +146,11 @@ def final_loss(run: Run, progress: Progress) -> tuple[Interval | None, str]:
 
 
 def window_noise(loss: Series, size: int) -> float:
-    """Standard error of the median of ``size`` rows: by the noise of a row, and by what such medians do in this run,
-    since rows that follow each other may be alike."""
+    """Return the standard error of the median of ``size`` rows.
+
+    It comes from the noise of a row and from what such medians do in this run, since rows that follow each other may be
+    alike.
+    """
     values = loss.tail(size * WINDOWS)
     estimated = 1.2533 * noise(values[-200:]) / math.sqrt(size)
     medians = [median(values[end - size : end]) for end in range(len(values), size - 1, -size)]
@@ -149,13 +161,13 @@ def window_noise(loss: Series, size: int) -> float:
 
 
 def _broken(loss: Series) -> bool:
-    """Not finite, or exactly 0, which is how the trainer prints NaN."""
+    """Return whether the last loss is not finite, or exactly 0, which is how the trainer prints NaN."""
     last = loss.values[-1]
     return not math.isfinite(last) or last == 0.0
 
 
 def _points(loss: Series, first: int, plan: Schedule, epochs_a_step: float) -> list[Point]:
-    """The curve from its row ``first`` on, in pieces of equally many rows."""
+    """Return the curve from row ``first`` on in pieces of equally many rows."""
     count = len(loss) - first
     pieces = min(POINTS, count)
     spread = min(1e6, noise(loss.tail(200)) / max(1e-12, abs(median(loss.tail(window(count))))))
@@ -190,8 +202,10 @@ class Target(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """What is expected before the curve is asked: the log loss at a place, with its variance; without ``one`` the
-    change of it that ``epochs`` bring."""
+    """What is expected before the curve is looked at: the log loss at a place, with its variance.
+
+    With ``one=0`` it is the change of the log loss that ``epochs`` bring.
+    """
 
     progress: float
     epochs: float
@@ -210,7 +224,7 @@ class Fit(NamedTuple):
 
 
 def _expect(points: Sequence[Point], target: Target) -> tuple[float, float]:
-    """The log loss at the target and its standard error."""
+    """Return the log loss at the target and its standard error."""
     now, ahead = points[-1], max(0.0, 1 - points[-1].progress / target.progress)
     level = median([point.loss for point in points[-5:]])
     priors = (
@@ -239,7 +253,7 @@ def _expect(points: Sequence[Point], target: Target) -> tuple[float, float]:
 
 
 class Regression:
-    """Bayesian regression of the log loss on 1, g(progress) and epochs: sums that all shapes share are taken once."""
+    """Bayesian regression of the log loss on 1, g(progress) and epochs. Sums that all shapes share are taken once."""
 
     def __init__(self, points: Sequence[Point], variances: Sequence[float]) -> None:
         self._progress = [point.progress for point in points]
@@ -254,7 +268,7 @@ class Regression:
         self._logs = math.fsum(map(math.log, variances))
 
     def fit(self, shape: Shape, priors: Sequence[Prior], target: Target) -> Fit:
-        """The answer of one shape."""
+        """Return the answer of one shape."""
         a = [[0.0] * 3 for _ in range(3)]
         right, squares = [0.0] * 3, 0.0
         for prior in priors:
@@ -296,7 +310,7 @@ def _determinant(a: Sequence[Sequence[float]]) -> float:
 
 
 def _inverse(a: Sequence[Sequence[float]]) -> tuple[list[list[float]], float]:
-    """Inverse of a symmetric 3 x 3 matrix, and its determinant."""
+    """Return the inverse of a symmetric 3 x 3 matrix and its determinant."""
     whole = _determinant(a)
     out = [[0.0] * 3 for _ in range(3)]
     for i in range(3):

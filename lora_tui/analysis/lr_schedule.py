@@ -1,4 +1,4 @@
-"""The plan of the learning rate, from the rates logged so far: which of transformers' schedules they follow."""
+"""Infer the plan of the learning rate from the rates logged so far: which of transformers' schedules they follow."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "polynomial": lambda x: (1 - x) ** 2,
     "inverse_sqrt": lambda x: (1 + 19 * x) ** -0.5,
 }
-"""Share of the peak at a share of the way from the peak to the last step (``transformers.optimization``)."""
-CLOSE = 0.03
-"""Rates follow a schedule if none of them is farther from it than this share of the peak."""
-LOOKS = 40
+"""Share of the peak rate at a share of the way from the peak to the last step, by name
+(``transformers.optimization``)."""
+TOLERANCE = 0.03
+"""Share of the peak within which every rate must be for the rates to follow a schedule."""
+SAMPLES = 40
+"""Rows that are compared with the schedules, and points at which the rest of the plan is summed, at most."""
 
 
 class Schedule:
@@ -35,19 +37,19 @@ class Schedule:
         if lr is not None and lr.finite and lr.max > 0:
             if lr.values[0] < 0.98 * lr.max and lr.min_step < lr.max_step:
                 self.peak_step = lr.max_step
-            stride = max(1, len(lr) // LOOKS)
+            stride = max(1, len(lr) // SAMPLES)
             indexes = range(len(lr) - 1, -1, -stride)
             seen = [(lr.steps[i], lr.values[i] / lr.max) for i in indexes if math.isfinite(lr.values[i])][::-1]
             for at, share in seen:
                 self._add(at, share)
             rest = self._follow([(at, share) for at, share in seen if at >= self.peak_step])
         now = self._steps[-1]
-        for number in range(1, LOOKS + 1):
-            at = now + (self._total - now) * number / LOOKS
+        for number in range(1, SAMPLES + 1):
+            at = now + (self._total - now) * number / SAMPLES
             self._add(at, rest(self._way(at)))
 
     def spent(self, step: float) -> float:
-        """0 at the start, 1 at the last step."""
+        """Return the share spent at a step: 0 at the start, 1 at the last step."""
         index = min(bisect_right(self._steps, step), len(self._steps) - 1)
         a, b = self._steps[index - 1], self._steps[index]
         part = (min(step, b) - a) / (b - a)
@@ -62,7 +64,7 @@ class Schedule:
             self._steps.append(step)
 
     def _follow(self, seen: Sequence[tuple[float, float]]) -> Callable[[float], float]:
-        """The schedule that comes closest to the rates seen; where none does, the last rate for the rest."""
+        """Return the schedule that comes closest to the rates; where none does, the last rate for the rest."""
         if not seen:
             return SCHEDULES["linear"]
         off = {
@@ -70,4 +72,4 @@ class Schedule:
             for name, schedule in SCHEDULES.items()
         }
         best = min(off, key=lambda name: off[name])
-        return SCHEDULES[best] if off[best] < CLOSE else lambda _: seen[-1][1]
+        return SCHEDULES[best] if off[best] < TOLERANCE else lambda _: seen[-1][1]

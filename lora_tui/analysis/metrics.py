@@ -20,7 +20,7 @@ Place = Literal["overview", "results"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. ``direction`` says which way is better, ``none`` where neither is."""
+    """One metric: its unit, which direction is better (``none`` where neither is), and its place on the screen."""
 
     name: str
     unit: str = ""
@@ -28,11 +28,11 @@ class Metric:
     direction: Direction = "none"
     group: Group = "training"
     place: Place = "overview"
-    """``results``: seen once after the job, noise beside live numbers."""
+    """Where it is shown; ``results``: once after the job, since it would be noise beside live numbers."""
     topic: str = ""
-    """Name under which the words are kept; several metrics may share them. Empty: ``name``."""
+    """Name under which the words are kept; several metrics may share one. Empty: ``name``."""
     known: bool = True
-    """``False`` for a key that is logged but not explained here."""
+    """False for a key that is logged but not explained here."""
 
     @property
     def label(self) -> str:
@@ -110,10 +110,10 @@ def _build() -> Mapping[str, Metric]:
 
 
 METRICS: Mapping[str, Metric] = _build()
-"""Metric name -> what it is."""
+"""Known metrics by name."""
 
 
 def metric(name: str) -> Metric:
-    """The metric called ``name``, or one with ``known=False`` and the name as its only word."""
+    """Return the metric called ``name``, or one with ``known=False`` and the name as its only word."""
     found = METRICS.get(name)
     return found if found is not None else Metric(name, known=False)

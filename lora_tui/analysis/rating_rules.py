@@ -1,4 +1,4 @@
-"""The rules of :mod:`lora_tui.analysis.ratings.rate` as data: thresholds, validity, sources and words."""
+"""The rating rules as data: thresholds, scope, sources and words. Find a rule here by its code (``bleu4``, ``gap``)."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ from lora_tui.analysis.model import Basis, Confidence, Level
 from lora_tui.analysis.stages import LANGUAGE_STAGES, PREFERENCE_STAGES, REINFORCEMENT_STAGES
 
 LEVELS: tuple[Level, ...] = ("excellent", "good", "fair", "poor")
+"""Levels of a rating, the best first."""
 COUNTS = frozenset({"min_rows", "fair_rows", "min_values", "rows", "pairs", "window", "evals", "warm"})
-"""Limits that count rows, values, steps or samples: whole numbers."""
+"""Names of limits that count rows, values, steps or samples: whole numbers."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Bounds of excellent, good and fair, in the metric's unit; what lies beyond is poor. ``None``: no such level."""
+    """Bounds of excellent, good and fair, in the metric's unit; what lies beyond is poor. None: there is no such
+    level."""
 
     excellent: float | None
     good: float
     fair: float
     higher: bool = True
-    """Higher is better, and a bound belongs to the better level; else lower is better."""
+    """Whether higher is better, and a bound belongs to the better level; else lower is better."""
     closed: bool = False
-    """With ``higher=False``: the bound itself still belongs to the better level."""
+    """With ``higher=False``: whether the bound itself still belongs to the better level."""
 
     @property
     def bounds(self) -> dict[str, float]:
-        """The bounds that there are, the best level first."""
+        """The bounds that there are by level, the best level first."""
         known = {"excellent": self.excellent, "good": self.good, "fair": self.fair}
         return {name: bound for name, bound in known.items() if bound is not None}
 
     def level(self, value: float) -> Level:
-        """The level of a value."""
+        """Return the level of a value."""
         for name, bound in zip(LEVELS, (self.excellent, self.good, self.fair), strict=False):
             if bound is None:
                 continue
@@ -49,23 +51,24 @@ class Rule:
     code: str
     metrics: tuple[str, ...]
     sources: tuple[str, ...]
-    """Where the numbers come from: codes of SOURCES, whose words are ``source.<code>``."""
+    """Where the numbers come from: codes of SOURCES, whose words are ``source.<code>`` in the catalogues."""
     basis: Basis = "rule"
     confidence: Confidence = "firm"
-    """The best that this rule can reach."""
+    """The best confidence that this rule can reach."""
     stages: frozenset[str] | None = None
-    """``None``: every stage."""
+    """Stages that it applies to; None: every stage."""
     producers: frozenset[str] | None = None
-    """``None``: every producer. A prefix such as ``llamafactory`` covers its versions."""
+    """Producers that it applies to, by prefix (``llamafactory`` covers its versions); None: every producer."""
     thresholds: Thresholds | None = None
+    """Bounds of the levels, where the value alone decides."""
     limits: Mapping[str, float] = field(default_factory=dict)
-    """Thresholds of a rule that is more than bands."""
+    """Numbers by name of a rule that needs more than the bounds of levels."""
     words: Mapping[str, str] = field(default_factory=dict)
-    """Level, or the name of a case, -> wording code of the short verdict (catalogue key ``rating.<code>``)."""
+    """Wording code of the short verdict (catalogue key ``rating.<code>``) by level or name of a case."""
     order: tuple[str, ...] = ()
-    """Limits of which none may be below the one before it."""
+    """Names of limits that must not descend in this order."""
     own: bool = False
-    """Numbers of the user's own config.toml are in it."""
+    """Whether numbers of the user's own config.toml are in it."""
 
     @property
     def numbers(self) -> Mapping[str, float]:
@@ -73,14 +76,14 @@ class Rule:
         return {**(self.thresholds.bounds if self.thresholds is not None else {}), **self.limits}
 
     def applies(self, stage: str | None, producer: str) -> bool:
-        """The rule may be used for a run of this stage and producer."""
+        """Return whether the rule may be used for a run of this stage and producer."""
         if self.producers is not None and not any(producer.startswith(name) for name in self.producers):
             return False
         return self.stages is None or stage in self.stages
 
 
-def in_order(*codes: str) -> Mapping[str, str]:
-    """Wording codes by level, the best first."""
+def by_level(*codes: str) -> Mapping[str, str]:
+    """Return wording codes by level; they are given with that of the best level first."""
     return MappingProxyType(dict(zip(LEVELS, codes, strict=True)))
 
 
@@ -101,15 +104,16 @@ SOURCES: tuple[str, ...] = (
 
 _LLAMAFACTORY = frozenset({"llamafactory"})
 _SFT, _PT, _RM = frozenset({"sft"}), frozenset({"pt"}), frozenset({"rm"})
-_PPL = in_order("ppl_very_low", "ppl_low", "ppl_high", "ppl_very_high")
-_ACCURACY = in_order("accuracy_very_high", "accuracy_high", "accuracy_some", "near_coin")
+_PPL = by_level("ppl_very_low", "ppl_low", "ppl_high", "ppl_very_high")
+_ACCURACY = by_level("accuracy_very_high", "accuracy_high", "accuracy_some", "near_coin")
 
 
 def _score(code: str, metric: str, thresholds: Thresholds, best: str) -> Rule:
-    """A score of 0-100 as LLaMA-Factory computes it; measured with its own metric code on 300 answers."""
+    """Return the rule of a score of 0-100 as LLaMA-Factory computes it; its bounds were measured with LLaMA-Factory's
+    own metric code on 300 answers."""
     return Rule(
         code, (metric,), ("measured",), stages=LANGUAGE_STAGES, producers=_LLAMAFACTORY, thresholds=thresholds,
-        words=in_order(best, "score_high", "score_part", "score_little"),
+        words=by_level(best, "score_high", "score_part", "score_little"),
     )  # fmt: skip
 
 
@@ -221,13 +225,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "preparation", ("model_preparation_time",), ("convention", "hf"), "orientation", "orientation",
         thresholds=Thresholds(1, 10, 60, higher=False),
-        words=in_order("preparation_very_short", "preparation_short", "preparation_long", "preparation_very_long"),
+        words=by_level("preparation_very_short", "preparation_short", "preparation_long", "preparation_very_long"),
     ),
     # Seconds a sample, with generation in batches.
     Rule(
         "predict_speed", ("samples_per_second",), ("convention",), "orientation", "orientation", LANGUAGE_STAGES,
         thresholds=Thresholds(0.2, 1, 5, higher=False, closed=True),
-        words=in_order("predict_very_fast", "predict_fast", "predict_slow", "predict_very_slow"),
+        words=by_level("predict_very_fast", "predict_fast", "predict_slow", "predict_very_slow"),
     ),
     # An evaluation without generation goes forward only, so it should beat the training.
     Rule(
@@ -312,13 +316,14 @@ LR_RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = MappingProxyType(
         "preference": {"adapter": (5e-7, 5e-5), "full": (1e-7, 5e-6)},
     }
 )
-"""Usual peak learning rates; the sources are those of the rule ``lr_peak``."""
+"""Usual peak learning rates (lowest, highest) by family of stages and side; the sources are those of the rule
+``lr_peak``."""
 
 
 def find_rule(
     metric: str, stage: str | None, producer: str, code: str | None = None, rules: Sequence[Rule] = RULES
 ) -> Rule | None:
-    """The rule for a metric name (without its split), a stage and a producer."""
+    """Return the rule for a metric name (without its split), a stage and a producer, or None."""
     for rule in rules:
         if metric in rule.metrics and (code is None or rule.code == code) and rule.applies(stage, producer):
             return rule
@@ -326,7 +331,7 @@ def find_rule(
 
 
 def lr_family(stage: str) -> str | None:
-    """The kind of training whose usual learning rates a stage shares, ``None`` where we know none."""
+    """Return the family of stages that share usual learning rates, or None where none are known."""
     if stage in LANGUAGE_STAGES:
         return "language"
     if stage in PREFERENCE_STAGES or stage in REINFORCEMENT_STAGES:
@@ -337,6 +342,6 @@ def lr_family(stage: str) -> str | None:
 def lr_range(
     stage: str, adapter: bool, ranges: Mapping[str, Mapping[str, tuple[float, float]]] = LR_RANGES
 ) -> tuple[float, float] | None:
-    """Usual peak learning rates of a stage, ``None`` where we know none."""
+    """Return the usual peak learning rates of a stage (lowest, highest), or None where none are known."""
     family = lr_family(stage)
     return ranges[family]["adapter" if adapter else "full"] if family is not None else None

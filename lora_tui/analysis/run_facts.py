@@ -1,4 +1,4 @@
-"""Small facts about a run that ratings and findings share. Each costs a window of rows, never the whole run."""
+"""Facts about a run that ratings and findings share. Each costs a window of rows, never the whole run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lora_tui.runs.run import ConfigEntry, ResultSet, Run, Status
 from lora_tui.runs.series import Series
 
 FEW_SAMPLES = 50
-"""Under this many samples a result is shown but not trusted (BLEU +- 3.5)."""
+"""Samples below which a result is shown but not trusted (BLEU +- 3.5)."""
 BLEU_ERROR = 24.7
 """Standard error of a BLEU-4 score (0-100) times the square root of the number of samples (measured)."""
 EVAL_LOSS_ERROR = 0.6
@@ -36,7 +36,7 @@ _NOT_SFT = (
 
 
 def head(series: Series, count: int) -> list[float]:
-    """The first ``count`` finite values."""
+    """Return the first ``count`` finite values."""
     out: list[float] = []
     for value in series.values:
         if math.isfinite(value):
@@ -47,20 +47,20 @@ def head(series: Series, count: int) -> list[float]:
 
 
 def final(status: Status) -> bool:
-    """Nothing more is to come, and the job says so itself."""
+    """Return whether nothing more is to come, and the job says so itself."""
     return status.state in ("finished", "stopped")
 
 
 def llamafactory(run: Run) -> bool:
-    """The run was made by LLaMA-Factory, either trainer."""
+    """Return whether the run was made by LLaMA-Factory, by either of its trainers."""
     return run.producer.startswith("llamafactory")
 
 
 def stage(run: Run) -> tuple[str | None, bool]:
-    """The stage to judge by, and whether it is assumed.
+    """Return the stage to judge by, and whether it is assumed.
 
-    A LLaMA-Factory run whose files do not name the stage, and whose rows hold only what every stage logs, is taken
-    for sft, the producer's usual one: unless its loss starts where a preference loss does (rm rows look the same).
+    A LLaMA-Factory run whose files do not name the stage, and whose rows hold only what every stage logs, is taken for
+    sft, the producer's usual one: unless its loss starts where a preference loss does (rm rows look the same).
     """
     if run.stage is not None:
         return run.stage, False
@@ -76,12 +76,12 @@ def stage(run: Run) -> tuple[str | None, bool]:
 
 
 def number(run: Run, *names: str) -> float | None:
-    """The first of these options that is set to a finite number."""
+    """Return the first of these options that is set to a finite number, or None."""
     return number_in(run.config, *names)
 
 
 def number_in(settings: Mapping[str, ConfigEntry], *names: str) -> float | None:
-    """The same among any settings."""
+    """Return the first of these options among ``settings`` that is set to a finite number, or None."""
     for name in names:
         setting = settings.get(name)
         value = None if setting is None else setting.value
@@ -96,7 +96,7 @@ def number_in(settings: Mapping[str, ConfigEntry], *names: str) -> float | None:
 
 
 def names(run: Run, option: str) -> frozenset[str]:
-    """An option that lists names ("a,b" or a sequence)."""
+    """Return the names that an option lists ("a,b" or a sequence)."""
     setting = run.config.get(option)
     if setting is None or setting.value is None or isinstance(setting.value, bool):
         return frozenset()
@@ -111,7 +111,8 @@ def main_metric(run: Run) -> str:
 
 
 def result_sets(run: Run) -> Iterator[tuple[str, ResultSet, Run]]:
-    """Results by split: the run's own, and for a split that it has not, the newest of a job that loaded its adapter."""
+    """Yield results by split with the run that they belong to: the run's own; for a split that it lacks, those of the
+    newest job that loaded its adapter."""
     own = run.results()
     for split in ("predict", "eval", "train"):
         if split in own:
@@ -129,7 +130,7 @@ def result_sets(run: Run) -> Iterator[tuple[str, ResultSet, Run]]:
 
 
 def samples(results: ResultSet, split: str, source: Run) -> int | None:
-    """How many samples a results file is about: lines of the predictions, or runtime x samples/s."""
+    """Return how many samples a results file is about (lines of the predictions, or runtime x samples/s), or None."""
     if split == "predict" and source.predictions is not None and source.predictions.count:
         return source.predictions.count
     runtime = results.values.get(f"{split}_runtime")
@@ -140,7 +141,7 @@ def samples(results: ResultSet, split: str, source: Run) -> int | None:
 
 
 def reservations(results: ResultSet, split: str, source: Run) -> tuple[str, ...]:
-    """Codes of what undermines every number of a results file."""
+    """Return codes of what undermines every number of a results file."""
     out = ["stale_results"] if results.stale else []
     count = samples(results, split, source) if split != "train" else None
     if count is not None and count < FEW_SAMPLES:
@@ -149,7 +150,7 @@ def reservations(results: ResultSet, split: str, source: Run) -> tuple[str, ...]
 
 
 def last_eval(run: Run, status: Status) -> tuple[float, float, ResultSet | None] | None:
-    """The eval loss that stands for the run now: value, step, and the results file if it comes from one.
+    """Return the current eval loss: value, step, and the results file if it comes from one; or None.
 
     A job's last evaluation writes no row, so a results file of this attempt wins once the job is over.
     """
@@ -169,10 +170,12 @@ def last_eval(run: Run, status: Status) -> tuple[float, float, ResultSet | None]
 
 
 def gap(run: Run, status: Status, rows: int = 3, share: float = 0.05) -> tuple[float, float] | None:
-    """Eval loss above the median of the last train rows before that evaluation, and its error, in percent of it.
+    """Return how far the eval loss is above the train loss before that evaluation, and its error, both in percent; or
+    None.
 
-    The rows are ``share`` of those before, at least ``rows``; where they scatter, as many as bring the error of their
-    median (1.25 s / sqrt(n)) below 4 %, but no more than a quarter, since older ones are of another model.
+    The train loss is the median of ``share`` of the rows before, at least ``rows`` of them; where they scatter, as many
+    as bring the error of their median (1.25 s / sqrt(n)) below 4 %, but no more than a quarter, since older ones are of
+    another model.
     """
     current = last_eval(run, status)
     loss = run.series.get("loss")
@@ -195,7 +198,7 @@ def gap(run: Run, status: Status, rows: int = 3, share: float = 0.05) -> tuple[f
 
 
 def resume_point(run: Run, step: int | None) -> tuple[int, str] | None:
-    """The newest complete checkpoint that is not beyond the run's own step."""
+    """Return step and path of the newest complete checkpoint that is not beyond ``step``, or None."""
     found: tuple[int, str] | None = None
     for item in run.checkpoints():
         if item.complete and (step is None or item.step <= step) and (found is None or item.step > found[0]):
@@ -204,9 +207,10 @@ def resume_point(run: Run, step: int | None) -> tuple[int, str] | None:
 
 
 def above_start(loss: Series) -> tuple[float, float] | None:
-    """First and present loss of a model that is worse than the untouched one (20 rows, median of the last 2 windows).
+    """Return first and present loss of a model that is worse than the untouched one, or None.
 
-    The first row is one sample of a noisy curve, so the rise must also stand out from the run's own noise.
+    20 rows, median of the last 2 windows. The first row is one sample of a noisy curve, so the rise must also stand out
+    from the run's own noise.
     """
     if loss.finite < 20:
         return None
@@ -220,7 +224,8 @@ def above_start(loss: Series) -> tuple[float, float] | None:
 
 
 def diverging(loss: Series) -> tuple[float, float] | None:
-    """Best level and present loss of a loss that has left its best level for good (24 rows, true at two moments)."""
+    """Return best level and present loss of a loss that has left its best level for good (24 rows, true at two
+    moments), or None."""
     count = loss.finite
     if count < 24:
         return None

@@ -1,4 +1,4 @@
-"""When the trainer saves, what it deletes then, and since when nothing was saved.
+"""When the trainer saves, what it deletes then, and for how long nothing has been saved.
 
 Source: transformers, ``DefaultFlowCallback`` (a save every ``save_steps``, at each epoch's end, and at the last step)
 and ``rotate_checkpoints`` (after each save the oldest directories go until ``save_total_limit`` are left; the newest
@@ -16,8 +16,8 @@ from lora_tui.runs.checkpoints import own_state
 from lora_tui.runs.eta import in_steps
 from lora_tui.runs.run import Checkpoint, Run, Status
 
-MISSING = 2
-"""This many saves must be gone before their absence is taken for a limit."""
+MIN_MISSING = 2
+"""Saves that must be gone before their absence is taken for a limit."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +25,21 @@ class SavePlan:
     """What is known of the saves to come."""
 
     strategy: str | None = None
-    """steps, epoch, best or no."""
+    """Value of ``save_strategy``: steps, epoch, best or no."""
     every: int | None = None
     """Steps between two saves, where they are regular and known."""
     total: int | None = None
-    """The last step, at which the trainer saves too."""
+    """Last step, at which the trainer saves too."""
     limit: int | None = None
-    """save_total_limit"""
+    """Number of checkpoints that are kept (``save_total_limit``)."""
     limit_seen: bool = False
-    """The limit is not known from an option: saves that are gone show it."""
+    """Whether the limit was inferred from saves that are gone, not read from an option."""
     keeps_best: bool = False
-    """The best checkpoint is never deleted."""
+    """Whether the best checkpoint is never deleted."""
 
     def coming(self, after: int, count: int) -> list[int]:
-        """Steps of the next saves behind ``after``, at most ``count`` of them; empty where they are not known."""
+        """Return the steps of the next saves after ``after``, at most ``count`` of them; empty where they are not
+        known."""
         if not self.every or (self.total is not None and after >= self.total):
             return []
         first = (after // self.every + 1) * self.every
@@ -73,7 +74,8 @@ def save_plan(run: Run) -> SavePlan:
 
 
 def deleted_by(run: Run, plan: SavePlan, target: Checkpoint, best: str | None, after: int) -> int | None:
-    """Step of the save that will delete ``target``; ``None``: none of those known. ``best``: the best one's path."""
+    """Return the step of the save that will delete ``target``, or None if none of those known will. ``best``: the best
+    one's path."""
     if plan.limit is None or (plan.keeps_best and target.path == best):
         return None
     newer = sum((item.mtime, item.step) > (target.mtime, target.step) for item in run.checkpoints())
@@ -85,8 +87,10 @@ def deleted_by(run: Run, plan: SavePlan, target: Checkpoint, best: str | None, a
 
 
 def since_save(run: Run, status: Status, now: float) -> float | None:
-    """Seconds of training that are in no complete checkpoint of this attempt: until now, or until a run that is dead
-    wrote its last row. ``None``: it has ended well, or the files do not tell."""
+    """Return the seconds of training that are in no complete checkpoint of this attempt.
+
+    Until now, or until a run that is dead wrote its last row. None: it has ended well, or the files do not say.
+    """
     if run_facts.final(status) or not run.timeline.rows:
         return None
     end = now if status.live else run.last_row_time
@@ -103,7 +107,7 @@ def since_save(run: Run, status: Status, now: float) -> float | None:
 
 
 def _segment_start(run: Run) -> float | None:
-    """When the present process began to train, Unix seconds."""
+    """Return when the present process began to train, in Unix seconds."""
     seen, segment = run.last_row_time, run.timeline.segments[-1]
     if seen is not None and segment.last_elapsed is not None:
         return seen - segment.last_elapsed
@@ -130,7 +134,7 @@ def _every(run: Run, strategy: str | None, saved: float | None, own: Sequence[in
 
 
 def _spacing(own: Sequence[int]) -> int | None:
-    """The common distance of at least two checkpoints from each other and from the start."""
+    """Return the common distance of at least two checkpoints from each other and from the start, or None."""
     if len(own) < 2:
         return None
     apart = own[1] - own[0]
@@ -138,7 +142,7 @@ def _spacing(own: Sequence[int]) -> int | None:
 
 
 def _epoch_steps(run: Run) -> int | None:
-    """Steps of an epoch, where they are a whole number by the rows."""
+    """Return the steps of an epoch, where they are a whole number by the rows."""
     last = next((row for row in reversed(run.timeline.rows) if row.step and row.epoch), None)
     total = run.total_steps
     if last is None or last.step is None or last.epoch is None or not total:
@@ -148,7 +152,7 @@ def _epoch_steps(run: Run) -> int | None:
 
 
 def _seen_limit(run: Run, every: int, own: Collection[int]) -> int | None:
-    """The limit that shows in saves which are gone: all of them older than those that are left."""
+    """Return the limit that shows in saves which are gone: all of them older than those that are left."""
     if not own:
         return None
     first = run.timeline.segments[0].first_step if run.timeline.segments else None
@@ -156,7 +160,7 @@ def _seen_limit(run: Run, every: int, own: Collection[int]) -> int | None:
     expected = [step for step in range(every, newest + 1, every) if first is not None and step >= first]
     missing = [step for step in expected if step not in own]
     kept = [step for step in own if step % every == 0]
-    if len(missing) < MISSING or not kept or max(missing) > min(kept):
+    if len(missing) < MIN_MISSING or not kept or max(missing) > min(kept):
         return None
     return len(own)
 

@@ -1,6 +1,6 @@
-"""What two runs have in common, as far as their files tell: model, data, stage, evaluation set, batch.
+"""What two runs have in common, as far as their files say: model, data, stage, evaluation set, batch.
 
-``None`` is "not known" throughout: it is never a difference.
+None means "not known" throughout: it is never a difference.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Names = frozenset[str]
 
 
 def same(left: object | None, right: object | None) -> bool | None:
-    """Whether two facts are equal, ``None`` if one of them is not known."""
+    """Return whether two facts are equal, None if one of them is not known."""
     return None if left is None or right is None else left == right
 
 
 def all_same(values: Sequence[object | None]) -> bool | None:
-    """Whether all are equal: ``False`` if two known ones differ, ``None`` if not all are known."""
+    """Return whether all are equal: False if two known ones differ, None if not all are known."""
     known = [value for value in values if value is not None]
     if any(value != known[0] for value in known[1:]):
         return False
@@ -47,7 +47,7 @@ class Data:
     loaded: Names | None = None
 
     def agrees(self, other: Data) -> bool | None:
-        """The same data: by the option if both know it, else by what was loaded."""
+        """Return whether the data is the same: by the option if both know it, else by what was loaded."""
         by_option = same(self.option, other.option)
         if by_option is not None:
             return by_option
@@ -59,14 +59,14 @@ class Data:
 
     @property
     def shown(self) -> str | None:
-        """The names for people."""
+        """The names for people, or None."""
         names = self.option or self.loaded
         return ", ".join(sorted(names)) if names else None
 
 
 @dataclass(frozen=True)
 class SiblingKey:
-    """What makes runs siblings: cheap to tell, from documents alone."""
+    """What makes runs siblings; it comes from documents alone, at little cost."""
 
     stage: str | None
     model: str
@@ -74,7 +74,7 @@ class SiblingKey:
 
 
 def sibling_key(run: Run) -> SiblingKey | None:
-    """What the run is compared by; ``None`` where nothing was trained or the model is not known."""
+    """Return what the run is compared by; None where nothing was trained or the model is not known."""
     if not run.timeline.rows:
         return None
     model = model_name(run)
@@ -82,7 +82,7 @@ def sibling_key(run: Run) -> SiblingKey | None:
 
 
 def model_name(run: Run) -> str | None:
-    """The base model's own name, without its owner or the directory that it was loaded from."""
+    """Return the base model's own name, without its owner or the directory that it was loaded from."""
     model = run.model
     if model is None:
         return None
@@ -92,7 +92,8 @@ def model_name(run: Run) -> str | None:
 
 
 def training_data(run: Run) -> Data:
-    """What the run was trained on. A later prediction in the same directory loads other data: its log has no say."""
+    """Return what the run was trained on. A later prediction in the same directory loads other data: its log does not
+    count."""
     option = loaded = None
     rank = 0
     newest = float("-inf")
@@ -111,12 +112,12 @@ def training_data(run: Run) -> Data:
 
 
 def trains(console: ConsoleFacts) -> bool:
-    """The log is of a job that trains: it has counted the training samples."""
+    """Return whether the log is of a job that trains: it has counted the training samples."""
     return "num_examples" in console.config
 
 
 def only_evaluates(console: ConsoleFacts) -> bool:
-    """The log is of a job that only evaluates or predicts."""
+    """Return whether the log is of a job that only evaluates or predicts."""
     return "eval_examples" in console.config and not trains(console)
 
 
@@ -136,21 +137,21 @@ class Setup:
     model: str | None
     data: Data
     settings: Mapping[str, ConfigEntry]
-    """The options of the training job, without what later jobs in the same directory loaded."""
+    """Options of the training job, without those that later jobs in the same directory loaded."""
     examples: int | None
     """Training samples."""
     batch: int | None
-    """Samples a step, all devices together."""
+    """Samples of one step, all devices together."""
     eval_sets: Names | None
     val_size: float | None
     eval_samples: int | None
 
     def number(self, *options: str) -> float | None:
-        """The first of these options that is a finite number."""
+        """Return the first of these options that is a finite number, or None."""
         return run_facts.number_in(self.settings, *options)
 
     def text(self, option: str) -> str | None:
-        """An option as text, ``None`` if it is not known."""
+        """Return an option as text, None if it is not known."""
         setting = self.settings.get(option)
         return None if setting is None or setting.value is None else str(setting.value)
 
@@ -159,7 +160,7 @@ _SETUPS: WeakKeyDictionary[Run, tuple[int, Setup]] = WeakKeyDictionary()
 
 
 def setup_of(run: Run) -> Setup:
-    """The setup, worked out once for each state of the run."""
+    """Return the setup, worked out once for each state of the run."""
     kept = _SETUPS.get(run)
     if kept is None or kept[0] != run.revision:
         kept = _SETUPS[run] = (run.revision, _setup(run))
@@ -194,8 +195,11 @@ def _training_docs(run: Run) -> list[FileDoc]:
 
 
 def _batch(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
-    """As a file says it; or samples/s divided by steps/s of the training results, which the trainer computes from it;
-    or the product of the options, all three of them."""
+    """Return the samples of a step, or None.
+
+    As a file says it; or samples/s divided by steps/s of the training results, which the trainer computes from it; or
+    the product of the options, all three of them.
+    """
     told = run_facts.number_in(settings, "total_train_batch_size")
     if told is not None:
         return int(told)
@@ -224,8 +228,11 @@ def _eval_samples(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
 
 
 def same_eval_set(left: Setup, right: Setup) -> bool | None:
-    """The evaluations of two trainings saw the same samples: the same ``eval_dataset``; or the same share of the same
-    data, drawn with the same seed (LLaMA-Factory splits by ``val_size`` and ``seed``). ``None``: not known."""
+    """Return whether the evaluations of two trainings saw the same samples; None if that is not known.
+
+    The same ``eval_dataset``; or the same share of the same data, drawn with the same seed (LLaMA-Factory splits by
+    ``val_size`` and ``seed``).
+    """
     counts = left.eval_samples, right.eval_samples
     # A count worked out from a rounded rate may be one off.
     if counts[0] is not None and counts[1] is not None and abs(counts[0] - counts[1]) > max(1, 0.01 * counts[0]):
@@ -243,8 +250,10 @@ def same_eval_set(left: Setup, right: Setup) -> bool | None:
 
 
 def prediction_set(source: Run, results: ResultSet) -> tuple[Names | None, int | None]:
-    """Names and size of the data that a prediction was made on: by ``eval_dataset``, or by the log of a job that did
-    nothing else."""
+    """Return names and size of the data that a prediction was made on.
+
+    By ``eval_dataset``, or by the log of a job that did nothing else.
+    """
     names = None
     for document in source.files.docs.values():
         doc = document.doc
@@ -257,7 +266,7 @@ def prediction_set(source: Run, results: ResultSet) -> tuple[Names | None, int |
 
 
 def name_beside(run: Run, other: Run) -> str:
-    """The run's name as it is said beside another one: without the directories that both lie in."""
+    """Return the run's name as it is said beside another one: without the directories that both lie in."""
     mine, theirs = run.name.split("/"), other.name.split("/")
     depth = 0
     while depth < min(len(mine), len(theirs)) - 1 and mine[depth] == theirs[depth]:
@@ -265,17 +274,17 @@ def name_beside(run: Run, other: Run) -> str:
     return "/".join(mine[depth:])
 
 
-def pairwise_false(checks: Iterable[bool | None]) -> bool | None:
-    """``False`` if one of them is, else ``None`` if one is not known, else ``True``."""
+def all_true(checks: Iterable[bool | None]) -> bool | None:
+    """Return False if one of them is, else None if one is not known, else True."""
     found = list(checks)
     return False if False in found else None if None in found else True
 
 
 def eval_sets_agree(setups: Sequence[Setup]) -> bool | None:
-    """The evaluations of all these trainings saw the same samples."""
-    return pairwise_false(same_eval_set(left, right) for left, right in combinations(setups, 2))
+    """Return whether the evaluations of all these trainings saw the same samples; None if that is not known."""
+    return all_true(same_eval_set(left, right) for left, right in combinations(setups, 2))
 
 
 def data_agrees(setups: Sequence[Setup]) -> bool | None:
-    """All these runs were trained on the same data."""
-    return pairwise_false(left.data.agrees(right.data) for left, right in combinations(setups, 2))
+    """Return whether all these runs were trained on the same data; None if that is not known."""
+    return all_true(left.data.agrees(right.data) for left, right in combinations(setups, 2))

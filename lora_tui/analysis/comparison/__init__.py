@@ -1,1 +1,1 @@
-"""Compare runs: metrics, configuration, and whether the comparison is fair."""
+"""Compare runs: their measures, their options, and whether the comparison is fair."""

@@ -1,4 +1,4 @@
-"""Runs side by side: every measure with its winner, what differs in the settings, whether the comparison is fair.
+"""Compare runs side by side: every measure with its winner, the options that differ, whether the comparison is fair.
 
 A run wins by a measure only where the measure means the same for all of them, and only by more than its noise; runs
 that differ by less share the place. One run of each tells how much its own values scatter, not how much another seed
@@ -39,15 +39,17 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs of different progress can be compared."""
+    """The step or epoch at which runs of different progress are compared."""
 
     by: Literal["step", "epoch"]
     at: float
 
 
-def common(sides: Sequence[Side]) -> tuple[Place, list[Value]] | None:
-    """The last evaluation that all runs have made at the same step, or, where a step is not the same amount of data
-    or its number is not known, at the same epoch (within 2 %)."""
+def common_evaluation(sides: Sequence[Side]) -> tuple[Place, list[Value]] | None:
+    """Return the place and values of the last evaluation that all runs have made at the same step, or None.
+
+    Where a step is not the same amount of data, or its number is not known: at the same epoch (within 2 %).
+    """
     curves = [_points(side, "eval_loss") for side in sides]
     if not all(curves):
         return None
@@ -67,7 +69,7 @@ def common(sides: Sequence[Side]) -> tuple[Place, list[Value]] | None:
 
 
 def common_loss(sides: Sequence[Side]) -> tuple[Place, list[Value]] | None:
-    """The level of the training loss where the shortest run stands, by step or by epoch."""
+    """Return the level of every training loss where the shortest run stands, by step or by epoch, or None."""
     series = [side.series("loss") for side in sides]
     known = [one for one in series if one is not None]
     if len(known) < len(sides):
@@ -80,16 +82,16 @@ def common_loss(sides: Sequence[Side]) -> tuple[Place, list[Value]] | None:
         scales = [epoch_of(side) for side in sides]
         if any(scale is None for scale in scales):
             return None
-        sure = [scale for scale in scales if scale is not None]
-        epoch = min(one.steps[-1] * scale for one, scale in zip(known, sure, strict=True))
-        found = [level_at(one, epoch / scale * 1.0001) for one, scale in zip(known, sure, strict=True)]
+        epochs_a_step = [scale for scale in scales if scale is not None]
+        epoch = min(one.steps[-1] * scale for one, scale in zip(known, epochs_a_step, strict=True))
+        found = [level_at(one, epoch / scale * 1.0001) for one, scale in zip(known, epochs_a_step, strict=True)]
         place = Place("epoch", epoch)
     values = [value for value in found if value is not None and value.error is not None]
     return (place, values) if len(values) == len(sides) else None
 
 
 def epoch_of(side: Side) -> float | None:
-    """Epochs a step."""
+    """Return the epochs of one step, or None."""
     last = side.run.timeline.last
     epoch = side.run.epoch
     return epoch / last.step if last is not None and last.step and epoch else None
@@ -122,7 +124,7 @@ HEADLINES = (
     "eval_at", "eval_best", "eval_last", "eval_accuracies", "eval_accuracy", "bleu", "rougel", "accuracies", "accuracy",
     "reward",
 )  # fmt: skip
-"""Measures of quality that the verdict speaks of."""
+"""Measures of quality that the verdict speaks of, the most important first."""
 
 
 @dataclass(frozen=True)
@@ -135,15 +137,15 @@ class Measure:
     values: tuple[Value | None, ...]
     outcome: Outcome = "none"
     best: tuple[int, ...] = ()
-    """The runs in the best place: one, or several that do not differ beyond noise."""
+    """Indexes of the runs in the best place: one, or several that do not differ beyond noise."""
     next: int | None = None
-    """The best of the others."""
+    """Index of the best of the others."""
     noise: float | None = None
-    """A difference from the best that is smaller than this says nothing; ``None`` where the noise is not known."""
+    """Difference from the best below which nothing is said; None where the noise is not known."""
     because: tuple[str, ...] = ()
     """Codes of the notes that make it unfair."""
     place: Place | None = None
-    """Where it was taken, if that is not the end."""
+    """Step or epoch at which it was taken, if that is not the end."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Claim:
     code: str
     measure: str = ""
     runs: tuple[int, ...] = ()
-    """The runs that it names, the better first."""
+    """Indexes of the runs that it names, the better first."""
     params: Mapping[str, Param] = field(default_factory=dict)
 
 
@@ -170,11 +172,12 @@ class Comparison:
     verdict: tuple[Claim, ...]
 
     def measure(self, code: str) -> Measure | None:
-        """One measure, if any run has it."""
+        """Return one measure, or None if no run has it."""
         return next((found for found in self.measures if found.code == code), None)
 
     def order(self) -> list[int]:
-        """The runs by their best evaluation, then by their loss, the best first; without either last."""
+        """Return the indexes of the runs by their best evaluation, then by their loss, the best first; without either
+        last."""
         keys: list[tuple[bool, float, bool, float, int]] = []
         for at in range(len(self.sides)):
             values = [self._value(code, at) for code in ("eval_best", "loss_end")]
@@ -189,9 +192,10 @@ class Comparison:
 
 
 def compare(runs: Sequence[Run], now: float, contexts: Sequence[Context] = ()) -> Comparison:
-    """At least two runs at a moment (Unix time); ``contexts``: what each is judged with, as shipped if left out."""
+    """Compare at least two runs at a moment (Unix time); ``contexts``: what each is judged with, as shipped if left
+    out."""
     sides = tuple(
-        side_of(run, now, _weighty(run, now, contexts[at] if at < len(contexts) else PLAIN))
+        side_of(run, now, _serious_findings(run, now, contexts[at] if at < len(contexts) else PLAIN))
         for at, run in enumerate(runs)
     )
     notes = notes_on(sides)
@@ -200,7 +204,7 @@ def compare(runs: Sequence[Run], now: float, contexts: Sequence[Context] = ()) -
     return Comparison(sides, measures, notes, settings, partly, _verdict(measures))
 
 
-def _weighty(run: Run, now: float, context: Context) -> tuple[str, ...]:
+def _serious_findings(run: Run, now: float, context: Context) -> tuple[str, ...]:
     found = find(run, now, context)
     return tuple(one.code for one in found if one.severity in ("critical", "warning") and not one.over)
 
@@ -211,7 +215,9 @@ def _measures(sides: tuple[Side, ...], notes: Sequence[Note]) -> tuple[Measure, 
         # Where weights are no numbers any more there is no place to meet.
         sound = [at for at, side in enumerate(sides) if not side.broken]
         meeting = [sides[at] for at in sound]
-        for spec, found in ((EVAL_AT, common(meeting)), (LOSS_AT, common_loss(meeting))) if len(sound) > 1 else ():
+        for spec, found in (
+            ((EVAL_AT, common_evaluation(meeting)), (LOSS_AT, common_loss(meeting))) if len(sound) > 1 else ()
+        ):
             if found is None:
                 continue
             known = dict(zip(sound, found[1], strict=True))
@@ -254,7 +260,8 @@ def _judged(
 
 
 def _placed(measure: Measure, spec: Spec, sides: Sequence[Side], paired: bool) -> Measure:
-    """Who is best, and who is as good but for the noise. What is no number, or of a broken model, loses to any."""
+    """Return the measure with who is best, and who is as good but for the noise. A value that is not finite, or of a
+    broken model, loses to any."""
     usable = [
         at for at, value in enumerate(measure.values)
         if value is not None and math.isfinite(value.value) and (spec.family == "speed" or not sides[at].broken)
@@ -284,7 +291,7 @@ def _placed(measure: Measure, spec: Spec, sides: Sequence[Side], paired: bool) -
 
 
 def _verdict(measures: Sequence[Measure]) -> tuple[Claim, ...]:
-    """Who wins by which measure; else why that cannot be said."""
+    """Return who wins by which measure; else why that cannot be said."""
     found = {measure.code: measure for measure in measures}
     heads = [found[code] for code in HEADLINES if code in found and found[code].outcome != "none"]
     fair = [measure for measure in heads if measure.outcome != "unfair"]
@@ -314,7 +321,7 @@ def _verdict(measures: Sequence[Measure]) -> tuple[Claim, ...]:
 
 
 def _agree(left: Measure, right: Measure) -> bool:
-    """Both say the same, or the second nothing at all."""
+    """Return whether both say the same, or the second nothing at all."""
     return right.outcome in ("unfair", "none") or (left.outcome == right.outcome and left.best == right.best)
 
 

@@ -11,8 +11,8 @@ from lora_tui.analysis.model import Param
 from lora_tui.analysis.similarity import Names, all_same, data_agrees, eval_sets_agree, prediction_set, same
 
 MODEL_BOUND: frozenset[Family] = frozenset({"loss", "evaluation", "preference", "reward"})
-"""What a number of one model, stage or tokenizer says nothing about another by. Scores of generated answers are not
-among them: an answer is right or wrong whoever gave it."""
+"""Families whose numbers of one model, stage or tokenizer say nothing about another. Scores of generated answers are
+not among them: an answer is right or wrong whoever gave it."""
 
 
 @dataclass(frozen=True)
@@ -22,26 +22,26 @@ class Note:
     code: str
     """Also the key of its words (``compare.note.<code>``)."""
     stops: frozenset[Family] = frozenset()
-    """Families of measures that cannot be compared because of it; empty: with care."""
+    """Families of measures that cannot be compared because of it; empty: they can, with care."""
     runs: tuple[int, ...] = ()
-    """The runs that it is about; empty: all of them."""
+    """Indexes of the runs that it is about; empty: all of them."""
     params: Mapping[str, Param] = field(default_factory=dict)
     values: tuple[str | None, ...] = ()
-    """What differs, a value a run; ``None`` where it is not known."""
+    """What differs, one value for each run; None where it is not known."""
     variant: str = ""
-    """Chooses between wordings of one code."""
+    """Suffix that chooses between wordings of one code."""
     final_only: bool = False
-    """It stops only what stands for the end of a run."""
+    """Whether it stops only measures that stand for the end of a run."""
 
 
 def notes_on(sides: Sequence[Side]) -> tuple[Note, ...]:
-    """Everything that is not alike between runs and should be, what stops a comparison first."""
+    """Return everything that is not alike between runs and should be, what stops a comparison first."""
     found = [*_what(sides), *_samples(sides), *_progress(sides), *_how(sides)]
     return tuple(sorted(found, key=lambda note: not note.stops))
 
 
 def _what(sides: Sequence[Side]) -> list[Note]:
-    """Model, stage, data."""
+    """Return notes on model, stage and data."""
     setups = [side.setup for side in sides]
     out: list[Note] = []
     models, stages = [setup.model for setup in setups], [setup.stage for setup in setups]
@@ -59,7 +59,7 @@ def _what(sides: Sequence[Side]) -> list[Note]:
 
 
 def _samples(sides: Sequence[Side]) -> list[Note]:
-    """What was evaluated and predicted on."""
+    """Return notes on what was evaluated and predicted on."""
     out: list[Note] = []
     setups = [side.setup for side in sides]
     evaluated = [side for side in sides if side.series("eval_loss") is not None or "eval" in side.results]
@@ -101,7 +101,7 @@ def _samples(sides: Sequence[Side]) -> list[Note]:
 
 
 def _named(names: Names | None, count: int | None) -> str | None:
-    """A data set by name and size, as far as they are known: ``test (40)``."""
+    """Return a data set by name and size, as far as they are known: ``test (40)``."""
     if names is None:
         return None if count is None else str(count)
     listed = ", ".join(sorted(names))
@@ -109,7 +109,7 @@ def _named(names: Names | None, count: int | None) -> str | None:
 
 
 def _progress(sides: Sequence[Side]) -> list[Note]:
-    """How far the runs are, and whether their numbers are of this attempt."""
+    """Return notes on how far the runs are, and whether their numbers are of this attempt."""
     out: list[Note] = []
     unfinished = tuple(at for at, side in enumerate(sides) if not side.ended)
     if unfinished:
@@ -133,7 +133,7 @@ def _progress(sides: Sequence[Side]) -> list[Note]:
 
 
 def _how(sides: Sequence[Side]) -> list[Note]:
-    """Options that change what a loss is measured on."""
+    """Return notes on options that change what a loss is measured on."""
     out: list[Note] = []
     for option in ("template", "cutoff_len"):
         values = tuple(side.setup.text(option) for side in sides)

@@ -1,6 +1,6 @@
-"""What runs are compared by: each measure of each run, with its own noise.
+"""Measures that runs are compared by: how each is read from a run, with its own noise.
 
-Errors are standard errors in the unit of the measure; ``None`` where the files do not carry one.
+Errors are standard errors in the unit of the measure; None where the files do not give one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lora_tui.analysis import run_facts
-from lora_tui.analysis.similarity import Setup, pairwise_false, prediction_set, same, setup_of
+from lora_tui.analysis.similarity import Setup, all_true, prediction_set, same, setup_of
 from lora_tui.analysis.stages import LANGUAGE_STAGES
 from lora_tui.analysis.statistics import MEDIAN_ERROR, WINDOW_CAP, median, noise
 from lora_tui.runs.run import Progress, ResultSet, Run, Status
@@ -20,10 +20,13 @@ from lora_tui.runs.series import Series
 Family = Literal["loss", "evaluation", "score", "preference", "reward", "speed", "fact"]
 """What a measure rests on, and so what makes it unfair."""
 MIN_EVALS = 5
-"""So many evaluations show their own noise."""
-KNOWN_NOISE_SHARE, UNKNOWN_NOISE_SHARE, SPEED_SHARE = 0.005, 0.02, 0.05
-"""Differences below this share of the value are none: of a loss whose noise is known, of one whose noise is not, of a
-speed."""
+"""Evaluations that show their own noise."""
+KNOWN_NOISE_SHARE = 0.005
+"""Share of a loss below which a difference is none, where its noise is known."""
+UNKNOWN_NOISE_SHARE = 0.02
+"""Share of a loss below which a difference is none, where its noise is not known."""
+SPEED_SHARE = 0.05
+"""Share of a speed below which a difference is none."""
 
 
 @dataclass(frozen=True)
@@ -36,59 +39,59 @@ class Value:
     samples: int | None = None
     """How many samples it was measured on, where that is known."""
     stale: bool = False
-    """It belongs to an earlier attempt in the same directory."""
+    """Whether it belongs to an earlier attempt in the same directory."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the runs, at one moment."""
+    """One of the compared runs, at one moment."""
 
     run: Run
     status: Status
     progress: Progress
     setup: Setup
     findings: tuple[str, ...] = ()
-    """Codes of its findings of weight, the worst first."""
+    """Codes of its critical findings and warnings, the worst first."""
     results: dict[str, tuple[ResultSet, Run]] = field(default_factory=dict)
-    """Split -> results and the run whose directory they lie in."""
+    """Results by split, each with the run in whose directory they lie."""
 
     @property
     def broken(self) -> bool:
-        """Its weights are no numbers any more: what it logs since says nothing."""
+        """Whether its weights are NaN, so that what it logs since says nothing."""
         return any(code in ("dead_run", "nan_loss") for code in self.findings)
 
     @property
     def ended(self) -> bool:
-        """Its training is over as planned."""
+        """Whether its training is over as planned."""
         return run_facts.final(self.status)
 
     def series(self, name: str) -> Series | None:
-        """A series with at least one value."""
+        """Return a series with at least one value, or None."""
         found = self.run.series.get(name)
         return found if found is not None and len(found) else None
 
 
 def side_of(run: Run, now: float, findings: tuple[str, ...]) -> Side:
-    """The run at a moment (Unix time)."""
+    """Return the run at a moment (Unix time), ready to be compared."""
     results = {split: (found, source) for split, found, source in run_facts.result_sets(run)}
     return Side(run, run.status(now), run.progress(now), setup_of(run), findings, results)
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One measure: how it is read of a run, and what it rests on."""
+    """One measure: how it is read from a run, and what it rests on."""
 
     code: str
     """Also the key of its words (``compare.measure.<code>``)."""
     metric: str
-    """Its name in the glossary, which has unit and direction."""
+    """Name in :data:`lora_tui.analysis.metrics.METRICS`, which has unit and direction."""
     family: Family
     read: Callable[[Side], Value | None] | None
-    """``None``: it is not read of one run alone."""
+    """Function that reads it; None: it is not read from one run alone."""
     wins: bool = True
-    """A better value is worth a win; else it is shown only."""
+    """Whether a better value is worth a win; else it is only shown."""
     final: bool = True
-    """It stands for the end of the run, so runs that are still under way cannot be compared by it."""
+    """Whether it stands for the end of the run, so that runs which are still under way cannot be compared by it."""
 
 
 def _loss_end(side: Side) -> Value | None:
@@ -97,7 +100,8 @@ def _loss_end(side: Side) -> Value | None:
 
 
 def level_at(series: Series, step: float) -> Value | None:
-    """Level of a noisy series around its end, or before a step: the median of 5 % of its rows, 3 to 50 of them."""
+    """Return the level of a noisy series at its end, or before a step: the median of 5 % of its rows, 3 to 50 of
+    them."""
     rows = [(at, v) for at, v in zip(series.steps, series.values, strict=True) if at <= step]
     finite = [v for _, v in rows[-200:] if math.isfinite(v)]
     if not rows:
@@ -110,7 +114,8 @@ def level_at(series: Series, step: float) -> Value | None:
 
 
 def eval_noise(series: Series) -> float | None:
-    """Noise of one evaluation from second differences; ``None`` if there are few, or their curve is too bent to tell.
+    """Return the noise of one evaluation from second differences; None if they are few, or their curve is too bent to
+    tell.
 
     Second differences are blind to a slope, not to a bend, and a falling loss bends one way all along: where all of
     them have one sign, they show the bend, and the noise is below the least of them.
@@ -128,13 +133,13 @@ def eval_noise(series: Series) -> float | None:
 
 
 def eval_error(side: Side) -> float | None:
-    """Noise of this run's evaluations."""
+    """Return the noise of this run's evaluations, or None."""
     series = side.series("eval_loss")
     return None if series is None else eval_noise(series)
 
 
 def eval_last(side: Side) -> Value | None:
-    """The eval loss that stands for the run now."""
+    """Return the current eval loss, or None."""
     found = run_facts.last_eval(side.run, side.status)
     if found is None:
         series = side.series("eval_loss")
@@ -165,7 +170,8 @@ def _gap(side: Side) -> Value | None:
 
 
 def score(name: str) -> Callable[[Side], Value | None]:
-    """Reads a score of generated answers (``bleu-4``), of a prediction or else of an evaluation."""
+    """Return a function that reads a score of generated answers (``bleu-4``), of a prediction or else of an
+    evaluation."""
 
     def read(side: Side) -> Value | None:
         for split in ("predict", "eval"):
@@ -182,7 +188,8 @@ def score(name: str) -> Callable[[Side], Value | None]:
 
 
 def share(name: str) -> Callable[[Side], Value | None]:
-    """Reads a share of pairs that were told apart: of the last evaluation, else of the last training rows."""
+    """Return a function that reads a share of pairs that were tokens apart: of the last evaluation, else of the last
+    training rows."""
 
     def read(side: Side) -> Value | None:
         series = side.series(name)
@@ -211,7 +218,8 @@ def _level(name: str) -> Callable[[Side], Value | None]:
 
 
 def training_speed(run: Run) -> tuple[float | None, float | None]:
-    """Steps and tokens a second while it trained: evaluations left out, all attempts together; ``None`` under 5 s."""
+    """Return steps and tokens a second while it trained: evaluations left out, all attempts together; None under 5
+    s."""
     steps = seconds = tokens = token_seconds = 0.0
     before: tuple[float, float] | None = None
     total = None
@@ -263,8 +271,8 @@ def _tokens(side: Side) -> Value | None:
         if series is not None and series.finite:
             return Value(series.tail(1)[0])
     found = side.results.get("train")
-    told = found[0].values.get("num_input_tokens_seen") if found is not None else None
-    return None if told is None else Value(told)
+    tokens = found[0].values.get("num_input_tokens_seen") if found is not None else None
+    return None if tokens is None else Value(tokens)
 
 
 def _checkpoint(side: Side) -> Value | None:
@@ -308,11 +316,11 @@ def _step(step: float | None) -> int | None:
 
 
 def significant_difference(spec: Spec, best: Value, other: Value, paired: bool) -> float | None:
-    """The least difference that means something: twice the standard error of the difference, and never less than a
-    share of the value; ``None`` where the noise is not known.
+    """Return the least difference that means something, or None where the noise is not known.
 
-    ``paired``: both were measured on the same samples. Two runs that answered the same questions are taken to
-    correlate by one half, which makes the error of their difference that of one of them (convention).
+    Twice the standard error of the difference, and never less than a share of the value. ``paired``: both were measured
+    on the same samples. Two runs that answered the same questions are taken to correlate by one half, which makes the
+    error of their difference that of one of them (convention).
     """
     known = best.error is not None and other.error is not None
     first, second = best.error or 0.0, other.error or 0.0
@@ -332,16 +340,16 @@ def significant_difference(spec: Spec, best: Value, other: Value, paired: bool) 
 
 
 def same_predictions(left: Side, right: Side) -> bool | None:
-    """The scores of both are of the same data, by its name and size; ``None``: not known."""
+    """Return whether the scores of both are of the same data, by its name and size; None if that is not known."""
     if "predict" not in left.results or "predict" not in right.results:
         return None if "predict" not in left.results and "predict" not in right.results else False
     (mine, my_source), (theirs, their_source) = left.results["predict"], right.results["predict"]
     here, there = prediction_set(my_source, mine), prediction_set(their_source, theirs)
-    return pairwise_false([same(here[0], there[0]), same(here[1], there[1])])
+    return all_true([same(here[0], there[0]), same(here[1], there[1])])
 
 
 def spec_of(code: str) -> Spec:
-    """The measure of that code. Raises KeyError."""
+    """Return the measure of a code. Raises KeyError."""
     return _BY_CODE[code]
 
 

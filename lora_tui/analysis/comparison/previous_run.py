@@ -1,4 +1,4 @@
-"""What has become better or worse since the run before: the same model, data and stage, measured alike."""
+"""What has become better or worse since the previous run of the same model, data and stage, measured alike."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from lora_tui.analysis.metrics import metric
 from lora_tui.analysis.similarity import same_eval_set, training_data
 from lora_tui.runs.run import ResultSet, Run
 
-LOOKED_AT = 20
-"""So many runs back one with the same measures is looked for."""
+MAX_BACK = 20
+"""Runs back in which one with the same measures is looked for."""
 _READ = {
     "bleu-4": ("bleu", score("bleu-4")), "rouge-1": ("rouge1", score("rouge-1")),
     "rouge-2": ("rouge2", score("rouge-2")), "rouge-l": ("rougel", score("rouge-l")), "loss": ("eval_last", eval_last),
     "rewards/accuracies": ("eval_accuracies", share("eval_rewards/accuracies")),
     "accuracy": ("eval_accuracy", share("eval_accuracy")),
 }  # fmt: skip
-"""Name of a result without its split -> the measure that knows its noise."""
+"""Measure that knows the noise of a result, by the name of the result without its split."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One result against the same one of the run before."""
+    """One result against the same one of the previous run."""
 
     difference: float
     outcome: Literal["better", "worse", "same", "changed"]
@@ -44,20 +44,23 @@ class Change:
 
 @dataclass(frozen=True)
 class Since:
-    """Everything that can be compared with the run before."""
+    """Everything that can be compared with the previous run."""
 
     run: Run
     changes: Mapping[str, Change]
-    """By the key of the results file (``predict_bleu-4``, ``eval_loss``)."""
+    """Changes by the key of the results file (``predict_bleu-4``, ``eval_loss``)."""
     results: Mapping[str, ResultSet]
     """The run's own results that were compared, by split."""
     sure: bool
-    """Both were measured on the same samples; else that is not known."""
+    """Whether both were measured on the same samples; else that is not known."""
 
 
 def since_previous(run: Run, siblings: Collection[Run], now: float) -> Since | None:
-    """Against the newest sibling that was over before this run was last seen to train and that has results in common
-    with it; ``None`` if there is none."""
+    """Compare with the newest sibling that was over before this run was last seen to train and has results in common
+    with it.
+
+    Return None if there is none.
+    """
     own = side_of(run, now, ())
     keys = [
         (split, key) for split in ("predict", "eval") if split in own.results and not own.results[split][0].stale
@@ -73,20 +76,23 @@ def since_previous(run: Run, siblings: Collection[Run], now: float) -> Since | N
 
 
 def earlier(run: Run, siblings: Collection[Run], now: float) -> Iterator[Run]:
-    """The siblings that are over and were trained before the run, the newest first: those that are known to have its
-    data, then those of which it is not known."""
+    """Yield the siblings that are over and were trained before the run, the newest first.
+
+    Those that are known to have its data come first, then those of which it is not known.
+    """
     moment = trained_at(run)
     if moment is None:
         return
     data = training_data(run)
     older = [(at, other) for other in siblings if (at := trained_at(other)) is not None and at < moment]
     older.sort(key=lambda item: -item[0])
-    recent = [other for _, other in older[:LOOKED_AT] if not other.status(now).live]
+    recent = [other for _, other in older[:MAX_BACK] if not other.status(now).live]
     yield from sorted(recent, key=lambda other: data.agrees(training_data(other)) is None)
 
 
 def trained_at(run: Run) -> float | None:
-    """When its training ended, or was last seen to go on (Unix seconds): later jobs in its directory do not count."""
+    """Return when its training ended, or was last seen to go on (Unix seconds): later jobs in its directory do not
+    count."""
     seen = run.last_row_time
     if seen is not None:
         return seen

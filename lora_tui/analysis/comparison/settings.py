@@ -1,4 +1,4 @@
-"""Which options differ between runs. What a run's files do not tell is no difference."""
+"""Which options differ between runs. What a run's files do not say is no difference."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST = (
     "per_device_train_batch_size", "gradient_accumulation_steps", "num_devices", "total_train_batch_size",
     "cutoff_len", "template", "packing", "max_samples", "num_examples", "pref_beta", "pref_loss", "trainable_params",
 )  # fmt: skip
-"""What people ask for first, in this order."""
+"""Options that people ask for first, in this order."""
 _SEEDS = frozenset({"seed", "data_seed"})
 _IDLE = frozenset({
     "output_dir", "run_name", "report_to", "plot_loss", "overwrite_output_dir", "overwrite_cache", "disable_tqdm",
@@ -56,12 +56,12 @@ class Difference:
 
     option: str
     values: tuple[ConfigValue, ...]
-    """A value a run; ``None``: not known, which may be the default or may not."""
+    """One value for each run; None: not known, which may be the default or may not."""
     kind: Kind
 
 
 def kind_of(option: str) -> Kind:
-    """What difference the option makes."""
+    """Return what difference the option makes."""
     if option in _SEEDS:
         return "seed"
     if option == "eval_dataset":
@@ -71,8 +71,8 @@ def kind_of(option: str) -> Kind:
 
 
 def differences(setups: Sequence[Setup]) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
-    """The options that differ, those that matter first; and those of :data:`FIRST` that are known of
-    some runs only."""
+    """Return the options that differ, those that matter first; and those of :data:`FIRST` that are known of some runs
+    only."""
     found: list[Difference] = []
     partly: list[str] = []
     for option in sorted({name for setup in setups for name in setup.settings}):

@@ -47,14 +47,14 @@ def flat_loss(collector: FindingCollector) -> None:
     changes = check.changes
     first, low, peak = run_facts.head(loss, 1)[0], usual_low(collector), peak_lr(collector)
     slow = low is not None and peak is not None and peak * SLOW_LR < low
-    bound, since, sure = (0.15, 0.3, 1.5) if slow else (0.025, 0.5, 2.0)
+    bound, since, errors = (0.15, 0.3, 1.5) if slow else (0.025, 0.5, 2.0)
     done = collector.progress.fraction or (1.0 if run_facts.final(collector.status) else 0.0)
     whole = changes.whole
     if (
         whole is not None
         and first >= 0.3
         and done >= since
-        and _flat(whole, changes.whole_before, bound, sure, sure / 2)
+        and _flat(whole, changes.whole_before, bound, errors, errors / 2)
     ):
         evidence: dict[str, Param | None] = {
             "first": rounded(first), "now": rounded(whole.level), "change": round((math.exp(-whole.fall) - 1) * 100, 1),
@@ -71,11 +71,11 @@ def flat_loss(collector: FindingCollector) -> None:
             return
 
 
-def _flat(now: LevelChange, before: LevelChange | None, bound: float, sure: float, chance: float) -> bool:
+def _flat(now: LevelChange, before: LevelChange | None, bound: float, errors: float, chance: float) -> bool:
     """Return whether both have hardly moved but for ``chance`` standard errors, and by less than ``bound`` within
-    ``sure`` of them."""
+    ``errors`` of them."""
     return before is not None and all(
-        abs(one.fall) < HARDLY_MOVED + chance * one.error and abs(one.fall) + sure * one.error < bound
+        abs(one.fall) < HARDLY_MOVED + chance * one.error and abs(one.fall) + errors * one.error < bound
         for one in (now, before)
     )
 

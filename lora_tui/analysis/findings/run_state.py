@@ -47,8 +47,8 @@ def dead_run(collector: FindingCollector) -> None:
     if norms is not None and norms.steps and norms.steps[-1] >= step and 0 < norms.values[-1] < math.inf:
         return
     for name in ("accuracy", "rewards/accuracies", "mean_token_accuracy"):
-        sure = collector.run.series.get(name)
-        if sure is not None and sure.finite and sure.tail(1)[0] >= 0.95:
+        accuracy = collector.run.series.get(name)
+        if accuracy is not None and accuracy.finite and accuracy.tail(1)[0] >= 0.95:
             return
     point = run_facts.resume_point(collector.run, int(step) - 1)
     collector.add(

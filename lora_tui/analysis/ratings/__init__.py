@@ -1,1 +1,1 @@
-"""Rate metrics against the rules, the run's own past and its siblings."""
+"""Rate the numbers of a run, one module for each group of metrics."""

@@ -1,4 +1,4 @@
-"""What the rating functions share: the run at a moment, its stage, and the ratings found so far."""
+"""What a function that rates metrics is given: the run at a moment, its stage, and the ratings found so far."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lora_tui.runs.run import Progress, Run, Status
 
 
 class RatingCollector:
-    """The ratings of one run at one moment; ``out`` collects them."""
+    """One run at one moment (``now``, Unix time), the codes of its findings, and its ratings so far."""
 
     def __init__(self, run: Run, now: float, findings: Collection[str], context: Context = PLAIN) -> None:
         self.run = run
@@ -26,7 +26,7 @@ class RatingCollector:
         self.ratings: dict[str, Rating] = {}
 
     def rule(self, name: str, code: str | None = None) -> Rule | None:
-        """The rule for a metric of this run."""
+        """Return the rule for a metric of this run, or None."""
         return find_rule(name, self.stage, self.run.producer, code, self.context.rules)
 
     def add(
@@ -41,7 +41,8 @@ class RatingCollector:
         confidence: Confidence | None = None,
         reservations: tuple[str, ...] = (),
     ) -> None:
-        """One rating. What rests on an assumed stage is never more than orientation."""
+        """Add one rating; a value that is not finite has none. What rests on an assumed stage is never more than
+        orientation."""
         if not math.isfinite(value):
             return
         trust = rule.confidence if confidence is None else confidence
@@ -62,7 +63,8 @@ class RatingCollector:
 
 
 def batch_size(run: Run) -> float | None:
-    """Samples of one optimizer step: as the console says, else what one device takes times the accumulation."""
+    """Return the samples of one optimizer step, or None: as the console says, else what one device takes times the
+    accumulation."""
     known = run_facts.number(run, "total_train_batch_size")
     if known is not None:
         return known
@@ -72,7 +74,8 @@ def batch_size(run: Run) -> float | None:
 
 
 def eval_samples(run: Run) -> int | None:
-    """Size of the evaluation set: runtime x samples/s of the last evaluation, else what a console says.
+    """Return the size of the evaluation set, or None: runtime x samples/s of the last evaluation, else what a console
+    says.
 
     A console comes last because a later job that predicts into the same directory counts other samples.
     """
@@ -88,7 +91,7 @@ def eval_samples(run: Run) -> int | None:
 
 
 def slope(values: Sequence[float]) -> tuple[float, float]:
-    """Least-squares slope per row of at least 3 values, and its standard error."""
+    """Return the least-squares slope per row of at least 3 values, and its standard error."""
     count = len(values)
     middle, mean = (count - 1) / 2, sum(values) / count
     spread = sum((x - middle) ** 2 for x in range(count))

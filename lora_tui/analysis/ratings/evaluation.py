@@ -1,4 +1,4 @@
-"""Ratings of the evaluations: eval loss and perplexity, the gap to training, the speed."""
+"""Rate the evaluations (eval loss, perplexity, gap to training, speed) and every number of the results files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lora_tui.analysis.statistics import median
 from lora_tui.runs.run import ResultSet, Run
 from lora_tui.runs.series import Series
 
-SHORT_S = 5.0
-"""An evaluation shorter than this is mostly its own beginning: its speed says little."""
+MIN_EVAL_S = 5.0
+"""Seconds below which an evaluation is mostly its own beginning, so that its speed says little."""
 
 
 def _evaluation(collector: RatingCollector) -> None:
@@ -26,8 +26,10 @@ def _evaluation(collector: RatingCollector) -> None:
     series = collector.run.series.get("eval_loss")
     evals = max(series.finite if series is not None else 0, 1)
     few: Confidence | None = "few" if collector.status.live and evals < 3 else None
-    about = _reservations(collector) if results is None else run_facts.reservations(results, "eval", collector.run)
-    about += collector.present("evaluated_on_training_data")
+    reservations = (
+        _reservations(collector) if results is None else run_facts.reservations(results, "eval", collector.run)
+    )
+    reservations += collector.present("evaluated_on_training_data")
     params: dict[str, Param] = {"evals": evals, "need": 2}
     if series is not None and series.finite >= 2:
         first = run_facts.head(series, 1)[0]
@@ -35,14 +37,14 @@ def _evaluation(collector: RatingCollector) -> None:
     rule = collector.rule("eval_loss")
     banded = rule is not None and rule.thresholds is not None
     if banded and (not collector.status.live or series is None or series.finite < 2):
-        _by_size(collector, value, params, few, about)
+        _by_size(collector, value, params, few, reservations)
     elif series is not None and series.finite:
-        _by_course(collector, series, value, params, about)
+        _by_trend(collector, series, value, params, reservations)
     if not banded and "perplexity" in collector.run.series:
         unknown = collector.rule("perplexity", "stage_unknown")
         if unknown is not None:
             collector.add(unknown, "perplexity", _exp(value), None, unknown.words["none"])
-    _gap(collector, few, about)
+    _gap(collector, few, reservations)
 
 
 def _exp(value: float) -> float:
@@ -53,39 +55,51 @@ def _exp(value: float) -> float:
 
 
 def _by_size(
-    collector: RatingCollector, value: float, params: dict[str, Param], few: Confidence | None, about: tuple[str, ...]
+    collector: RatingCollector,
+    value: float,
+    params: dict[str, Param],
+    few: Confidence | None,
+    reservations: tuple[str, ...],
 ) -> None:
-    """A final evaluation, or a first one: by the bands of the perplexity, for the loss by their logarithms."""
+    """Rate a final evaluation, or a first one, by the thresholds of the perplexity, and the loss by their
+    logarithms."""
     for name, number in (("eval_loss", value), ("perplexity", _exp(value))):
         rule = collector.rule(name)
         if rule is not None and rule.thresholds is not None:
             level = rule.thresholds.level(_exp(value))
-            collector.add(rule, name, number, level, rule.words[level], params, confidence=few, reservations=about)
+            collector.add(
+                rule, name, number, level, rule.words[level], params, confidence=few, reservations=reservations
+            )
 
 
-def _by_course(
-    collector: RatingCollector, series: Series, value: float, params: dict[str, Param], about: tuple[str, ...]
+def _by_trend(
+    collector: RatingCollector, series: Series, value: float, params: dict[str, Param], reservations: tuple[str, ...]
 ) -> None:
-    """Against the first evaluation and the best one: while the run goes on, and where no band holds."""
+    """Rate against the first evaluation and the best one: while the run goes on, and where no thresholds hold."""
     rule = collector.rule("eval_loss", "eval_trend")
     if rule is None:
         return
     if series.finite < 2:
-        collector.add(rule, "eval_loss", value, None, rule.words["early"], params, confidence="few", reservations=about)
+        collector.add(
+            rule, "eval_loss", value, None, rule.words["early"], params, confidence="few", reservations=reservations
+        )
         return
     few: Confidence | None = "few" if series.finite < rule.limits["evals"] else None
-    level, word = _course(rule, series, value)
+    level, word = _trend(rule, series, value)
     if word == "falling" and not collector.status.live:
         # What has ended falls no more.
         word = "near"
     names = ("eval_loss", "perplexity") if collector.stage in LANGUAGE_STAGES else ("eval_loss",)
     for name in names:
         number = value if name == "eval_loss" else _exp(value)
-        collector.add(rule, name, number, level, rule.words[word], params, confidence=few, reservations=about)
+        collector.add(rule, name, number, level, rule.words[word], params, confidence=few, reservations=reservations)
 
 
-def _course(rule: Rule, series: Series, value: float) -> tuple[Level, str]:
-    """Good: near the best and below the first. Fair: off the best, or no better than the first. Poor: above it."""
+def _trend(rule: Rule, series: Series, value: float) -> tuple[Level, str]:
+    """Return level and word of an eval loss by its trend.
+
+    Good: near the best and below the first. Fair: off the best, or no better than the first. Poor: above the first.
+    """
     recent = series.tail(100)
     first, best = run_facts.head(series, 1)[0], series.min
     noise = 0.0
@@ -103,7 +117,7 @@ def _course(rule: Rule, series: Series, value: float) -> tuple[Level, str]:
 
 
 def _reservations(collector: RatingCollector) -> tuple[str, ...]:
-    """What undermines an evaluation that the rows tell of."""
+    """Return what undermines an evaluation that the rows tell of."""
     count = eval_samples(collector.run)
     return ("few_eval_samples",) if count is not None and count < run_facts.FEW_SAMPLES else ()
 
@@ -133,7 +147,7 @@ def _gap(collector: RatingCollector, few: Confidence | None, reservations: tuple
 
 
 def rate_eval_speed(collector: RatingCollector, rate: float, runtime: float | None) -> None:
-    """Samples a second of an evaluation without generation, against those of the training."""
+    """Rate samples a second of an evaluation without generation, against those of the training."""
     rule = collector.rule("samples_per_second", "eval_speed")
     if rule is None or rate <= 0:
         return
@@ -143,7 +157,7 @@ def rate_eval_speed(collector: RatingCollector, rate: float, runtime: float | No
         return
     share = rate / training
     word = "good" if share >= rule.limits["good"] else "between" if share >= rule.limits["fair"] else "fair"
-    few: Confidence | None = "few" if runtime is None or runtime < SHORT_S else None
+    few: Confidence | None = "few" if runtime is None or runtime < MIN_EVAL_S else None
     collector.add(
         rule, "eval_samples_per_second", rate, "fair" if word == "fair" else "good", rule.words[word],
         {"share": share * 100, "training": training}, confidence=few,
@@ -151,7 +165,8 @@ def rate_eval_speed(collector: RatingCollector, rate: float, runtime: float | No
 
 
 def _training_speed(collector: RatingCollector) -> float | None:
-    """Samples a second of the training: from the speed of its steps, else its own summary if it is of one piece."""
+    """Return samples a second of the training, or None: from the speed of its steps, else its own summary if it is of
+    one piece."""
     steps, batch = collector.progress.steps_per_s, batch_size(collector.run)
     if steps is not None and batch is not None and steps > 0:
         return steps * batch
@@ -169,26 +184,26 @@ def _speed(collector: RatingCollector) -> None:
 
 
 def rate_evaluation(collector: RatingCollector) -> None:
-    """Ratings of eval loss, perplexity, gap and speed."""
+    """Rate eval loss, perplexity, gap and speed."""
     for part in (_evaluation, _speed):
         part(collector)
 
 
 SOME_SAMPLES = 200
-"""Under this many samples the error of a score is shown."""
+"""Samples below which the error of a score is shown."""
 
-_SPOILED = ("degenerate_predictions", "scores_inconsistent")
+_SPOILING = ("degenerate_predictions", "scores_inconsistent")
 """Findings about the predictions that leave their scores without meaning."""
 
 
 def rate_results(collector: RatingCollector) -> None:
-    """Ratings of every number in train, eval and predict results."""
+    """Rate every number in train, eval and predict results."""
     for split, found, source in run_facts.result_sets(collector.run):
-        about = run_facts.reservations(found, split, source)
+        reservations = run_facts.reservations(found, split, source)
         for key, value in found.values.items():
             if not key.startswith(f"{split}_") or not math.isfinite(value):
                 continue
-            _result(collector, split, key, value, found, source, about)
+            _result(collector, split, key, value, found, source, reservations)
 
 
 def _result(
@@ -198,7 +213,7 @@ def _result(
     value: float,
     found: ResultSet,
     source: Run,
-    about: tuple[str, ...],
+    reservations: tuple[str, ...],
 ) -> None:
     topic = key[len(split) + 1 :]
     generated = any(name.endswith("bleu-4") for name in found.values)
@@ -222,8 +237,8 @@ def _result(
             params["error"] = run_facts.BLEU_ERROR / math.sqrt(count)
         trust: Confidence | None = "few" if count is None or count < run_facts.FEW_SAMPLES else None
         level = rule.thresholds.level(value)
-        collector.add(rule, key, value, level, rule.words[level], params, confidence=trust,
-                 reservations=about + _data(collector, split, source) + collector.present(*_SPOILED))  # fmt: skip
+        doubts = reservations + _data(collector, split, source) + collector.present(*_SPOILING)
+        collector.add(rule, key, value, level, rule.words[level], params, confidence=trust, reservations=doubts)
     elif rule.code == "predict_speed":
         if generated and value > 0 and rule.thresholds is not None:
             level = rule.thresholds.level(1 / value)
@@ -239,19 +254,19 @@ def _result(
                 params["error"] = run_facts.BLEU_ERROR / math.sqrt(count)
             collector.add(rule, key, value, None, rule.words["scored" if scored else "none"], params)
     elif rule.code in ("train_loss", "score_scale", "train_speed"):
-        collector.add(rule, key, value, None, rule.words["none"], reservations=about)
+        collector.add(rule, key, value, None, rule.words["none"], reservations=reservations)
     elif rule.thresholds is not None and rule.code == "reward_accuracy":
         level = rule.thresholds.level(value)
         few: Confidence | None = "few" if count is None or count < run_facts.FEW_SAMPLES else None
         collector.add(rule, key, value, level, rule.words[level], {} if count is None else {"pairs": count},
-                 confidence=few, reservations=about)  # fmt: skip
+                 confidence=few, reservations=reservations)  # fmt: skip
     elif rule.thresholds is not None and rule.code == "preparation":
         level = rule.thresholds.level(value)
         collector.add(rule, key, value, level, rule.words[level], {"seconds": value})
 
 
 def _data(collector: RatingCollector, split: str, source: Run) -> tuple[str, ...]:
-    """Reservations about what the scores were computed on."""
+    """Return reservations about what the scores were computed on."""
     out = collector.present("memorised")
     if split != "predict":
         return out
@@ -266,8 +281,11 @@ def _data(collector: RatingCollector, split: str, source: Run) -> tuple[str, ...
 
 
 def _batch(found: ResultSet, split: str, count: int | None) -> int | None:
-    """Batch size that fits a results file. The last batch is seldom full, so several sizes may fit: then the one that
-    is a power of two, as nearly all are, else the smallest."""
+    """Return the batch size that fits a results file, or None.
+
+    The last batch is seldom full, so several sizes may fit: then the one that is a power of two, as nearly all are,
+    else the smallest.
+    """
     runtime, rate = found.values.get(f"{split}_runtime"), found.values.get(f"{split}_steps_per_second")
     if split == "train":
         samples = found.values.get("train_samples_per_second")

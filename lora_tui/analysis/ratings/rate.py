@@ -1,4 +1,4 @@
-"""How each number of a run compares with its band. The rules are data in :mod:`lora_tui.analysis.rating_rules`."""
+"""Rate each number of a run by its rule in :mod:`lora_tui.analysis.rating_rules`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lora_tui.runs.run import Run
 
 
 def rate(run: Run, now: float, findings: Collection[str] | None = None, context: Context = PLAIN) -> dict[str, Rating]:
-    """Ratings by metric name at a moment (Unix time).
+    """Return ratings by metric name at a moment (Unix time).
 
     A metric without a fair comparison is absent, or has no level and words that say why. ``findings``: codes of the
     run's findings where they are known already, for what undermines a number.

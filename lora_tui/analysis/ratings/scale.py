@@ -1,4 +1,4 @@
-"""A rule's levels side by side, from low values to high ones, and where a value stands among them."""
+"""Lay out the levels of a rule side by side, from low values to high ones, with the place of a value among them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from lora_tui.analysis.model import Level, Rating
 from lora_tui.analysis.rating_rules import Rule
 
 WIDE = 20.0
-"""Bounds that are this many times apart are shown by their logarithms."""
+"""Ratio of the outer bounds from which on a scale is logarithmic."""
 TOPS: Mapping[str, float] = {
     "bleu4": 100, "rouge1": 100, "rouge2": 100, "rougel": 100, "preference_accuracy": 1, "reward_accuracy": 1,
     "zero_std": 1,
 }  # fmt: skip
-"""The highest possible value."""
+"""Highest possible value, by rule."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """``zones`` from left to right, one more than ``bounds``."""
+    """The levels of a rule; ``zones`` from left to right, one more than ``bounds``."""
 
     zones: tuple[Level | None, ...]
     bounds: tuple[float, ...]
     unit: str = ""
     """Wording code of what the bounds are where they are not the metric itself, ``explain.scale.<code>``."""
     value: float | None = None
-    """What is compared with the bounds."""
+    """Number that is compared with the bounds."""
     at: float | None = None
-    """Its place in zones: 1.5 is the middle of the second."""
+    """Place of the number in zones: 1.5 is the middle of the second."""
 
 
 def scale_of(rule: Rule, metric: str, rating: Rating | None = None) -> Scale | None:
-    """The scale of a rule for one of its metrics, with the rated value on it; ``None`` for a rule without levels."""
+    """Return the scale of a rule for one of its metrics, with the rated value on it; None for a rule without levels."""
     zones, bounds = _zones(rule, rating)
     if not bounds:
         return None
@@ -76,7 +76,7 @@ def _zones(rule: Rule, rating: Rating | None) -> tuple[tuple[Level | None, ...],
 
 
 def _compared(rule: Rule, rating: Rating) -> float | None:
-    """The number that the rule looks at, which is not always the metric itself."""
+    """Return the number that the rule looks at, which is not always the metric itself."""
     params = rating.params
     name = {"grad_norm": "median", "loss_preference": "now", "predict_speed": "seconds"}.get(rule.code)
     if rule.code == "speed_self":
@@ -89,7 +89,8 @@ def _compared(rule: Rule, rating: Rating) -> float | None:
 
 
 def _place(value: float, bounds: tuple[float, ...], top: float | None) -> float:
-    """Zones to the left of the value and its share of its own; the outer ones have no end, so it is approached."""
+    """Return the zones to the left of the value and its share of its own; the outer ones have no end, so it is
+    approached."""
     log = bounds[0] > 0 and bounds[-1] / bounds[0] >= WIDE and value > 0
     scaled = [math.log(bound) for bound in bounds] if log else list(bounds)
     here = math.log(value) if log else value

@@ -1,9 +1,9 @@
-"""Ratings against siblings: other runs of the same model, data and stage.
+"""Rate a run against its siblings: other runs of the same model, data and stage.
 
-A speed is compared with the fastest sibling where the run itself is too short to tell. An eval loss or a score that
-stands for a finished run is compared with the best sibling of the same method that saw the same samples. Clearly behind
-it, a number is fair at most, since this model and data can do better; it is not poor for that. Being best raises no
-level: the best of bad runs is no good one.
+A speed is compared with the fastest sibling where the run itself is too short to tell. An eval loss or a score of a
+finished run is compared with the best sibling of the same method that saw the same samples. Clearly behind it, a number
+is fair at most, since this model and data can do better; it is not poor for that. Being best raises no level: the best
+of bad runs is no good one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lora_tui.analysis.context import SIBLINGS
 from lora_tui.analysis.model import Confidence, Level, Param
 from lora_tui.analysis.rating_rules import Rule
 from lora_tui.analysis.ratings.collector import RatingCollector
-from lora_tui.analysis.similarity import Names, Setup, name_beside, pairwise_false, prediction_set, same, same_eval_set
+from lora_tui.analysis.similarity import Names, Setup, all_true, name_beside, prediction_set, same, same_eval_set
 from lora_tui.runs.run import Run
 from lora_tui.text.sanitize import clean
 
@@ -36,8 +36,8 @@ _SCORES = {"bleu-4": "bleu", "rouge-1": "rouge1", "rouge-2": "rouge2", "rouge-l"
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is asked of a sibling; without the run itself, which must be free to go."""
+class _SiblingFacts:
+    """What a comparison needs of a sibling; it does not hold the run, which must be free to go."""
 
     setup: Setup
     method: str | None
@@ -45,18 +45,18 @@ class _Known:
     evaluation: Value | None
     scores: Mapping[str, Value]
     predicted: tuple[Names | None, int | None] | None
-    """Data of its prediction, ``None`` if it has none."""
+    """Data of its prediction; None if it has none."""
     training_speed: tuple[float | None, float | None]
 
 
-_KNOWN: WeakKeyDictionary[Run, tuple[int, _Known]] = WeakKeyDictionary()
-"""Of runs that are over: they are asked by each of their siblings, and answer the same."""
+_FACTS: WeakKeyDictionary[Run, tuple[int, _SiblingFacts]] = WeakKeyDictionary()
+"""Facts of runs that are over: each of their siblings asks for them, and they do not change."""
 _Best = tuple[Value, Run, bool | None]
 """The best sibling's value, the sibling, and whether both were measured on the same samples."""
 
 
 def rate_siblings(collector: RatingCollector) -> None:
-    """Ratings of speed, eval loss, perplexity and scores against those of the siblings."""
+    """Rate speed, eval loss, perplexity and scores against those of the siblings."""
     _speed(collector)
     if not run_facts.final(collector.status) or collector.present("dead_run", "nan_loss"):
         return
@@ -68,30 +68,31 @@ def rate_siblings(collector: RatingCollector) -> None:
     _scores(collector, own, others)
 
 
-def _known(run: Run, now: float) -> _Known:
-    kept = _KNOWN.get(run)
+def _known(run: Run, now: float) -> _SiblingFacts:
+    kept = _FACTS.get(run)
     if kept is not None and kept[0] == run.revision:
         return kept[1]
     side = side_of(run, now, ())
     predicted = side.results.get("predict")
-    known = _Known(
+    known = _SiblingFacts(
         side.setup, run.method, side.ended, eval_last(side),
         {name: value for name in _SCORES if (value := score(name)(side)) is not None},
         prediction_set(predicted[1], predicted[0]) if predicted is not None else None, training_speed(run),
     )  # fmt: skip
     if known.ended:
-        _KNOWN[run] = run.revision, known
+        _FACTS[run] = run.revision, known
     return known
 
 
-def _others(collector: RatingCollector) -> Iterator[tuple[Run, _Known]]:
+def _others(collector: RatingCollector) -> Iterator[tuple[Run, _SiblingFacts]]:
     for other in collector.context.siblings[:SIBLINGS]:
         if other is not collector.run:
             yield other, _known(other, collector.now)
 
 
 def _speed(collector: RatingCollector) -> None:
-    """Same model, method, cutoff, devices; steps a second need the same batch, too."""
+    """Rate speeds against siblings of the same model, method, cutoff and devices; steps a second need the same batch,
+    too."""
     rated = {
         name: rating for name in ("throughput", "steps_per_s", "samples_per_s")
         if (rating := collector.ratings.get(name)) is not None
@@ -121,7 +122,7 @@ def _speed(collector: RatingCollector) -> None:
         collector.add(rule, name, rating.value, level, rule.words[level], params, confidence=trust)
 
 
-def _same_machine(left: _Known, right: _Known, batch: bool) -> bool | None:
+def _same_machine(left: _SiblingFacts, right: _SiblingFacts, batch: bool) -> bool | None:
     checks = [
         same(left.method, right.method),
         same(left.setup.number("cutoff_len"), right.setup.number("cutoff_len")),
@@ -130,10 +131,10 @@ def _same_machine(left: _Known, right: _Known, batch: bool) -> bool | None:
     if batch:
         # Without its batch a step is no measure.
         checks.append(same(left.setup.batch, right.setup.batch) or False)
-    return pairwise_false(checks)
+    return all_true(checks)
 
 
-def _rate(known: _Known, name: str) -> float | None:
+def _rate(known: _SiblingFacts, name: str) -> float | None:
     steps, tokens = known.training_speed
     if name == "throughput":
         return tokens
@@ -142,7 +143,7 @@ def _rate(known: _Known, name: str) -> float | None:
     return steps * known.setup.batch if known.setup.batch is not None else None
 
 
-def _evaluation(collector: RatingCollector, own: _Known, others: list[tuple[Run, _Known]]) -> None:
+def _evaluation(collector: RatingCollector, own: _SiblingFacts, others: list[tuple[Run, _SiblingFacts]]) -> None:
     rule, value = collector.rule("eval_loss", "eval_sibling"), own.evaluation
     found = [
         (evaluation, run, partial(same_eval_set, own.setup, known.setup))
@@ -153,10 +154,10 @@ def _evaluation(collector: RatingCollector, own: _Known, others: list[tuple[Run,
         return
     least = significant_difference(spec_of("eval_last"), best[0], value, best[2] is True)
     for name in ("eval_loss", "perplexity"):
-        _bound(collector, rule, name, value.value - best[0].value, least, best)
+        _limit(collector, rule, name, value.value - best[0].value, least, best)
 
 
-def _scores(collector: RatingCollector, own: _Known, others: list[tuple[Run, _Known]]) -> None:
+def _scores(collector: RatingCollector, own: _SiblingFacts, others: list[tuple[Run, _SiblingFacts]]) -> None:
     for metric, code in _SCORES.items():
         rule, value = collector.rule(metric, "score_sibling"), own.scores.get(metric)
         found = [
@@ -168,27 +169,27 @@ def _scores(collector: RatingCollector, own: _Known, others: list[tuple[Run, _Kn
             continue
         least = significant_difference(spec_of(code), best[0], value, best[2] is True)
         split = "predict" if f"predict_{metric}" in collector.ratings else "eval"
-        _bound(collector, rule, f"{split}_{metric}", best[0].value - value.value, least, best)
+        _limit(collector, rule, f"{split}_{metric}", best[0].value - value.value, least, best)
 
 
-def _same_predictions(left: _Known, right: _Known) -> bool | None:
+def _same_predictions(left: _SiblingFacts, right: _SiblingFacts) -> bool | None:
     if left.predicted is None or right.predicted is None:
         return None if left.predicted is right.predicted else False
-    return pairwise_false([same(mine, theirs) for mine, theirs in zip(left.predicted, right.predicted, strict=True)])
+    return all_true([same(mine, theirs) for mine, theirs in zip(left.predicted, right.predicted, strict=True)])
 
 
 def _best(found: Sequence[tuple[Value, Run, Callable[[], bool | None]]], higher: bool) -> _Best | None:
-    """The best of those that were measured alike."""
+    """Return the best of those that were measured alike, or None."""
     for value, run, alike in sorted(found, key=lambda item: -item[0].value if higher else item[0].value):
         if not value.stale and math.isfinite(value.value) and (agree := alike()) is not False:
             return value, run, agree
     return None
 
 
-def _bound(
+def _limit(
     collector: RatingCollector, rule: Rule, metric: str, behind: float, least: float | None, best: _Best
 ) -> None:
-    """Fair at most, if the number is clearly behind the best sibling's; else a note on its rating."""
+    """Limit a rating to fair if its number is clearly behind the best sibling's; else add a note to it."""
     rating = collector.ratings.get(metric)
     if rating is None or rating.level is None:
         return

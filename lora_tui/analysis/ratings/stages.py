@@ -1,5 +1,4 @@
-"""Ratings of what single stages log: preferences (accuracy, margins, KL), rewards, token accuracy, groups without
-signal."""
+"""Rate what single stages log: preferences (accuracy, margins, KL), rewards, token accuracy, groups without signal."""
 
 from __future__ import annotations
 
@@ -29,13 +28,13 @@ def _accuracy(collector: RatingCollector) -> None:
             # Every run begins at chance.
             collector.add(rule, name, value, None, "early", params, confidence=few)
             continue
-        sure = value >= rule.limits["saturated"] and few is None and _growing(collector)
-        about = collector.present("saturated") or (("saturated",) if sure else ())
-        collector.add(rule, name, value, level, rule.words[level], params, confidence=few, reservations=about)
+        is_saturated = value >= rule.limits["saturated"] and few is None and _growing(collector)
+        reservations = collector.present("saturated") or (("saturated",) if is_saturated else ())
+        collector.add(rule, name, value, level, rule.words[level], params, confidence=few, reservations=reservations)
 
 
 def _growing(collector: RatingCollector) -> bool:
-    """The margins go on growing."""
+    """Return whether the margins go on growing."""
     series = collector.run.series.get("rewards/margins")
     if series is None or series.finite < 8:
         return False
@@ -44,7 +43,7 @@ def _growing(collector: RatingCollector) -> bool:
 
 
 def _recent_pairs(collector: RatingCollector, name: str, wanted: float) -> tuple[float, int | None]:
-    """Mean of a training accuracy over the last rows that hold ``wanted`` pairs, and how many they hold."""
+    """Return the mean of a training accuracy over the last rows that hold ``wanted`` pairs, and how many they hold."""
     series = collector.run.series[name]
     batch = batch_size(collector.run)
     apart = series.steps[-1] - series.steps[-2] if len(series) > 1 else 1.0
@@ -68,8 +67,8 @@ def _margins(collector: RatingCollector, name: str) -> None:
     level: Level = "good"
     word = "good"
     if now < 0:
-        sure = -now > 2 * noise(series.tail(200)) / math.sqrt(size)
-        if not collector.progressed(limits["late"]) or not sure:
+        beyond_noise = -now > 2 * noise(series.tail(200)) / math.sqrt(size)
+        if not collector.progressed(limits["late"]) or not beyond_noise:
             # Every run begins around 0.
             collector.add(rule, name, series.tail(1)[0], None, words["early"], params, confidence=few)
             return
@@ -92,7 +91,7 @@ def _preference(collector: RatingCollector) -> None:
 
 
 def _pairs_ranked(collector: RatingCollector) -> None:
-    """The share of pairs that a reward model ranks right."""
+    """Rate the share of pairs that a reward model ranks right."""
     series, rule = collector.run.series.get("eval_accuracy"), collector.rule("eval_accuracy")
     if series is None or rule is None or rule.thresholds is None or not series.finite:
         return
@@ -105,8 +104,9 @@ def _pairs_ranked(collector: RatingCollector) -> None:
     )  # fmt: skip
 
 
-def _course(series: Series, rows: int) -> tuple[str, float]:
-    """rising, falling or level over the last rows, by twice the error of the slope; and the change along the line."""
+def _trend(series: Series, rows: int) -> tuple[str, float]:
+    """Return rising, falling or level over the last rows, by twice the error of the slope, and the change along the
+    line."""
     values = series.tail(max(rows, 3))
     if len(values) < 3:
         return "level", 0.0
@@ -125,7 +125,7 @@ def _token_accuracy(collector: RatingCollector) -> None:
         if series.finite < need:
             collector.add(rule, name, value, None, rule.words["early"], {"need": need}, confidence="few")
             continue
-        word, change = _course(series, int(rule.limits["window"]))
+        word, change = _trend(series, int(rule.limits["window"]))
         level: Level | None = {"rising": "good", "falling": "fair"}.get(word)  # type: ignore[assignment]
         collector.add(rule, name, value, level, rule.words[level or "level"], {"change": change})
 
@@ -138,16 +138,16 @@ def _reward(collector: RatingCollector) -> None:
     if series.finite < need:
         collector.add(rule, "reward", value, None, rule.words["early"], {"need": need}, confidence="few")
         return
-    course, change = _course(series, int(rule.limits["window"]))
+    trend, change = _trend(series, int(rule.limits["window"]))
     level: Level = "fair"
     word = "fair"
-    if course == "level":
+    if trend == "level":
         size = window(series.finite)
-        sure = 2 * 1.25 * noise(series.tail(200)) * math.sqrt(2 / size)
-        if median(series.tail(size)) - median(run_facts.head(series, size)) > sure:
+        margin = 2 * 1.25 * noise(series.tail(200)) * math.sqrt(2 / size)
+        if median(series.tail(size)) - median(run_facts.head(series, size)) > margin:
             level, word = "good", "kept"
     else:
-        level = "good" if course == "rising" else "poor"
+        level = "good" if trend == "rising" else "poor"
         word = level
     collector.add(rule, "reward", value, level, rule.words[word], {"change": change})
 
@@ -161,16 +161,16 @@ def _kl(collector: RatingCollector) -> None:
         if series.finite < need:
             collector.add(rule, name, value, None, rule.words["early"], {"need": need}, confidence="few")
         elif rule.code == "kl_trend":
-            word, change = _course(series, int(rule.limits["window"]))
+            word, change = _trend(series, int(rule.limits["window"]))
             collector.add(rule, name, value, None, rule.words[word], {"change": change})
         else:
             size = window(series.finite)
             start, now = median(run_facts.head(series, size)), median(series.tail(size))
-            sure = 2 * 1.25 * noise(series.tail(200)) / math.sqrt(size)
+            margin = 2 * 1.25 * noise(series.tail(200)) / math.sqrt(size)
             word = "good"
-            if now < -sure:
+            if now < -margin:
                 word = "negative"
-            elif now > rule.limits["growth"] * abs(start) and now - start > sure and now > 0.1:
+            elif now > rule.limits["growth"] * abs(start) and now - start > margin and now > 0.1:
                 word = "growing"
             level: Level = "good" if word == "good" else "poor"
             collector.add(rule, name, value, level, rule.words[word], {"first": start, "now": now})
@@ -190,6 +190,6 @@ def _zero_std(collector: RatingCollector) -> None:
 
 
 def rate_stages(collector: RatingCollector) -> None:
-    """Ratings of the metrics that only some stages log."""
+    """Rate the metrics that only some stages log."""
     for part in (_preference, _pairs_ranked, _token_accuracy, _reward, _kl, _zero_std):
         part(collector)

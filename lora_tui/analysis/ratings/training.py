@@ -1,4 +1,4 @@
-"""Ratings of the training signal: loss, gradient, learning rate, epochs, tokens, speed, trainable share."""
+"""Rate the training signal: loss, gradient norm, learning rate, epochs, tokens, speed, trainable share."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lora_tui.records.documents import LogRow
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 
-SUDDEN = 0.1
-"""A loss this high does not fall to exactly 0 in one row."""
+SUDDEN_ZERO_LOSS = 0.1
+"""Loss that does not fall to exactly 0 within one row by learning."""
 
 
 def _loss(collector: RatingCollector) -> None:
@@ -34,7 +34,7 @@ def _loss(collector: RatingCollector) -> None:
     if collector.present("dead_run", "nan_loss"):
         collector.add(rule, "loss", last, "poor", words["broken"], params)
         return
-    if last == 0.0 and count > 1 and median(series.tail(6)[:-1]) >= SUDDEN:
+    if last == 0.0 and count > 1 and median(series.tail(6)[:-1]) >= SUDDEN_ZERO_LOSS:
         # A jump to exactly 0 is how the trainer prints NaN; until that is certain nothing good is said of it.
         collector.add(rule, "loss", last, None, "after_rows", params, confidence="few")
         return
@@ -65,7 +65,7 @@ def _trend(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> 
         params["best"] = leaving[0]
         return "poor", "diverging"
     if float(params["fall"]) >= rule.limits["fall"] * 100:
-        lowest = _risen(series, rule.limits["rise"])
+        lowest = _lowest_before_rise(series, rule.limits["rise"])
         if lowest is not None:
             params["lowest"] = lowest
             return "fair", "rising"
@@ -76,8 +76,8 @@ def _trend(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> 
     return None, "early"
 
 
-def _risen(series: Series, rise: float) -> float | None:
-    """The lowest level of a loss whose last window is above it by this share and by more than its noise explains."""
+def _lowest_before_rise(series: Series, rise: float) -> float | None:
+    """Return the lowest level of a loss whose last window is above it by this share and beyond its noise, or None."""
     size = window(series.finite)
     if series.finite < 4 * size:
         return None
@@ -87,8 +87,8 @@ def _risen(series: Series, rise: float) -> float | None:
     end = len(series) - size
     levels = [level for level in series.smooth[size : end : max(1, (end - size) // 200)] if math.isfinite(level)]
     lowest = min(levels, default=now)
-    sure = 6 * noise(recent) / math.sqrt(size)
-    return lowest if lowest > 0 and now - lowest > max(rise * lowest, sure) else None
+    margin = 6 * noise(recent) / math.sqrt(size)
+    return lowest if lowest > 0 and now - lowest > max(rise * lowest, margin) else None
 
 
 def _kto(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
@@ -208,10 +208,10 @@ def _epoch(collector: RatingCollector) -> None:
         return
     word = "good" if value <= rule.limits["good"] else "fair" if value <= rule.limits["fair"] else "more"
     level: Level = "good" if word == "good" else "fair"
-    about = collector.present("memorised") if level == "fair" else ()
-    if word == "more" and not about:
-        about = ("many_passes",)
-    collector.add(rule, "epoch", value, level, rule.words[word], {"epochs": value}, reservations=about)
+    reservations = collector.present("memorised") if level == "fair" else ()
+    if word == "more" and not reservations:
+        reservations = ("many_passes",)
+    collector.add(rule, "epoch", value, level, rule.words[word], {"epochs": value}, reservations=reservations)
 
 
 def _tokens(collector: RatingCollector) -> None:
@@ -277,8 +277,11 @@ def _trainable(collector: RatingCollector) -> None:
 
 
 def _speed_change(run: Run, name: str | None, least: int) -> tuple[float, int] | None:
-    """Speed of the last rows ÷ that of the first third of this segment after its start, and the pieces of the
-    smaller side; ``None`` if it is too short to tell."""
+    """Return the speed of the last rows divided by that of the first third of this segment, and the pieces of the
+    smaller side.
+
+    The start of the segment is left out. None if it is too short to tell.
+    """
     rows = run.rows
     begin = 0
     if run.resumed_at:
@@ -305,7 +308,7 @@ def _speed_change(run: Run, name: str | None, least: int) -> tuple[float, int] |
 
 
 def _rates(rows: list[LogRow], name: str | None) -> list[float]:
-    """Steps (or ``name``) a second over pieces of at least 10 s: the clocks in the files are whole seconds."""
+    """Return steps (or ``name``) a second over pieces of at least 10 s: the clocks in the files are whole seconds."""
     out: list[float] = []
     start: tuple[float, float] | None = None
     for row in rows:
@@ -323,6 +326,6 @@ def _rates(rows: list[LogRow], name: str | None) -> list[float]:
 
 
 def rate_training(collector: RatingCollector) -> None:
-    """Ratings of loss, gradient norm, learning rate, epochs, tokens, speed and trainable share."""
+    """Rate loss, gradient norm, learning rate, epochs, tokens, speed and trainable share."""
     for part in (_loss, _grad_norm, _lr, _epoch, _tokens, _speed, _trainable):
         part(collector)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lora_tui.analysis.comparison.compare import Place, common, common_loss, compare
+from lora_tui.analysis.comparison.compare import Place, common_evaluation, common_loss, compare
 from lora_tui.analysis.comparison.measures import side_of
 from lora_tui.analysis.comparison.settings import differences
 from lora_tui.analysis.similarity import setup_of
@@ -31,27 +31,27 @@ def stepped(*evals: int, first: int = 10, last: int = 400, epochs: bool = True, 
 
 class TestPlaces:
     def test_evaluations_a_step_apart_are_at_the_same_epoch(self):
-        found = common(sides(stepped(100, 200, 300), stepped(99, 202, 330)))
+        found = common_evaluation(sides(stepped(100, 200, 300), stepped(99, 202, 330)))
         assert found is not None
         place, values = found
         assert place == Place("epoch", 1.5)
         assert [value.step for value in values] == [200, 202]
-        assert common(sides(stepped(100, 200, 300), stepped(50, 150, 250))) is None
+        assert common_evaluation(sides(stepped(100, 200, 300), stepped(50, 150, 250))) is None
 
     def test_without_an_epoch_only_steps_of_the_same_data_meet(self):
         here, there = stepped(100, 200, epochs=False), stepped(100, 200)
-        found = common(sides(here, there))
+        found = common_evaluation(sides(here, there))
         assert found is not None
         assert (found[0].by, found[0].at) == ("step", 200)
         apart = sides(stepped(100, 200, epochs=False, batch=8), stepped(100, 200, batch=16))
-        assert common(apart) is None
+        assert common_evaluation(apart) is None
         assert common_loss(apart) is None
         assert common_loss(sides(stepped(epochs=True, batch=8), stepped(batch=16))) is not None
 
     def test_every_run_needs_a_loss(self):
         evaluated = run_of([evaluation(step, 1.5, 400) for step in (100, 200)], config=BASE)
         assert common_loss(sides(stepped(), evaluated)) is None
-        assert common(sides(stepped(100, 200), evaluated)) is not None
+        assert common_evaluation(sides(stepped(100, 200), evaluated)) is not None
 
     def test_a_run_that_began_behind_the_end_of_the_other_has_no_level_there(self):
         assert common_loss(sides(stepped(last=100), stepped(first=200))) is None
