@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all coverage fuzz mutants e2e soak judge pictures check fix locale bench bench-rivals bench-training architecture screenshots clean
+.PHONY: help demo test test-all coverage fuzz mutants e2e soak judge pictures check fix catalogues bench bench-rivals bench-training architecture screenshots clean
 
 PYTHON ?=
 NEWEST ?= 1
@@ -112,7 +112,7 @@ fix: $(VENV)/.stamp ## format, and mend what the linter can
 	@$(RUN)/ruff check --fix-only .
 	@$(RUN)/ruff format .
 
-locale: $(VENV)/.stamp ## compile the catalogues after a change of a .po file
+catalogues: $(VENV)/.stamp ## compile the catalogues after a change of a .po file
 	@$(RUN)/python -m tools.catalogues
 
 soak: $(VENV)/.stamp ## ten minutes at 1,000 rows a second, then silence: memory, lag, threads, files (ARGS="--minutes 2")
