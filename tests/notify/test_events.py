@@ -131,6 +131,21 @@ def test_one_cause_is_one_event() -> None:
     assert event.finding.code == "out_of_memory"
 
 
+@pytest.mark.faults
+def test_the_end_of_a_run_that_cannot_be_judged_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = going()
+    watched = Watched(made)
+    assert watched.kinds() == []
+
+    def fail(*_: object) -> Judgement:
+        raise KeyError("loss")
+
+    monkeypatch.setattr(events, "judge", fail)
+    made.fail()
+    assert watched.kinds() == ["failed"]
+    assert watched.kinds() == []
+
+
 def test_a_critical_finding_is_reported_once_and_again_after_a_resume() -> None:
     made = going()
     watched = Watched(made)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from lora_tui.tui.pages.checkpoints import checkpoint_lines
 from lora_tui.tui.pages.config import config_lines
 from lora_tui.tui.pages.results import results_lines
-from lora_tui.tui.panes.base import Pane
+from lora_tui.tui.panes.base import ScrollingPane
 from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line, box
 
 
-class PagePane(Pane):
+class PagePane(ScrollingPane):
     """The lines of the current page in a frame, scrolled by keys and the mouse wheel."""
 
     def __init__(self, state: AppState, name: str) -> None:
         super().__init__(state, name)
-        self.offset_y = 0
         self._shown: tuple[object, ...] = ()
         """The page and the run that were drawn last; another one begins at its top."""
 
@@ -33,26 +32,13 @@ class PagePane(Pane):
             return []
         lines = page(state, view, width - 4)
         room = height - 2
-        self.offset_y = max(0, min(self.offset_y, len(lines) - room))
+        seen = self.shown_lines(lines, room)
         note: Line = []
         if len(lines) > room:
             last = min(len(lines), self.offset_y + room)
             note = [(f"{self.offset_y + 1}–{last}/{len(lines)}", "muted")]
         title: Line = [(state.words.t(f"page.{state.page}"), "title")]
-        return box(lines[self.offset_y : self.offset_y + room], width, height, title, note)
-
-    def scroll_lines(self, lines: int) -> None:
-        """Scroll down by a number of lines, up where it is negative."""
-        self.offset_y = max(0, self.offset_y + lines)
-        self.renew()
-
-    def on_mouse_scroll_down(self) -> None:
-        """Scroll three lines down."""
-        self.scroll_lines(3)
-
-    def on_mouse_scroll_up(self) -> None:
-        """Scroll three lines up."""
-        self.scroll_lines(-3)
+        return box(seen, width, height, title, note)
 
 
 PAGE_LINES = {"results": results_lines, "config": config_lines, "checkpoints": checkpoint_lines}

@@ -5,6 +5,7 @@ A pane is the edge of an error: what :meth:`Pane.draw` raises is shown in the pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -188,3 +189,36 @@ class Pane(Widget):
             segments.append(Segment(" " * (width - used), palette["text"]))
         strip = Strip(segments, max(used, width))
         return strip if used <= width else strip.crop(0, width)
+
+
+class ScrollingPane(Pane):
+    """A pane that shows a part of its lines, moved by keys and the mouse wheel."""
+
+    WHEEL_LINES = 3
+    """Lines that one step of the mouse wheel scrolls."""
+
+    def __init__(self, state: AppState, name: str) -> None:
+        super().__init__(state, name)
+        self.offset_y = 0
+        """Number of lines above the part that is shown."""
+
+    def inputs(self) -> tuple[object, ...]:
+        return (*super().inputs(), self.offset_y)
+
+    def shown_lines(self, lines: Sequence[Line], height: int) -> list[Line]:
+        """Return the at most ``height`` lines that are shown, after keeping the offset within the text."""
+        self.offset_y = max(0, min(self.offset_y, len(lines) - height))
+        return list(lines[self.offset_y : self.offset_y + height])
+
+    def scroll_lines(self, lines: int) -> None:
+        """Scroll down by a number of lines, up where it is negative."""
+        self.offset_y = max(0, self.offset_y + lines)
+        self.renew()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.scroll_lines(self.WHEEL_LINES)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.scroll_lines(-self.WHEEL_LINES)

@@ -36,8 +36,7 @@ class ReportPane(TextPane):
 
     def draw(self, width: int, height: int) -> list[Line]:
         room = max(1, height - 4)
-        self.offset_y = max(0, min(self.offset_y, len(self.lines) - room))
-        rows = self.lines[self.offset_y : self.offset_y + room]
+        rows = self.shown_lines(self.lines, room)
         rows += [[]] * (room - len(rows))
         rows += [[("─" * (width - 4), "border")], self.message or self._keys()]
         words = self.state.words

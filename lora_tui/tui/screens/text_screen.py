@@ -13,27 +13,25 @@ from textual.screen import ModalScreen
 from lora_tui.settings.fault_log import Fault, record_fault
 from lora_tui.text.cells import wrap
 from lora_tui.tui.keys import commands_of
-from lora_tui.tui.panes.base import Pane, fault_lines
+from lora_tui.tui.panes.base import ScrollingPane, fault_lines
 from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line, box, fill
 
 
-class TextPane(Pane):
+class TextPane(ScrollingPane):
     """A text in a frame, scrolled by keys and the mouse wheel."""
 
     def __init__(self, state: AppState, title: str, lines: list[Line]) -> None:
         super().__init__(state, "text")
         self.heading = title
         self.lines = lines
-        self.offset_y = 0
 
     def draw(self, width: int, height: int) -> list[Line]:
         room = height - 2
-        self.offset_y = max(0, min(self.offset_y, len(self.lines) - room))
+        rows = self.shown_lines(self.lines, room)
         note: Line = [("esc", "key"), (" " + self.state.words.t("keys.close"), "faint")]
         if len(self.lines) > room:
             note = [("j/k", "key"), (" " + self.state.words.t("keys.scroll") + "  ", "faint"), *note]
-        rows = self.lines[self.offset_y : self.offset_y + room]
         out = box(rows, width, height, [(self.heading, "title|bold")], note, "border-focus")
         for y in self._thumb(room):
             out[y + 1] = [*out[y + 1][:-1], (" ", "text"), ("┃", "border-focus")]
@@ -47,19 +45,6 @@ class TextPane(Pane):
         size = max(1, room * room // whole)
         begin = round((room - size) * self.offset_y / (whole - room))
         return range(begin, begin + size)
-
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        event.stop()
-        self.scroll_lines(3)
-
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        event.stop()
-        self.scroll_lines(-3)
-
-    def scroll_lines(self, lines: int) -> None:
-        """Scroll down by a number of lines, up where it is negative."""
-        self.offset_y = max(0, self.offset_y + lines)
-        self.renew()
 
 
 FAULT_WIDTH = 64
