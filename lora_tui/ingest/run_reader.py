@@ -183,6 +183,11 @@ class RunReader:
             self._out.append(FileGone(name))
 
     def _report_errors(self, errors: dict[str, str]) -> None:
+        """Report the directories of the run that cannot be listed, by relative path, and those that can be again."""
+        if "." in errors:
+            # Where no event told of it, its files were looked at first and failed for the same reason.
+            for name in [name for name, why in self._problems.items() if why == errors["."]]:
+                self._report_problem(name, "")
         # The run's own directory has no name inside it.
         present = {(f"{self.path.name}/" if name == "." else name): why for name, why in errors.items()}
         for name, why in present.items():

@@ -65,13 +65,16 @@ logging.getLogger("watchdog").addHandler(logging.NullHandler())
 
 def open_listener() -> Listener:
     """Return a listener for this system. Raises OSError where there are no file events or no more can be had."""
-    if IS_LINUX and _has_shared_descriptor():
+    if has_shared_descriptor():
         return DirectoryEvents()
     return TreeEvents()
 
 
-def _has_shared_descriptor() -> bool:
-    """Return whether watchdog has an ``InotifyFD`` that reports lost events, as 7.1 has; 7.0 drops them in silence."""
+def has_shared_descriptor() -> bool:
+    """Return whether this is Linux and watchdog has an ``InotifyFD`` that reports lost events, as 7.1 has. That of 7.0
+    drops them in silence."""
+    if not IS_LINUX:
+        return False
     try:
         from watchdog.observers.inotify_c import InotifyEvent, InotifyFD
     except ImportError:

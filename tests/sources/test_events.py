@@ -21,9 +21,7 @@ from lora_tui.sources.local_disk import LocalDisk
 from tests.integration.faults.following import handles
 from tests.support.waiting import DEADLINE_S, wait_until
 
-needs_descriptor = pytest.mark.skipif(
-    not (events.IS_LINUX and events._has_shared_descriptor()), reason="needs Linux and watchdog 7.1"
-)
+needs_descriptor = pytest.mark.skipif(not events.has_shared_descriptor(), reason="needs Linux and watchdog 7.1")
 KINDS = [pytest.param(DirectoryEvents, marks=needs_descriptor), TreeEvents]
 
 
@@ -238,7 +236,7 @@ def test_a_tree_that_is_too_large_is_left_to_polling(tmp_path: Path) -> None:
 def test_where_watchdog_would_poll_there_are_no_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lists whole trees once a second; the follower polls within a budget."""
     monkeypatch.setattr(events, "Observer", PollingObserver)
-    monkeypatch.setattr(events, "_has_shared_descriptor", lambda: False)
+    monkeypatch.setattr(events, "has_shared_descriptor", lambda: False)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSYS)):
         open_listener()
     disk = LocalDisk()
@@ -248,7 +246,7 @@ def test_where_watchdog_would_poll_there_are_no_events(tmp_path: Path, monkeypat
 
 
 def test_an_old_watchdog_on_linux_gets_recursive_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_has_shared_descriptor", lambda: False)
+    monkeypatch.setattr(events, "has_shared_descriptor", lambda: False)
     listener = open_listener()
     assert isinstance(listener, TreeEvents)
     listener.close()

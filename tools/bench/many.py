@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from tools.bench.bounds import Bounds
 from tools.bench.table import Table
 
 RUNS, ROWS, DIRECTORIES = 1_000, 1_000, 10_000
+CACHED_FILES, CACHED_A_SECOND = 20_000, 5
+"""Files in a directory beside a run, and those that join them each second."""
 TIMEOUT_S = 180.0
 COMPLETE = (rf"\b{RUNS:,}|{RUNS} runs", rf"✓ (?:{RUNS:,}|{RUNS})\b")
 """What the app says once every run is in its list: how many, and that they are finished."""
@@ -29,7 +32,7 @@ class Many:
 
     def parts(self) -> dict[str, Callable[[], None]]:
         """Name -> what measures it."""
-        return {"many": self.many, "poll": self.poll, "directories": self.directories}
+        return {"many": self.many, "poll": self.poll, "directories": self.directories, "cache": self.cache}
 
     def _runs(self) -> Path:
         if self._tree is None:
@@ -64,6 +67,32 @@ class Many:
         shutil.copytree(self._runs(), tree)
         assert data.add_directories(tree, DIRECTORIES) >= DIRECTORIES
         self._list("10,000 directories", tree)
+
+    def cache(self) -> None:
+        """Five new files a second in a directory of 20,000 beside a run."""
+        root = self.bounds.folder / "cache"
+        data.write_run(root / "run", ROWS, 2 * ROWS)
+        files = root / "files"
+        files.mkdir()
+        for number in range(CACHED_FILES):
+            (files / f"old-{number}.arrow").touch()
+        with measure.start(self.bounds.watch(root)) as terminal:
+            terminal.wait_for(r"1,?000", timeout=30)
+            self._rest(terminal)
+            before = self._cpu(terminal)
+            stop = threading.Event()
+            writer = threading.Thread(target=_add_files, args=(files, stop), daemon=True)
+            writer.start()
+            during = self._cpu(terminal)
+            stop.set()
+            writer.join()
+        self.table.add(
+            f"{CACHED_A_SECOND} new files/s beside {CACHED_FILES:,}, CPU more",
+            during - before,
+            "%",
+            2,
+            f"idle {before:.2f} %",
+        )
 
     def _list(self, name: str, tree: Path) -> measure.Result:
         """Start to the complete list, then idle. The memory at rest."""
@@ -101,3 +130,11 @@ class Many:
         before, begin = measure.cpu_seconds(terminal.process.pid), time.perf_counter()
         terminal.drain(self.bounds.seconds)
         return 100 * (measure.cpu_seconds(terminal.process.pid) - before) / (time.perf_counter() - begin)
+
+
+def _add_files(folder: Path, stop: threading.Event) -> None:
+    """Add files to a directory, CACHED_A_SECOND each second, until told to stop."""
+    number = 0
+    while not stop.wait(1 / CACHED_A_SECOND):
+        number += 1
+        (folder / f"new-{number}.arrow").write_bytes(b"x" * 1000)

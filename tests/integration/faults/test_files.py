@@ -262,6 +262,23 @@ def test_a_run_whose_directory_loses_its_permission(tmp_path: Path, watched: Wat
         assert watch.errors == {}
 
 
+def test_a_lost_permission_of_which_no_event_comes(tmp_path: Path, watched: Watch) -> None:
+    """The files are looked at before their directory: the directory alone is named in the end."""
+    run = tmp_path / "saves/a"
+    append(run, row(1, 2.0))
+    watch = watched(tmp_path / "saves", poll=True)
+    reader = watch.follower._readers[run]
+    with permissions_count():
+        try:
+            run.chmod(0)
+            assert not reader.look()
+            watch.until(lambda: watch.problems("a") == [("a/", "permission denied")])
+        finally:
+            run.chmod(0o755)
+        append(run, row(2, 1.5))
+        watch.until(lambda: watch.losses("a") == [2.0, 1.5] and watch.problems("a") == [])
+
+
 @pytest.mark.parametrize("name", ["trainer_log.jsonl", "train_results.json"])
 def test_a_file_that_loses_its_permission(tmp_path: Path, watched: Watch, name: str) -> None:
     run = tmp_path / "a"

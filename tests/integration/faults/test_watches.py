@@ -17,6 +17,7 @@ import pytest
 
 from lora_tui.ingest.follower import Follower
 from lora_tui.sources.base import Entry
+from lora_tui.sources.events import has_shared_descriptor
 from lora_tui.sources.local_disk import LocalDisk
 from tests.integration.faults.following import Watched, append, events_alone, handles, row, watched, watches
 from tests.support.live_app import watching
@@ -25,6 +26,7 @@ from tests.support.waiting import DEADLINE_S, wait_quiet
 
 __all__ = ["events_alone", "watched"]
 Watch = Callable[..., Watched]
+needs_descriptor = pytest.mark.skipif(not has_shared_descriptor(), reason="needs Linux and watchdog 7.1")
 
 
 def make_runs(root: Path, count: int, age_s: float = 86_400.0, checkpoints: int = 3) -> None:
@@ -73,6 +75,40 @@ def test_old_directories_are_listed_once_and_listened_to(
     assert len(listed) < 10, "of 83 directories"
     append(tmp_path / "saves/b/c/late", row(1, 2.0))
     watch.until(lambda: any(run.path.name == "late" for run in watch.workspace.runs))
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_files_of_no_run_cause_no_listing(
+    tmp_path: Path, watched: Watch, monkeypatch: pytest.MonkeyPatch, poll: bool
+) -> None:
+    """A data set's cache beside a run gains files all the time; runs that appear in it are found all the same."""
+    cache, run = tmp_path / "cache", tmp_path / "run"
+    cache.mkdir()
+    for number in range(20):
+        (cache / f"old-{number}.arrow").touch()
+    append(run, row(1, 2.0))
+    watch = watched(tmp_path, poll=poll)
+    watch.until(lambda: watch.losses("run") == [2.0])
+    if not poll:
+        # The first turn of a follower that watches lists everything once more.
+        watch.step()
+        listed: list[Path] = []
+        entries = LocalDisk.entries
+        monkeypatch.setattr(LocalDisk, "entries", lambda self, path: listed.append(path) or entries(self, path))
+        for number in range(20):
+            (cache / f"new-{number}.arrow").touch()
+            (cache / f"old-{number}.arrow").unlink()
+        # Events arrive in their order: with the row's, those of the files have been dealt with.
+        append(run, row(2, 1.5))
+        watch.until(lambda: watch.losses("run") == [2.0, 1.5])
+        assert cache not in listed
+    append(cache / "below", row(1, 1.0))
+    watch.until(lambda: watch.losses("cache/below") == [1.0])
+    append(cache, row(1, 3.0))
+    watch.until(lambda: watch.losses("cache") == [3.0])
+    (cache / "trainer_log.jsonl").unlink()
+    shutil.rmtree(cache)
+    watch.until(lambda: [each.path.name for each in watch.workspace.runs] == ["run"])
 
 
 # -- the limits of inotify -------------------------------------------------------------------------------------------
@@ -169,6 +205,7 @@ watch.until(lambda: watch.losses("a") == [2.0, 1.5, 1.0])
 """
 
 
+@needs_descriptor
 def test_the_instances_are_used_up_by_others(tmp_path: Path) -> None:
     """As by an editor: every inotify instance of this user is taken, and one is given back later."""
     command = limited("max_inotify_instances", 2, [sys.executable, "-c", USED_UP, str(tmp_path)])
@@ -195,6 +232,7 @@ def test_events_that_were_lost(tmp_path: Path, watched: Watch) -> None:
 # -- how many --------------------------------------------------------------------------------------------------------
 
 
+@needs_descriptor
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_watch_for_each_run_and_none_for_what_is_over(tmp_path: Path, watched: Watch, count: int) -> None:
     """1,000 runs with 6,000 directories of checkpoints in them, 11,000 files: one watch a run, one for their root."""
