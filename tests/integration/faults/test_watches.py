@@ -94,7 +94,12 @@ def test_files_of_no_run_cause_no_listing(
         watch.step()
         listed: list[Path] = []
         entries = LocalDisk.entries
-        monkeypatch.setattr(LocalDisk, "entries", lambda self, path: listed.append(path) or entries(self, path))
+
+        def counting(self: LocalDisk, path: Path) -> list[Entry]:
+            listed.append(path)
+            return entries(self, path)
+
+        monkeypatch.setattr(LocalDisk, "entries", counting)
         for number in range(20):
             (cache / f"new-{number}.arrow").touch()
             (cache / f"old-{number}.arrow").unlink()
