@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.live_app import write_run
 from tests.support.program import environment
+from tests.support.waiting import DEADLINE_S
 
 HINT = "needs a terminal; without one use lora-tui status --follow saves"
 
@@ -18,7 +19,7 @@ def run(directory: Path, line: str) -> subprocess.CompletedProcess[str]:
     """Run a line of shell in which ``tui`` is the program."""
     tui = f'tui() {{ {sys.executable} -m lora_tui "$@"; }}; '
     return subprocess.run(
-        ["bash", "-c", tui + line], cwd=directory, env=environment(), capture_output=True, text=True, timeout=30
+        ["bash", "-c", tui + line], cwd=directory, env=environment(), capture_output=True, text=True, timeout=DEADLINE_S
     )
 
 

@@ -142,12 +142,13 @@ class TestFormat:
     def test_markdown_is_a_table_with_the_same_cells(self, all_runs: Path) -> None:
         text = lora_tui("ls", all_runs, "--format", "text", "--sort", "name").stdout.splitlines()
         lines = lora_tui("ls", all_runs, "--format", "md", "--sort", "name").stdout.splitlines()
+        after = lora_tui("ls", all_runs, "--format", "text", "--sort", "name").stdout.splitlines()
         assert len(lines) == len(text) + 1
         assert lines[0] == "| STATE | NAME | STEP | DONE | LOSS | EVAL | STAGE | UPDATED |"
         assert lines[1] == "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |"
-        for plain, line in zip(text[1:], lines[2:], strict=True):
+        for plain, line, later in zip(text[1:], lines[2:], after[1:], strict=True):
             cells = [re.sub(r"\\(.)", r"\1", cell.strip()) for cell in line.strip("| ").split(" | ")]
-            assert " ".join(cells).split() == plain.split()
+            assert " ".join(cells).split() in (plain.split(), later.split())  # an age may change meanwhile
 
     def test_the_json_is_that_of_the_option(self, all_runs: Path) -> None:
         one, two = (lora_tui("ls", all_runs / "lora/sft", *args).stdout for args in (["--json"], ["--format", "json"]))

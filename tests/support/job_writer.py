@@ -40,7 +40,7 @@ class Writer:
 
     def close(self) -> None:
         """No more commands: it ends."""
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
 
 
 def main() -> None:

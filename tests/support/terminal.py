@@ -550,8 +550,10 @@ class Terminal:
             if time.perf_counter() > end:
                 raise TimeoutError(f"still running after {timeout} s; the screen is\n{self.shown()}")
             self.drain(0.02)
-        # A child of the program that keeps the terminal open keeps the reader going: it is not waited for long.
-        self._reader.join(1.0)
+        self._reader.join(QUIET_S)
+        while self._reader.is_alive() and select.select([self._master], [], [], 1.0)[0]:
+            # There is more to read. Without more, a child of the program keeps the terminal open and the reader going.
+            self._reader.join(STEP_S)
         for _ in self.step(0):
             pass
         return self.process.returncode
@@ -578,7 +580,7 @@ class Terminal:
         if self._closing:
             return
         self._closing = True
-        self._reader.join(2.0)
+        self._reader.join(DEADLINE_S)
         os.close(self._master)
 
     def close(self) -> None:

@@ -225,6 +225,8 @@ def test_events_that_were_lost(tmp_path: Path, watched: Watch) -> None:
         append(tmp_path / f"run-{number}", row(1, 2.0))
     watch = watched(tmp_path)
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if most > 100_000:
+        pytest.skip("the kernel keeps too many events here to lose some")
     names = [tmp_path / "run-0/x", tmp_path / "run-0/y"]
     for number in range(most // 2 + 100):
         # One event each for two names in turns: they are not merged.

@@ -7,7 +7,6 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from lora_tui.formats.tensorboard import masked_crc32c
 from tests.support.live_app import row, watching, write_run
 from tests.support.program import Following, environment, strict
+from tests.support.waiting import DEADLINE_S, wait_until
 from tools.fuzz.targets import framed_record
 
 MB = 1 << 20
@@ -34,7 +34,7 @@ class Ended:
         )
         done = subprocess.run(
             [sys.executable, "-c", measured, *map(str, args)],
-            cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120,
+            cwd=cwd, env=environment(), capture_output=True, text=True, timeout=2 * DEADLINE_S,
         )  # fmt: skip
         *_, peak = done.stderr.split()
         self.code, self.out, self.peak = done.returncode, done.stdout, int(peak) * 1024
@@ -110,32 +110,33 @@ HELP = "lora-tui only reads"
 
 
 class Flood:
-    """A process that appends 50 MB a second to a file, for some seconds."""
+    """A process that appends 50 MB a second to a file until it is closed, or 2 GB are written."""
 
-    def __init__(self, path: Path, unit: bytes, seconds: float) -> None:
+    def __init__(self, path: Path, unit: bytes) -> None:
         code = (
-            "import sys, time\n"
+            "import time\n"
             f"unit = {unit!r} * ({MB} // {len(unit)} + 1)\n"
             f"path, start, written = {str(path)!r}, time.monotonic(), 0\n"
-            f"while (gone := time.monotonic() - start) < {seconds}:\n"
-            "    if written > gone * 50e6:\n"
+            "while written < 2e9:\n"
+            "    if written > (time.monotonic() - start) * 50e6:\n"
             "        time.sleep(0.005)\n"
             "        continue\n"
             "    with open(path, 'ab') as file:\n"
             "        written += file.write(unit)\n"
-            "print(written)\n"
         )
-        self._process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        self._path = path
+        self._process = subprocess.Popen([sys.executable, "-c", code])
 
-    def written(self) -> int:
-        assert self._process.stdout is not None
-        return int(self._process.stdout.read())
+    def is_large(self) -> bool:
+        """Whether it has written 100 MB."""
+        return self._path.stat().st_size > 100e6
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
 
 
 @pytest.fixture
@@ -158,22 +159,17 @@ def test_the_app_answers_while_a_log_grows_by_fifty_megabytes_a_second(room: Pat
     with ExitStack() as closing, watching(room, "saves", "--run", "a") as terminal:
         terminal.wait_for(r"2\.2500")
         before = memory(terminal.process.pid)
-        flood = Flood(run / "train.log", NOISE, 8.0)
+        flood = Flood(run / "train.log", NOISE)
         closing.callback(flood.close)
-        slowest, most, end = 0.0, 0, time.monotonic() + 7.0
-        while time.monotonic() < end:
-            for key, shown in (("?", HELP), ("\x1b", None)):
-                start = time.monotonic()
-                terminal.send(key)
-                if shown is None:
-                    terminal.wait_gone(HELP)
-                else:
-                    terminal.wait_for(shown)
-                slowest = max(slowest, time.monotonic() - start)
+        answered, most = 0, 0
+        while answered < 5 or not flood.is_large():
+            terminal.send("?")
+            terminal.wait_for(HELP)
+            terminal.send("\x1b")
+            terminal.wait_gone(HELP)
+            assert flood.is_running(), f"{answered} keys were answered while it grew"
+            answered += 1
             most = max(most, memory(terminal.process.pid))
-        assert flood.written() > 100e6
-        # A key is answered at once on a machine of its own; here the writer and other tests take their part of it.
-        assert slowest < 1.5
         assert most - before < 60 * MB
         with (run / "trainer_log.jsonl").open("a") as log:
             log.write(json.dumps(row(4, 1.125, 300)) + "\n")
@@ -189,14 +185,14 @@ def test_status_follows_beside_a_log_that_grows_by_fifty_megabytes_a_second(room
         closing.callback(following.close)
         following.line_with("2.25")
         before = memory(following.process.pid)
-        flood = Flood(run / "train.log", NOISE, 6.0)
+        flood = Flood(run / "train.log", NOISE)
         closing.callback(flood.close)
-        time.sleep(2.0)
+        wait_until(flood.is_large)
         with (run / "trainer_log.jsonl").open("a") as log:
             log.write(json.dumps(row(4, 1.125, 300)) + "\n")
         # Unread lines of the large file must not hide the new one of the small file.
-        following.line_with("1.125", timeout=3.0)
-        assert flood.written() > 100e6
+        following.line_with("1.125")
+        assert flood.is_running()
         assert memory(following.process.pid) - before < 60 * MB
 
 
