@@ -50,7 +50,7 @@ def points(ys, xs=None, role="eval"):
 
 
 def cells(frame):
-    """The frame as rows of ``(char, role)``, one for every cell of a chart without wide characters."""
+    """Return the frame as rows of ``(char, role)``, one for each cell of a chart without wide characters."""
     return [[(char, role) for text, role in row for char in text] for row in frame.rows]
 
 
@@ -168,7 +168,7 @@ def test_epochs_and_resumes_pass_through_empty_cells_only():
     )
 
 
-def test_marks_stand_on_the_axis_and_spare_its_numbers():
+def test_marks_are_on_the_axis_but_not_over_its_numbers():
     marks = [Mark(x / 2, kind) for x in range(201) for kind in ("checkpoint", "nan")]
     bare = draw([], [], UNIT, 60, 9).to_plain()
     frame = draw([], marks, UNIT, 60, 9)
@@ -347,7 +347,7 @@ def test_the_gutter_aligns_charts():
 
 
 def plotext_axes(columns, rows, y_ticks, x_ticks, gutter):
-    """plotext's drawing of the empty chart: ``rows``, the x-axis, its numbers."""
+    """Return plotext's drawing of the empty chart: ``rows``, the x-axis, its numbers."""
     import plotext
 
     plotext.clear_figure()
@@ -461,7 +461,7 @@ def test_log_limits_are_round():
     assert 3.0 <= narrow.y_max <= 4.0
 
 
-def test_limits_hold_still_while_a_run_grows():
+def test_limits_seldom_move_while_a_run_grows():
     ys = fine_tuning(2000)
     seen = {tuple(limits([line(ys[:n], role="raw")])[:2]) for n in range(1000, 2000, 10)}
     assert len(seen) <= 8
@@ -486,7 +486,7 @@ def test_decimate_keeps_what_is_seen():
         assert {min(ys), max(ys), ys[0], ys[-1]} <= set(some_y)
 
 
-def test_decimate_is_true_to_the_whole_drawing():
+def test_a_decimated_curve_is_drawn_as_the_whole_one():
     rng = random.Random(31)
     for _ in range(20):
         n = 4000

@@ -1,4 +1,4 @@
-"""The demo's writer, watched as any other program would see it: through the files alone."""
+"""The replay of the demo, observed as any other program would: through its files alone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("run", ["lora/sft", "lora/killed"])
-def test_a_run_at_its_own_pace_ends_byte_for_byte_as_the_job_left_it(finished: Path, run: str) -> None:
+def test_a_run_at_its_own_speed_ends_byte_for_byte_as_the_job_left_it(finished: Path, run: str) -> None:
     sample = demo.sample_dir() / run
     names = {path.relative_to(sample) for path in sample.rglob("*") if path.is_file()}
     assert names == {path.relative_to(finished / run) for path in (finished / run).rglob("*") if path.is_file()}
@@ -69,7 +69,7 @@ def test_a_run_at_its_own_pace_ends_byte_for_byte_as_the_job_left_it(finished: P
 
 
 @pytest.mark.parametrize("run", ["lora/sft-long", "lora/diverged"])
-def test_a_run_at_another_pace_differs_in_its_clock_alone(finished: Path, run: str) -> None:
+def test_a_run_at_another_speed_differs_in_its_clock_alone(finished: Path, run: str) -> None:
     ours, theirs = rows(finished / run / "trainer_log.jsonl"), rows(demo.sample_dir() / run / "trainer_log.jsonl")
     assert len(ours) == len(theirs)
     for our, their in zip(ours, theirs, strict=True):
@@ -169,7 +169,7 @@ def test_it_ends_when_its_parent_dies(tmp_path: Path) -> None:
 
 
 def running(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for yet does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""Rows in columns say what rows one by one say, however a log is cut into pieces."""
+"""Rows in columns give the same run as single rows, however a log is cut into pieces."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROWS = st.builds(
 )
 
 
-def told(rows: object) -> str:
+def as_text(rows: object) -> str:
     return repr([(*row[:2], sorted(row.values.items()), *row[3:]) for row in rows])  # type: ignore[attr-defined]
 
 
@@ -46,17 +46,17 @@ class TestRows:
         plain = plain + plain
         for cut in (len(plain), *cuts):
             dropped = rows.cut(cut)
-            assert told(dropped) == told(plain[cut:])
+            assert as_text(dropped) == as_text(plain[cut:])
             plain = plain[:cut]
             assert len(rows) == len(plain)
-            assert told(rows) == told(plain)
-            assert told(reversed(rows)) == told(reversed(plain))
-            assert told(rows[-3:]) == told(plain[-3:])
+            assert as_text(rows) == as_text(plain)
+            assert as_text(reversed(rows)) == as_text(reversed(plain))
+            assert as_text(rows[-3:]) == as_text(plain[-3:])
             assert [rows.kind(at) for at in range(len(plain))] == [row.kind for row in plain]
             assert rows.known_times() == [row.time for row in plain]
             for at in (0, -1, len(plain) // 2):
                 if plain:
-                    assert told([rows[at]]) == told([plain[at]])
+                    assert as_text([rows[at]]) == as_text([plain[at]])
             with pytest.raises(IndexError):
                 rows[len(plain)]
 
@@ -64,7 +64,7 @@ class TestRows:
         rows = Rows(LogRow("train", n, {"loss": 1.0 / n}) for n in range(1, 2 * BLOCK_ROWS))
         assert [type(part) for part in rows.parts()] == [Block, tuple]
 
-    def test_few_at_once_make_no_blocks_of_their_own(self) -> None:
+    def test_a_few_rows_at_once_make_no_block(self) -> None:
         rows = Rows()
         for n in range(BLOCK_ROWS // 8):
             rows.extend(Rows(LogRow("train", 8 * n + k, {"loss": 1.0}) for k in range(1, 9)))
@@ -110,7 +110,7 @@ def test_a_series_of_many_is_one_of_each(values: list[float], first: int, looks:
 
 
 def log_of(seed: int) -> list[bytes]:
-    """Lines as trainers write them: evaluations, marks, resumes, two writers, nulls, NaN, steps that come twice."""
+    """Return lines as trainers write them: evaluations, marks, resumes, two writers, nulls, NaN, repeated steps."""
     rng = random.Random(seed)
     lines: list[bytes] = []
     step, clock, every = 0, 0.0, rng.choice([1, 5, 10])
@@ -135,11 +135,11 @@ def log_of(seed: int) -> list[bytes]:
     return lines
 
 
-def story(run: Run) -> dict[str, object]:
-    """Everything that the rows have made of a run."""
+def contents(run: Run) -> dict[str, object]:
+    """Return everything in a run that depends on its rows."""
     timeline = run.timeline
     return {
-        "rows": told(timeline.rows), "times": list(timeline.times), "segments": timeline.segments,
+        "rows": as_text(timeline.rows), "times": list(timeline.times), "segments": timeline.segments,
         "starts": timeline.starts, "evals": timeline.evals, "longest": timeline.longest_gap, "eval_s": timeline.eval_s,
         "gaps": list(timeline._gaps), "train_gaps": list(timeline._train_gaps), "rate": timeline.rate(),
         "writers": repr(vars(timeline.writers)) if timeline.writers is not None else None,
@@ -162,7 +162,7 @@ def test_a_log_in_one_piece_is_the_log_row_by_row(seed: int) -> None:
     came: list[tuple[int, float | None]] = []
     while at < len(data):
         size = rng.choice([200, 5_000, 1 << 18])
-        # Some pieces are seen to arrive: then the last row of each has the file's time.
+        # Some pieces arrive live: the last row of each then has the time of the file.
         arrived = 2.0 * at if live and at else None
         rows = parser.feed(data[at : at + size])
         whole.apply([FileRows("trainer_log.jsonl", "log", rows, 2.0 * at, arrived=arrived)])
@@ -177,8 +177,8 @@ def test_a_log_in_one_piece_is_the_log_row_by_row(seed: int) -> None:
             left -= len(rows)
             arrived = time if not left else None
             single.apply([FileRows("trainer_log.jsonl", "log", rows, time or 1.0, arrived=arrived)])
-    assert story(whole) == story(single)
+    assert contents(whole) == contents(single)
     assert any(isinstance(part, Block) for part in whole.timeline.rows.parts()) == (len(whole.rows) >= MIN_BLOCK_ROWS)
-    # The same once more from the tables, as after a change of the past.
+    # The same again from the tables, as after a change of earlier rows.
     whole._rebuild()
-    assert story(whole) == story(single)
+    assert contents(whole) == contents(single)

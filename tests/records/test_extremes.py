@@ -1,4 +1,4 @@
-"""The index of a column finds what looking at every value finds, however the column grew."""
+"""The index of a column finds what a search of all values finds, however the column grew."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lora_tui.records.extremes import BLOCK, LARGE, Extremes
 from lora_tui.runs.series import Series
 
 
-def plainly(values: list[float], begin: int, end: int) -> tuple[int, int] | None:
+def by_search(values: list[float], begin: int, end: int) -> tuple[int, int] | None:
     part = values[begin:end]
     if not all(map(math.isfinite, part)):
         return None
@@ -21,7 +21,7 @@ def plainly(values: list[float], begin: int, end: int) -> tuple[int, int] | None
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_it_finds_what_looking_at_all_finds(seed: int) -> None:
+def test_it_finds_what_a_search_finds(seed: int) -> None:
     rng = random.Random(seed)
     series = Series("loss")
     bad = rng.choice([0.0, 1e-4, 0.01])
@@ -34,10 +34,10 @@ def test_it_finds_what_looking_at_all_finds(seed: int) -> None:
         values = list(series.values)
         for begin in (0, rng.randrange(len(values)), rng.randrange(len(values)) // BLOCK * BLOCK):
             end = rng.randint(begin + 1, len(values))
-            assert series.extremes.of(begin, end) == plainly(values, begin, end)
+            assert series.extremes.of(begin, end) == by_search(values, begin, end)
         wrong = [at for at, value in enumerate(values) if not math.isfinite(value)]
         assert series.extremes.not_finite(5) == wrong[:5]
-        assert series.smooth_extremes.of(0, len(values)) == plainly(list(series.smooth), 0, len(values))
+        assert series.smooth_extremes.of(0, len(values)) == by_search(list(series.smooth), 0, len(values))
 
 
 def test_a_finite_column_whose_sum_overflows() -> None:
@@ -57,7 +57,7 @@ def test_a_chart_is_the_same_with_it(seed: int) -> None:
         assert repr(one) == repr(other)
 
 
-def test_what_it_costs_does_not_grow_with_the_column() -> None:
+def test_the_cost_of_a_question_does_not_grow_with_the_column() -> None:
     class Counting(array):  # type: ignore[type-arg]
         looks = 0
 

@@ -1,4 +1,4 @@
-"""Rows in columns are the rows that went in, whatever they hold and however many are asked for."""
+"""Rows in columns are the rows that were added, whatever they hold and however many are read."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ ROWS = st.builds(
 )
 
 
-def said(rows: object) -> str:
+def as_text(rows: object) -> str:
     return repr([row._replace(values=dict(sorted(row.values.items()))) for row in rows])  # type: ignore[attr-defined]
 
 
 @settings(max_examples=60)
 @given(st.lists(ROWS, min_size=1, max_size=6), st.integers(1, 3 * BLOCK_ROWS), st.data())
-def test_what_goes_in_comes_out(some: list[LogRow], count: int, data: st.DataObject) -> None:
+def test_rows_come_back_unchanged(some: list[LogRow], count: int, data: st.DataObject) -> None:
     many = (some * (count // len(some) + 1))[:count]
     rows = Rows(many)
     assert len(rows) == count
-    assert said(rows) == said(many)
-    assert said(reversed(rows)) == said(reversed(many))
+    assert as_text(rows) == as_text(many)
+    assert as_text(reversed(rows)) == as_text(reversed(many))
     at = data.draw(st.integers(-count, count - 1))
-    assert said([rows[at]]) == said([many[at]])
+    assert as_text([rows[at]]) == as_text([many[at]])
     assert rows.kind(at % count) == many[at].kind
     end = data.draw(st.integers(at % count, count))
     others = [place for place in range(at % count, end) if many[place].kind != "train"]
     assert rows.first_other("train", at % count, end) == (others or [end])[0]
-    assert said(rows[at:]) == said(many[at:])
+    assert as_text(rows[at:]) == as_text(many[at:])
     assert [time is None for time in rows.known_times()] == [row.time is None for row in many]
     dropped = rows.cut(at % count)
-    assert said(dropped) == said(many[at % count :])
+    assert as_text(dropped) == as_text(many[at % count :])
     rows.extend(Rows(dropped))
-    assert said(rows) == said(many)
+    assert as_text(rows) == as_text(many)
 
 
 def test_few_rows_make_no_block() -> None:
@@ -57,7 +57,7 @@ def test_few_rows_make_no_block() -> None:
     rows = Rows()
     rows.add(block)
     assert [type(part) for part in rows.parts()] == [tuple]
-    assert said(rows) == said(map(block.row, range(block.count)))
+    assert as_text(rows) == as_text(map(block.row, range(block.count)))
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_few_rows_make_no_block() -> None:
 )  # fmt: skip
 def test_what_columns_cannot_hold_stays_a_record(row: LogRow) -> None:
     assert Block.of([LogRow("train", 1), row]) is None
-    assert said(Rows([row] * 2 * BLOCK_ROWS)) == said([row] * 2 * BLOCK_ROWS)
+    assert as_text(Rows([row] * 2 * BLOCK_ROWS)) == as_text([row] * 2 * BLOCK_ROWS)
 
 
-def test_rows_are_as_other_sequences_are() -> None:
+def test_rows_behave_as_other_sequences() -> None:
     rows = Rows([LogRow("train", 1)])
     assert rows == [LogRow("train", 1)]
     assert rows != [LogRow("train", 2)]

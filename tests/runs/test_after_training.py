@@ -1,4 +1,4 @@
-"""What LLaMA-Factory's last rows and files say of the work after training, and of evaluations that log no loss."""
+"""States after the training of a LLaMA-Factory job, and evaluations that log no loss."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ TRAINED = [train(step, 2.0, TOTAL) for step in range(2, TOTAL + 1, 2)]
 
 
 def marked(step: int, elapsed_s: float | None = None) -> LogRow:
-    """A row without a metric: an evaluation by generating, or the summary."""
+    """Return a row without a metric: an evaluation by generating, or the summary."""
     row = summary(step, TOTAL)
     return row if elapsed_s is None else row._replace(elapsed_s=elapsed_s)
 
 
 def ended(rows: Sequence[LogRow], results: Sequence[str] = ("train",), **config: ConfigValue) -> Run:
-    """The results were written 3 s after the last row, and the model card was not yet."""
+    """Return a run whose results were written 3 s after the last row and whose model card is not there yet."""
     return run_of(rows, results={split: {f"{split}_runtime": 1.0} for split in results}, config=config or None)
 
 
 class TestAfterTraining:
-    def test_a_job_without_evaluations_is_not_said_to_evaluate(self) -> None:
+    def test_a_job_without_evaluations_does_not_evaluate(self) -> None:
         run = ended([*TRAINED, summary(TOTAL, TOTAL)])
         assert run.timeline.eval_s is None, "the summary closes no evaluation"
         assert status_of(run, START + 3.3).phase == "saving", "plots and the model card follow within a second or two"
 
-    def test_nor_one_that_was_stopped(self) -> None:
+    def test_a_stopped_job_without_evaluations_does_not_evaluate(self) -> None:
         run = ended([*TRAINED[:6], summary(12, TOTAL)])
         assert status_of(run, START + 3.3).phase == "saving"
 
@@ -41,7 +41,7 @@ class TestAfterTraining:
         run = ended([*TRAINED, summary(TOTAL, TOTAL)])
         assert status_of(run, START + 8.0).phase == "predicting"
 
-    def test_a_prediction_that_was_asked_for_is_one_at_once(self) -> None:
+    def test_a_requested_prediction_is_one_at_once(self) -> None:
         run = ended([*TRAINED, summary(TOTAL, TOTAL)], do_predict=True)
         assert status_of(run, START + 3.3).phase == "predicting"
 
@@ -68,7 +68,7 @@ class TestEvaluated:
         assert was_evaluated(run_of([*TRAINED[:10], marked(20), TRAINED[10]]))
         assert not was_evaluated(run_of([*TRAINED, summary(TOTAL, TOTAL)]))
 
-    def test_results_of_another_attempt_are_none_of_this_one(self) -> None:
+    def test_results_of_another_attempt_do_not_count(self) -> None:
         values = {"eval_loss": 2.0}
         assert was_evaluated(run_of(TRAINED, results={"eval": values}))
         assert not was_evaluated(run_of(TRAINED, results={"eval": values}, results_age=100.0))

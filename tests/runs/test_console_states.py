@@ -1,4 +1,4 @@
-"""What a console log says of a run whose rows and results are older or newer than it."""
+"""States of runs with a console log that is older or newer than their rows and results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRAINED = [*(train(step, 2.0 - step / 200, 200) for step in range(10, 201, 10)),
 
 
 def with_console(run: Run, phase: Phase, at: float) -> Run:
-    """The run with a log that says so and was last written at ``at`` seconds behind the last row."""
+    """Return the run with a log in ``phase`` that was last written ``at`` seconds after the last row."""
     run.apply([FileDoc("train.log", ConsoleFacts(is_training_log=True, phase=phase), START + at)])
     return run
 
@@ -25,7 +25,7 @@ def state(run: Run, at: float) -> tuple[str, str | None]:
 
 
 class TestNextAttempt:
-    """A log younger than everything else that is still before its first step."""
+    """A log newer than everything else that is still before its first step."""
 
     @pytest.mark.parametrize("code", ["starting", "tokenizing", "loading_model", "resuming"])
     def test_it_waits(self, code: str) -> None:
@@ -46,7 +46,7 @@ class TestNextAttempt:
 
 
 class TestAfterTraining:
-    def test_a_prediction_that_the_log_tells(self) -> None:
+    def test_a_prediction_in_the_log(self) -> None:
         run = with_console(run_of(TRAINED, ended=True), Phase("predicting", 3, 10), 60.0)
         assert state(run, 120.0) == ("evaluating", "predicting")
         assert (status_of(run, START + 120.0).done, status_of(run, START + 120.0).total) == (3, 10)
@@ -69,14 +69,14 @@ class TestInTraining:
             assert state(run, 30.0)[1] == phase
 
     def test_a_slow_run_that_evaluates_is_given_its_own_time(self) -> None:
-        """Ten minutes between rows: an evaluation that nobody has seen yet may take longer than five."""
+        """With ten minutes between rows, the first evaluation may take longer than five."""
         slow = [train(step, 2.0, 200, every_s=60.0) for step in range(10, 80, 10)]
         run = with_console(run_of(slow), Phase("evaluating", 1, 9), 0.0)
         assert state(run, 290.0) == ("evaluating", "evaluating")
         assert state(run, 3000.0) == ("evaluating", "evaluating")
         assert state(run, 6100.0) == ("stalled", "training")
 
-    def test_evaluations_that_two_processes_have_logged_are_as_far_apart_as_they_are(self) -> None:
+    def test_evaluations_of_two_processes_keep_their_distance(self) -> None:
         log: list[LogRow] = []
         for step in range(10, 70, 10):
             log.append(train(step, 2.0, 200))
@@ -99,7 +99,7 @@ class TestInTraining:
 
 
 def test_the_second_data_set_of_an_evaluation_before_the_first_step() -> None:
-    """``eval_on_start``: the metrics of the first are there, at step 0."""
+    """With ``eval_on_start`` the metrics of the first data set are there at step 0."""
     run = with_console(run_of([LogRow("eval", 0, {"eval_a_loss": 2.0})]), Phase("evaluating", 3, 10), 5.0)
     found = status_of(run, START + 10.0)
     assert (found.state, found.phase, found.done, found.total) == ("evaluating", "evaluating", 3, 10)

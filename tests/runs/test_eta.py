@@ -1,4 +1,4 @@
-"""Time left: the pace of the present process, evaluations and saves by themselves, and how sure that is."""
+"""Time left: the speed of the current process, evaluations and saves, and the width of the interval."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOTAL = 1000
 
 
 class Job:
-    """Writes the rows of a made-up job; its clock has whole seconds, as LLaMA-Factory's."""
+    """The rows of a made-up job; its clock has whole seconds, as LLaMA-Factory's has."""
 
     def __init__(self, total: int = TOTAL) -> None:
         self.total = total
@@ -74,14 +74,14 @@ def steady(steps: int, every_s: float = 10.0, total: int = TOTAL) -> Job:
     return job
 
 
-class TestPace:
-    def test_a_steady_run_ends_when_its_pace_says(self) -> None:
+class TestStepTime:
+    def test_a_steady_run_goes_on_at_its_speed(self) -> None:
         found = left(steady(500).run())
         assert found.mid == pytest.approx(500, rel=0.02)
         assert found.low < 500 < found.high
         assert found.high - found.low < 0.2 * 500
 
-    def test_it_grows_surer(self) -> None:
+    def test_the_interval_narrows(self) -> None:
         widths = [(f.high - f.low) / f.mid for f in (left(steady(n).run()) for n in (20, 50, 100, 300, 700))]
         assert widths == sorted(widths, reverse=True)
 
@@ -89,7 +89,7 @@ class TestPace:
         job = steady(400)
         for step in range(410, 601, 10):
             job.train(step, 30.0)
-        # The mean over the whole segment says 667 s; at the present pace it is 1200.
+        # The mean over the whole segment gives 667 s; at the current speed it is 1200.
         found = left(job.run())
         assert found.mid > 1000
         assert found.high > 1200
@@ -102,7 +102,7 @@ class TestPace:
             job.train(step, 10.0)
         assert left(job.run()).mid == pytest.approx(400, rel=0.06)
 
-    def test_noise_widens_the_band(self) -> None:
+    def test_noise_widens_the_interval(self) -> None:
         rng = random.Random(1)
         job = Job()
         for step in range(10, 301, 10):
@@ -156,12 +156,12 @@ class TestPauses:
         return job
 
     def test_evaluations_to_come_are_added_by_their_number(self) -> None:
-        # 590 steps and evaluations at 600, 800 and 1000; elapsed x rest / done says 1438 - 863 = 1423.
+        # 590 steps and evaluations at 600, 800 and 1000; elapsed x rest / done gives 1438 - 863 = 1423.
         found = left(self.job(410).run())
         assert found.mid == pytest.approx(590 + 3 * 300, rel=0.04)
         assert found.low < 1490 < found.high
 
-    def test_the_one_that_goes_on_is_to_come(self) -> None:
+    def test_an_unfinished_evaluation_is_still_to_come(self) -> None:
         job = self.job(400)
         before = left(Job.run(self._without_last(job)))
         after = left(job.run())
@@ -216,13 +216,13 @@ class TestPauses:
             job.train(step, 10.0 + (60.0 if step % 100 == 10 and step > 10 else 0.0))
         assert left(job.run(saves=(300, 400))).mid == pytest.approx(590 + 6 * 60, rel=0.05)
 
-    def test_a_planned_evaluation_that_was_never_seen_widens_the_band(self) -> None:
+    def test_a_planned_evaluation_that_was_never_seen_widens_the_interval(self) -> None:
         plan: dict[str, ConfigValue] = {"eval_strategy": "steps", "eval_steps": 400, "val_size": 0.2}
         plain, planned = left(steady(300).run()), left(steady(300).run(plan))
         assert planned.mid > plain.mid
         assert planned.high - planned.low > plain.high - plain.low
 
-    def test_one_that_did_not_come_is_no_plan(self) -> None:
+    def test_a_planned_evaluation_that_did_not_come_is_dropped(self) -> None:
         plan: dict[str, ConfigValue] = {"eval_strategy": "steps", "eval_steps": 100}
         assert left(steady(300).run(plan)) == left(steady(300).run())
 
@@ -263,7 +263,7 @@ def test_time_goes_by_but_a_late_row_brings_the_end_no_nearer() -> None:
     assert eta.after(-3) == (80, 100, 130)
 
 
-def test_progress_is_the_middle_of_the_band() -> None:
+def test_progress_is_the_middle_of_the_interval() -> None:
     run = steady(500).run()
     progress = run.progress(NOW + 504)
     assert run.status(NOW + 504).state == "running"
@@ -278,36 +278,39 @@ def test_a_run_that_does_not_go_on_has_no_time_left(state_after: float) -> None:
     assert run.progress(NOW + 500 + state_after).remaining_s is None
 
 
-class TestRhythm:
+class TestStepSchedule:
     def test_whole_steps(self) -> None:
-        rhythm = StepSchedule(500, 500)
-        assert [rhythm.within(*span) for span in ((0, 500), (500, 501), (501, 1501), (501, 1500))] == [1, 1, 2, 1]
+        schedule = StepSchedule(500, 500)
+        assert [schedule.within(*span) for span in ((0, 500), (500, 501), (501, 1501), (501, 1500))] == [1, 1, 2, 1]
 
-    def test_epochs_that_are_no_whole_number_of_steps(self) -> None:
-        rhythm = StepSchedule(208, 208.33)
-        assert [rhythm.within(step, step + 1) for step in (208, 416, 417, 625)] == [1, 1, 0, 1]
-        assert rhythm.until_end(209, 625) == 2
+    def test_epochs_of_a_fractional_number_of_steps(self) -> None:
+        schedule = StepSchedule(208, 208.33)
+        assert [schedule.within(step, step + 1) for step in (208, 416, 417, 625)] == [1, 1, 0, 1]
+        assert schedule.until_end(209, 625) == 2
 
-    def test_the_last_one_may_seem_to_fall_behind_the_end(self) -> None:
+    def test_the_last_one_may_seem_to_be_after_the_end(self) -> None:
         assert StepSchedule(202, 50.67).until_end(203, 252) == 1
         assert StepSchedule(202, 50.67).until_end(203, 249) == 0
 
 
 class TestLevel:
-    def blocks(self, *rates: float) -> list[StepTimeSample]:
+    def samples(self, *rates: float) -> list[StepTimeSample]:
         return [StepTimeSample(10, rate, 0.0) for rate in rates]
 
     def test_a_constant(self) -> None:
-        rate, error = expected_step_time(self.blocks(*[2.0] * 20), 200, 400) or (0.0, 0.0)
+        rate, error = expected_step_time(self.samples(*[2.0] * 20), 200, 400) or (0.0, 0.0)
         assert rate == pytest.approx(2.0, rel=0.001)
         assert 0 < error < 0.2
 
-    def test_nothing_to_go_by(self) -> None:
+    def test_no_time_has_passed(self) -> None:
         assert expected_step_time([], 10, 20) is None
-        assert expected_step_time(self.blocks(0.0, 0.0), 10, 20) is None
-        assert expected_step_time(self.blocks(1.0), 0, 20) is None
+        assert expected_step_time(self.samples(0.0, 0.0), 10, 20) is None
+        assert expected_step_time(self.samples(1.0), 0, 20) is None
 
     def test_clocks_that_jump_back_are_survived(self) -> None:
-        rate, error = expected_step_time(self.blocks(1.0, 1.0, -40.0, 42.0, 1.0, 1.0, 1.0, 1.0), 100, 200) or (0.0, 0.0)
+        rate, error = expected_step_time(self.samples(1.0, 1.0, -40.0, 42.0, 1.0, 1.0, 1.0, 1.0), 100, 200) or (
+            0.0,
+            0.0,
+        )
         assert 0 < rate < 3
         assert error > 0

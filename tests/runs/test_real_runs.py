@@ -1,4 +1,4 @@
-"""Each real run is read as its files say, recomputed here by plain means from the same files."""
+"""The answers for each real run, recomputed here by simple means from the same files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_exactly_the_runs_are_found(runs: dict[str, Run]) -> None:
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_the_state_is_what_became_of_the_job(runs: dict[str, Run], name: str) -> None:
+def test_the_state_is_how_the_job_ended(runs: dict[str, Run], name: str) -> None:
     assert runs[name].status(LATER).state == STATES[name]
 
 
@@ -65,7 +65,7 @@ def test_the_method(runs: dict[str, Run], name: str) -> None:
 
 
 def training_rows(path: Path) -> tuple[list[dict[str, object]], int]:
-    """The rows that remain after resumes, straight from the file, and the number of segments."""
+    """Return the rows that remain after resumes, straight from the file, and the number of segments."""
     kept: list[dict[str, object]] = []
     segments, clock = 1, ""
     for line in (path / "trainer_log.jsonl").read_text().splitlines():
@@ -161,7 +161,7 @@ def test_the_board_s_own_arguments_win(runs: dict[str, Run]) -> None:
     assert (setting.value, setting.source) == (0.003, "training_args.yaml")
 
 
-def test_an_unfinished_checkpoint_is_told_from_whole_ones(runs: dict[str, Run]) -> None:
+def test_an_unfinished_checkpoint_is_not_complete(runs: dict[str, Run]) -> None:
     assert [(c.step, c.complete) for c in runs["lora/crashed"].checkpoints()] == [(150, False)]
     sft = runs["lora/sft"].checkpoints()
     assert [c.step for c in sft if c.complete] == [200, 400, 600, 800, 810]
@@ -186,7 +186,7 @@ def test_the_console_beside_the_directory_is_joined_to_its_run(runs: dict[str, R
     assert any(source.endswith("default.nohup.out") for source in sources)
 
 
-def test_the_failure_is_the_exception_s_own_line_though_a_bar_follows(runs: dict[str, Run]) -> None:
+def test_the_failure_is_the_line_of_the_exception_although_a_bar_follows(runs: dict[str, Run]) -> None:
     failure = runs["lora/crashed"].status(LATER).failure
     assert failure is not None
     assert failure.message.startswith("safetensors._safetensors_rust.SafetensorError: Error while serializing")
@@ -265,7 +265,7 @@ def test_warnings_and_worse_are_those_of_a_careful_engineer(runs: dict[str, Run]
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.9])
-def test_a_checkpoint_whose_state_is_cut_behind_an_inner_brace_is_not_complete(
+def test_a_checkpoint_whose_state_is_cut_after_an_inner_brace_is_not_complete(
     copy_run: Callable[..., Path], cut: float
 ) -> None:
     run = copy_run("lora/killed")

@@ -1,5 +1,4 @@
-"""What a run makes of its files, one rule at a time: which file tells the story, what follows from what, and when it
-was written."""
+"""How a run combines its files, one rule at a time: the primary source, what the run is, and when it was written."""
 
 from __future__ import annotations
 
@@ -70,7 +69,7 @@ def run_of(*updates: Update) -> Run:
 
 
 def live(*updates: Update) -> Run:
-    """One update after the other."""
+    """Return a run that got the updates one after the other."""
     run = Run(Path("/runs/made"))
     for update in updates:
         run.apply([update])
@@ -120,7 +119,7 @@ class TestApply:
         assert run.predictions is not None
         assert run.predictions.count == 7
 
-    def test_what_was_worked_out_is_worked_out_anew(self) -> None:
+    def test_derived_answers_follow_changes(self) -> None:
         run = run_of(log(*rows(10, 20)), CheckpointsSeen((CheckpointDir(10, "checkpoint-10", NOW, True),)))
         assert run.results() == {}
         assert len(run.checkpoints()) == 1
@@ -138,7 +137,7 @@ class TestApply:
         run.apply([log(*rows(*range(31, 61)))])
         assert run.eta is not first
 
-    def test_of_a_thinned_log_the_last_rows_alone_tell_the_pace(self) -> None:
+    def test_only_the_last_rows_of_a_sampled_log_give_the_speed(self) -> None:
         given = (
             row(1)._replace(elapsed_s=1.0),
             *(row(step)._replace(elapsed_s=900.0 + step) for step in range(90, 96)),
@@ -161,7 +160,7 @@ class TestFollowing:
         assert one_by_one.segments == 1
 
     def test_blocks_are_the_same_as_rows(self) -> None:
-        """From 512 rows on they come in columns."""
+        """From 512 rows on they are in columns."""
         many = [row(step, 1 / step, 2000) for step in range(1, 1801)]
         at_once = run_of(log(*many))
         blocks = live(*(FileRows(LOG, "log", Rows(many[at : at + 600]), NOW) for at in range(0, 1800, 600)))
@@ -181,7 +180,7 @@ class TestFollowing:
         assert values(run) == [(10, 1.0), (20, 1.0), (30, 2.0), (40, 2.0), (50, 2.0)]
         assert (run.segments, list(run.resumed_at)) == (2, [30])
 
-    def test_a_log_that_begins_anew_is_all_there_is(self) -> None:
+    def test_a_restarted_log_replaces_all_rows(self) -> None:
         run = live(log(*rows(10, 20)), log(*rows(1, 2, loss=3.0), restarted=True))
         assert values(run) == [(1, 3.0), (2, 3.0)]
         assert run.segments == 1
@@ -210,7 +209,7 @@ class TestFollowing:
         )  # fmt: skip
         assert values(run, "grad_norm") == [(10, 0.5), (20, 0.6), (30, 0.7)]
 
-    def test_several_event_files_are_one_story(self) -> None:
+    def test_several_event_files_are_one_training(self) -> None:
         """The first one goes on after the second one has begun, as clocks of two machines can have it."""
         first = FileRows(EVENTS, "events", rows(10, 20, total=None), NOW)
         second = FileRows("runs/events.out.tfevents.2", "events", rows(40, 50, total=None), NOW + 10)
@@ -218,7 +217,7 @@ class TestFollowing:
         late = FileRows(EVENTS, "events", rows(30, total=None), NOW + 5)
         assert [one.step for one in live(first, second, more, late).rows] == [10, 20, 30, 40, 50, 60]
 
-    def test_the_first_of_two_that_goes_on(self) -> None:
+    def test_two_event_files_are_read_one_after_the_other(self) -> None:
         """Read at once or as they come, the files are taken one after the other, each whole."""
         second = FileRows("runs/events.out.tfevents.2", "events", rows(30, 40, total=None), NOW + 10)
         run = live(
@@ -229,7 +228,7 @@ class TestFollowing:
         assert [one.step for one in run.rows] == [one.step for one in at_once.rows] == [10, 20, 30, 40]
         assert (run.segments, at_once.segments) == (2, 2)
 
-    def test_a_state_of_ppo_counts_from_nothing(self) -> None:
+    def test_a_state_of_ppo_counts_from_zero(self) -> None:
         """Its first step is 0 where the log's is 1."""
         told = [row(step, 0.5, reward=float(step)) for step in (1, 2, 3)]
         kept = [row(step - 1, 0.5, None, reward=float(step), kl=0.1 * step) for step in (1, 2, 3)]
@@ -238,7 +237,7 @@ class TestFollowing:
             assert list(run.series["kl"].values) == pytest.approx([0.1, 0.2, 0.3])
 
 
-class TestWhoTellsTheStory:
+class TestPrimarySource:
     def test_the_log_as_soon_as_it_has_a_row(self) -> None:
         many = FileRows(EVENTS, "events", rows(10, 20, 30, total=None), NOW)
         run = live(many, FileRows(LOG, "log", (), NOW))
@@ -272,8 +271,8 @@ class TestWhoTellsTheStory:
         for batch in ((events, printed), (printed, events)):
             assert values(live(*batch)) == [(10, 1.23456), (20, 1.23456)]
 
-    def test_a_state_must_know_more_rows_to_tell_the_story(self) -> None:
-        """It is as old as the last checkpoint; what goes on tells more."""
+    def test_a_state_is_primary_only_with_more_rows(self) -> None:
+        """It is as old as the last checkpoint, while the other source goes on."""
         printed = FileRows(CONSOLE, "console", rows(10, 20), NOW)
         both = live(printed, state(*rows(10, 20, total=None)))
         assert both.total_steps == 100
@@ -305,7 +304,7 @@ class TestWhoTellsTheStory:
         run.apply([state(other, second, at=NOW + 19)])
         assert values(run, "grad_norm") == [(10, 0.9), (20, 0.6)]
 
-    def test_the_log_s_own_numbers_stay(self) -> None:
+    def test_values_of_the_log_are_kept(self) -> None:
         run = live(log(*rows(10, 20, loss=1.23456)), FileRows(CONSOLE, "console", rows(10, 20, loss=1.235), NOW))
         assert values(run) == [(10, 1.23456), (20, 1.23456)]
         printed = FileRows(CONSOLE, "console", (row(10, 1.235, grad_norm=0.5),), NOW)
@@ -338,7 +337,7 @@ class TestWhoTellsTheStory:
         assert [one.step for one in run.rows] == [10, 20]
         assert not run.log_deleted
 
-    def test_a_deleted_document_takes_its_settings_along(self) -> None:
+    def test_a_deleted_document_takes_its_options_along(self) -> None:
         assert live(log(*rows(10)), config(stage="dpo")).stage == "dpo"
         run = live(log(*rows(10)), config(stage="dpo"), FileGone("training_args.yaml"))
         assert (run.stage, dict(run.config)) == (None, {})
@@ -383,7 +382,7 @@ class TestOtherJobs:
 
 
 class TestTotals:
-    def test_the_rows_say_it(self) -> None:
+    def test_from_the_rows(self) -> None:
         assert run_of(log(row(10, total=100), row(20, total=200))).total_steps == 200
         assert run_of(log(row(10, total=100), row(20, total=None), row(30, total=None))).total_steps == 100
 
@@ -400,10 +399,10 @@ class TestTotals:
         assert run_of(plain, planned).total_steps == 40
 
     @pytest.mark.parametrize(("plan", "total"), [(-1, None), (0, None), (1, 1), ("40", None), (None, None)])
-    def test_a_plan_is_a_number_above_nothing(self, plan: ConfigValue, total: int | None) -> None:
+    def test_a_plan_is_a_number_above_zero(self, plan: ConfigValue, total: int | None) -> None:
         assert run_of(log(*rows(10, total=None)), config(max_steps=plan)).total_steps == total
 
-    def test_the_last_epoch_that_a_row_tells(self) -> None:
+    def test_the_last_epoch_of_any_row(self) -> None:
         assert run_of(log(row(10), row(20), row(30)._replace(epoch=None))).epoch == 0.2
         assert run_of(log(row(10)._replace(epoch=None))).epoch is None
 
@@ -416,7 +415,7 @@ class TestTotals:
 
 class TestWhatItIs:
     @pytest.mark.parametrize("stage", ["dpo", "orpo", "simpo", "kto", "rm", "ppo", "grpo"])
-    def test_no_perplexity_of_what_is_no_language_loss(self, stage: str) -> None:
+    def test_no_perplexity_of_other_losses(self, stage: str) -> None:
         run = run_of(log(*rows(10), evaluated(10, 0.5)), config(stage=stage))
         assert values(run, "eval_loss") == [(10, 0.5)]
         assert "perplexity" not in run.series
@@ -482,7 +481,7 @@ class TestWhatItIs:
             events, saved, FileDoc("eval_results.json", Results("eval", {"x": 1.0}), NOW)
         ).is_plain_trainer
 
-    def test_a_state_tells_options_too(self) -> None:
+    def test_options_from_a_state(self) -> None:
         run = run_of(state(*rows(10), max_steps=30, train_batch_size=4))
         assert (run.config["max_steps"].value, run.config["per_device_train_batch_size"].value) == (30, 4)
 
@@ -495,14 +494,14 @@ class TestWhen:
     def test_the_file_s_time_where_the_last_row_is_of_training(self) -> None:
         assert run_of(log(*rows(10, 20), at=NOW)).last_row_time == NOW
 
-    def test_as_seen(self) -> None:
+    def test_the_arrival_time(self) -> None:
         run = live(log(*rows(10), at=NOW), log(*rows(20), at=NOW + 50, arrived=NOW + 51))
         assert run.last_row_time == NOW + 50
         run.apply([log(*batches(1), at=NOW + 90, arrived=NOW + 90)])
         assert (run.last_row_time, run.last_job_time) == (NOW + 50, NOW + 90)
 
     def test_a_job_has_written_since(self) -> None:
-        """The log's own time is the job's then; the latest row that was seen is the best that is known."""
+        """The time of the log is then the job's, and the latest row with a time of its own is the best estimate."""
         run = live(log(*rows(10), at=NOW), log(*rows(20), at=NOW + 50, arrived=NOW + 50))
         run.apply([log(row(30), *batches(1), at=NOW + 90, arrived=None)])
         assert run.last_row_time == NOW + 50
@@ -519,7 +518,7 @@ class TestWhen:
     def test_no_job_no_time(self) -> None:
         assert run_of(log(*rows(10))).last_job_time is None
 
-    def test_without_a_log_the_rows_alone_tell(self) -> None:
+    def test_without_a_log_only_rows_have_times(self) -> None:
         events = FileRows(EVENTS, "events", (row(10, 1.0, None)._replace(time=NOW - 7),), NOW)
         assert run_of(events).last_row_time == NOW - 7
         silent = FileRows(EVENTS, "events", rows(10, total=None), NOW)

@@ -23,12 +23,12 @@ NAMES = ("loss", "lr", "eval_loss")
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["append", "extend", "again", "look"])), max_size=60))
-def test_series_that_share_their_steps_are_as_those_that_do_not(doings: list[tuple[int, str]]) -> None:
+def test_series_with_shared_steps_equal_those_without(doings: list[tuple[int, str]]) -> None:
     steps = array("d")
     shared, apart = [Series(name, steps) for name in NAMES], [Series(name) for name in NAMES]
     step = 0
     for which, what in doings:
-        # Now and then all of them at one step, as a row has it.
+        # Sometimes all of them at one step, as in a row.
         step += which == 0
         for one in (shared[which], apart[which]):
             last = one.last_step
@@ -110,7 +110,7 @@ def test_the_average_at_one_place_needs_no_column(bad: float) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, BLOCK, BLOCK + 1, 50 * BLOCK + 7, 999 * BLOCK])
-def test_means_of_stretches_tell_of_all_rows(rows: int) -> None:
+def test_means_of_stretches_cover_all_rows(rows: int) -> None:
     series = Series("loss")
     series.extend([float(n) for n in range(rows)], [float(n) for n in range(rows)])
     means = series.extremes.means(200)

@@ -1,4 +1,4 @@
-"""Every state, reached by moving the clock over real runs or by cutting them where a job stood at that moment."""
+"""Every state, reached by moving the clock over real runs or by cutting them to what a job had written by then."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mtime(path: Path) -> float:
 
 
 def cut_log(run: Path, rows: int, at: float) -> None:
-    """Put the run back to when it had written so many rows, the last of them at ``at``."""
+    """Cut the run to its first ``rows`` rows, the last of them written at ``at`` (Unix seconds)."""
     log = run / "trainer_log.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:rows]))
@@ -41,7 +41,7 @@ def remove(run: Path, *names: str) -> None:
 
 
 def bare(run: Path) -> None:
-    """What a default job without its console has while it trains: the log alone."""
+    """Remove everything but the log: what a default job without its console has while it trains."""
     for path in list(run.iterdir()):
         if path.name != "trainer_log.jsonl":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -90,7 +90,7 @@ def test_an_empty_directory_waits(tmp_path: Path) -> None:
     assert state(tmp_path / "run", 4e9)[0] == "waiting"
 
 
-def test_a_console_before_the_first_row_tells_its_phase(copy_run: CopyRun) -> None:
+def test_the_phase_of_a_console_before_the_first_row(copy_run: CopyRun) -> None:
     run = copy_run("lora/killed")
     log = (run / "train.log").read_bytes()
     cut = log[: log.index(b"training example")]
@@ -102,7 +102,7 @@ def test_a_console_before_the_first_row_tells_its_phase(copy_run: CopyRun) -> No
     assert state(run, 1e9 + 1000)[0] == "interrupted"
 
 
-def test_an_evaluation_point_is_known_from_earlier_ones(copy_run: CopyRun) -> None:
+def test_the_next_evaluation_follows_from_earlier_ones(copy_run: CopyRun) -> None:
     run = copy_run("lora/dpo")
     lines = (run / "trainer_log.jsonl").read_text().splitlines()
     steps = [json.loads(line)["current_steps"] for line in lines]
@@ -186,7 +186,7 @@ def test_full_batches_without_results_are_being_scored(copy_run: CopyRun) -> Non
 
 
 def test_an_aborted_board_run_stopped_early_with_its_results(copy_run: CopyRun) -> None:
-    """The board's abort stops at the next step, here 64 of 200, with exit code 0 and all results."""
+    """An abort in LLaMA-Factory's web page stops at the next step, here 64 of 200, with exit code 0 and all results."""
     run = copy_run("lora/train_2026-11-22-03-50-12")
     rows = [json.loads(line) for line in (run / "trainer_log.jsonl").read_text().splitlines()]
     kept = [row for row in rows if row["current_steps"] <= 60]
@@ -348,7 +348,7 @@ def moved(root: Path, seconds: float) -> None:
             os.utime(path, (path.stat().st_mtime + seconds,) * 2)
 
 
-def told(run: Run, now: float) -> tuple[object, ...]:
+def answers(run: Run, now: float) -> tuple[object, ...]:
     status, progress = run.status(now), run.progress(now)
     loss = run.series.get("loss")
     return (
@@ -369,8 +369,8 @@ def test_a_year_later_and_under_other_names_everything_is_the_same(all_runs: Pat
     for path in sorted(copy.glob("*/*"), reverse=True):
         if path.is_dir():
             path.rename(path.with_name(f"x-{path.name}"))
-    before = {run.name: told(run, 2e9) for run in lora_tui.load_all(all_runs)}
-    after = {run.name: told(run, 2e9 + YEAR) for run in lora_tui.load_all(copy)}
+    before = {run.name: answers(run, 2e9) for run in lora_tui.load_all(all_runs)}
+    after = {run.name: answers(run, 2e9 + YEAR) for run in lora_tui.load_all(copy)}
     renamed = {"/".join([n.split("/")[0], "x-" + n.split("/", 1)[1]]): v for n, v in before.items()}
     assert after == renamed
 

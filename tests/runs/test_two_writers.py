@@ -1,4 +1,4 @@
-"""Two processes that write into one log, told from one that was resumed."""
+"""Two processes that write into one log, as opposed to one that was resumed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def of(*pairs: tuple[int, float | None]) -> Writers | None:
     return timeline_of([(row, None) for row in rows(*pairs)]).writers
 
 
-def test_one_writer_costs_nothing() -> None:
+def test_one_writer_is_not_tracked() -> None:
     assert of((1, 1.0), (2, 2.0), (3, 3.0)) is None
 
 
@@ -36,7 +36,7 @@ def test_rows_without_a_clock() -> None:
     assert found.returns >= 2
 
 
-def test_an_evaluation_at_a_step_of_its_own_is_nobodys() -> None:
+def test_an_evaluation_belongs_to_no_process() -> None:
     log = rows((1, 1.0), (2, 2.0))
     log.insert(1, LogRow("eval", 1, {"eval_loss": 1.0}, 100, 0.1, 1.0))
     assert timeline_of([(row, None) for row in log]).writers is None
