@@ -29,7 +29,8 @@ class Case:
         self._track = track
 
     def language(self) -> None:
-        """Make it an sft or pt run with answers of some length: its losses are cross-entropies, and some is left."""
+        """Make it an sft or pt run with answers of some length: its losses are cross-entropies, and some loss is
+        left."""
         plan, rng = self.plan, self.rng
         if plan.stage in PREFERENCE or plan.floor < 0.1:
             plan.stage = "sft" if plan.stage in PREFERENCE else plan.stage
@@ -38,16 +39,16 @@ class Case:
             plan.peak_lr = usual_lr(rng, plan.stage, plan.method)
 
     def alone(self) -> None:
-        """No resume: what is simulated is one process' accident."""
+        """Leave out the resume: what is simulated happens in one process."""
         self.plan.resume_at = None
 
     def onset(self, low: float = 0.3, high: float = 0.65) -> int:
-        """A row between two shares of the run, with ten rows or more behind it."""
+        """Return a row between two shares of the run, with ten rows or more behind it."""
         rows = self.plan.rows
         return max(3, min(int(self.rng.uniform(low, high) * rows), rows - 11))
 
     def row_of(self, step: int) -> int:
-        """The row that was logged last before an evaluation, or with it."""
+        """Return the row that was logged last before an evaluation, or with it."""
         return max(0, min(self.plan.rows - 1, step // self.plan.logging_steps - 1))
 
     def bend_both(self, begin: int, factor: Callable[[int], float]) -> None:
@@ -62,5 +63,5 @@ class Case:
 
 
 def ramp(index: int, begin: int, length: float) -> float:
-    """0 before ``begin``, 1 from ``length`` rows later on."""
+    """Return 0 before ``begin``, 1 from ``length`` rows later on."""
     return 0.0 if index < begin else min(1.0, (index - begin + 1) / max(1.0, length))

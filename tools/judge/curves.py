@@ -13,7 +13,8 @@ SCHEDULES: tuple[Schedule, ...] = (
 
 
 def learning_rate(name: Schedule, share: float, warmup: float) -> float:
-    """The learning rate at ``share`` of the steps, as a fraction of its peak (transformers' ``get_scheduler``)."""
+    """Return the learning rate at ``share`` of the steps, as a fraction of its peak (transformers'
+    ``get_scheduler``)."""
     if name == "constant":
         return 1.0
     if share < warmup:
@@ -34,7 +35,8 @@ def learning_rate(name: Schedule, share: float, warmup: float) -> float:
 
 
 def decay(kind: str, progress: float, speed: float) -> float:
-    """From 1 at progress 0 to 0 at progress 1, by a power law or exponentially; a small ``speed`` is a fast fall."""
+    """Return a value that falls from 1 at progress 0 to 0 at progress 1, by a power law or exponentially; a small
+    ``speed`` is a fast fall."""
 
     def raw(x: float) -> float:
         return math.exp(-x / speed) if kind == "exponential" else (1 + x / speed) ** -0.7
@@ -44,7 +46,7 @@ def decay(kind: str, progress: float, speed: float) -> float:
 
 
 def heavy(rng: random.Random, freedom: float) -> float:
-    """One value of Student's t, scaled so that its median absolute deviation is a normal's."""
+    """Return one value of Student's t, scaled so that its median absolute deviation is a normal's."""
     scale = {3: 1.134, 4: 1.098, 5: 1.077}[round(freedom)]
     return rng.gauss(0, 1) / math.sqrt(rng.gammavariate(freedom / 2, 2) / freedom) / scale
 
@@ -63,7 +65,7 @@ def noise(rng: random.Random, count: int, size: float, tails: float, memory: flo
 
 
 def window_noise(rows: int, size: float, memory: float) -> float:
-    """Noise of the median over a twentieth of the rows (at least five), relative: what an eye averages over."""
+    """Return the relative noise of the median over a twentieth of the rows (at least five)."""
     width = max(5, rows // 20)
     return 1.2533 * size / math.sqrt(width) * math.sqrt((1 + memory) / (1 - memory))
 
@@ -87,7 +89,7 @@ def intervals(rng: random.Random, count: int, mean: float, jitter: float, slow_s
 
 
 def gradients(rng: random.Random, lr: Sequence[float], usual: float, spread: float) -> list[float]:
-    """Lognormal norms around ``usual``, two to eight times as high in the first rows, with a rare jump."""
+    """Return lognormal norms around ``usual``, two to eight times as high in the first rows, with a rare jump."""
     high = math.exp(rng.uniform(0, 2))
     length = max(2.0, rng.uniform(0.01, 0.1) * len(lr))
     out: list[float] = []

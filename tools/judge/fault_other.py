@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from lora_tui.records.documents import LogRow
 from tools.judge.case import Case
-from tools.judge.life import Life
 from tools.judge.plan import Track, usual_lr
+from tools.judge.recorded_run import RecordedRun
 
 
 def grad_plan(case: Case) -> None:
@@ -149,12 +149,12 @@ def from_the_first_row(case: Case) -> None:
     case.track.onset = 0
 
 
-def two_writers(case: Case, life: Life) -> Life:
+def two_writers(case: Case, recorded: RecordedRun) -> RecordedRun:
     """A second process writes the same steps into the same log, ``effect`` rows of them: started together with the
     first (a launcher without a distributed setting), or when a third of it is over."""
     rng, effect = case.rng, case.effect
     together = rng.random() < 0.5
-    rows = [(row, time) for row, time in life.rows if row.kind != "mark"]
+    rows = [(row, time) for row, time in recorded.rows if row.kind != "mark"]
     first = 0 if together else len(rows) // 3
     usual = (rows[-1][1] - rows[0][1]) / len(rows)
     late = rng.uniform(0.1, 0.6) * usual + (0.0 if together else rows[first][1] - rows[0][1])
@@ -165,9 +165,9 @@ def two_writers(case: Case, life: Life) -> Life:
             values["loss"] *= math.exp(rng.gauss(0, 0.0003 if together else 0.05))
         elapsed = float(int((row.elapsed_s or 0.0) + (late if together else 0.0)))
         second.append((row._replace(values=values, elapsed_s=elapsed), time + late))
-    merged = sorted([*life.rows, *second], key=lambda item: item[1])
-    end = max(life.end_time, merged[-1][1] + 3.0)
-    return replace(life, rows=tuple(merged), end_time=end, onset_step=rows[first][0].step)
+    merged = sorted([*recorded.rows, *second], key=lambda item: item[1])
+    end = max(recorded.end_time, merged[-1][1] + 3.0)
+    return replace(recorded, rows=tuple(merged), end_time=end, onset_step=rows[first][0].step)
 
 
 def long_enough(case: Case) -> None:

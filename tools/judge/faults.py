@@ -18,17 +18,17 @@ from dataclasses import dataclass
 from tools.judge import fault_loss as loss
 from tools.judge import fault_other as other
 from tools.judge.case import Case
-from tools.judge.life import Life
 from tools.judge.plan import Plan, Track
+from tools.judge.recorded_run import RecordedRun
 
 
-def _as_is(_: Case) -> None:
-    """Nothing to do here."""
+def _nothing(_: Case) -> None:
+    """Leave the plan and the track as they are."""
 
 
-def _as_lived(_: Case, life: Life) -> Life:
-    """The rows are as they should be."""
-    return life
+def _rows_as_they_are(_: Case, recorded: RecordedRun) -> RecordedRun:
+    """Return the run as it is."""
+    return recorded
 
 
 @dataclass(frozen=True)
@@ -37,28 +37,29 @@ class Fault:
 
     effects: tuple[float, ...]
     clear: float
-    """From this effect on it must be found (recall of 0.9 and more)."""
+    """Effect from which on it must be found (recall of 0.9 and more)."""
     unit: str
     """What an effect of 1 is."""
     right: frozenset[str]
-    """Each of these codes names it rightly."""
+    """Codes of findings each of which names it rightly."""
     welcome: frozenset[str] = frozenset()
-    """These may be said as well."""
+    """Codes of findings that may come along."""
     vague: frozenset[str] = frozenset()
-    """These are wrong, but nobody could know while the effect is not clear."""
-    prepare: Callable[[Case], None] = _as_is
+    """Codes that are wrong, but nobody could know while the effect is not clear."""
+    prepare: Callable[[Case], None] = _nothing
     """Draw the plan so that the fault can happen in it."""
-    bend: Callable[[Case], None] = _as_is
+    bend: Callable[[Case], None] = _nothing
     """Put it into the track."""
-    finish: Callable[[Case, Life], Life] = _as_lived
-    """What can only be done to the finished rows."""
+    finish: Callable[[Case, RecordedRun], RecordedRun] = _rows_as_they_are
+    """Change the finished rows, where nothing else serves."""
 
 
 NOISE_EFFECTS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def honest(plan: Plan, track: Track) -> frozenset[str]:
-    """Notes that are true of this run at some moment, whatever is wrong with it: neither hits nor false."""
+    """Return codes that are true of this run at some moment, whatever is wrong with it: neither hits nor false
+    alarms."""
     out = {"healthy_fit", "better_checkpoint", "best_checkpoint", "not_logged", "few_eval_samples"}
     if not plan.evals or track.eval_steps[0] > plan.total_steps / plan.epochs:
         out.add("no_eval")
@@ -207,4 +208,4 @@ FAULTS: dict[str, Fault] = {
         prepare=other.lr_plan, bend=other.from_the_first_row,
     ),
 }  # fmt: skip
-"""Fault -> what it is. A name behind a colon tells variants of one finding apart."""
+"""Faults by name. A name behind a colon tells variants of one finding apart."""

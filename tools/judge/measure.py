@@ -1,7 +1,7 @@
 """``python -m tools.judge.measure`` = ``make judge``: how often the findings are right.
 
 Runs of the documented simulator (:mod:`tools.judge.simulator`), healthy ones and every fault in several sizes, are
-looked at some twenty times in their lives: on fixed seeds, and on a fresh one, which is printed so that it can be used
+looked at some twenty times in their runs: on fixed seeds, and on a fresh one, which is printed so that it can be used
 again (``--seed``). Exit code 1: a goal is missed. The goals:
 
 * of healthy runs at most 1 % get a warning or critical of one rule at any look, and at most 3 % one of any rule;
@@ -29,15 +29,15 @@ from tests.analysis.findings.test_real_runs import EXPECTED
 from tools.judge.faults import FAULTS
 from tools.judge.looks import Job, Outcome, Tally, at_least, at_most, jobs, look_at, tally
 
-FIXED = 1_000_000
-HEALTHY, EACH = 300, 12
+FIXED_SEEDS = 1_000_000
+HEALTHY_RUNS, RUNS_PER_EFFECT = 300, 12
 ONE_RULE, ALL_RULES, RECALL = 0.01, 0.03, 0.9
 LONG_AFTER_S = 100_000
 ABOUT = """
-What the numbers mean: a life is one simulated run, looked at about 20 times from its first row to its end.
-  false alarm  a healthy life with a warning or critical at any look
-  recall       lives with the fault in which a right finding was seen after its onset
-  precision    of all lives (healthy ones and other faults too) in which a finding was seen, those where it is true
+What the numbers mean: a run is one simulated run, looked at about 20 times from its first row to its end.
+  false alarm  a healthy run with a warning or critical at any look
+  recall       runs with the fault in which a right finding was seen after its onset
+  precision    of all runs (healthy ones and other faults too) in which a finding was seen, those where it is true
   delay        rows from the onset to the first look that saw it (median), and their share of the rows after the onset
   *            a clear effect: recall must be 0.9 over all of them
 The simulator is ours: this shows that a rule is not naive, not that it is right. Held-out real runs decide.
@@ -45,7 +45,7 @@ The simulator is ours: this shows that a rule is not naive, not that it is right
 
 
 def outcomes(work: list[Job], label: str, workers: int) -> Iterator[Outcome]:
-    """Look at all lives, with progress on stderr."""
+    """Look at all runs, with progress on stderr."""
     began = time.monotonic()
     with multiprocessing.Pool(workers) as pool:
         for done, outcome in enumerate(pool.imap_unordered(look_at, work, chunksize=4), 1):
@@ -55,7 +55,7 @@ def outcomes(work: list[Job], label: str, workers: int) -> Iterator[Outcome]:
 
 
 def print_false_alarms(found: Tally, *, chance: bool) -> bool:
-    """The table of healthy runs; whether the goal is met."""
+    """Print the table of healthy runs; return whether the goal is met."""
     good = at_most(found.accused, found.healthy, ALL_RULES, chance=chance)
     print(f"\nFalse alarms on {found.healthy} healthy runs (goal: 1 % each rule, 3 % together)")
     for code in sorted(found.false, key=lambda code: -len(found.false[code])):
@@ -69,29 +69,29 @@ def print_false_alarms(found: Tally, *, chance: bool) -> bool:
 
 
 def print_recall(found: Tally, *, chance: bool) -> bool:
-    """The table of faults; whether the goal is met."""
+    """Print the table of faults; return whether the goal is met."""
     good = True
-    print("\nFaults: lives, recall, median delay in rows and in % of the run after the onset, by effect (* clear)")
+    print("\nFaults: runs, recall, median delay in rows and in % of the run after the onset, by effect (* clear)")
     for name in dict.fromkeys(fault for fault, _ in found.recall):
         fault = FAULTS[name]
         built = any(code in CODES for code in fault.right)
         whole = found.clear(name)
-        fine = at_least(whole.found, whole.lives, RECALL, chance=chance)
+        fine = at_least(whole.found, whole.runs, RECALL, chance=chance)
         good = good and fine
         verdict = "" if fine else "MISSED" if built else "MISSED: no such rule"
-        print(f"  {name}: recall {whole.share:.2f} of {whole.lives} clear ones  {verdict}")
+        print(f"  {name}: recall {whole.share:.2f} of {whole.runs} clear ones  {verdict}")
         print(f"    unit: {fault.unit}")
         for effect in fault.effects:
             cell = found.recall[name, effect]
             mark = "*" if effect >= fault.clear else " "
             size = f"{effect:g}" if effect < 1e6 else "all"
             delay = f"{median(cell.delays):6.0f} rows {100 * median(cell.shares):5.0f} %" if cell.delays else ""
-            print(f"    {size:>6}{mark} {cell.lives:5d} {cell.share:7.2f}  {delay}")
+            print(f"    {size:>6}{mark} {cell.runs:5d} {cell.share:7.2f}  {delay}")
     return good
 
 
 def print_precision(found: Tally) -> None:
-    """How often each finding is true when it is said."""
+    """Print how often each finding is true when it is said."""
     print("\nPrecision: rightly said / said")
     for code in CODES:
         right, wrong = found.right.get(code, 0), found.wrong.get(code, [])
@@ -104,7 +104,8 @@ def print_precision(found: Tally) -> None:
 
 
 def print_real_runs() -> bool:
-    """The runs that ship with the project, long after their last row; whether each has what a careful engineer says."""
+    """Print the findings of the runs that ship with the project, long after their last row; return whether each has
+    those that a careful engineer names."""
     import shutil
 
     good = True
@@ -131,26 +132,26 @@ def _percent(count: int, total: int) -> str:
 def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(prog="make judge", description="Measure how often the findings are right.")
-    parser.add_argument("--seeds", type=int, default=EACH, metavar="N", help="lives of each fault and effect")
-    parser.add_argument("--healthy", type=int, default=HEALTHY, metavar="N", help="healthy lives")
+    parser.add_argument("--seeds", type=int, default=RUNS_PER_EFFECT, metavar="N", help="runs of each fault and effect")
+    parser.add_argument("--healthy", type=int, default=HEALTHY_RUNS, metavar="N", help="healthy runs")
     parser.add_argument(
         "--only", default="", metavar="CODE", choices=["", *{name.partition(":")[0] for name in FAULTS}]
     )
     parser.add_argument("--fresh", action="store_true", help="the fresh seed only")
     parser.add_argument("--seed", type=int, default=None, metavar="N", help="the fresh seed of an earlier measurement")
-    parser.add_argument("--misses", action="store_true", help="list every life that was missed or wrongly accused")
+    parser.add_argument("--misses", action="store_true", help="list every run that was missed or wrongly accused")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes")
     asked = parser.parse_args()
     fresh = asked.seed if asked.seed is not None else random.SystemRandom().randrange(2, 10_000)
-    sets = [] if asked.fresh or asked.seed is not None else [("fixed seeds", FIXED)]
-    sets.append((f"fresh seed {fresh} (again: --seed {fresh})", fresh * FIXED))
+    sets = [] if asked.fresh or asked.seed is not None else [("fixed seeds", FIXED_SEEDS)]
+    sets.append((f"fresh seed {fresh} (again: --seed {fresh})", fresh * FIXED_SEEDS))
     print(ABOUT)
     good = True
     for label, base in sets:
         work = jobs(base, asked.healthy, asked.seeds, asked.only)
         found = tally(outcomes(work, label, asked.workers))
-        chance = base != FIXED
-        print(f"\n=== {len(work)} lives, {label}")
+        chance = base != FIXED_SEEDS
+        print(f"\n=== {len(work)} runs, {label}")
         good = print_false_alarms(found, chance=chance) and good
         good = print_recall(found, chance=chance) and good
         print_precision(found)

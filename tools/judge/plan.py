@@ -34,9 +34,9 @@ class Plan:
     shape: str
     speed: float
     dash: float
-    """Share of the fall that is over within the first few percent of the steps, whatever the schedule,"""
+    """Share of the fall that is over within the first few percent of the steps, whatever the schedule."""
     dash_speed: float
-    """at this share of the steps."""
+    """Share of the steps within which that part of the fall is over."""
     noise: float
     tails: float
     memory: float
@@ -48,11 +48,12 @@ class Plan:
     evals: int
     eval_samples: int
     eval_noise: float
-    """At the peak of the learning rate; a third of it where the rate has come down to 0."""
+    """Relative noise of an evaluation at the peak of the learning rate; a third of it where the rate has come down to
+    0."""
     eval_offset: float
     gap: float
     eval_flattens: float
-    """From this share of the run on the eval loss falls no more; 1: never."""
+    """Share of the run from which on the eval loss falls no more; 1: never."""
     eval_rise: float
     """Relative rise after that, healthy ones below 0.01."""
     grad: bool
@@ -84,7 +85,8 @@ class Plan:
 
 @dataclass
 class Track:
-    """What the run does, before noise: one entry a row, and one an evaluation. A fault bends these lists."""
+    """What the run does, before noise: one entry for each row, and one for each evaluation. A fault changes these
+    lists."""
 
     steps: list[int]
     lr: list[float]
@@ -101,7 +103,7 @@ class Track:
     onset: int | None = None
     """Index of the first row that the fault touches."""
     literal: dict[int, float] = field(default_factory=dict)
-    """Rows whose loss is this and nothing else (NaN, 0)."""
+    """Losses of rows that are written as they are (NaN, 0)."""
     eval_literal: dict[int, float] = field(default_factory=dict)
     stops_after: int | None = None
     """The last row; the job dies there."""
@@ -164,14 +166,14 @@ def draw(rng: random.Random) -> Plan:
 
 
 def usual_lr(rng: random.Random, stage: str, method: str) -> float:
-    """A peak learning rate that people use: the producer's examples and what is around them."""
+    """Return a peak learning rate that people use: the producer's examples and what is around them."""
     low, high = {"sft": (3e-5, 4e-4), "pt": (3e-5, 4e-4), "rm": (2e-5, 2e-4)}.get(stage, (1e-6, 3e-5))
     value = _log_uniform(rng, low, high)
     return value if method == "lora" else value / 10
 
 
 def _sure_answers(plan: Plan, rng: random.Random) -> None:
-    """Answers of one or two tokens (a class, a verdict): nearly no loss is left, on unseen samples neither."""
+    """Make answers of one or two tokens (a class, a verdict): nearly no loss is left, on unseen samples neither."""
     plan.epochs, plan.evals = float(rng.randint(1, 4)), max(3, min(plan.evals, plan.rows // 3))
     plan.start, plan.floor = rng.uniform(0.6, 2.0), rng.uniform(0.012, 0.08)
     plan.dash, plan.dash_speed = rng.uniform(0.8, 0.95), rng.uniform(0.02, 0.06)
@@ -195,7 +197,7 @@ def settle(plan: Plan) -> None:
 
 
 def follow(plan: Plan, rng: random.Random) -> Track:
-    """The run that a plan describes, before anything goes wrong."""
+    """Return the run that a plan describes, before anything goes wrong."""
     steps = [plan.logging_steps * (i + 1) for i in range(plan.rows)]
     lr = [learning_rate(plan.schedule, step / plan.total_steps, plan.warmup) for step in steps]
     spent = math.fsum(lr) or 1.0
@@ -230,7 +232,7 @@ def follow(plan: Plan, rng: random.Random) -> Track:
 
 
 def _level(plan: Plan, share: float, progress: float) -> float:
-    """The loss without noise."""
+    """Return the loss without noise."""
     slow = decay(plan.shape, progress, plan.speed)
     fast = math.exp(-share / plan.dash_speed)
     value = plan.floor + (plan.start - plan.floor) * (plan.dash * fast + (1 - plan.dash) * slow)
@@ -271,7 +273,8 @@ def _row_of(plan: Plan, step: float) -> int:
 
 
 def _sure(plan: Plan, level: float) -> float:
-    """Accuracy of a preference run whose loss is at ``level``: chance at the start, 0.95 where it has halved."""
+    """Return the accuracy of a preference run whose loss is at ``level``: chance at the start, 0.95 where it has
+    halved."""
     return min(1.0, 0.5 + 0.45 * max(0.0, plan.start - level) / (0.5 * plan.start))
 
 

@@ -1,4 +1,4 @@
-"""From a track to a life: noise, clocks, pauses, checkpoints, and the rows as the producer writes them."""
+"""From a track to a run: noise, clocks, pauses, checkpoints, and the rows as the producer writes them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from lora_tui.records.documents import ConfigValue, LogRow
 from lora_tui.records.updates import CheckpointDir
 from tools.judge.curves import noise
-from tools.judge.life import Life
 from tools.judge.plan import PREFERENCE, Plan, Track
+from tools.judge.recorded_run import RecordedRun
 
 _ROW, _EVAL, _SAVE = 0, 1, 2
 
 
-def render(plan: Plan, track: Track, rng: random.Random, began: float, seed: int, name: str) -> Life:
-    """Live through the track, from the Unix time ``began`` on."""
-    pen = _Pen(plan, track, rng, began)
-    pen.live()
+def render(plan: Plan, track: Track, rng: random.Random, began: float, seed: int, name: str) -> RecordedRun:
+    """Return the rows and files of a track, written from the Unix time ``began`` on."""
+    pen = _RunWriter(plan, track, rng, began)
+    pen.write_all()
     ends = track.stops_after is None
     results: Mapping[str, Mapping[str, float]] = pen.results() if ends else {}
     end = pen.now + (rng.uniform(2.5, 8) if ends else track.silence)
@@ -32,7 +32,7 @@ def render(plan: Plan, track: Track, rng: random.Random, began: float, seed: int
     }  # fmt: skip
     if plan.evals:
         traits["eval_steps"] = track.eval_steps[0]
-    return Life(
+    return RecordedRun(
         seed=seed, name=name, fault="", effect=0.0, onset_step=onset, rows=tuple(pen.rows),
         total_steps=plan.total_steps, config=_config(plan, track) if plan.yaml else {},
         checkpoints=tuple(pen.saves), ends=ends, end_time=end, results=results, traits=traits,
@@ -40,7 +40,7 @@ def render(plan: Plan, track: Track, rng: random.Random, began: float, seed: int
 
 
 @dataclass
-class _Pen:
+class _RunWriter:
     """Writes the rows of one run, step by step."""
 
     plan: Plan
@@ -50,8 +50,8 @@ class _Pen:
     rows: list[tuple[LogRow, float]] = field(default_factory=list)
     saves: list[tuple[float, tuple[CheckpointDir, ...]]] = field(default_factory=list)
 
-    def live(self) -> None:
-        """The whole run, with a kill and a resume where the plan has one."""
+    def write_all(self) -> None:
+        """Write the whole run, with a kill and a resume where the plan has one."""
         plan, track = self.plan, self.track
         self.began = self.now
         self.done_tokens = 0.0
@@ -171,7 +171,7 @@ class _Pen:
         self.saves.append((self.now, tuple(self.disk)))
 
     def results(self) -> dict[str, dict[str, float]]:
-        """What the job writes when it has ended."""
+        """Return what the job writes when it has ended."""
         plan = self.plan
         losses = [row.values["loss"] for row, _ in self.rows if row.kind == "train"]
         mean = math.fsum(losses) / len(losses) if all(map(math.isfinite, losses)) else math.nan

@@ -30,7 +30,7 @@ rule's bound. The ranges were chosen from what real runs do:
 * **Files**: training_args.yaml in 60 % (LlamaBoard writes it, a plain CLI job does not); checkpoints as ``save_steps``
   and ``save_total_limit`` say, each with the trainer's state.
 
-A healthy life is one in which a careful engineer would see nothing to act on. So saves are at most 40 minutes or 1.5 %
+A healthy run is one in which a careful engineer would see nothing to act on. So saves are at most 40 minutes or 1.5 %
 of the run apart; no loss ends below 0.15 (a lower one asks whether the data was memorised) but that of one-word
 answers, at most four epochs of them and with evaluations that agree; a loss falls by some percent after its first row;
 and a run of several epochs without an evaluation is healthy, though overfitting could not be seen.
@@ -45,18 +45,21 @@ from dataclasses import replace
 
 from tools.judge import faults
 from tools.judge.case import Case
-from tools.judge.life import Life, Replay, moments, write
 from tools.judge.plan import draw, follow, settle
+from tools.judge.recorded_run import RecordedRun, Replay, moments, write
 from tools.judge.render import render
 
-__all__ = ["Life", "Replay", "moments", "simulate", "write"]
+__all__ = ["RecordedRun", "Replay", "moments", "simulate", "write"]
 
 START_TIME = 1_750_000_000.0
 
 
-def simulate(seed: int, fault: str = "", effect: float | None = None, **fixed: object) -> Life:
-    """The life of a seed: the same for the same arguments, on every machine. ``fixed`` overrides fields of
-    :class:`Plan` after they were drawn. Without ``effect`` a fault has its clearest one."""
+def simulate(seed: int, fault: str = "", effect: float | None = None, **fixed: object) -> RecordedRun:
+    """Return the run of a seed: the same for the same arguments, on every machine.
+
+    ``fixed`` overrides fields of :class:`tools.judge.plan.Plan` after they were drawn. Without ``effect`` a fault has
+    its clearest one.
+    """
     rng = random.Random(f"{seed} {fault} {effect}")
     recipe = faults.FAULTS[fault] if fault else None
     size = 0.0 if recipe is None else recipe.effects[-1] if effect is None else effect
@@ -73,11 +76,11 @@ def simulate(seed: int, fault: str = "", effect: float | None = None, **fixed: o
     if recipe is not None:
         recipe.bend(case)
     name = f"{fault or 'healthy'}-{size:g}-{seed}" if fault else f"healthy-{seed}"
-    life = render(plan, track, rng, START_TIME + seed % 1000, seed, name)
+    recorded = render(plan, track, rng, START_TIME + seed % 1000, seed, name)
     right = recipe.right if recipe is not None else frozenset()
     welcome = recipe.welcome if recipe is not None else frozenset()
     if recipe is not None and size < recipe.clear:
         welcome |= recipe.vague
     if recipe is not None:
-        life = recipe.finish(case, life)
-    return replace(life, fault=fault, effect=size, right=right, welcome=welcome | faults.honest(plan, track))
+        recorded = recipe.finish(case, recorded)
+    return replace(recorded, fault=fault, effect=size, right=right, welcome=welcome | faults.honest(plan, track))

@@ -12,8 +12,8 @@ import lora_tui
 from lora_tui.analysis.findings.find import CODES, find
 from tools.judge.faults import FAULTS
 from tools.judge.looks import Job, Tally, at_least, at_most, jobs, look_at, tally
-from tools.judge.measure import ALL_RULES, FIXED, ONE_RULE, RECALL, outcomes
-from tools.judge.simulator import Life, Replay, moments, simulate, write
+from tools.judge.measure import ALL_RULES, FIXED_SEEDS, ONE_RULE, RECALL, outcomes
+from tools.judge.simulator import RecordedRun, Replay, moments, simulate, write
 
 SOME = range(50_000, 50_120)
 
@@ -23,8 +23,8 @@ def healthy():
     return [simulate(seed) for seed in SOME]
 
 
-def losses(life: Life) -> list[float]:
-    return [row.values["loss"] for row, _ in life.rows if row.kind == "train"]
+def losses(recorded: RecordedRun) -> list[float]:
+    return [row.values["loss"] for row, _ in recorded.rows if row.kind == "train"]
 
 
 def noise(values: list[float]) -> float:
@@ -42,65 +42,71 @@ def test_the_same_seed_gives_the_same_life(fault):
 
 
 def test_what_is_fixed_is_not_drawn():
-    life = simulate(5, rows=77, logging_steps=4, stage="sft", resume_at=None)
-    assert len(losses(life)) == 77
-    assert life.traits["stage"] == "sft"
+    recorded = simulate(5, rows=77, logging_steps=4, stage="sft", resume_at=None)
+    assert len(losses(recorded)) == 77
+    assert recorded.traits["stage"] == "sft"
     with pytest.raises(TypeError, match="colour"):
         simulate(5, colour="red")
 
 
 def test_rows_are_rows_that_a_trainer_writes(healthy):
-    for life in healthy:
-        times = [time for _, time in life.rows]
-        assert times == sorted(times), life.name
-        assert all(math.isfinite(value) and value > 0 for value in losses(life)), life.name
-        assert {row.total_steps for row, _ in life.rows} == {life.total_steps}
-        assert all(0 < (row.step or 0) <= life.total_steps for row, _ in life.rows)
-        back = sum((b.step or 0) < (a.step or 0) for (a, _), (b, _) in pairwise(life.rows))
-        restarts = sum((b.elapsed_s or 0) < (a.elapsed_s or 0) for (a, _), (b, _) in pairwise(life.rows))
-        assert back <= restarts <= 1, life.name
-        assert life.ends
-        assert life.rows[-1][0].kind == "mark"
-        assert life.end_time > times[-1]
-        assert life.results["train"]["train_loss"] > 0
+    for recorded in healthy:
+        times = [time for _, time in recorded.rows]
+        assert times == sorted(times), recorded.name
+        assert all(math.isfinite(value) and value > 0 for value in losses(recorded)), recorded.name
+        assert {row.total_steps for row, _ in recorded.rows} == {recorded.total_steps}
+        assert all(0 < (row.step or 0) <= recorded.total_steps for row, _ in recorded.rows)
+        back = sum((b.step or 0) < (a.step or 0) for (a, _), (b, _) in pairwise(recorded.rows))
+        restarts = sum((b.elapsed_s or 0) < (a.elapsed_s or 0) for (a, _), (b, _) in pairwise(recorded.rows))
+        assert back <= restarts <= 1, recorded.name
+        assert recorded.ends
+        assert recorded.rows[-1][0].kind == "mark"
+        assert recorded.end_time > times[-1]
+        assert recorded.results["train"]["train_loss"] > 0
 
 
 def test_healthy_runs_are_in_the_documented_ranges(healthy):
-    counts = [len(losses(life)) for life in healthy]
+    counts = [len(losses(recorded)) for recorded in healthy]
     assert min(counts) >= 15
     assert max(counts) > 3000
     assert max(counts) < 13_000  # a resume repeats rows
     assert 0.3 < sum(20 <= count <= 40 for count in counts) / len(counts) < 0.6
-    long = [life for life in healthy if len(losses(life)) >= 100 and life.traits["stage"] in ("sft", "pt")]
-    seen = [noise(losses(life)) for life in long]
+    long = [
+        recorded for recorded in healthy if len(losses(recorded)) >= 100 and recorded.traits["stage"] in ("sft", "pt")
+    ]
+    seen = [noise(losses(recorded)) for recorded in long]
     assert 0.001 < min(seen) < 0.02
     assert 0.2 < max(seen) < 0.45
-    for life, size in zip(long, seen, strict=True):
-        assert 0.5 < size / float(life.traits["noise"]) < 1.6, life.name
-    for life in long:
-        values = losses(life)
-        assert median(values[-10:]) < 1.1 * median(values[:10]), life.name
-    with_evals = [life for life in healthy if any(row.kind == "eval" for row, _ in life.rows)]
+    for recorded, size in zip(long, seen, strict=True):
+        assert 0.5 < size / float(recorded.traits["noise"]) < 1.6, recorded.name
+    for recorded in long:
+        values = losses(recorded)
+        assert median(values[-10:]) < 1.1 * median(values[:10]), recorded.name
+    with_evals = [recorded for recorded in healthy if any(row.kind == "eval" for row, _ in recorded.rows)]
     assert 0.5 < len(with_evals) / len(healthy) < 0.9
     rises = []
-    for life in with_evals:
-        evals = [row.values["eval_loss"] for row, _ in life.rows if row.kind == "eval"]
+    for recorded in with_evals:
+        evals = [row.values["eval_loss"] for row, _ in recorded.rows if row.kind == "eval"]
         rises.append(evals[-1] / min(evals) - 1)
     assert median(rises) < 0.005
     assert max(rises) < 0.08
-    resumed = [life for life in healthy if any((b.step or 0) < (a.step or 0) for (a, _), (b, _) in pairwise(life.rows))]
+    resumed = [
+        recorded
+        for recorded in healthy
+        if any((b.step or 0) < (a.step or 0) for (a, _), (b, _) in pairwise(recorded.rows))
+    ]
     assert 0 < len(resumed) / len(healthy) < 0.1
 
 
 def test_saves_follow_the_limit_and_never_lie_far_apart(healthy):
-    for life in healthy:
-        whole = [[item.step for item in items if item.has_state] for _, items in life.checkpoints]
-        limit = life.config.get("save_total_limit")
+    for recorded in healthy:
+        whole = [[item.step for item in items if item.has_state] for _, items in recorded.checkpoints]
+        limit = recorded.config.get("save_total_limit")
         if isinstance(limit, int):
             assert max(map(len, whole)) <= limit
-        assert whole[-1][-1] == life.total_steps
-        every, lasts = float(life.traits["save_steps"]), float(life.traits["duration"])
-        assert every == 1 or every * lasts / life.total_steps < max(2500, 0.016 * lasts)
+        assert whole[-1][-1] == recorded.total_steps
+        every, lasts = float(recorded.traits["save_steps"]), float(recorded.traits["duration"])
+        assert every == 1 or every * lasts / recorded.total_steps < max(2500, 0.016 * lasts)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -110,42 +116,46 @@ def test_a_fault_says_where_it_begins_and_what_is_right(fault):
     assert recipe.clear in recipe.effects
     for effect in recipe.effects:
         for seed in (11, 12, 13):
-            life = simulate(seed, fault, effect)
-            assert life.effect == effect
-            assert life.right == recipe.right
-            assert life.onset_row is not None
-            assert life.onset_row < len(life.rows)
-            assert [time for _, time in life.rows] == sorted(time for _, time in life.rows)
+            recorded = simulate(seed, fault, effect)
+            assert recorded.effect == effect
+            assert recorded.right == recipe.right
+            assert recorded.onset_row is not None
+            assert recorded.onset_row < len(recorded.rows)
+            assert [time for _, time in recorded.rows] == sorted(time for _, time in recorded.rows)
 
 
 def test_effects_are_as_large_as_they_say():
     for seed in range(20):
-        life = simulate(seed, "overfitting", 4.0)
-        evals = [row.values["eval_loss"] for row, _ in life.rows if row.kind == "eval"]
-        assert evals[-1] > 1.05 * min(evals), life.name
-        life = simulate(seed, "diverging", 4.0, noise=0.05)
-        assert life.onset_step is not None
+        recorded = simulate(seed, "overfitting", 4.0)
+        evals = [row.values["eval_loss"] for row, _ in recorded.rows if row.kind == "eval"]
+        assert evals[-1] > 1.05 * min(evals), recorded.name
+        recorded = simulate(seed, "diverging", 4.0, noise=0.05)
+        assert recorded.onset_step is not None
         before = [
-            row.values["loss"] for row, _ in life.rows if row.kind == "train" and (row.step or 0) < life.onset_step
+            row.values["loss"]
+            for row, _ in recorded.rows
+            if row.kind == "train" and (row.step or 0) < recorded.onset_step
         ]
-        assert median(losses(life)[-5:]) > 1.5 * median(before[-5:]), life.name
-        life = simulate(seed, "throughput_drop", 0.5, tokens=False, evals=0, resume_at=None)
-        assert life.onset_row is not None
-        gaps = [b - a for (_, a), (_, b) in pairwise(life.rows)]
-        assert 1.6 < median(gaps[life.onset_row :]) / median(gaps[life.onset_row - 30 : life.onset_row]) < 2.5
+        assert median(losses(recorded)[-5:]) > 1.5 * median(before[-5:]), recorded.name
+        recorded = simulate(seed, "throughput_drop", 0.5, tokens=False, evals=0, resume_at=None)
+        assert recorded.onset_row is not None
+        gaps = [b - a for (_, a), (_, b) in pairwise(recorded.rows)]
+        assert (
+            1.6 < median(gaps[recorded.onset_row :]) / median(gaps[recorded.onset_row - 30 : recorded.onset_row]) < 2.5
+        )
 
 
 def test_moments_cover_a_life():
     for fault in ("", "diverging"):
-        life = simulate(21, fault, rows=1000)
-        picks = moments(life, 20)
+        recorded = simulate(21, fault, rows=1000)
+        picks = moments(recorded, 20)
         assert picks == sorted(set(picks))
         assert picks[0] == 0
-        assert picks[-1] == len(life.rows)
+        assert picks[-1] == len(recorded.rows)
         assert sum(pick < 100 for pick in picks) >= 4
         assert max(b - a for a, b in pairwise(picks)) < 300
-        if life.onset_row is not None:
-            assert {life.onset_row, life.onset_row + 1} <= set(picks)
+        if recorded.onset_row is not None:
+            assert {recorded.onset_row, recorded.onset_row + 1} <= set(picks)
 
 
 @pytest.mark.parametrize(
@@ -155,14 +165,14 @@ def test_moments_cover_a_life():
     ids=lambda job: f"{job.fault}-{job.seed}",
 )  # fmt: skip
 def test_files_say_what_the_replay_says(job, tmp_path):
-    """The same life, fed row by row and read from real files, gets the same findings."""
-    life = simulate(
+    """The same run, fed row by row and read from real files, gets the same findings."""
+    recorded = simulate(
         job.seed, job.fault, job.effect, rows=120, logging_steps=5, resume_at=0.5 if job.seed == 64 else None
     )
-    for upto in (40, 95, len(life.rows)):
+    for upto in (40, 95, len(recorded.rows)):
         folder = tmp_path / str(upto)
-        now = write(life, folder, upto)
-        run, same = Replay(life).advance(upto)
+        now = write(recorded, folder, upto)
+        run, same = Replay(recorded).advance(upto)
         assert now == same
         (read,) = lora_tui.load_all(folder)
         fed = [(one.code, one.severity, one.step, one.variant) for one in find(run, now)]
@@ -171,11 +181,11 @@ def test_files_say_what_the_replay_says(job, tmp_path):
 
 def test_a_replay_in_one_go_and_row_by_row_agree():
     for job in (Job(31), Job(32, "diverging", 8.0), Job(33, "overfitting", 8.0)):
-        life = simulate(*job)
-        slow = Replay(life)
-        for index in range(len(life.rows) + 1):
+        recorded = simulate(*job)
+        slow = Replay(recorded)
+        for index in range(len(recorded.rows) + 1):
             run, now = slow.advance(index)
-        once, same = Replay(life).advance(len(life.rows))
+        once, same = Replay(recorded).advance(len(recorded.rows))
         assert now == same
         assert find(run, now) == find(once, now)
 
@@ -204,9 +214,9 @@ def goals(found: Tally, *, chance: bool) -> list[str]:
         missed.append(f"{found.accused} of {found.healthy} healthy runs are accused")
     for fault in dict.fromkeys(name for name, _ in found.recall):
         whole = found.clear(fault)
-        if not at_least(whole.found, whole.lives, RECALL, chance=chance):
-            lives = [f"{job.effect:g}/{job.seed}" for job in found.missed if job.fault == fault]
-            missed.append(f"{fault}: {whole.found} of {whole.lives} found, not {lives}")
+        if not at_least(whole.found, whole.runs, RECALL, chance=chance):
+            runs = [f"{job.effect:g}/{job.seed}" for job in found.missed if job.fault == fault]
+            missed.append(f"{fault}: {whole.found} of {whole.runs} found, not {runs}")
     return missed
 
 
@@ -215,12 +225,12 @@ def test_every_fault_has_a_rule():
 
 
 def test_findings_are_right_on_a_few_runs():
-    work = jobs(FIXED, 60, 1)
+    work = jobs(FIXED_SEEDS, 60, 1)
     clearest = [job for job in work if not job.fault or job.effect == FAULTS[job.fault].effects[-1]]
     assert goals(tally(map(look_at, clearest)), chance=True) == []
 
 
 @pytest.mark.slow
 def test_findings_are_right_on_the_fixed_seeds():
-    found = tally(outcomes(jobs(FIXED, 300, 4), "fixed seeds", 2))
+    found = tally(outcomes(jobs(FIXED_SEEDS, 300, 4), "fixed seeds", 2))
     assert goals(found, chance=True) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.app_pilot import make_app, pane, settled
-from tools.judge.life import LOG, write
+from tools.judge.recorded_run import LOG, write
 from tools.judge.simulator import simulate
 
 SIZE = (160, 50)
