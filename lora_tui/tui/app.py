@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import App, ComposeResult, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -21,7 +21,7 @@ from lora_tui.text.sanitize import clean
 from lora_tui.tui import theme
 from lora_tui.tui.dashboard import Dashboard, MainScreen
 from lora_tui.tui.judgement_cache import PATIENCE_S
-from lora_tui.tui.keys import COMMANDS, commands_of
+from lora_tui.tui.keys import app_bindings, commands_of
 from lora_tui.tui.navigation import Navigator
 from lora_tui.tui.options import AppOptions
 from lora_tui.tui.reader_thread import BatchRead, CommandFailed, ReaderThread, ReadingFailed
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 FRAME_S = 0.01
 """For a frame to be written."""
-PRIORITY = ("tab", "shift+tab", "ctrl+c", "ctrl+q", "ctrl+z")
-"""Keys that the toolkit's own screens would take for themselves."""
 DOUBLE_S = 0.6
 """Within this time a second g follows the first."""
 NOTICE_S = 0.02
@@ -60,11 +58,7 @@ class LoraTuiApp(App[int]):
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key, command.action, command.code, id=f"{command.code}.{key}", priority=key in PRIORITY)
-        for command in COMMANDS
-        for key in command.keys
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = app_bindings()
 
     def __init__(self, workspace: Workspace, follower: Follower | None, options: AppOptions) -> None:
         self.state = AppState(workspace, options)

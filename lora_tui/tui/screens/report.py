@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from lora_tui.report.build import build
 from lora_tui.report.document import Report
@@ -14,6 +14,7 @@ from lora_tui.settings.fault_log import record_fault
 from lora_tui.text.atomic_write import write_atomically
 from lora_tui.text.cells import cell_width
 from lora_tui.text.sanitize import clean, escape_json
+from lora_tui.tui.keys import REPORT_SCREEN_KEYS, screen_bindings
 from lora_tui.tui.panes.base import fault_lines
 from lora_tui.tui.screens.text_screen import TextPane, TextScreen
 from lora_tui.tui.state import AppState, RunView
@@ -57,13 +58,9 @@ class ReportPane(TextPane):
 class ReportScreen(TextScreen):
     """The text of ``lora-tui report`` as of the moment at which the screen was opened."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key, f"write('{form}')", show=False) for key, _, form in FORMS),
-        Binding("pagedown,ctrl+d,space", "scroll(12)", show=False),
-        Binding("pageup,ctrl+u", "scroll(-12)", show=False),
-        Binding("g,home", "scroll(-1000000)", show=False),
-        Binding("G,end", "scroll(1000000)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = screen_bindings(
+        (*((key, f"write('{form}')") for key, _, form in FORMS), *REPORT_SCREEN_KEYS)
+    )
 
     def __init__(self, state: AppState, view: RunView) -> None:
         from lora_tui.report.render.box import render

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.screen import ModalScreen
 
 from lora_tui.settings.fault_log import Fault, record_fault
 from lora_tui.text.cells import wrap
-from lora_tui.tui.keys import commands_of
+from lora_tui.tui.keys import TEXT_SCREEN_KEYS, commands_of, screen_bindings
 from lora_tui.tui.panes.base import ScrollingPane, fault_lines
 from lora_tui.tui.state import AppState
 from lora_tui.tui.styled_lines import Line, box, fill
@@ -59,15 +59,7 @@ class TextScreen(ModalScreen[None]):
     DEFAULT_CSS = """
     TextScreen { align: center middle; background: $lora-page 60%; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter,question_mark", "dismiss", show=False),
-        Binding("j,down", "scroll(1)", show=False),
-        Binding("k,up", "scroll(-1)", show=False),
-        Binding("ctrl+d,pagedown,space", "leap(1)", show=False),
-        Binding("ctrl+u,pageup", "leap(-1)", show=False),
-        Binding("g,home", "scroll(-1_000_000)", show=False),
-        Binding("G,end", "scroll(1_000_000)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = screen_bindings(TEXT_SCREEN_KEYS)
 
     def __init__(self, state: AppState, title: str, lines: list[Line], width: int) -> None:
         super().__init__()
