@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from lora_tui.records.documents import ConfigDoc, ConfigValue, ConsoleFacts
+from lora_tui.records.file_names import MODEL_CARD
 from lora_tui.runs.run import Run
 from lora_tui.runs.status import SETUP_PHASES
-
-CARD = "README.md"
-"""File name of a model card, which names the ``dataset`` option."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def trained_on(run: Run) -> frozenset[str]:
     for values in _options(run):
         if values.get("dataset") and not _only_evaluates(values):
             return _names(values["dataset"])
-    card = run.files.docs.get(CARD)
+    card = run.files.docs.get(MODEL_CARD)
     if card is not None and isinstance(card.doc, ConfigDoc) and card.doc.values.get("dataset"):
         return _names(card.doc.values["dataset"])
     for facts in _consoles(run):
@@ -103,7 +101,7 @@ def _held_back(run: Run, source: Run) -> float | None:
 
 def _options(run: Run) -> Iterator[Mapping[str, ConfigValue]]:
     """Yield options as a job was given them, the newest file first."""
-    docs = [d for d in run.files.docs.values() if isinstance(d.doc, ConfigDoc) and PurePath(d.file).name != CARD]
+    docs = [d for d in run.files.docs.values() if isinstance(d.doc, ConfigDoc) and PurePath(d.file).name != MODEL_CARD]
     for doc in sorted(docs, key=lambda d: -d.mtime):
         assert isinstance(doc.doc, ConfigDoc)
         yield doc.doc.values

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from lora_tui.analysis import run_facts
 from lora_tui.records.documents import ConfigDoc, ConsoleFacts
+from lora_tui.records.file_names import LLAMABOARD_CONFIG, TRAINING_ARGS
 from lora_tui.records.updates import FileDoc
 from lora_tui.runs.job_config import merge_config
 from lora_tui.runs.run import ConfigEntry, ResultSet, Run
@@ -100,7 +101,7 @@ def training_data(run: Run) -> Data:
     for file, document in run.files.docs.items():
         doc = document.doc
         if isinstance(doc, ConfigDoc):
-            here = {"training_args.yaml": 3, "llamaboard_config.yaml": 2}.get(PurePath(file).name, 1)
+            here = {TRAINING_ARGS: 3, LLAMABOARD_CONFIG: 2}.get(PurePath(file).name, 1)
             names = _names(doc.values.get("dataset"))
             if names and here > rank:
                 option, rank = names, here

@@ -7,17 +7,10 @@ atomically). Runtimes are seconds, BLEU and ROUGE are 0 to 100, accuracies 0 to 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Literal
 
 from lora_tui.formats.json_lines import MAX_COUNT, MAX_METRICS, as_number, as_text, load_json_object
 from lora_tui.records.documents import FormatError, Results
-
-_SPLITS: dict[str, Literal["train", "eval", "predict", "all"]] = {
-    "train_results.json": "train",
-    "eval_results.json": "eval",
-    "predict_results.json": "predict",
-    "all_results.json": "all",
-}
+from lora_tui.records.file_names import RESULTS
 
 
 def parse_results(name: str, data: bytes) -> Results:
@@ -27,7 +20,7 @@ def parse_results(name: str, data: bytes) -> Results:
     everything else. Raises :class:`TornError` if the file is empty or half-written, :class:`FormatError` if it is not
     a JSON object, ``name`` is none of the four, or there are more than 1000 numbers.
     """
-    split = _SPLITS.get(name)
+    split = RESULTS.get(name)
     if split is None:
         raise FormatError(f"not the name of a results file: {as_text(name)!r}")
     values: dict[str, float] = {}

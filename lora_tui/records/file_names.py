@@ -6,13 +6,19 @@ LLaMA-Factory, transformers, peft and trl choose them; no other module spells on
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 TRAINER_LOG = "trainer_log.jsonl"
 """Rows of LLaMA-Factory's LogCallback, one JSON object a line."""
 TRAINER_STATE = "trainer_state.json"
 """State of transformers' Trainer, in the root when training has ended and in each checkpoint."""
-RESULTS = frozenset({"train_results.json", "eval_results.json", "predict_results.json", "all_results.json"})
-"""Metrics that transformers' ``Trainer.save_metrics`` writes for a split, and the union of all splits."""
+RESULTS: dict[str, Literal["train", "eval", "predict", "all"]] = {
+    "train_results.json": "train",
+    "eval_results.json": "eval",
+    "predict_results.json": "predict",
+    "all_results.json": "all",
+}
+"""File of metrics that transformers' ``Trainer.save_metrics`` writes -> their split, "all" for the union of all."""
 PREDICTIONS = "generated_predictions.jsonl"
 """Predictions beside their labels, one JSON object a line."""
 
@@ -24,7 +30,7 @@ LLAMABOARD_CONFIG = "llamaboard_config.yaml"
 """State of LLaMA-Factory's web page by element id."""
 MODEL_CARD = "README.md"
 """Model card: the last file that a job writes into its root."""
-DOCUMENTS = RESULTS | {TRAINER_STATE, ADAPTER_CONFIG, TRAINING_ARGS, LLAMABOARD_CONFIG, MODEL_CARD}
+DOCUMENTS = frozenset(RESULTS) | {TRAINER_STATE, ADAPTER_CONFIG, TRAINING_ARGS, LLAMABOARD_CONFIG, MODEL_CARD}
 """Files that are always read as a whole."""
 
 ROOT_MODEL_FILES = frozenset({MODEL_CARD, "adapter_model.safetensors", "model.safetensors", "config.json"})
@@ -47,7 +53,7 @@ CONSOLE_NAMES = frozenset({RUNNING_LOG, "webui_subprocess.log", "nohup.out"})
 CONSOLE_SUFFIXES = (".log", ".out")
 """Endings of file names under which people keep the console of a job."""
 
-RUN_EVIDENCE = RESULTS | {TRAINER_LOG, TRAINER_STATE, RUNNING_LOG}
+RUN_EVIDENCE = frozenset(RESULTS) | {TRAINER_LOG, TRAINER_STATE, RUNNING_LOG}
 """Files of which one is enough to make a directory a run."""
 
 

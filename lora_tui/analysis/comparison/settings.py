@@ -9,6 +9,7 @@ from typing import Literal
 
 from lora_tui.analysis.similarity import Setup, data_agrees
 from lora_tui.records.documents import ConfigValue
+from lora_tui.records.file_names import TRAINER_STATE
 
 Kind = Literal["matters", "seed", "idle"]
 """Whether an option changes what is learned, chooses the random numbers, or does neither."""
@@ -94,7 +95,7 @@ def _value(setup: Setup, option: str) -> ConfigValue:
     setting = setup.settings.get(option)
     if setting is None:
         return None
-    if option == "max_steps" and (setting.source == "trainer_state.json" or _number(setting.value) in (-1.0, 0.0)):
+    if option == "max_steps" and (setting.source == TRAINER_STATE or _number(setting.value) in (-1.0, 0.0)):
         # The state has the steps that were planned, and -1 leaves them to the epochs: neither is the option.
         return None
     return setting.value
