@@ -89,12 +89,18 @@ def record_fault(kind: str, name: str, error: Exception) -> Fault:
     return fault
 
 
-def fault_text(fault: Fault, words: Words) -> str:
-    """Return what failed, which file holds the traceback and where to report it, as one line of text."""
+def fault_text(fault: Fault, words: Words, short: bool = False) -> str:
+    """Return what failed, which file holds the traceback and where to report it, as one line of text.
+
+    ``short``: the type of the error and the file alone, for places of a single line; the file says the rest.
+    """
+    if short and fault.file is not None:
+        key = "fault.short_run" if fault.kind == "run" else "fault.short"
+        return words.t(key, error=fault.error.partition(":")[0], file=_home_path(fault.file))
     what = words.t(f"fault.{fault.kind}", error=fault.error)
     if fault.file is None:
         return words.t("fault.not_kept", what=what)
-    return words.t("fault.kept", what=what, file=_short(fault.file))
+    return words.t("fault.kept", what=what, file=_home_path(fault.file))
 
 
 def _origin(trace: TracebackType | None) -> str:
@@ -118,7 +124,7 @@ def _line(error: Exception) -> str:
     return f"{name}: {message}" if message else name
 
 
-def _short(path: Path) -> str:
+def _home_path(path: Path) -> str:
     """Return a path with ``~`` for the home directory, without anything that a terminal would obey."""
     home = os.path.expanduser("~")  # noqa: PTH111 Path.home() raises where there is none
     text = str(path)
@@ -174,7 +180,8 @@ def _traceback(kind: str, part: str, error: Exception) -> str:
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     head = (
         f"lora-tui {__version__}, Python {platform.python_version()}, Textual {textual}, {sys.platform}\n"
-        f"{moment}  {kind} {part}\n\n"
+        f"{moment}  {kind} {part}\n"
+        "Please report this file in the issue tracker of lora-tui.\n\n"
     )
     lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
     body = "\n".join(clean(mask_text(line[:10_000]), LINE_CHARACTERS) for line in lines)

@@ -42,8 +42,9 @@ ONE_CELL = OneCell(ASCII)
 
 def fault_lines(words: Words, fault: Fault, width: int, height: int) -> list[Line]:
     """Return what is said of a fault, wrapped to ``width`` cells and cut to ``height`` lines."""
-    text: list[Line] = [[("! ", "rating-fair"), (fault_text(fault, words), "text")]]
-    if height > 1:
+    if height == 1:
+        text: list[Line] = [[("! ", "rating-fair"), (fault_text(fault, words, short=True), "text")]]
+    else:
         first, *rest = wrap(fault_text(fault, words), max(1, width - 2))
         text = [[("! ", "rating-fair"), (first, "text")], *([("  ", "text"), (part, "text")] for part in rest)]
     return [cut(line, width) for line in text[:height]]
