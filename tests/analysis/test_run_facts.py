@@ -16,9 +16,9 @@ from lora_tui.analysis.statistics import noise, spread
 from lora_tui.records.documents import ConfigValue, ConsoleFacts, TrainerState
 from lora_tui.records.updates import FileDoc
 from lora_tui.runs.series import Series
-from tests.support.curves import SFT, SOON, falling, noisy, rows_of, sft
+from tests.support.checkpoint_runs import falling_rows, run_with_checkpoints
+from tests.support.loss_curves import SFT, SOON, falling_loss, noisy_losses, rows_of, sft_run
 from tests.support.run_builder import START, evaluation, run_of, train
-from tests.support.saving_run import rows, run_with
 
 NAN = math.nan
 
@@ -53,8 +53,8 @@ def test_few_values_have_no_noise_of_their_own() -> None:
 
 def test_a_gap_above_losses_that_are_zero_is_no_percentage() -> None:
     def gap(loss: float) -> object:
-        rows = [*(train(step, loss, 300) for step in range(10, 210, 10)), evaluation(200, 1.1, 300)]
-        run = sft(rows)
+        falling_rows = [*(train(step, loss, 300) for step in range(10, 210, 10)), evaluation(200, 1.1, 300)]
+        run = sft_run(falling_rows)
         return run_facts.gap(run, run.status(SOON))
 
     assert gap(0.0) is None
@@ -90,10 +90,10 @@ class TestSchedule:
 class TestForecast:
     def test_pieces_that_are_no_numbers_are_left_out_until_too_few_are_left(self) -> None:
         def told(lost: range) -> str:
-            losses = noisy(falling, 120, 0.02)
+            losses = noisy_losses(falling_loss, 120, 0.02)
             for at in lost:
                 losses[at] = 0.0 if at % 2 else NAN
-            run = sft(rows_of(losses, total=2000))
+            run = sft_run(rows_of(losses, total=2000))
             return final_loss(run, run.progress(SOON))[1]
 
         assert told(range(0)) == ""
@@ -109,10 +109,10 @@ def test_saves_of_a_run_of_unknown_length_go_on() -> None:
 
 @pytest.mark.parametrize(("epochs", "every"), [(True, 300), (False, 200)])
 def test_saves_by_epoch_are_by_the_epochs_of_the_rows_or_as_far_apart_as_they_are(epochs: bool, every: int) -> None:
-    log = rows(410, 900)
+    log = falling_rows(410, 900)
     if not epochs:
         log = [row._replace(epoch=None) for row in log]
-    run, _ = run_with(log, [200, 400], config={"save_strategy": "epoch", "save_steps": 500})
+    run, _ = run_with_checkpoints(log, [200, 400], config={"save_strategy": "epoch", "save_steps": 500})
     assert save_plan(run).every == every
 
 
@@ -126,11 +126,11 @@ def test_a_later_log_that_names_no_data_leaves_what_the_earlier_one_named() -> N
 
 
 def test_the_best_value_of_the_trainer_names_its_metric() -> None:
-    rows = []
+    falling_rows = []
     for step, loss, accuracy in ((100, 1.5, 0.5), (200, 1.25, 0.75), (300, 1.3, 0.7)):
         row = evaluation(step, loss, 300)
-        rows.append(row._replace(values={**row.values, "eval_accuracy": accuracy}))
-    run = run_of(rows, config=SFT)
+        falling_rows.append(row._replace(values={**row.values, "eval_accuracy": accuracy}))
+    run = run_of(falling_rows, config=SFT)
 
     def best(step: int, value: float) -> tuple[str, bool]:
         state = TrainerState(global_step=300, best_metric=value, best_step=step)

@@ -19,9 +19,9 @@ from lora_tui.text.cells import cell_width
 from lora_tui.wording.sentences import checkpoint_advice
 from tests.conftest import DATA, last_write
 from tests.support.call_count import calls_of
+from tests.support.checkpoint_runs import checkpoint_dir, falling_rows, run_with_checkpoints
 from tests.support.program import strict
 from tests.support.run_builder import START, evaluation, run_of, summary, train
-from tests.support.saving_run import rows, run_with, saved
 
 NAMES = sorted({
     str(path.parent.relative_to(base))
@@ -95,8 +95,8 @@ def test_a_run_in_progress_says_so(all_runs, name, lang):
 def test_every_stage(stage, lang):
     words = Words(lang)
     extra = {"reward": 1.0} if stage in ("ppo", "grpo") else {"rewards__margins": 0.3} if stage == "dpo" else {}
-    rows = [train(10 * at, 1.0 - at / 100, 400, **extra) for at in range(1, 41)]
-    run = run_of([*rows, summary(400, 400)], ended=True, config={"stage": stage} if stage else {"lora_rank": 8})
+    falling_rows = [train(10 * at, 1.0 - at / 100, 400, **extra) for at in range(1, 41)]
+    run = run_of([*falling_rows, summary(400, 400)], ended=True, config={"stage": stage} if stage else {"lora_rank": 8})
     report = build(run, START + 7200, words)
     check(report, words)
     assert report.step_table is not None
@@ -108,8 +108,8 @@ def one_row():
 
 
 def without_eval():
-    rows = [train(10 * at, 2.0 - at / 50, 200, lr=1e-4) for at in range(1, 21)]
-    return run_of([*rows, summary(200, 200)], ended=True)
+    falling_rows = [train(10 * at, 2.0 - at / 50, 200, lr=1e-4) for at in range(1, 21)]
+    return run_of([*falling_rows, summary(200, 200)], ended=True)
 
 
 def nan_only():
@@ -118,8 +118,8 @@ def nan_only():
 
 def mixed_infinities():
     values = (1.0, math.inf, -math.inf, math.nan, 1e300, -1e300, 0.5) * 4
-    rows = [train(10 * at, value, 280) for at, value in enumerate(values, 1)]
-    return run_of([*rows, evaluation(280, math.inf, 280)], ended=True,
+    falling_rows = [train(10 * at, value, 280) for at, value in enumerate(values, 1)]
+    return run_of([*falling_rows, evaluation(280, math.inf, 280)], ended=True,
                   results={"eval": {"eval_loss": math.nan, "eval_runtime": math.inf}})  # fmt: skip
 
 
@@ -172,7 +172,9 @@ def test_a_run_without_an_evaluation_says_so():
     [("en", "50.0 GB free, a checkpoint takes 2.0 GB"), ("zh", "剩余 50.0 GB，一个检查点需 2.0 GB")],
 )
 def test_free_disk_space_is_worded_as_elsewhere(lang, said):
-    run, now = run_with(rows(420, 1000), [saved(400, size=2 * 10**9)], config={"save_steps": 100}, free=50 * 10**9)
+    run, now = run_with_checkpoints(
+        falling_rows(420, 1000), [checkpoint_dir(400, size=2 * 10**9)], config={"save_steps": 100}, free=50 * 10**9
+    )
     words, judgement = Words(lang), judge(run, now)
     section = build(run, now, words, judgement=judgement).section("checkpoint")
     assert section is not None
@@ -198,8 +200,8 @@ class TestTable:
         assert len(report.step_table.cells) == columns
 
     def test_a_value_is_the_mean_of_its_interval(self):
-        rows = [train(10 * at, float(at), 400) for at in range(1, 41)]
-        table = build(run_of(rows, ended=True), START + 9999, Words("en")).step_table
+        falling_rows = [train(10 * at, float(at), 400) for at in range(1, 41)]
+        table = build(run_of(falling_rows, ended=True), START + 9999, Words("en")).step_table
         assert table is not None
         assert table.interval is not None
         each = table.interval // 10
@@ -228,8 +230,8 @@ class TestThin:
 
 def test_a_long_run_costs_one_pass_over_its_rows_and_no_longer_text():
     """Ten times the rows cost at most ten times the calls; rendering depends on the thinned points alone."""
-    rows = [train(10 * at, 1 + 1 / at, 1_000_000, lr=1e-4, grad_norm=0.5) for at in range(1, 40_001)]
-    short, long = run_of(rows[:4000]), run_of(rows)
+    falling_rows = [train(10 * at, 1 + 1 / at, 1_000_000, lr=1e-4, grad_norm=0.5) for at in range(1, 40_001)]
+    short, long = run_of(falling_rows[:4000]), run_of(falling_rows)
     words = Words("en")
     assert calls_of(lambda: build(long, START + 1, words)) < 10 * calls_of(lambda: build(short, START + 1, words))
     reports = [build(run, START + 1, words) for run in (short, long)]

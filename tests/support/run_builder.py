@@ -1,4 +1,4 @@
-"""Runs made of numbers, for tests: what the follower would report, without files."""
+"""Runs built from numbers for tests: what the follower would report, without files."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from lora_tui.records.updates import CheckpointDir, CheckpointsSeen, FileDoc, Fi
 from lora_tui.runs.run import Run
 
 START = 1_750_000_000.0
+"""Unix time at which the last row of a run was written."""
 
 
 def train(step: int, loss: float, total: int, *, epochs: float = 3.0, every_s: float = 1.0, **more: float) -> LogRow:
+    """Return a training row; ``more``: other metrics, with ``__`` for a slash in a name."""
     values = {"loss": loss, **{name.replace("__", "/"): value for name, value in more.items()}}
     return LogRow("train", step, values, total, epochs * step / total, step * every_s)
 
 
 def evaluation(step: int, loss: float, total: int, *, epochs: float = 3.0, every_s: float = 1.0) -> LogRow:
+    """Return the row of an evaluation."""
     return LogRow("eval", step, {"eval_loss": loss}, total, epochs * step / total, step * every_s)
 
 
 def summary(step: int, total: int, *, epochs: float = 3.0, every_s: float = 1.0) -> LogRow:
+    """Return the row that a job writes at its end, without metrics."""
     return LogRow("mark", step, {}, total, epochs * step / total, step * every_s)
 
 
@@ -35,7 +39,8 @@ def run_of(
     ended: bool = False,
     results_age: float = 0.0,
 ) -> Run:
-    """A LLaMA-Factory run; its last row was written at START. ``results_age``: seconds before that."""
+    """Return a LLaMA-Factory run whose last row was written at START. ``results_age``: seconds before that at which its
+    results were written."""
     updates: list[Update] = [FileRows("trainer_log.jsonl", "log", tuple(rows), START)] if rows else []
     if config:
         updates.append(FileDoc("training_args.yaml", ConfigDoc(dict(config), "llamafactory"), START))

@@ -13,7 +13,7 @@ from lora_tui.records.updates import FileRows
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 from tests.support.call_count import calls_of
-from tests.support.curves import SFT, SOON, falling, noisy, rows_of, sft
+from tests.support.loss_curves import SFT, SOON, falling_loss, noisy_losses, rows_of, sft_run
 from tests.support.run_builder import run_of
 
 
@@ -142,7 +142,7 @@ def key(findings):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_live_run_and_a_cold_one_are_judged_alike(seed):
     """Whenever one looks, and however often one has looked before."""
-    losses = noisy(falling, 90, 0.08, seed)
+    losses = noisy_losses(falling_loss, 90, 0.08, seed)
     losses[50:] = [value * 2.2 for value in losses[50:]]
     losses[20] *= 4
     rows = rows_of(losses, grad_norm=0.5)
@@ -154,13 +154,13 @@ def test_a_live_run_and_a_cold_one_are_judged_alike(seed):
         live.apply([FileRows(update.file, "log", (rows[count - 1],), SOON - 5)])
         seen = find(live, SOON)
         if count % 7 == 0:
-            assert key(seen) == key(find(sft(rows[:count]), SOON)), count
+            assert key(seen) == key(find(sft_run(rows[:count]), SOON)), count
 
 
 def judged(count, more):
     """Calls that it takes to judge a run of so many rows cold, at once again, and after each of ``more`` rows."""
-    rows = rows_of(noisy(falling, count + more, 0.1), grad_norm=0.5, total_tokens=1.0)
-    run = sft(rows[:count])
+    rows = rows_of(noisy_losses(falling_loss, count + more, 0.1), grad_norm=0.5, total_tokens=1.0)
+    run = sft_run(rows[:count])
     first, again = calls_of(lambda: judge(run, SOON)), calls_of(lambda: judge(run, SOON))
     after = []
     for row in rows[count:]:
@@ -182,7 +182,7 @@ def test_what_a_judgement_costs():
 
 
 def test_no_run_is_kept_alive():
-    run = sft(rows_of(noisy(falling, 60)))
+    run = sft_run(rows_of(noisy_losses(falling_loss, 60)))
     find(run, SOON)
     loss = weakref.ref(run.series["loss"])
     assert isinstance(run, Run)

@@ -4,50 +4,60 @@ import random
 import pytest
 
 from lora_tui.analysis.findings.evaluation import eval_noise
-from tests.support.curves import LATER, SFT, falling, found, noisy, rows_of, sft, the, with_evals
+from tests.support.loss_curves import (
+    LATER,
+    SFT,
+    falling_loss,
+    find_finding,
+    noisy_losses,
+    rows_of,
+    sft_run,
+    the_finding,
+    with_evals,
+)
 from tests.support.run_builder import evaluation, run_of, summary, train
 
 TURNS = [2.0, 1.6, 1.4, 1.3, 1.33, 1.38, 1.45]
 
 
 def turned(values=TURNS, count=84, **more):
-    return with_evals(rows_of(noisy(falling, count, 0.05)), values, **more)
+    return with_evals(rows_of(noisy_losses(falling_loss, count, 0.05)), values, **more)
 
 
 class TestOverfitting:
     def test_the_eval_loss_rises_while_the_train_loss_falls(self):
-        finding = the(sft(turned(), checkpoints=(480, 840)), "overfitting")
+        finding = the_finding(sft_run(turned(), checkpoints=(480, 840)), "overfitting")
         assert (finding.severity, finding.step, finding.variant) == ("warning", 600, "")
         assert (finding.evidence["best_step"], finding.evidence["checkpoint"]) == (480, "checkpoint-480")
         assert finding.evidence["rise"] == pytest.approx(11.5, abs=0.1)
         assert finding.evidence["train_now"] < finding.evidence["train_then"]
-        assert the(sft(turned(), checkpoints=(840,)), "overfitting").variant == "no_checkpoint"
+        assert the_finding(sft_run(turned(), checkpoints=(840,)), "overfitting").variant == "no_checkpoint"
 
     def test_not_before_two_evaluations_are_worse(self):
         rows = turned()
-        seen = [found(sft(rows[:count]), "overfitting") is not None for count in range(1, len(rows) + 1)]
+        seen = [find_finding(sft_run(rows[:count]), "overfitting") is not None for count in range(1, len(rows) + 1)]
         evals = [i for i, row in enumerate(rows) if row.kind == "eval"]
         assert seen.index(True) == evals[5]
         assert all(seen[evals[5] :])
 
     def test_one_that_falls_again_is_over(self):
-        finding = the(sft(turned([2.0, 1.4, 1.5, 1.58, 1.3, 1.2, 1.15])), "overfitting")
+        finding = the_finding(sft_run(turned([2.0, 1.4, 1.5, 1.58, 1.3, 1.2, 1.15])), "overfitting")
         assert (finding.over, finding.step, finding.end_step) == (True, 360, 600)
 
     def test_a_lone_dip_is_no_turn(self):
-        assert found(sft(turned([2.0, 1.6, 1.42, 1.40, 1.32, 1.40, 1.402])), "overfitting") is None
+        assert find_finding(sft_run(turned([2.0, 1.6, 1.42, 1.40, 1.32, 1.40, 1.402])), "overfitting") is None
 
     def test_what_rises_with_the_train_loss_is_another_matter(self):
-        losses = noisy(lambda share: falling(share) if share < 0.5 else 1.3 + 3 * (share - 0.5), 84)
+        losses = noisy_losses(lambda share: falling_loss(share) if share < 0.5 else 1.3 + 3 * (share - 0.5), 84)
         rows = with_evals(rows_of(losses), [1.9, 1.5, 1.2, 1.2, 1.5, 1.8, 2.1])
-        assert found(sft(rows), "overfitting") is None
+        assert find_finding(sft_run(rows), "overfitting") is None
 
     def test_a_resume_on_another_eval_set(self):
-        rows = with_evals(rows_of(noisy(falling, 80)), [2.0, 1.5, 1.3, 1.2, 1.6, 1.59, 1.58, 1.57])
+        rows = with_evals(rows_of(noisy_losses(falling_loss, 80)), [2.0, 1.5, 1.3, 1.2, 1.6, 1.59, 1.58, 1.57])
         clock = [row._replace(elapsed_s=float((row.step or 0) % 405)) for row in rows]
-        assert found(sft(rows), "overfitting") is not None
-        assert found(sft(clock), "resumed") is not None
-        assert found(sft(clock), "overfitting") is None
+        assert find_finding(sft_run(rows), "overfitting") is not None
+        assert find_finding(sft_run(clock), "resumed") is not None
+        assert find_finding(sft_run(clock), "overfitting") is None
 
     def test_preference_runs_need_the_accuracy(self):
         def run(accuracies):
@@ -57,8 +67,8 @@ class TestOverfitting:
                 rows.append(row._replace(values={**row.values, "eval_rewards/accuracies": sure}))
             return run_of(sorted(rows, key=lambda row: row.step or 0), config={"stage": "dpo"})
 
-        assert found(run([0.6, 0.65, 0.7, 0.72, 0.74, 0.75]), "overfitting") is None
-        assert found(run([0.6, 0.65, 0.7, 0.66, 0.64, 0.6]), "overfitting") is not None
+        assert find_finding(run([0.6, 0.65, 0.7, 0.72, 0.74, 0.75]), "overfitting") is None
+        assert find_finding(run([0.6, 0.65, 0.7, 0.66, 0.64, 0.6]), "overfitting") is not None
 
     def test_healthy_evaluations(self):
         """That wiggle by 1 % of their value around a curve that flattens."""
@@ -67,7 +77,7 @@ class TestOverfitting:
             rng = random.Random(seed)
             count = rng.randint(3, 20)
             evals = [(1 + 0.8 * math.exp(-5 * i / count)) * math.exp(rng.gauss(0, 0.01)) for i in range(count)]
-            wrong += found(sft(turned(evals)), "overfitting") is not None
+            wrong += find_finding(sft_run(turned(evals)), "overfitting") is not None
         assert wrong <= 3
 
     def test_noise(self):
@@ -80,44 +90,47 @@ class TestOverfitting:
 class TestBetterCheckpoint:
     def test_is_named(self):
         rows = turned([2.0, 1.6, 1.4, 1.30, 1.31, 1.32, 1.325])
-        finding = the(sft(rows, checkpoints=(480,)), "better_checkpoint")
+        finding = the_finding(sft_run(rows, checkpoints=(480,)), "better_checkpoint")
         assert (finding.severity, finding.step, finding.evidence["checkpoint"]) == ("info", 480, "checkpoint-480")
-        assert found(sft(rows), "better_checkpoint") is None
+        assert find_finding(sft_run(rows), "better_checkpoint") is None
 
     def test_overfitting_says_it_already(self):
-        assert found(sft(turned(), checkpoints=(480,)), "better_checkpoint") is None
+        assert find_finding(sft_run(turned(), checkpoints=(480,)), "better_checkpoint") is None
 
 
 class TestGap:
     def test_only_the_train_loss_falls(self):
-        rows = rows_of(noisy(lambda share: 2 - 1.5 * share, 84))
-        finding = the(sft(with_evals(rows, [2.0, 1.6, 1.41, 1.40, 1.40, 1.40, 1.40])), "gap_widening")
+        rows = rows_of(noisy_losses(lambda share: 2 - 1.5 * share, 84))
+        finding = the_finding(sft_run(with_evals(rows, [2.0, 1.6, 1.41, 1.40, 1.40, 1.40, 1.40])), "gap_widening")
         assert finding.severity == "info"
         assert finding.evidence["train_now"] < finding.evidence["train_then"]
 
     def test_not_where_both_do_or_neither(self):
-        assert found(sft(turned([2.0, 1.7, 1.5, 1.4, 1.3, 1.2, 1.1])), "gap_widening") is None
-        level = with_evals(rows_of(noisy(lambda _: 1.0, 84)), [1.1] * 7)
-        assert found(sft(level), "gap_widening") is None
+        assert find_finding(sft_run(turned([2.0, 1.7, 1.5, 1.4, 1.3, 1.2, 1.1])), "gap_widening") is None
+        level = with_evals(rows_of(noisy_losses(lambda _: 1.0, 84)), [1.1] * 7)
+        assert find_finding(sft_run(level), "gap_widening") is None
 
 
 class TestMemorised:
     def test_opens_and_closes_slowly(self):
         """A loss that hangs around the bound does not blink."""
-        losses = [*noisy(lambda share: 2.0 * math.exp(-8 * share) + 0.04, 80, 0.1), *noisy(lambda _: 0.05, 60, 0.15, 2)]
+        losses = [
+            *noisy_losses(lambda share: 2.0 * math.exp(-8 * share) + 0.04, 80, 0.1),
+            *noisy_losses(lambda _: 0.05, 60, 0.15, 2),
+        ]
         rows = [train(10 * (i + 1), value, 1400, epochs=20.0, lr=1e-4) for i, value in enumerate(losses)]
-        seen = "".join("x" if found(sft(rows[:count]), "memorised") else "." for count in range(20, 140))
+        seen = "".join("x" if find_finding(sft_run(rows[:count]), "memorised") else "." for count in range(20, 140))
         assert seen.count(".x") == 1
         assert seen.count("x.") == 0
 
     def test_step(self):
-        losses = noisy(lambda share: 2.0 * math.exp(-8 * share) + 0.01, 80, 0.1)
+        losses = noisy_losses(lambda share: 2.0 * math.exp(-8 * share) + 0.01, 80, 0.1)
         rows = [train(10 * (i + 1), value, 800, epochs=20.0) for i, value in enumerate(losses)]
-        assert 400 < the(sft(rows), "memorised").step < 700
+        assert 400 < the_finding(sft_run(rows), "memorised").step < 700
 
 
 def test_a_diverged_run_is_no_healthy_fit():
-    rows = with_evals(rows_of(noisy(lambda s: falling(s) if s < 0.5 else 2.6, 80)), [2.4, 2.2, 2.1, 2.0])
+    rows = with_evals(rows_of(noisy_losses(lambda s: falling_loss(s) if s < 0.5 else 2.6, 80)), [2.4, 2.2, 2.1, 2.0])
     run = run_of([*rows, summary(800, 800)], config=SFT, ended=True)
-    assert found(run, "healthy_fit", LATER) is None
-    assert found(run, "diverging", LATER) is not None
+    assert find_finding(run, "healthy_fit", LATER) is None
+    assert find_finding(run, "diverging", LATER) is not None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.checkpoint_runs import finding_codes, only_finding
 from tests.support.run_builder import START, evaluation, run_of, summary, train
-from tests.support.saving_run import codes, finding
 
 NOW = START + 3
 ENDED = START + 100_000
@@ -31,7 +31,7 @@ class TestLearningRate:
          (5e-4, "lora", "dpo", "high"), (1e-3, "lora", "rm", "high")],
     )  # fmt: skip
     def test_far_outside(self, lr, method, stage, variant):
-        one = finding(setting(lr, method, stage), "lr_unusual", NOW)
+        one = only_finding(setting(lr, method, stage), "lr_unusual", NOW)
         assert (one.severity, one.variant, one.evidence["lr"]) == ("info", variant, lr)
 
     @pytest.mark.parametrize(
@@ -45,49 +45,51 @@ class TestLearningRate:
         ],
     )
     def test_usual(self, lr, method, stage):
-        assert "lr_unusual" not in codes(setting(lr, method, stage), NOW)
+        assert "lr_unusual" not in finding_codes(setting(lr, method, stage), NOW)
 
     def test_not_while_it_warms_up(self):
         for count in (1, 2, 5):
             rising = log(count, 300, lr=lambda share: 1e-6 * share)
-            assert "lr_unusual" not in codes(run_of(rising, config={"finetuning_type": "lora", "stage": "sft"}), NOW)
+            assert "lr_unusual" not in finding_codes(
+                run_of(rising, config={"finetuning_type": "lora", "stage": "sft"}), NOW
+            )
 
     def test_too_high_already_while_it_warms_up(self):
         rising = log(3, 300, lr=lambda share: 0.3 * share)
-        assert "lr_unusual" in codes(run_of(rising, config={"finetuning_type": "lora", "stage": "sft"}), NOW)
+        assert "lr_unusual" in finding_codes(run_of(rising, config={"finetuning_type": "lora", "stage": "sft"}), NOW)
 
     def test_the_peak_that_was_seen(self):
         run = run_of(log(lr=lambda share: 4e-3 * (1 - share)), config={"finetuning_type": "lora", "stage": "sft"})
-        assert finding(run, "lr_unusual", NOW).evidence["times"] == pytest.approx(7.7, abs=0.1)
+        assert only_finding(run, "lr_unusual", NOW).evidence["times"] == pytest.approx(7.7, abs=0.1)
 
     def test_of_a_method_that_is_not_known_both_ranges_count(self):
         run = run_of(log(lr=lambda share: 2e-6 * (1 - share)), config={"learning_rate": 2e-6, "stage": "sft"})
-        assert "lr_unusual" not in codes(run, NOW)
+        assert "lr_unusual" not in finding_codes(run, NOW)
 
     def test_beside_what_it_explains_it_is_a_warning(self):
         rows = [train(10 * i, 2.0, 400, lr=0.3) for i in range(1, 5)]
         rows += [train(10 * i, 6.0 + 0.1 * (i % 3), 400, lr=0.3) for i in range(5, 40)]
         run = run_of(rows, config={"learning_rate": 0.3, "finetuning_type": "lora", "stage": "sft"})
-        assert "worse_than_start" in codes(run, NOW)
-        assert finding(run, "lr_unusual", NOW).severity == "warning"
+        assert "worse_than_start" in finding_codes(run, NOW)
+        assert only_finding(run, "lr_unusual", NOW).severity == "warning"
 
     def test_nothing_where_it_has_ended_well(self):
         rows = [*log(60, 600, lr=lambda share: 3e-3 * (1 - share)), summary(600, 600)]
         rows += [evaluation(step, value, 600) for step, value in ((200, 1.8), (400, 1.4), (600, 1.02))]
         rows.sort(key=lambda row: (row.step, row.kind))
         run = run_of(rows, ended=True, config={"learning_rate": 3e-3, "finetuning_type": "lora", "stage": "sft"})
-        assert "healthy_fit" in codes(run, ENDED)
-        assert "lr_unusual" not in codes(run, ENDED)
+        assert "healthy_fit" in finding_codes(run, ENDED)
+        assert "lr_unusual" not in finding_codes(run, ENDED)
 
 
 class TestSchedule:
     def test_down_before_the_end(self):
         run = run_of(log(30, 600, lr=lambda share: max(0.0, 1e-4 * (1 - share * 2.5))))
-        one = finding(run, "schedule_mismatch", NOW)
+        one = only_finding(run, "schedule_mismatch", NOW)
         assert (one.severity, one.variant, one.step) == ("warning", "", 240)
 
     def test_never_above_zero(self):
-        one = finding(run_of(log(20, 100, lr=lambda _: 0.0)), "schedule_mismatch", NOW)
+        one = only_finding(run_of(log(20, 100, lr=lambda _: 0.0)), "schedule_mismatch", NOW)
         assert (one.severity, one.variant) == ("warning", "never")
 
     @pytest.mark.parametrize(
@@ -103,10 +105,10 @@ class TestSchedule:
     )
     def test_usual_ones(self, lr):
         for count in (3, 10, 20, 30):
-            assert "schedule_mismatch" not in codes(run_of(log(count, 300, lr=lr)), NOW)
+            assert "schedule_mismatch" not in finding_codes(run_of(log(count, 300, lr=lr)), NOW)
 
     def test_a_warm_up_that_begins_at_zero(self):
-        assert "schedule_mismatch" not in codes(run_of(log(3, 300, lr=lambda _: 0.0)), NOW)
+        assert "schedule_mismatch" not in finding_codes(run_of(log(3, 300, lr=lambda _: 0.0)), NOW)
 
 
 class TestParameters:
@@ -116,23 +118,23 @@ class TestParameters:
         return run_of(rows, config=config)
 
     def test_too_few_for_a_pass(self):
-        one = finding(self.of(90_000_000, 20_000_000), "few_trainable_parameters", NOW)
+        one = only_finding(self.of(90_000_000, 20_000_000), "few_trainable_parameters", NOW)
         assert one.severity == "info"
         assert one.evidence["tokens"] == pytest.approx(9e7, rel=0.01)
 
     def test_enough(self):
-        assert "few_trainable_parameters" not in codes(self.of(39_000_000, 20_000_000), NOW)
+        assert "few_trainable_parameters" not in finding_codes(self.of(39_000_000, 20_000_000), NOW)
 
     def test_a_small_share_of_parameters_alone_says_nothing(self):
         run = self.of(1_000_000, 4_000_000, trainable_percent=0.05)
-        assert "few_trainable_parameters" not in codes(run, NOW)
+        assert "few_trainable_parameters" not in finding_codes(run, NOW)
 
     def test_prompts_are_not_learned(self):
-        assert "few_trainable_parameters" not in codes(self.of(150_000, 27_000, stage="sft"), NOW)
-        assert "few_trainable_parameters" in codes(self.of(300_000, 27_000, stage="sft"), NOW)
+        assert "few_trainable_parameters" not in finding_codes(self.of(150_000, 27_000, stage="sft"), NOW)
+        assert "few_trainable_parameters" in finding_codes(self.of(300_000, 27_000, stage="sft"), NOW)
 
     def test_no_adapter(self):
-        assert "few_trainable_parameters" not in codes(self.of(90_000_000, 20_000_000, method="full"), NOW)
+        assert "few_trainable_parameters" not in finding_codes(self.of(90_000_000, 20_000_000, method="full"), NOW)
 
 
 class TestPadding:
@@ -142,11 +144,11 @@ class TestPadding:
         return run_of(rows, ended=True, results=results, config={"num_devices": devices})
 
     def test_most_is_padding(self):
-        one = finding(self.of(3000.0), "padding_waste", ENDED)
+        one = only_finding(self.of(3000.0), "padding_waste", ENDED)
         assert (one.severity, one.evidence["percent"]) == ("info", 70)
 
     def test_the_rate_is_of_one_device(self):
-        assert "padding_waste" not in codes(self.of(3000.0, devices=2), ENDED)
+        assert "padding_waste" not in finding_codes(self.of(3000.0, devices=2), ENDED)
 
     def test_little_is(self):
-        assert "padding_waste" not in codes(self.of(6000.0), ENDED)
+        assert "padding_waste" not in finding_codes(self.of(6000.0), ENDED)

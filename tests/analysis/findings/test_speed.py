@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from tests.support.curves import accused, found, sft, the
+from tests.support.loss_curves import find_finding, sft_run, the_finding, warning_codes
 from tests.support.run_builder import evaluation, train
 
 
@@ -25,7 +25,7 @@ def timed(seconds, *, epochs=1.0, tokens=None):
 
 class TestDrop:
     def test_half_the_speed(self):
-        finding = the(sft(timed([12.0] * 80 + [24.0] * 60)), "throughput_drop")
+        finding = the_finding(sft_run(timed([12.0] * 80 + [24.0] * 60)), "throughput_drop")
         assert (finding.severity, finding.variant) == ("warning", "steps")
         assert 780 <= finding.step <= 830
         assert finding.evidence["drop"] == pytest.approx(50, abs=4)
@@ -34,24 +34,24 @@ class TestDrop:
     def test_without_epochs(self):
         """Then nothing tells whether the same data was as slow before."""
         rows = [row._replace(epoch=None) for row in timed([12.0] * 80 + [24.0] * 60)]
-        finding = the(sft(rows), "throughput_drop")
+        finding = the_finding(sft_run(rows), "throughput_drop")
         assert 780 <= finding.step <= 830
 
     def test_rows_that_are_faster_than_the_clock(self):
-        finding = the(sft(timed([0.2] * 3000 + [0.5] * 1500)), "throughput_drop")
+        finding = the_finding(sft_run(timed([0.2] * 3000 + [0.5] * 1500)), "throughput_drop")
         assert 29_000 <= finding.step <= 31_500
         assert finding.evidence["drop"] == pytest.approx(60, abs=5)
 
     def test_over_when_it_is_fast_again(self):
-        finding = the(sft(timed([12.0] * 80 + [24.0] * 40 + [12.0] * 60)), "throughput_drop")
+        finding = the_finding(sft_run(timed([12.0] * 80 + [24.0] * 40 + [12.0] * 60)), "throughput_drop")
         assert finding.over
         assert 1190 <= finding.end_step <= 1500
 
     def test_it_lasts_while_it_is_slow(self):
-        assert not the(sft(timed([12.0] * 80 + [24.0] * 300)), "throughput_drop").over
+        assert not the_finding(sft_run(timed([12.0] * 80 + [24.0] * 300)), "throughput_drop").over
 
     def test_a_fifth_is_no_finding(self):
-        assert found(sft(timed([12.0] * 80 + [15.0] * 60)), "throughput_drop") is None
+        assert find_finding(sft_run(timed([12.0] * 80 + [15.0] * 60)), "throughput_drop") is None
 
     def test_evaluations_and_pauses_are_no_drop(self):
         rows = timed([12.0] * 120)
@@ -61,27 +61,27 @@ class TestDrop:
             late.append(row._replace(elapsed_s=(row.elapsed_s or 0) + extra))
             if (row.step or 0) % 50 == 40:
                 late.append(evaluation(row.step or 0, 1.0, 1200)._replace(elapsed_s=(row.elapsed_s or 0) + extra + 200))
-        assert accused(sft(late)) == []
+        assert warning_codes(sft_run(late)) == []
         hiccup = timed([12.0] * 60 + [900.0] + [12.0] * 60)
-        assert found(sft(hiccup), "throughput_drop") is None
+        assert find_finding(sft_run(hiccup), "throughput_drop") is None
 
     def test_tokens_are_what_counts(self):
         longer = [100.0] * 80 + [200.0] * 60
-        assert found(sft(timed([12.0] * 80 + [24.0] * 60, tokens=longer)), "throughput_drop") is None
-        finding = the(sft(timed([12.0] * 80 + [24.0] * 60, tokens=[100.0] * 140)), "throughput_drop")
+        assert find_finding(sft_run(timed([12.0] * 80 + [24.0] * 60, tokens=longer)), "throughput_drop") is None
+        finding = the_finding(sft_run(timed([12.0] * 80 + [24.0] * 60, tokens=[100.0] * 140)), "throughput_drop")
         assert (finding.variant, finding.evidence["unit"]) == ("", "tokens/s")
 
     def test_data_sorted_by_length(self):
         """The longest samples first, again in each epoch, and no tokens counted."""
         seconds = [30.0 - 24.0 * (i % 80) / 80 for i in range(320)]
-        assert found(sft(timed(seconds, epochs=4.0)), "throughput_drop") is None
+        assert find_finding(sft_run(timed(seconds, epochs=4.0)), "throughput_drop") is None
         slower = seconds[:200] + [2.5 * value for value in seconds[200:]]
-        assert found(sft(timed(slower, epochs=4.0)), "throughput_drop") is not None
+        assert find_finding(sft_run(timed(slower, epochs=4.0)), "throughput_drop") is not None
 
     def test_a_resume_starts_anew(self):
         rows = [
             row._replace(elapsed_s=float(i % 70 * (12 if i < 70 else 24)))
             for i, row in enumerate(timed([12.0] * 70 + [24.0] * 70))
         ]
-        assert found(sft(rows), "resumed") is not None
-        assert found(sft(rows), "throughput_drop") is None
+        assert find_finding(sft_run(rows), "resumed") is not None
+        assert find_finding(sft_run(rows), "throughput_drop") is None

@@ -16,7 +16,7 @@ from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import width_of
 from lora_tui.wording.sentences import checkpoint_advice
 from tests.support.app_pilot import make_app, pane, settled
-from tests.support.saving_run import rows, run_with, saved, when
+from tests.support.checkpoint_runs import checkpoint_dir, falling_rows, run_with_checkpoints, written_at
 
 RISEN = {100: 1.5, 200: 1.0, 300: 1.2, 400: 1.3}
 LIMIT = {"save_steps": 100, "save_total_limit": 3}
@@ -32,8 +32,13 @@ def page(run: Run, now: float, lang: Language = "en", width: int = 76) -> list[s
 
 
 def test_what_to_take_and_what_is_at_stake() -> None:
-    disk = [saved(50, at=when(0) - 9000), saved(200), saved(300), saved(400, size=2 * 10**9)]
-    run, now = run_with(rows(420, 1000, RISEN), disk, config=LIMIT, free=50 * 10**9)
+    disk = [
+        checkpoint_dir(50, at=written_at(0) - 9000),
+        checkpoint_dir(200),
+        checkpoint_dir(300),
+        checkpoint_dir(400, size=2 * 10**9),
+    ]
+    run, now = run_with_checkpoints(falling_rows(420, 1000, RISEN), disk, config=LIMIT, free=50 * 10**9)
     text = page(run, now)
     assert text[:3] == [
         "Take checkpoint-200: eval_loss 1, the best evaluation.",
@@ -48,7 +53,7 @@ def test_what_to_take_and_what_is_at_stake() -> None:
 
 
 def test_in_chinese() -> None:
-    run, now = run_with(rows(420, 1000, RISEN), [300, 400], config=LIMIT)
+    run, now = run_with_checkpoints(falling_rows(420, 1000, RISEN), [300, 400], config=LIMIT)
     text = page(run, now, "zh")
     assert text[:2] == [
         "选用 checkpoint-300：eval_loss 1.2，磁盘上最佳。",
@@ -57,7 +62,7 @@ def test_in_chinese() -> None:
 
 
 def test_before_the_first_one() -> None:
-    run, now = run_with(rows(50, 1000), config={"save_steps": 100})
+    run, now = run_with_checkpoints(falling_rows(50, 1000), config={"save_steps": 100})
     assert page(run, now)[0] == "no checkpoint yet"
     assert "The next save comes at step 100." in page(run, now)
 
@@ -69,15 +74,15 @@ def test_nothing_is_known() -> None:
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_a_dead_run(lang: Language) -> None:
-    run, _ = run_with(rows(350, 900), [300])
-    said = checkpoint_advice(Words(lang), judge(run, when(350) + 100_000).choice, live=False)
+    run, _ = run_with_checkpoints(falling_rows(350, 900), [300])
+    said = checkpoint_advice(Words(lang), judge(run, written_at(350) + 100_000).choice, live=False)
     assert [advice.kind for advice in said] == ["take", "note"]
     assert "50" in said[1].text
 
 
 def test_a_name_from_the_disk_is_text() -> None:
-    item = saved(200)._replace(path="checkpoint-200\x1b[31m\x07")
-    run, now = run_with(rows(220, 1000, RISEN), [item], config={**LIMIT, "save_total_limit": 1})
+    item = checkpoint_dir(200)._replace(path="checkpoint-200\x1b[31m\x07")
+    run, now = run_with_checkpoints(falling_rows(220, 1000, RISEN), [item], config={**LIMIT, "save_total_limit": 1})
     assert not any("\x1b" in line or "\x07" in line for line in page(run, now))
 
 

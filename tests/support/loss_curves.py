@@ -1,4 +1,4 @@
-"""Loss curves for tests, and what is found in them."""
+"""Loss curves for tests of findings, and what is found in them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SFT: dict[str, ConfigValue] = {"stage": "sft", "finetuning_type": "lora", "learn
 SOON, LATER = START + 5, START + 100_000
 
 
-def noisy(level: Callable[[float], float], count: int, noise: float = 0.05, seed: int = 1) -> list[float]:
-    """``level`` over the share of the rows (0 to 1) with lognormal noise."""
+def noisy_losses(level: Callable[[float], float], count: int, noise: float = 0.05, seed: int = 1) -> list[float]:
+    """Return losses of ``level``, a function of the share of the rows (0 to 1), with lognormal noise."""
     rng = random.Random(seed)
     return [level((i + 1) / count) * math.exp(rng.gauss(0, noise)) for i in range(count)]
 
 
-def falling(share: float) -> float:
-    """From 2.5 to 1 as fine-tuning does."""
+def falling_loss(share: float) -> float:
+    """Return the loss at a share of the run: from 2.5 to 1, as fine-tuning does."""
     return 1 + 1.5 * math.exp(-5 * share)
 
 
 def rows_of(losses: Sequence[float], *, epochs: float = 1.0, total: int | None = None, **more: float) -> list[LogRow]:
-    """A row each 10 steps, with a learning rate that warms up and decays in a line."""
+    """Return one row for each 10 steps, with a learning rate that warms up and decays linearly."""
     count = total or 10 * len(losses)
     return [
         train(step, loss, count, epochs=epochs, lr=1e-4 * min(step / (0.05 * count), 1 - 0.9 * step / count), **more)
@@ -38,15 +38,16 @@ def rows_of(losses: Sequence[float], *, epochs: float = 1.0, total: int | None =
 
 
 def with_evals(rows: Sequence[LogRow], values: Sequence[float], *, epochs: float = 1.0) -> list[LogRow]:
-    """Evaluations spread evenly over the rows, the last one at the end."""
+    """Add evaluations spread evenly over the rows, the last one at the end."""
     total = rows[-1].total_steps or 0
     steps = [round((i + 1) * len(rows) / len(values)) * 10 for i in range(len(values))]
     evals = [evaluation(step, value, total, epochs=epochs) for step, value in zip(steps, values, strict=True)]
     return sorted([*rows, *evals], key=lambda row: (row.step or 0, row.kind != "train"))
 
 
-def found(run: Run, code: str, now: float = SOON) -> Any:
-    """The finding of this code, one that is not over first, with complete words in both languages."""
+def find_finding(run: Run, code: str, now: float = SOON) -> Any:
+    """Return the finding of this code or None, one that is not over first; check that its words are complete in both
+    languages."""
     named = [one for one in find(run, now) if one.code == code]
     assert len([one for one in named if not one.over]) <= 1, named
     for one in named:
@@ -59,20 +60,21 @@ def found(run: Run, code: str, now: float = SOON) -> Any:
     return named[0] if named else None
 
 
-def the(run: Run, code: str, now: float = SOON) -> Any:
-    """The same, and it must be there."""
-    one = found(run, code, now)
+def the_finding(run: Run, code: str, now: float = SOON) -> Any:
+    """Return the finding of this code, which must be there."""
+    one = find_finding(run, code, now)
     assert one is not None, [other.code for other in find(run, now)]
     return one
 
 
-def sft(rows: Sequence[LogRow], **more: object) -> Run:
-    """An sft run of these rows."""
+def sft_run(rows: Sequence[LogRow], **more: object) -> Run:
+    """Return an sft run of these rows."""
     return run_of(rows, config=SFT, **more)  # type: ignore[arg-type]
 
 
-def accused(run: Run, now: float = SOON) -> list[str]:
-    """Codes of warnings and criticals that the curves give rise to: these runs save nothing."""
+def warning_codes(run: Run, now: float = SOON) -> list[str]:
+    """Return codes of warnings and criticals that the curves give rise to; ``work_at_risk`` is left out, since these
+    runs save nothing."""
     return [
         one.code for one in find(run, now) if one.severity in ("critical", "warning") and one.code != "work_at_risk"
     ]

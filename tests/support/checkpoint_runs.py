@@ -1,4 +1,4 @@
-"""Runs with checkpoints, for tests: what lies on disk, when it was written, and how much room is left."""
+"""Runs with checkpoints for tests: what lies on disk, when it was written, and how much space is free."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from lora_tui.records.updates import CheckpointDir, CheckpointsSeen, FileDoc, Fi
 from lora_tui.runs.run import Run
 from tests.support.run_builder import START, evaluation, train
 
-BEGAN = START - 10_000.0
-"""When the runs below began; a step takes one second."""
+BEGIN = START - 10_000.0
+"""Unix time at which the runs below began; a step takes one second."""
 
 
-def when(step: int) -> float:
-    """When the checkpoint of a step was written."""
-    return BEGAN + step
+def written_at(step: int) -> float:
+    """Return the Unix time at which the checkpoint of a step was written."""
+    return BEGIN + step
 
 
-def rows(last: int, total: int, evals: Mapping[int, float] | None = None, every: int = 10) -> list[LogRow]:
-    """Training rows with a falling loss, and evaluations."""
+def falling_rows(last: int, total: int, evals: Mapping[int, float] | None = None, every: int = 10) -> list[LogRow]:
+    """Return training rows with a falling loss, and evaluations."""
     found = [train(step, 2.0 - step / total, total) for step in range(every, last + 1, every)]
     found += [evaluation(step, value, total) for step, value in (evals or {}).items() if step <= last]
     return sorted(found, key=lambda row: (row.step or 0, row.kind == "eval"))
 
 
-def saved(step: int, *, whole: bool = True, size: int = 0, at: float | None = None) -> CheckpointDir:
+def checkpoint_dir(step: int, *, whole: bool = True, size: int = 0, at: float | None = None) -> CheckpointDir:
+    """Return a checkpoint directory; ``whole``: with the trainer's state, which is written last."""
     return CheckpointDir(
-        step, f"checkpoint-{step}", when(step) if at is None else at, whole, size=size, model_size=size // 3
+        step, f"checkpoint-{step}", written_at(step) if at is None else at, whole, size=size, model_size=size // 3
     )
 
 
-def run_with(
+def run_with_checkpoints(
     log: Sequence[LogRow],
     checkpoints: Sequence[CheckpointDir | int] = (),
     *,
@@ -45,16 +46,19 @@ def run_with(
     free: int | None = None,
     seen: Sequence[int] = (),
 ) -> tuple[Run, float]:
-    """A run whose last row was written just now, and the moment. ``save_steps`` and ``best`` stand in the state of the
-    newest checkpoint; ``seen``: checkpoints that were there before."""
-    items = tuple(saved(item) if isinstance(item, int) else item for item in checkpoints)
+    """Return a run whose last row was written just now, and that moment.
+
+    ``save_steps`` and ``best`` stand in the state of the newest checkpoint; ``seen``: checkpoints that were there
+    before.
+    """
+    items = tuple(checkpoint_dir(item) if isinstance(item, int) else item for item in checkpoints)
     last = max((row.step or 0) for row in log)
-    now = when(last)
+    now = written_at(last)
     updates: list[Update] = [FileRows("trainer_log.jsonl", "log", tuple(log), now)]
     if config:
-        updates.append(FileDoc("training_args.yaml", ConfigDoc(dict(config), "llamafactory"), BEGAN - 60))
+        updates.append(FileDoc("training_args.yaml", ConfigDoc(dict(config), "llamafactory"), BEGIN - 60))
     if seen:
-        updates.append(CheckpointsSeen(tuple(saved(step) for step in seen)))
+        updates.append(CheckpointsSeen(tuple(checkpoint_dir(step) for step in seen)))
     updates.append(CheckpointsSeen(items))
     whole = [item for item in items if item.has_state]
     if whole and (save_steps or best):
@@ -73,8 +77,8 @@ def run_with(
     return run, now + 2.0
 
 
-def finding(run: Run, code: str, now: float) -> Finding:
-    """The one finding of that code, whose words are complete in both languages."""
+def only_finding(run: Run, code: str, now: float) -> Finding:
+    """Return the one finding of that code; check that its words are complete in both languages."""
     found = [one for one in find(run, now) if one.code == code]
     assert len(found) == 1, [one.code for one in find(run, now)]
     for lang in ("en", "zh"):
@@ -86,6 +90,6 @@ def finding(run: Run, code: str, now: float) -> Finding:
     return found[0]
 
 
-def codes(run: Run, now: float) -> list[str]:
-    """Codes of all findings."""
+def finding_codes(run: Run, now: float) -> list[str]:
+    """Return codes of all findings."""
     return [one.code for one in find(run, now)]
