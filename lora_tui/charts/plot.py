@@ -144,8 +144,8 @@ def draw(
     with_axes = height >= _MIN_HEIGHT_WITH_AXES
     rows = height - 1 if with_axes else height
     # A curve of NaN alone has no range: numbers beside it would look like data.
-    seen = not curves or any(math.isfinite(value) for curve in curves for value in curve.ys)
-    y_ticks = _Plane(view, 1, rows).y_ticks() if with_axes and seen else ()
+    has_values = not curves or any(math.isfinite(value) for curve in curves for value in curve.ys)
+    y_ticks = _Plane(view, 1, rows).y_ticks() if with_axes and has_values else ()
     gutter = max([view.gutter, 0, *(len(label) for _, label in y_ticks)])
     left = gutter + 1 if with_axes else 0
     if width - left < 3 or rows < 1:

@@ -359,9 +359,9 @@ def make_block(rows: Sequence[Mapping[str, Any]], groups: Mapping[RowShape, Sequ
             numbers = _numbers(group_rows, key)
             if numbers is None:
                 return None
-            values, seen = columns.setdefault(name, (unknown[:], bytearray(count)))
+            values, present = columns.setdefault(name, (unknown[:], bytearray(count)))
             _assign(values, group, numbers)
-            _assign(seen, group, b"\1" * len(group_rows))
+            _assign(present, group, b"\1" * len(group_rows))
         _assign(kinds, group, bytes([KINDS.index(shape.kind)]) * len(group_rows))
     return Block(
         bytes(kinds) if len({shape.kind for shape in groups}) > 1 else KINDS[kinds[0]],
@@ -370,7 +370,7 @@ def make_block(rows: Sequence[Mapping[str, Any]], groups: Mapping[RowShape, Sequ
         epochs if any(shape.epoch for shape in groups) else None,
         array("i", map(int, clocks)) if seconds else clocks if any(shape.clocked for shape in groups) else None,
         None,
-        [Column(name, values, bytes(seen) if 0 in seen else None) for name, (values, seen) in columns.items()],
+        [Column(name, values, bytes(present) if 0 in present else None) for name, (values, present) in columns.items()],
     )
 
 

@@ -36,13 +36,13 @@ Whole: TypeAlias = "array[int]"
 class Column:
     """The values of one metric in a block.
 
-    ``seen`` has a 1 for each row that has a value and a 0 for each that has none; it is None if all rows have one.
+    ``present`` has a 1 for each row that has a value and a 0 for each that has none; it is None if all rows have one.
     """
 
-    __slots__ = ("name", "seen", "values")
+    __slots__ = ("name", "present", "values")
 
-    def __init__(self, name: str, values: Numbers, seen: bytes | None = None) -> None:
-        self.name, self.values, self.seen = name, values, seen
+    def __init__(self, name: str, values: Numbers, present: bytes | None = None) -> None:
+        self.name, self.values, self.present = name, values, present
 
 
 class Block:
@@ -94,7 +94,7 @@ class Block:
 
     def row(self, index: int) -> LogRow:
         """Return the record of a row."""
-        values = {c.name: c.values[index] for c in self.columns if c.seen is None or c.seen[index]}
+        values = {c.name: c.values[index] for c in self.columns if c.present is None or c.present[index]}
         return LogRow(
             self.kind(index), self.steps[index], values or NOTHING, self.total(index),
             _known(self.epochs, index), _known(self.clocks, index), _known(self.times, index),
@@ -110,7 +110,7 @@ class Block:
             self.epochs[cut] if self.epochs is not None else None,
             self.clocks[cut] if self.clocks is not None else None,
             self.times[cut] if self.times is not None else None,
-            [Column(c.name, c.values[cut], c.seen[cut] if c.seen is not None else None) for c in self.columns],
+            [Column(c.name, c.values[cut], c.present[cut] if c.present is not None else None) for c in self.columns],
         )
 
     @classmethod
@@ -173,9 +173,9 @@ def _columns(rows: Sequence[Mapping[str, float]]) -> list[Column]:
     names = dict.fromkeys(name for values in rows for name in values)
     out = []
     for name in names:
-        seen = bytes(name in values for values in rows)
+        present = bytes(name in values for values in rows)
         values = array("d", [row.get(name, math.nan) for row in rows])
-        out.append(Column(name, values, None if all(seen) else seen))
+        out.append(Column(name, values, None if all(present) else present))
     return out
 
 

@@ -138,11 +138,11 @@ def attempt_start(run: RunData) -> float:
     timeline = run.timeline
     if len(timeline.segments) > 1 or not timeline.rows:
         return -math.inf
-    first, last, seen = timeline.rows[0], timeline.rows[-1], run.last_row_time
+    first, last, last_time = timeline.rows[0], timeline.rows[-1], run.last_row_time
     if timeline.times[0] is not None:
         start = timeline.times[0] - (first.elapsed_s or 0.0)
-    elif seen is not None and last.elapsed_s is not None:
-        start = seen - last.elapsed_s
+    elif last_time is not None and last.elapsed_s is not None:
+        start = last_time - last.elapsed_s
     else:
         return -math.inf
     root = run.files.root_state

@@ -96,14 +96,14 @@ class StepSchedule:
 
 
 def eval_schedule(run: RunData, total: int) -> StepSchedule | None:
-    """Return when evaluations take place, by what was seen and by the options; None where none is expected."""
+    """Return when evaluations take place, by those seen and by the options; None where none is expected."""
     rows = run.timeline.rows
-    seen = [rows[index].step or 0 for index in run.timeline.evals[-RECENT_EVENTS:]]
-    if len(seen) > 1:
-        return StepSchedule(seen[-1], max(1.0, (seen[-1] - seen[0]) / (len(seen) - 1)))
+    past = [rows[index].step or 0 for index in run.timeline.evals[-RECENT_EVENTS:]]
+    if len(past) > 1:
+        return StepSchedule(past[-1], max(1.0, (past[-1] - past[0]) / (len(past) - 1)))
     planned = _planned(run, "eval", total) if "eval_strategy" in run.config else None
-    if seen:
-        step = seen[0]
+    if past:
+        step = past[0]
         if planned is not None and planned.within(step, step + 1):
             return planned
         return StepSchedule(step, step) if step > 0 else None
@@ -117,13 +117,13 @@ def save_schedule(run: RunData, total: int) -> StepSchedule | None:
     if strategy is not None and strategy.value == "no":
         return None
     step = run.timeline.last_step or 0
-    seen = [item.step for item in list_checkpoints(run) if not item.foreign and 0 < item.step <= step]
+    past = [item.step for item in list_checkpoints(run) if not item.foreign and 0 < item.step <= step]
     planned = _planned(run, "save", total)
-    if planned is not None and all(planned.within(at, at + 1) for at in seen[-2:]):
+    if planned is not None and all(planned.within(at, at + 1) for at in past[-2:]):
         return planned
-    if len(seen) > 1:
-        return StepSchedule(seen[-1], seen[-1] - seen[-2])
-    return StepSchedule(seen[0], seen[0]) if seen else None
+    if len(past) > 1:
+        return StepSchedule(past[-1], past[-1] - past[-2])
+    return StepSchedule(past[0], past[0]) if past else None
 
 
 def _planned(run: RunData, what: Literal["eval", "save"], total: int) -> StepSchedule | None:
@@ -202,7 +202,7 @@ class _Estimate:
         self.step, self.total, self.left = step, total, total - step
         self.first, self.end = timeline.starts[-1], len(timeline.rows) - 1
         self.start = self.first + min(SKIPPED_ROWS, (self.end - self.first) // 4)
-        self.seen = timeline.evals
+        self.eval_rows = timeline.evals
         self.evals = eval_schedule(run, total) if training else None
         self.saves = save_schedule(run, total) if training else None
         self.ends_with_save = training
@@ -246,7 +246,7 @@ class _Estimate:
 
     def _pauses(self, first: int, end: int) -> tuple[int, int]:
         """Return the numbers of evaluations and of saves between two rows (indexes)."""
-        evals = bisect_right(self.seen, end) - bisect_right(self.seen, first)
+        evals = bisect_right(self.eval_rows, end) - bisect_right(self.eval_rows, first)
         a, b = self.rows[first].step, self.rows[end].step
         return evals, self.saves.within(a, b) if self.saves is not None and a is not None and b is not None else 0
 
@@ -296,7 +296,7 @@ class _Estimate:
     @property
     def _evaluated(self) -> bool:
         """Whether the evaluation of the last step, if there is one, is over."""
-        return bool(self.seen) and (self.rows[self.seen[-1]].step or 0) >= self.step
+        return bool(self.eval_rows) and (self.rows[self.eval_rows[-1]].step or 0) >= self.step
 
     def _evals_left(self) -> int:
         return 0 if self.evals is None else self.evals.until_end(self.step + self._evaluated, self.total)
@@ -310,7 +310,7 @@ class _Estimate:
     def _eval_cost(self, rate: float, save: float) -> Cost:
         """Return what an evaluation costs, by those seen, else by a guess."""
         lengths: list[tuple[float, float]] = []
-        for last in reversed(self.seen[-RECENT_EVENTS:]):
+        for last in reversed(self.eval_rows[-RECENT_EVENTS:]):
             before = last - 1
             while before > self.first and self.rows[before].step == self.rows[last].step and self._closes(before):
                 before -= 1
@@ -376,6 +376,6 @@ def _cost(lengths: Sequence[tuple[float, float]]) -> Cost:
     count = len(lengths)
     mean = max(0.0, math.fsum(length for length, _ in lengths) / count)
     clock = math.fsum(variance for _, variance in lengths) / count
-    seen = math.fsum((length - mean) ** 2 for length, _ in lengths)
-    variance = (seen + 2 * ((LENGTH_SPREAD * mean) ** 2 + clock)) / (count + 1)
+    squares = math.fsum((length - mean) ** 2 for length, _ in lengths)
+    variance = (squares + 2 * ((LENGTH_SPREAD * mean) ** 2 + clock)) / (count + 1)
     return Cost(mean, math.sqrt(max(variance - clock, (0.2 * LENGTH_SPREAD * mean) ** 2)), math.sqrt(variance / count))

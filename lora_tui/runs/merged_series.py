@@ -163,9 +163,9 @@ class MergedSeries:
         Returns False where earlier rows were dropped: then everything must be built anew.
         """
         if row.step is not None:
-            for kind, theirs, seen in self._early.pop((row.step, group(row)), ()):
+            for kind, theirs, time_there in self._early.pop((row.step, group(row)), ()):
                 if agrees(row, theirs) is not False:
-                    self._remember(kind, row.step, theirs, seen)
+                    self._remember(kind, row.step, theirs, time_there)
         if time is None and row.step is not None:
             time = self._extra_times.get((row.step, row.kind))
         if not self.timeline.add(row, time):
@@ -264,15 +264,15 @@ class MergedSeries:
             return
         steps = array("d", block.steps)
         for column in block.columns:
-            self._put_all(column.name, steps, column.values, column.seen)
+            self._put_all(column.name, steps, column.values, column.present)
         if block.epochs is not None:
             known = (epoch == epoch for epoch in block.epochs)
-            seen = bytes(map(and_, block.mask("train"), known))
-            self._put_all("epoch", steps, block.epochs, seen if 0 in seen else None)
+            present = bytes(map(and_, block.mask("train"), known))
+            self._put_all("epoch", steps, block.epochs, present if 0 in present else None)
 
-    def _put_all(self, name: str, steps: array[float], values: array[float], seen: bytes | None) -> None:
-        if seen is not None:
-            steps, values = array("d", compress(steps, seen)), array("d", compress(values, seen))
+    def _put_all(self, name: str, steps: array[float], values: array[float], present: bytes | None) -> None:
+        if present is not None:
+            steps, values = array("d", compress(steps, present)), array("d", compress(values, present))
         if not steps:
             return
         series = self._named(name)

@@ -58,8 +58,8 @@ def _is_stale(run: RunData, mtime: float) -> bool:
     """Return whether a training row came after the Unix time ``mtime``, or the root state is of another step."""
     if run.log_deleted or not run.timeline.rows:
         return run.log_deleted
-    seen = run.last_row_time
-    return (seen is not None and seen > mtime + SLACK_S) or _root_step_differs(run)
+    last_time = run.last_row_time
+    return (last_time is not None and last_time > mtime + SLACK_S) or _root_step_differs(run)
 
 
 def _root_step_differs(run: RunData) -> bool:
@@ -76,8 +76,8 @@ def is_closed(run: RunData) -> bool:
         return False
     if any(not result.stale for result in results_of(run).values()):
         return True
-    seen, root = run.last_row_time, run.files.root_state
-    return root is not None and not _root_step_differs(run) and (seen is None or root[1] >= seen - SLACK_S)
+    last_time, root = run.last_row_time, run.files.root_state
+    return root is not None and not _root_step_differs(run) and (last_time is None or root[1] >= last_time - SLACK_S)
 
 
 def has_final_model(run: RunData) -> bool:
@@ -86,8 +86,8 @@ def has_final_model(run: RunData) -> bool:
     That is the evidence that remains where the results were deleted. While a job goes on, its results follow within
     moments.
     """
-    seen, console = run.last_row_time, run.console
-    if seen is None or run.log_deleted:
+    last_time, console = run.last_row_time, run.console
+    if last_time is None or run.log_deleted:
         return False
-    completed = console is not None and console.completed and run.console_time >= seen - SLACK_S
-    return completed or run.files.model_since(seen - SLACK_S)
+    completed = console is not None and console.completed and run.console_time >= last_time - SLACK_S
+    return completed or run.files.model_since(last_time - SLACK_S)

@@ -358,8 +358,8 @@ def time_left(run: RunData, status: Status, now: float) -> TimeLeft | None:
     eta = eta_of(run)
     if status.state not in ("running", "evaluating") or eta is None:
         return None
-    seen = run.last_row_time if run.timeline.rows else run.last_job_time
-    return eta.after(now - seen if seen is not None else 0.0)
+    last_time = run.last_row_time if run.timeline.rows else run.last_job_time
+    return eta.after(now - last_time if last_time is not None else 0.0)
 
 
 def progress_of(run: RunData, now: float) -> Progress:
@@ -404,5 +404,5 @@ def whole_speed(run: RunData, progress: Progress) -> tuple[float | None, float |
     if progress.unit != "steps" or not progress.elapsed_s or not progress.step or progress.segments != 1:
         return None, None
     tokens = run.series.get("total_tokens")
-    seen = tokens.tail(1)[0] / progress.elapsed_s if tokens is not None and tokens.finite else None
-    return progress.step / progress.elapsed_s, seen
+    tokens_per_s = tokens.tail(1)[0] / progress.elapsed_s if tokens is not None and tokens.finite else None
+    return progress.step / progress.elapsed_s, tokens_per_s

@@ -72,8 +72,8 @@ def _noise(samples: Sequence[StepTimeSample], mean: float) -> float:
         return prior
     parts.sort()
     # 0.455: median of chi square with one degree of freedom. The mean sees the heavy tails.
-    seen = max(parts[len(parts) // 2] / 0.455, 0.25 * math.fsum(parts) / len(parts))
-    return (PRIOR_WEIGHT * prior + len(parts) * seen) / (PRIOR_WEIGHT + len(parts))
+    observed = max(parts[len(parts) // 2] / 0.455, 0.25 * math.fsum(parts) / len(parts))
+    return (PRIOR_WEIGHT * prior + len(parts) * observed) / (PRIOR_WEIGHT + len(parts))
 
 
 def _filter(samples: Sequence[StepTimeSample], noise: float, walk: float, mean: float) -> tuple[float, float, float]:

@@ -124,7 +124,7 @@ class Workspace:
 
 def _same_names(runs: Iterable[Run]) -> list[Run]:
     """Return the runs whose name another run has too."""
-    seen: dict[str, list[Run]] = {}
+    by_name: dict[str, list[Run]] = {}
     for run in runs:
-        seen.setdefault(run.name, []).append(run)
-    return [run for same in seen.values() if len(same) > 1 for run in same]
+        by_name.setdefault(run.name, []).append(run)
+    return [run for same in by_name.values() if len(same) > 1 for run in same]
