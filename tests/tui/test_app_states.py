@@ -157,6 +157,23 @@ async def test_new_rows_results_and_runs_appear_by_themselves(tmp_path: Path) ->
         await until(pilot, lambda: "╭─ Runs" in text(app))
 
 
+async def test_an_evaluation_before_the_first_loss(tmp_path: Path) -> None:
+    root = tmp_path / "saves"
+    (root / "a").mkdir(parents=True)
+    log = root / "a" / "trainer_log.jsonl"
+    log.write_text(row(10, 2.75).replace('"loss"', '"eval_loss"'))
+    follower = Follower([root], clock=lambda: START + 3)
+    workspace = Workspace([root])
+    workspace.apply(follower.read())
+    app = LoraTuiApp(workspace, follower, AppOptions(clock=lambda: START + 3))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "loss –   ◆ eval 2.7500 " in pane(app, "loss")
+        with log.open("a") as file:
+            file.write(row(20, 1.2345))
+        await until(pilot, lambda: "loss 1.2345" in pane(app, "loss"))
+
+
 async def test_a_finished_run_left_open_draws_nothing(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app(all_runs / "lora" / "sft")
     async with app.run_test(size=SIZE) as pilot:
