@@ -38,7 +38,7 @@ class Mutant(NamedTuple):
 def make() -> dict[str, Mutant]:
     """Make the copy in WORK; returns all mutants by name."""
     shutil.rmtree(WORK, ignore_errors=True)
-    for folder in ("lora_tui", "tests", "sample_runs"):
+    for folder in ("lora_tui", "tests", "tools", "sample_runs"):
         shutil.copytree(ROOT / folder, WORK / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", WORK)
     out = {}

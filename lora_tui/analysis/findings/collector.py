@@ -85,10 +85,16 @@ class FindingCollector:
         self, code: str, evidence: Mapping[str, Param | None], *, severity: Severity | None = None,
         step: float | None = None, end_step: int | None = None, variant: str = "", over: bool = False,
     ) -> None:  # fmt: skip
-        """Add a finding of a registered code; entries of ``evidence`` that are None are left out."""
+        """Add a finding of a registered code; entries of ``evidence`` that are None are left out.
+
+        Raises ValueError if it is critical and not registered so: :meth:`has_critical` would not see it in time.
+        """
         known = {key: value for key, value in evidence.items() if value is not None}
         at = None if step is None or not math.isfinite(step) else int(step)
-        severity = REGISTRY[code].severity if severity is None else severity
+        registered = REGISTRY[code].severity
+        if severity == "critical" != registered:
+            raise ValueError(f"finding {code!r} is critical, but registered as {registered}")
+        severity = registered if severity is None else severity
         self.findings.append(Finding(code, severity, at, end_step, known, variant, over))
 
     def has(self, *codes: str) -> bool:
