@@ -20,7 +20,7 @@ from lora_tui.settings.fault_log import fault_text, record_fault
 from lora_tui.text.sanitize import clean
 from lora_tui.tui import theme
 from lora_tui.tui.dashboard import Dashboard, MainScreen
-from lora_tui.tui.judgement_cache import PATIENCE_S
+from lora_tui.tui.judgement_cache import POSTPONED_S
 from lora_tui.tui.keys import app_bindings, commands_of
 from lora_tui.tui.navigation import Navigator
 from lora_tui.tui.options import AppOptions
@@ -117,7 +117,7 @@ class LoraTuiApp(App[int]):
         gc.enable()
         self.state.judging = True
         if self.follower is not None and self.options.screenshot is None:
-            self.state.judgements.wait(PATIENCE_S)
+            self.state.judgements.postpone(POSTPONED_S)
         self._repainter.paint(charts=False)
         self._repainter.start_clock(self._notice)
         if self.follower is not None:
@@ -195,9 +195,9 @@ class LoraTuiApp(App[int]):
             self._note(state.words.t(f"note.{code}"))
         first = batch.complete and not self._complete
         if first:
-            state.judgements.wait(0.0)
+            state.judgements.postpone(0.0)
         if batch.runs or first or told != (state.notes, state.errors):
-            state.trouble = ""
+            state.read_error = ""
             before = state.selected
             self._dashboard.selected = state.run_to_select()
             if first:
@@ -212,7 +212,7 @@ class LoraTuiApp(App[int]):
                 self.call_after_refresh(self.write_screenshot)
 
     def on_reading_failed(self, message: ReadingFailed) -> None:
-        self.state.trouble = message.error
+        self.state.read_error = message.error
         self._repainter.paint(charts=False)
 
     def write_screenshot(self) -> None:

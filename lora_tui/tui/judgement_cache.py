@@ -1,4 +1,4 @@
-"""Judgements of runs, kept as long as they hold; of many runs made in pieces, between which keys are answered."""
+"""A cache of judgements: each is kept while it holds, and those of many runs are made in pieces between keys."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from lora_tui.analysis.model import Judgement
 from lora_tui.runs.run import Run, Status
 
 NOTHING_JUDGED = Judgement()
+"""The judgement of a run that has not been judged yet."""
 JUDGED_FOR_S = 30.0
-"""A judgement of a live run may depend on the clock; it is made anew after this time."""
+"""Seconds after which an unchanged live run is judged again, as its judgement may depend on the clock."""
 JUDGE_EVERY_S = 2.0
-"""A live run is not judged more often than this; the clock's next tick catches up."""
-PATIENCE_S = 10.0
-"""How long runs that are only listed wait for the first reading to end."""
-AT_ONCE_S = 0.03
-"""How long runs that are only listed are judged while a frame, or a key, waits for it."""
+"""Seconds between two judgements of a live run that changes, at least; the next tick of the clock makes up for it."""
+POSTPONED_S = 10.0
+"""Seconds that listed runs wait for the first reading to end before they are judged, at most."""
+FRAME_BUDGET_S = 0.03
+"""Seconds of judging listed runs that one frame, or one key, waits for."""
 
 
 class _Kept(NamedTuple):
@@ -28,65 +29,70 @@ class _Kept(NamedTuple):
 
 
 class JudgementCache:
-    """``make`` judges a run: some 20 ms for 1,000 rows that have not been looked at before."""
+    """Judgements by run directory.
+
+    ``make`` judges a run, which takes some 20 ms for 1,000 rows that have not been judged before.
+    """
 
     def __init__(self, make: Callable[[Run], Judgement]) -> None:
         self._make = make
         self.on_pending: Callable[[], object] = lambda: None
-        """Called whenever a judgement is owed: :meth:`some` is wanted soon."""
-        self._patient_until = float("-inf")
+        """Called whenever a judgement had to be put off: :meth:`judge_some` is to be called soon."""
+        self._postponed_until = float("-inf")
         self._kept: dict[object, _Kept] = {}
         self._pending: dict[object, tuple[Run, Status]] = {}
         self._spent_s = 0.0
 
     @property
-    def waiting(self) -> bool:
-        """Runs that are only listed are not judged yet: what is read of them would make it worthless."""
-        return time.monotonic() < self._patient_until
+    def postponed(self) -> bool:
+        """Whether listed runs are not judged yet, as what is still read of them would make the judgement worthless."""
+        return time.monotonic() < self._postponed_until
 
-    def wait(self, seconds: float) -> None:
-        """Let them wait, at most so long: a log may grow faster than it is read."""
-        self._patient_until = time.monotonic() + seconds
+    def postpone(self, seconds: float) -> None:
+        """Judge no listed run for at most so many seconds: a log may grow faster than it is read."""
+        self._postponed_until = time.monotonic() + seconds
 
-    def of(self, run: Run, status: Status, at_once: bool) -> Judgement | None:
-        """The run's judgement; ``None`` if there is no time for it before the next frame, unless it is wanted
-        ``at_once``."""
+    def get(self, run: Run, status: Status, at_once: bool) -> Judgement | None:
+        """Return the judgement of a run, or None where there is no time for it before the next frame.
+
+        With ``at_once`` the run is judged in any case.
+        """
         known = self._known(run, status)
         if known is not None:
             return known
-        if at_once or (self._spent_s < AT_ONCE_S and not self.waiting):
+        if at_once or (self._spent_s < FRAME_BUDGET_S and not self.postponed):
             return self._judge(run, status)
-        if self.waiting:
+        if self.postponed:
             return None
         self._pending[run.path] = (run, status)
         self.on_pending()
         return None
 
-    def earlier(self, run: Run) -> Judgement:
-        """What was last thought of a run whose judgement is owed."""
+    def last_known(self, run: Run) -> Judgement:
+        """Return the last judgement of a run, which may not hold any more."""
         kept = self._kept.get(run.path)
         return kept.judgement if kept is not None else NOTHING_JUDGED
 
     @property
     def pending(self) -> bool:
-        """For some runs there was no time."""
+        """Whether there are runs that there was no time for."""
         return bool(self._pending)
 
-    def some(self) -> None:
-        """Judge some of those, one at least."""
+    def judge_some(self) -> None:
+        """Judge some of the pending runs, one at least, as the budget of a frame allows."""
         self._spent_s = 0.0
         while self._pending:
             self._judge(*self._pending.pop(next(iter(self._pending))))
-            if self._spent_s >= AT_ONCE_S:
+            if self._spent_s >= FRAME_BUDGET_S:
                 break
 
     def next_frame(self) -> None:
-        """There is time again; what the frame does not ask for is not owed any more."""
+        """Begin a new budget; a pending run that the frame does not ask for again is not judged."""
         self._spent_s = 0.0
         self._pending.clear()
 
-    def forget(self) -> None:
-        """Nothing holds any more: other runs are there to be compared with."""
+    def clear(self) -> None:
+        """Let no judgement hold any more, as there are other runs to compare with."""
         self._kept.clear()
 
     def _known(self, run: Run, status: Status) -> Judgement | None:

@@ -100,7 +100,7 @@ class Repainter:
 
     def _judge_more(self) -> None:
         """Judge what the list shows without it, in pieces between which keys are answered, then show it."""
-        self._state.judgements.some()
+        self._state.judgements.judge_some()
         if self._state.judgements.pending:
             self._app.call_later(self._judge_more)
             return

@@ -1,4 +1,7 @@
-"""What the panes look at: the runs, the one selected, the words, the clock. Changed by the app alone."""
+"""The state that the panes read: the runs, the selected one, the words, the time of the frame.
+
+The app's own thread alone changes it; what the user chooses is set on the dashboard, which writes it here.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunView:
-    """One run as it looks now."""
+    """One run as a frame shows it."""
 
     run: Run
     now: float
@@ -45,11 +48,11 @@ class RunView:
 
 
 _OPEN, _CLOSE = "\x01", "\x02"
-"""Around values inside a text of the catalogue; cleaned text from files never holds them."""
+"""Mark the values inside a text of the catalogue; sanitized text from files never holds them."""
 
 
 class AppState:
-    """The state behind the screen."""
+    """Everything that the panes read."""
 
     def __init__(self, workspace: Workspace, options: AppOptions) -> None:
         self.workspace = workspace
@@ -58,7 +61,7 @@ class AppState:
         self.lang = options.lang
         self.ascii = options.glyphs == "ascii"
         self.wide = False
-        """Whether the terminal has two cells for characters of ambiguous width."""
+        """Whether the terminal draws characters of ambiguous width in two cells."""
         self.palette = Palette({}, False)
         self.theme = ""
         self.page = "overview"
@@ -70,23 +73,24 @@ class AppState:
         self._newest_instead: Run | None = None
         self._named_run = options.run or ""
         self.notes: tuple[str, ...] = ("waiting_for_path",) if options.missing else ()
-        """Codes of the follower about the watching itself."""
+        """Codes of the follower's notes on the watching itself."""
         self.errors: tuple[tuple[str, str], ...] = ()
         """Directories that cannot be read, with the reason."""
-        self.trouble = ""
+        self.read_error = ""
+        """The error of the last turn of reading; empty after a turn without one."""
         self.note = ""
-        """What just happened; said for some seconds."""
+        """What just happened, said in the footer for some seconds."""
         self.now = options.clock()
         self.judging = False
-        """False until the first frame is out: the rules are loaded after it."""
+        """Whether runs are judged; False until the first frame is written, as the rules are loaded after it."""
         self.places: frozenset[str] = frozenset()
-        """Names of the panes that are seen."""
+        """The names of the panes that are seen."""
         self._unread: set[Path] = set()
         """Runs that have been sampled and are to be read in full, to be judged."""
         self.request_full_read: Callable[[set[Path]], object] = len
         """Called with the directories of such runs."""
         self.chart_stamp = 0
-        """Grows when the curves are to be drawn anew."""
+        """A number that grows whenever the curves are to be drawn anew."""
         self._views: dict[object, tuple[int, float, RunView]] = {}
         self._once: dict[object, tuple[RunView, object]] = {}
         self._states: dict[object, tuple[int, float, Status]] = {}
@@ -99,7 +103,7 @@ class AppState:
 
     @property
     def look(self) -> tuple[object, ...]:
-        """What every drawing depends on apart from the data."""
+        """What every drawing depends on besides the data."""
         return (self.theme, self.lang, self.ascii, self.wide)
 
     @cached_property
@@ -115,7 +119,7 @@ class AppState:
         try."""
         return (
             self._views_made, len(self.runs), sum(run.revision for run in self.runs), self.selected, self.page,
-            self.drawer, self.focus, self.card, self.finding, self.ascii, self.places, self.note, self.trouble,
+            self.drawer, self.focus, self.card, self.finding, self.ascii, self.places, self.note, self.read_error,
             self.notes, self.errors,
         )  # fmt: skip
 
@@ -126,19 +130,19 @@ class AppState:
 
     @property
     def index(self) -> int:
-        """Place of the selected run in the list."""
+        """Index of the selected run in the list; 0 where none is selected."""
         return next((i for i, run in enumerate(self.runs) if run is self.selected), 0)
 
     def begin_frame(self) -> None:
-        """Take the time for everything that is drawn next."""
+        """Set the time of a new frame, and drop what holds for one frame only."""
         self.now = self.options.clock()
         self._once.clear()
         self.judgements.next_frame()
         if self.workspace.complete and (families := self._family_changes()) != self._families:
-            # Runs are judged by their siblings, too; not before all are known, or each that is read would cost all.
+            # Runs are judged by their siblings too. Not before all are known: every run read would judge all again.
             self._families = families
             self._views.clear()
-            self.judgements.forget()
+            self.judgements.clear()
 
     def _family_changes(self) -> int:
         try:
@@ -148,7 +152,7 @@ class AppState:
             return self._families
 
     def cached(self, make: Callable[[AppState, RunView], T], view: RunView) -> T:
-        """What ``make`` says of a run, worked out once between two ticks though several panes ask."""
+        """Return ``make(self, view)``, made once a frame though several panes ask for it."""
         key = (make, view.run.path, self.lang, self.places)
         kept = self._once.get(key)
         if kept is None or kept[0] is not view:
@@ -172,12 +176,15 @@ class AppState:
         return self.selected
 
     def view(self, run: Run) -> RunView:
-        """The run as it looks now; made anew only if the run or, for a live one, the clock moved, and once when all
-        runs to compare it with are known."""
+        """Return a run as it looks now.
+
+        The view is made anew only where the run changed or, for a live run, the time did, and once when all runs to
+        compare it with are known.
+        """
         if self._all_known != self.workspace.complete:
             self._all_known = self.workspace.complete
             self._views.clear()
-            self.judgements.forget()
+            self.judgements.clear()
         kept = self._views.get(run.path)
         if kept is not None and kept[0] == run.revision:
             old = kept[2]
@@ -186,19 +193,23 @@ class AppState:
                 return old
         status = self.status(run)
         judgement: Judgement | None = NOTHING_JUDGED
-        if self.judging and not run.partial and self._attempt(run, "siblings", lambda: self._is_whole(run), True):
-            judgement = self.judgements.of(run, status, at_once=run is self.selected)
+        if (
+            self.judging
+            and not run.partial
+            and self._attempt(run, "siblings", lambda: self._is_read_in_full(run), True)
+        ):
+            judgement = self.judgements.get(run, status, at_once=run is self.selected)
         progress = self._attempt(run, "progress", lambda: run.progress(self.now), Progress())
         self._views_made += 1
         fault = next((fault for (path, _), fault in self._faults.items() if path == run.path), None)
         if judgement is None:
-            return RunView(run, self.now, status, progress, self.judgements.earlier(run), fault)
+            return RunView(run, self.now, status, progress, self.judgements.last_known(run), fault)
         view = RunView(run, self.now, status, progress, judgement, fault)
         self._views[run.path] = (run.revision, self.now, view)
         return view
 
-    def _is_whole(self, run: Run) -> bool:
-        """The run and those that it is compared with have been read whole; what has not is wanted from now on."""
+    def _is_read_in_full(self, run: Run) -> bool:
+        """Return whether the run and those that it is compared with are read in full; note those that are not."""
         sampled = [other.path for other in (run, *self.sibling_index.siblings(run)[:SIBLINGS]) if other.sampled]
         self._unread.update(sampled)
         return not sampled
@@ -210,21 +221,21 @@ class AppState:
             self.request_full_read(unread)
 
     def current(self) -> RunView | None:
-        """The selected run as it looks now."""
+        """Return the selected run as it looks now, or None where there is none."""
         return self.view(self.selected) if self.selected is not None else None
 
     def any_live(self) -> bool:
-        """Some run may still go on, so the clock matters."""
+        """Return whether some run may still go on, so that the screen depends on the time."""
         return any(self.status(run).live for run in self.runs)
 
     def status(self, run: Run) -> Status:
-        """The run's state alone, kept until the run or, for a live one, the clock moves."""
+        """Return the status of a run, kept until the run changes or, for a live one, the time does."""
         kept = self._states.get(run.path)
         if kept is not None and kept[0] == run.revision and (kept[1] == self.now or not kept[2].live):
             return kept[2]
         status = self._attempt(run, "status", lambda: run.status(self.now), Status("waiting"))
         if run.partial:
-            # Whether it still goes on, and how well, is known at the end of its log.
+            # Only the end of its log says whether it still goes on, and how well.
             status = Status("waiting", "reading", since=status.since)
         self._states[run.path] = (run.revision, self.now, status)
         return status
@@ -247,7 +258,7 @@ class AppState:
         return made
 
     def context(self, run: Run) -> Context:
-        """What this run is judged with."""
+        """Return what this run is judged with: the settings, and the runs to compare it with."""
         return replace(self.options.context, siblings=self.sibling_index.siblings(run))
 
     # -- words ---------------------------------------------------------------------------------------------------
@@ -255,7 +266,7 @@ class AppState:
     def phrase(
         self, key: str, role: str = "text", label: str = "muted", count: int | None = None, **params: str
     ) -> Line:
-        """A sentence of the catalogue as a line: what was put into it in one role, its own words in another."""
+        """Return a sentence of the catalogue as a line: its values in ``role``, its own words in the role ``label``."""
         marked = {name: f"{_OPEN}{value}{_CLOSE}" for name, value in params.items()}
         if count is not None:
             text = self.words.n(key, count, n=f"{_OPEN}{count}{_CLOSE}", **marked)

@@ -1,4 +1,4 @@
-"""Many runs in the list: they are judged in pieces, and what is owed is not forgotten."""
+"""Many runs in the list: they are judged in pieces, and what is pending is not forgotten."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lora_tui.ingest.follower import Follower
 from lora_tui.records.updates import Batch
 from lora_tui.runs.run import Run, Status
 from lora_tui.runs.workspace import Workspace
-from lora_tui.tui import judgement_cache as verdicts
+from lora_tui.tui import judgement_cache
 from lora_tui.tui.app import LoraTuiApp
 from lora_tui.tui.judgement_cache import JudgementCache
 from lora_tui.tui.options import AppOptions
@@ -37,7 +37,7 @@ class Judge:
 
     def __call__(self, run: Run) -> Judgement:
         self.seen.append(run)
-        self.now += verdicts.AT_ONCE_S * 0.6
+        self.now += judgement_cache.FRAME_BUDGET_S * 0.6
         return Judgement()
 
     def monotonic(self) -> float:
@@ -47,7 +47,7 @@ class Judge:
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
     judge = Judge()
-    monkeypatch.setattr(verdicts, "time", judge)
+    monkeypatch.setattr(judgement_cache, "time", judge)
     return judge
 
 
@@ -58,48 +58,48 @@ def runs(all_runs: Path) -> list[Run]:
 
 def test_a_frame_waits_for_two_of_eight(judge: Judge, runs: list[Run]) -> None:
     kept = JudgementCache(judge)
-    assert [kept.of(run, ENDED, at_once=False) is not None for run in runs] == [True, True] + [False] * 6
+    assert [kept.get(run, ENDED, at_once=False) is not None for run in runs] == [True, True] + [False] * 6
     # The selected one is always judged.
-    assert kept.of(runs[7], ENDED, at_once=True) is not None
+    assert kept.get(runs[7], ENDED, at_once=True) is not None
     pieces = 0
     while kept.pending:
         before = len(judge.seen)
-        kept.some()
+        kept.judge_some()
         pieces += 1
         assert 1 <= len(judge.seen) - before <= 2
     assert pieces >= 3
     kept.next_frame()
-    assert all(kept.of(run, ENDED, at_once=False) is not None for run in runs)
+    assert all(kept.get(run, ENDED, at_once=False) is not None for run in runs)
     assert {run.path for run in judge.seen} == {run.path for run in runs}
 
 
-def test_what_is_scrolled_out_of_sight_is_not_owed(judge: Judge, runs: list[Run]) -> None:
+def test_what_is_scrolled_out_of_sight_is_not_pending(judge: Judge, runs: list[Run]) -> None:
     kept = JudgementCache(judge)
     for run in runs:
-        kept.of(run, ENDED, at_once=False)
+        kept.get(run, ENDED, at_once=False)
     assert kept.pending
     kept.next_frame()
     assert not kept.pending
-    kept.some()
+    kept.judge_some()
     assert len(judge.seen) == 2
 
 
-def test_a_live_run_keeps_its_verdict_for_a_moment(
+def test_a_live_run_keeps_its_judgement_for_a_moment(
     judge: Judge, runs: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = JudgementCache(judge)
     run = runs[0]
-    first = kept.of(run, LIVE, at_once=True)
+    first = kept.get(run, LIVE, at_once=True)
     run.revision += 1
-    assert kept.of(run, LIVE, at_once=True) is first
+    assert kept.get(run, LIVE, at_once=True) is first
     # Another state, or no time left to keep it: judged anew.
-    assert kept.of(run, ENDED, at_once=True) is not first
-    monkeypatch.setattr(verdicts, "JUDGE_EVERY_S", 0.0)
-    kept.of(run, LIVE, at_once=True)
+    assert kept.get(run, ENDED, at_once=True) is not first
+    monkeypatch.setattr(judgement_cache, "JUDGE_EVERY_S", 0.0)
+    kept.get(run, LIVE, at_once=True)
     run.revision += 1
-    kept.of(run, LIVE, at_once=True)
+    kept.get(run, LIVE, at_once=True)
     assert len(judge.seen) == 4
-    assert kept.earlier(runs[1]).findings == ()
+    assert kept.last_known(runs[1]).findings == ()
 
 
 async def judged(pilot: Pilot[Any], app: LoraTuiApp) -> None:
@@ -113,7 +113,7 @@ async def test_the_list_catches_up_by_itself(all_runs: Path, monkeypatch: pytest
     """With no time at all before a frame the list shows in the end what it shows with enough."""
     shown = []
     for at_once in (60.0, 0.0):
-        monkeypatch.setattr(verdicts, "AT_ONCE_S", at_once)
+        monkeypatch.setattr(judgement_cache, "FRAME_BUDGET_S", at_once)
         app = make_app(all_runs)
         async with app.run_test(size=(200, 80)) as pilot:
             await settled(pilot)
@@ -128,14 +128,14 @@ async def test_runs_that_the_wheel_brings_into_sight_are_judged_too(
     all_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All are finished, so no clock paints them; and the wheel moves the list alone."""
-    monkeypatch.setattr(verdicts, "AT_ONCE_S", 0.0)
+    monkeypatch.setattr(judgement_cache, "FRAME_BUDGET_S", 0.0)
     app = make_app(all_runs)
     async with app.run_test(size=(120, 30)) as pilot:
         await judged(pilot, app)
         app.screen.query_one(RunListPane).scroll_by(12)
         await judged(pilot, app)
         scrolled = pane(app, "runs")
-        monkeypatch.setattr(verdicts, "AT_ONCE_S", 60.0)
+        monkeypatch.setattr(judgement_cache, "FRAME_BUDGET_S", 60.0)
         app._repainter.paint(charts=False)
         await settled(pilot)
         assert scrolled == pane(app, "runs")
@@ -143,18 +143,18 @@ async def test_runs_that_the_wheel_brings_into_sight_are_judged_too(
 
 def test_listed_runs_wait_while_the_first_reading_goes_on(judge: Judge, runs: list[Run]) -> None:
     kept = JudgementCache(judge)
-    kept.wait(60.0)
-    assert [kept.of(run, ENDED, at_once=run is runs[0]) is not None for run in runs] == [True] + [False] * 7
+    kept.postpone(60.0)
+    assert [kept.get(run, ENDED, at_once=run is runs[0]) is not None for run in runs] == [True] + [False] * 7
     assert not kept.pending
-    kept.wait(0.0)
-    assert kept.of(runs[1], ENDED, at_once=False) is not None
+    kept.postpone(0.0)
+    assert kept.get(runs[1], ENDED, at_once=False) is not None
 
 
 async def test_a_reading_without_an_end_does_not_keep_the_list_waiting(
     all_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One log that grows faster than it is read must not hide what is wrong with the other runs."""
-    monkeypatch.setattr("lora_tui.tui.app.PATIENCE_S", 0.3)
+    monkeypatch.setattr("lora_tui.tui.app.POSTPONED_S", 0.3)
     read = Follower.read
 
     def never_complete(self: Follower, budget_s: float = 0.1, each_s: float = math.inf) -> Batch:

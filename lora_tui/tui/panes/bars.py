@@ -59,8 +59,8 @@ class FooterPane(Pane):
 
     def draw(self, width: int, height: int) -> list[Line]:
         state = self.state
-        if state.trouble:
-            return [spread([(" ! " + clean(state.trouble), "rating-fair")], [], width)]
+        if state.read_error:
+            return [spread([(" ! " + clean(state.read_error), "rating-fair")], [], width)]
         if state.note:
             return [cut([(" " + clean(state.note), "text")], width)]
         listed = "runs" in state.places and not state.drawer

@@ -10,18 +10,19 @@ import unicodedata
 from collections.abc import Mapping
 
 _MONOCHROME = re.compile(r"vt[0-9]+(-.*)?|.*-(m|mono|monochrome)")
-"""Names of terminfo's entries without colours that are still met with: consoles behind a serial line, and chosen ones
-(xterm-mono, linux-m, screen-m)."""
+"""Names of the terminfo entries without colours that are still in use: consoles on a serial line, and entries chosen on
+purpose (xterm-mono, linux-m, screen-m)."""
 _GLYPHS = "─│╭●✓⠿"
+"""One character of each kind that the app draws with."""
 
 
 def is_monochrome(environ: Mapping[str, str]) -> bool:
-    """Whether the terminal has no colours, by its name."""
+    """Return whether the terminal has no colours, by its name."""
     return _MONOCHROME.fullmatch(environ.get("TERM", "")) is not None
 
 
 def can_draw(encoding: str | None) -> bool:
-    """Whether the terminal's encoding has the characters that everything is drawn with."""
+    """Return whether the terminal's encoding has the characters that the app draws with."""
     try:
         _GLYPHS.encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -30,8 +31,10 @@ def can_draw(encoding: str | None) -> bool:
 
 
 def may_be_wide(lang: str, environ: Mapping[str, str]) -> bool:
-    """Whether the terminal may well draw characters of ambiguous width in two cells: where Chinese, Japanese or Korean
-    is spoken, by the app or by any part of the locale (Python itself sets LC_CTYPE where the locale is not installed).
+    """Return whether the terminal may draw characters of ambiguous width (East Asian Width "A") in two cells.
+
+    Terminals set up for Chinese, Japanese or Korean do, so the language of the app and every variable of the locale
+    count (Python itself sets LC_CTYPE where the locale is not installed).
     """
     locales = (environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
     return lang == "zh" or any(locale.lower().startswith(("zh", "ja", "ko")) for locale in locales)
@@ -42,13 +45,15 @@ _LIKE = {
     "°": "o", "÷": "/", "§": "S", "¶": "P", "®": "R", "‰": "%", "‖": "|", "‥": "~", "∞": "8", "≈": "~", "≠": "!",
     "≡": "=", "≤": "<", "√": "v", "∑": "S", "⇒": ">", "⇔": "=",
 }  # fmt: skip
-"""What a character that is not drawn with stands for, in one cell."""
+"""ASCII characters of one cell for characters that occur in texts; those that the app draws with have a table of their
+own."""
 
 
 class OneCell(dict[int, str | int]):
-    """A table for ``str.translate``: what the given one does, and of all other ambiguous characters something in ASCII.
+    """A table for ``str.translate`` that adds all other characters of ambiguous width to a given table.
 
-    A letter without a likeness, as of Cyrillic or Greek names, becomes a question mark.
+    Where a terminal draws them in two cells none of them may be sent, as everything is laid out with one cell for each.
+    A letter that looks like none of ASCII, as in Cyrillic or Greek names, becomes a question mark.
     """
 
     def __init__(self, table: Mapping[int, str]) -> None:

@@ -1,10 +1,10 @@
 """The driver of real terminals: Textual's own, with what that does not do.
 
 - A terminal that is gone ends the app and does not hang it (:mod:`lora_tui.tui.terminal.output`).
-- A slow one gets the newest frame and not all of them (:mod:`lora_tui.tui.terminal.backpressure`).
-- Ctrl-Z, ``fg`` and ``bg`` do what they do to any other program. Textual's driver stops itself alone, so that a wrapper
-  waits for it for ever; where no shell could continue it, it is lost; and a SIGCONT without a stop before makes it take
-  the terminal's raw state for the user's.
+- A slow terminal gets the newest frame and not all of them (:mod:`lora_tui.tui.terminal.backpressure`).
+- Ctrl-Z, ``fg`` and ``bg`` work as with any other program. Textual's driver stops its own process alone, so that a
+  wrapper waits for it for ever; where no shell can continue it, it is lost; and after a SIGCONT without a stop it takes
+  the raw mode of the terminal for the user's.
 - The terminal is asked whether it draws characters of ambiguous width in two cells, as many set up for Chinese do.
 
 Private parts of Textual's driver are set by :mod:`lora_tui.tui.terminal.textual_patches`, which makes the class that is
@@ -32,13 +32,14 @@ from lora_tui.tui.terminal.backpressure import QUESTION, Backpressure
 from lora_tui.tui.terminal.output import Frame, TerminalFile
 
 LEAVE_S = 1.5
-"""How long a terminal that takes nothing is waited for at the end."""
+"""Seconds that a terminal that takes nothing is waited for at the end."""
 ANSWER_S = 0.7
-"""How long an answer on its way is waited for at the end: afterwards the shell would take it for typing."""
+"""Seconds that a due answer is waited for at the end; afterwards the shell would take it for typing."""
 WIDTHS_S = 0.15
-"""How long the first frame waits for the widths of glyphs, where they are asked for."""
+"""Seconds that the first frame waits for the widths of glyphs, where they are asked for."""
 ASK_WIDTH = "".join(f"\x1b[2;1H{glyph}{QUESTION}" for glyph in "●─") + "\x1b[2;1H  "
-"""A mark and a line, as some terminals draw only the one in two cells; the first frame is painted over it."""
+"""Writes a mark and a line, asking for the cursor after each, as some terminals draw only one in two cells; the
+first frame is painted over them."""
 
 
 class TerminalUser(Protocol):
@@ -61,7 +62,7 @@ class TerminalUser(Protocol):
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver for terminals, with the above."""
+    """Textual's driver for terminals, with what the module's docstring lists."""
 
     paces_frames = False
     """Whether frames are written by :meth:`frame`, and wait while the terminal is behind."""
@@ -74,16 +75,16 @@ class TerminalDriver(LinuxDriver):
         self.loop = asyncio.get_running_loop()
         self.restarts = True
         """Whether a stop of the process gives the terminal back and takes it again."""
-        # What Textual draws on may be a file (2>errors.log); that standard output is a terminal is asked for before.
+        # Standard error, which Textual draws on, may be a file (2>errors.log); standard output is a terminal for sure.
         file = next(file for file in (sys.__stderr__, sys.__stdout__) if file is not None and file.isatty())
         self.output = TerminalFile(file, self._frame_done)
-        self._flow = Backpressure()
+        self._pressure = Backpressure()
         self._frame: list[str] | None = None
-        self._widths_to_come = 0
-        self._wide_to_tell = False
-        """An answer has come that the app does not know yet."""
+        self._widths_due = 0
+        self._wide_unreported = False
+        """Whether the terminal has answered that glyphs take two cells and the app does not know yet."""
         self._widths_until = 0.0
-        """When the answers to that are no longer waited for (monotonic seconds)."""
+        """Time until which the widths are waited for, in seconds of the monotonic clock."""
         self._answered = threading.Event()
         self.loop.add_signal_handler(signal.SIGTSTP, self._stop)
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
@@ -92,14 +93,14 @@ class TerminalDriver(LinuxDriver):
 
     @contextlib.contextmanager
     def frame(self) -> Iterator[None]:
-        """What is written meanwhile is one frame."""
+        """Write as one frame what is written in the body of the context."""
         self._frame = []
         try:
             yield
         finally:
             text, self._frame = "".join(self._frame), None
             if text:
-                asks = self._flow.give(len(text), time.monotonic())
+                asks = self._pressure.frame_queued(len(text), time.monotonic())
                 frame = Frame(text + QUESTION if asks else text)
                 frame.asks = asks
                 self.write(frame)
@@ -111,66 +112,66 @@ class TerminalDriver(LinuxDriver):
             super().write(data)
 
     def behind(self) -> bool:
-        """Whether the terminal has not got so far that a new frame would be seen soon."""
+        """Return whether the terminal is so far behind that a frame written now would not be seen soon."""
         now = time.monotonic()
-        # A first frame with glyphs of the wrong width would be garbage for a moment.
-        asking = self._wide_to_tell or (self._widths_to_come > 0 and now < self._widths_until)
-        return asking or self._flow.behind(now)
+        # A first frame with glyphs of the wrong width would be unreadable for a moment.
+        asking = self._wide_unreported or (self._widths_due > 0 and now < self._widths_until)
+        return asking or self._pressure.behind(now)
 
     @property
     def slow(self) -> bool:
-        """Whether the line is so slow that a frame is seen growing."""
-        return self._flow.slow
+        """Whether the line is so slow that a frame is seen to build up."""
+        return self._pressure.slow
 
     def _frame_done(self, frame: Frame, whole: bool) -> None:
-        """In the writing thread."""
+        """Count a frame. Called by the thread that writes."""
         count = len(frame) - len(QUESTION) * frame.asks
         if whole:
-            self._flow.out(count, frame.asks, time.monotonic())
+            self._pressure.frame_written(count, frame.asks, time.monotonic())
         else:
-            self._flow.cut(count, frame.asks)
-        self._soon(self.user.catch_up)
+            self._pressure.frame_cut(count, frame.asks)
+        self._call_soon(self.user.catch_up)
 
-    def _soon(self, call: Any) -> None:
+    def _call_soon(self, call: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for it any more
             self.loop.call_soon_threadsafe(call)
 
-    def _tell_wide(self) -> None:
+    def _report_wide(self) -> None:
         self.user.use_narrow_glyphs()
-        self._wide_to_tell = False
+        self._wide_unreported = False
         self.user.call_next(self.user.catch_up)
 
     def process_message(self, message: Message) -> None:
-        """In the input thread: answers to questions are no events."""
+        """Take the answers of the terminal, which are no events of the app. Called by the thread that reads keys."""
         if isinstance(message, events.CursorPosition):
-            if self._widths_to_come and message.y == 1:  # from 0; frames end elsewhere, at the upper left
-                self._widths_to_come -= 1
-                self._flow.talks()
+            if self._widths_due and message.y == 1:  # from 0; frames end elsewhere, at the upper left
+                self._widths_due -= 1
+                self._pressure.answers_expected()
                 if message.x == 2:
-                    self._wide_to_tell = True
-                    self._soon(self._tell_wide)
-                elif not self._widths_to_come:
-                    self._soon(self.user.catch_up)
+                    self._wide_unreported = True
+                    self._call_soon(self._report_wide)
+                elif not self._widths_due:
+                    self._call_soon(self.user.catch_up)
             else:
-                self._flow.answer(time.monotonic())
+                self._pressure.answered(time.monotonic())
                 self._answered.set()
-                self._soon(self.user.catch_up)
+                self._call_soon(self.user.catch_up)
             return
         if isinstance(message, messages.TerminalSupportsSynchronizedOutput):
-            self._flow.talks()
+            self._pressure.answers_expected()
         super().process_message(message)
 
     # -- taking the terminal and giving it back --------------------------------------------------------------------
 
     def start_application_mode(self) -> None:
-        # Textual goes on without its writer where it was stopped here, started in the background.
+        # Textual would go on without its writer where a start in the background was stopped here.
         self._wait_for_foreground()
-        self.output.until = None
-        self._flow = Backpressure()
+        self.output.leave_by = None
+        self._pressure = Backpressure()
         super().start_application_mode()  # type: ignore[no-untyped-call]
         if self.user.asks_width:
             self.user.asks_width = False
-            self._widths_to_come = ASK_WIDTH.count(QUESTION)
+            self._widths_due = ASK_WIDTH.count(QUESTION)
             self._widths_until = time.monotonic() + WIDTHS_S
             self.loop.call_later(WIDTHS_S, self.user.catch_up)
             self.write(ASK_WIDTH)
@@ -178,10 +179,10 @@ class TerminalDriver(LinuxDriver):
 
     def stop_application_mode(self) -> None:
         self.loop.remove_signal_handler(signal.SIGCONT)
-        # Before everything else is written, as the writer may be in the midst of a long frame.
-        self.output.until = time.monotonic() + LEAVE_S
+        # Before anything else is written, as the writer may be in the middle of a long frame.
+        self.output.leave_by = time.monotonic() + LEAVE_S
         self._answered.clear()
-        if self._flow.asking and self.output.lost is None:
+        if self._pressure.answer_due and self.output.lost is None:
             self._answered.wait(ANSWER_S)
         super().stop_application_mode()
 
@@ -198,11 +199,11 @@ class TerminalDriver(LinuxDriver):
     # -- stopping and going on -------------------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        """SIGTSTP: give the terminal back, stop, and take it again."""
+        """Handle SIGTSTP: give the terminal back, stop, and take it again."""
         if not self.restarts:
             return
         self.suspend_application_mode()
-        # All of the job stops, or a wrapper would go on waiting and the shell with it.
+        # The whole job stops, or a wrapper would go on waiting and the shell with it.
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
         os.killpg(0, signal.SIGTSTP)
         # With the default action, where no shell could ever continue the job, the kernel does not stop it.
@@ -213,7 +214,7 @@ class TerminalDriver(LinuxDriver):
         self.user.come_back()
 
     def _continued(self) -> None:
-        """SIGCONT after a SIGSTOP, of which nothing was told: whoever had the terminal may have changed it."""
+        """Handle SIGCONT after a SIGSTOP, which cannot be handled: another program may have changed the terminal."""
         if self.restarts and self.output.lost is None:
             self._wait_for_foreground()
             self.suspend_application_mode()
@@ -221,7 +222,7 @@ class TerminalDriver(LinuxDriver):
             self.user.come_back()
 
     def _wait_for_foreground(self) -> None:
-        """After ``bg`` another job has the terminal: stop until ``fg``, as a program does that reads from it."""
+        """Stop until ``fg`` where another job has the terminal, after ``bg``, as a program does that reads from it."""
         while True:
             try:
                 if os.tcgetpgrp(self.fileno) == os.getpgrp():

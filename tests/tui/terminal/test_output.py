@@ -63,8 +63,8 @@ class Slow:
         self.master, self.slave = pty.openpty()
         tty.setraw(self.slave)
         self.terminal = open(self.slave, "w", encoding="utf-8")  # noqa: PTH123, SIM115 a file number, closed below
-        self.told: list[tuple[bool, bool]] = []
-        self.file = TerminalFile(self.terminal, lambda frame, whole: self.told.append((frame.asks, whole)))
+        self.frames: list[tuple[bool, bool]] = []
+        self.file = TerminalFile(self.terminal, lambda frame, whole: self.frames.append((frame.asks, whole)))
 
     def __enter__(self) -> Slow:
         return self
@@ -103,7 +103,7 @@ def test_a_frame_that_nobody_takes_is_cut_when_the_app_leaves_and_what_restores_
         writer.start()
         wait_until(slow.is_full, "the kernel has no room for all of it")
         assert writer.is_alive()
-        slow.file.until = time.monotonic() + DEADLINE_S
+        slow.file.leave_by = time.monotonic() + DEADLINE_S
         seen = slow.read_until(lambda text: text.endswith("\x1b[?1049l"))
         writer.join(DEADLINE_S)
         assert not writer.is_alive()
@@ -112,7 +112,7 @@ def test_a_frame_that_nobody_takes_is_cut_when_the_app_leaves_and_what_restores_
     begun = seen[: -len(CUT + "\x1b[?1049l")]
     assert long.startswith(begun)
     assert re.search(r"(m|H|[^\x1b\[0-9;])$", begun), "cut between two sequences"
-    assert slow.told == [(False, False)]
+    assert slow.frames == [(False, False)]
 
 
 def test_a_terminal_that_takes_nothing_is_given_up_after_a_while() -> None:
@@ -120,7 +120,7 @@ def test_a_terminal_that_takes_nothing_is_given_up_after_a_while() -> None:
         writer = threading.Thread(target=slow.file.write, args=(frame(4000),), daemon=True)
         writer.start()
         wait_until(slow.is_full, "the kernel has no room for all of it")
-        slow.file.until = time.monotonic() + 0.3
+        slow.file.leave_by = time.monotonic() + 0.3
         writer.join(DEADLINE_S)
         assert not writer.is_alive()
         slow.file.write("\x1b[?1049l")
@@ -137,7 +137,7 @@ def test_a_terminal_that_others_have_made_non_blocking_gets_everything() -> None
         writer.start()
         assert slow.read_until(lambda text: len(text) >= len(long)) == long
         writer.join(DEADLINE_S)
-    assert slow.told == [(False, True)]
+    assert slow.frames == [(False, True)]
     assert slow.file.lost is None
 
 
