@@ -1,4 +1,4 @@
-"""The terminal app: one screen of panes over the runs that a follower reads in a thread."""
+"""The terminal app: one screen of panes on the runs that a follower reads in a thread."""
 
 from __future__ import annotations
 
@@ -35,17 +35,20 @@ if TYPE_CHECKING:
     from lora_tui.tui.screens.text_screen import TextScreen
 
 FRAME_S = 0.01
-"""For a frame to be written."""
+"""Seconds that the first frame is given to be written."""
 DOUBLE_S = 0.6
-"""Within this time a second g follows the first."""
-NOTICE_S = 0.02
-"""How long one look for events may take."""
+"""Seconds within which a second g follows the first."""
+EVENTS_S = 0.02
+"""Seconds that one check for events may take."""
 NOTE_S = 10.0
-"""How long the footer says what just happened."""
+"""Seconds for which the footer says what just happened."""
 
 
 class LoraTuiApp(App[int]):
-    """``lora-tui watch``."""
+    """The app of ``lora-tui watch`` and ``lora-tui demo``.
+
+    Its actions are those of the table in :mod:`lora_tui.tui.keys`.
+    """
 
     TITLE = "lora-tui"
     CSS = """
@@ -62,7 +65,7 @@ class LoraTuiApp(App[int]):
 
     def __init__(self, workspace: Workspace, follower: Follower | None, options: AppOptions) -> None:
         self.state = AppState(workspace, options)
-        # Without colour the terminal's own two are used; said before Textual chooses how it takes colours away.
+        # Without colours the terminal's own two are used, which Textual must know before it chooses its colour filter.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self._patches = textual_patches.install(self)
         self.follower = follower
@@ -109,28 +112,28 @@ class LoraTuiApp(App[int]):
         self.call_after_refresh(lambda: self.set_timer(FRAME_S, self._after_first_frame))
 
     def _after_first_frame(self) -> None:
-        """Everything that the first frame can do without."""
+        """Start everything that the first frame can do without."""
         if self._leaving:
             return
-        # What was loaded until now stays until the end: collections need not look at it again.
+        # The objects loaded until now stay until the end: the garbage collector need not look at them again.
         gc.freeze()
         gc.enable()
         self.state.judging = True
         if self.follower is not None and self.options.screenshot is None:
             self.state.judgements.postpone(POSTPONED_S)
         self._repainter.paint(charts=False)
-        self._repainter.start_clock(self._notice)
+        self._repainter.start_clock(self._report_events)
         if self.follower is not None:
             self.run_worker(partial(self._reader.run, self.follower), name="reader", group="reader", thread=True)
 
     def leave(self) -> None:
-        """Exit, or do so as soon as the screen has been taken over: what a signal before that moment means."""
+        """End the app now, or as soon as it has taken over the screen."""
         self._leaving = True
         if self._up:
             self.exit(0)
 
     def _catch_signals(self) -> None:
-        """A hang-up or a polite kill must leave the terminal as it was."""
+        """End the app on signals, so that the terminal is restored."""
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -183,29 +186,29 @@ class LoraTuiApp(App[int]):
 
     def on_batch_read(self, message: BatchRead) -> None:
         batch, state = message.batch, self.state
-        self._reader.took(batch.complete)
+        self._reader.batch_applied(batch.complete)
         changed = state.workspace.apply(batch)
         if not batch.complete and state.selected is not None:
-            # A little with each batch: all of it with the next chart would keep a key waiting.
+            # A part with each batch: all at once, with the next chart, would keep a key waiting.
             for series in state.selected.series.values():
                 series.update_extremes()
-        told = (state.notes, state.errors)
+        before = (state.notes, state.errors)
         state.notes, state.errors = batch.notes, batch.errors
-        for code in set(batch.notes) - {*told[0], "waiting_for_path"}:
+        for code in set(batch.notes) - {*before[0], "waiting_for_path"}:
             self._note(state.words.t(f"note.{code}"))
         first = batch.complete and not self._complete
         if first:
             state.judgements.postpone(0.0)
-        if batch.runs or first or told != (state.notes, state.errors):
+        if batch.runs or first or before != (state.notes, state.errors):
             state.read_error = ""
-            before = state.selected
+            selected = state.selected
             self._dashboard.selected = state.run_to_select()
             if first:
-                # What was read on the way was shown now and then; the whole of it is shown at once.
+                # Parts were shown now and then; the whole is shown at once.
                 self._repainter.paint(charts=True)
-            elif state.selected is before:
+            elif state.selected is selected:
                 self._repainter.paint_soon(charts=state.selected in changed, load=not batch.complete)
-        self._notice()
+        self._report_events()
         if first:
             self._complete = True
             if self.options.screenshot is not None:
@@ -216,7 +219,7 @@ class LoraTuiApp(App[int]):
         self._repainter.paint(charts=False)
 
     def write_screenshot(self) -> None:
-        """Write the screen as SVG where the options say, and leave."""
+        """Write the screen as SVG to the file of the options, then end the app; wait for pending judgements before."""
         path = self.options.screenshot
         if path is not None and self.state.judgements.pending:
             self.call_later(self.write_screenshot)
@@ -231,33 +234,33 @@ class LoraTuiApp(App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, (events.Key, events.MouseDown, events.MouseScrollDown, events.MouseScrollUp)):
-            self._reader.asked()
+            self._reader.key_pressed()
         await super().on_event(event)
 
-    def _notice(self) -> None:
-        """Tell of what has become of runs, where someone wants to know and nothing is half read."""
+    def _report_events(self) -> None:
+        """Report the events of runs, where a notifier is configured and no run is half read."""
         notifier, state = self.options.notifier, self.state
-        if notifier is None or not self._reader.whole:
+        if notifier is None or not self._reader.complete:
             return
         try:
-            told = notifier.check(state.runs, state.now, state.words, state.status, NOTICE_S)
+            reported = notifier.check(state.runs, state.now, state.words, state.status, EVENTS_S)
         except Exception as error:  # an error in the report of events ends nothing else
             self._note(fault_text(record_fault("run", "events", error), state.words))
             return
-        if told:
+        if reported:
             if notifier.bell:
                 self.bell()
-            self._note(told[-1])
+            self._note(reported[-1])
 
     def command_failed(self, line: str) -> None:
-        """Say that a command of the user's has failed. May be called from any thread."""
+        """Say in the footer that the user's command for events has failed. May be called from any thread."""
         self.post_message(CommandFailed(line))
 
     def on_command_failed(self, message: CommandFailed) -> None:
         self._note(message.line)
 
     def _note(self, text: str) -> None:
-        """Say something in the footer for some seconds."""
+        """Say something in the footer for NOTE_S seconds."""
         self._dashboard.note = text
         if self._note_timer is not None:
             self._note_timer.stop()
@@ -287,7 +290,7 @@ class LoraTuiApp(App[int]):
         self._navigator.leap(by)
 
     def action_top(self) -> None:
-        """To the first, on the second g."""
+        """Go to the first, on the second g."""
         now = time.monotonic()
         if now - self._g_at <= DOUBLE_S:
             self._g_at = float("-inf")
@@ -326,18 +329,18 @@ class LoraTuiApp(App[int]):
         self._navigator.page(page)
 
     def action_language(self) -> None:
-        """English or Chinese, kept for the next time."""
+        """Change between English and Chinese, also for the next start."""
         language = self._dashboard.language = "zh" if self._dashboard.language == "en" else "en"
-        self._keep("lang", language)
+        self._save_choice("lang", language)
 
     def action_theme(self) -> None:
-        """The next theme, kept for the next time."""
+        """Change to the next theme, also for the next start."""
         names = theme.NAMES
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
-        self._keep("theme", self.theme)
+        self._save_choice("theme", self.theme)
 
-    def _keep(self, key: str, value: str) -> None:
-        """Keep a choice for the next time, or say why that cannot be."""
+    def _save_choice(self, key: str, value: str) -> None:
+        """Save a choice for the next start, or say in the footer why that failed."""
         words = self.state.words
         try:
             self.options.save_choice(key, value)
@@ -346,14 +349,14 @@ class LoraTuiApp(App[int]):
             self._note(words.t("cli.error.write", path=clean(str(error.filename or key)), reason=reason))
 
     def action_help(self) -> None:
-        """The keys of this place."""
+        """Show the keys of the open page."""
         from lora_tui.tui.screens.text_screen import HelpScreen
 
         if isinstance(self.screen, MainScreen):
             self._open("help", lambda: HelpScreen(self.state))
 
     def action_report(self) -> None:
-        """What there is to say of the selected run, to read and to write."""
+        """Show the report of the selected run, which keys write to files."""
         view = self.state.current()
         if view is not None and isinstance(self.screen, MainScreen):
             from lora_tui.tui.screens.report import ReportScreen
@@ -369,7 +372,7 @@ class LoraTuiApp(App[int]):
             self.push_screen(screen)
 
     def action_command_palette(self) -> None:
-        """All commands, searched by typing."""
+        """Show the command palette."""
         from textual.command import CommandPalette
 
         if isinstance(self.screen, MainScreen):
@@ -377,11 +380,11 @@ class LoraTuiApp(App[int]):
             self.push_screen(CommandPalette(placeholder=placeholder, id="--command-palette"))
 
     async def action_quit(self) -> None:
-        """Leave the terminal as it was."""
+        """End the app."""
         self.leave()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Every action, and every run by name, for the palette."""
+        """Yield the commands of the open page for the palette."""
         words = self.state.words
         for command in commands_of(self.state.page):
             if command.code == "palette":

@@ -1,4 +1,4 @@
-"""Where every pane goes: a pure function from the terminal's size and what there is to show to rectangles."""
+"""Where every pane goes: a pure function of the terminal's size and of what there is to show."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 NARROW = 100
-"""Below this width the run list is a drawer."""
+"""Cells of width below which the run list is a drawer over the other panes."""
 LEAST_WIDTH, LEAST_HEIGHT = 60, 18
-"""Below this size there is one line of text and nothing else."""
+"""Cells below which there is one line of text and nothing else."""
 
 
 class Rect(NamedTuple):
-    """A pane's place, in cells."""
+    """The place of a pane in cells, from the upper left corner of the screen."""
 
     x: int
     y: int
@@ -22,7 +22,7 @@ class Rect(NamedTuple):
 
 @dataclass(frozen=True)
 class Content:
-    """What there is to show."""
+    """What there is to show: numbers of things, and what is open."""
 
     runs: int = 0
     page: str = "overview"
@@ -30,15 +30,15 @@ class Content:
     cards: int = 0
     findings: int = 0
     results: int = 0
-    """Lines that the results pane would like; 0: no results."""
+    """Lines that would fill the results pane; 0 where there are no results."""
     charts: int = 0
-    """Small charts that have data, 0 to 2."""
+    """Number of small charts that have data, 0 to 2."""
     excerpt: int = 0
-    """Lines of a failed run's log."""
+    """Lines of the log of a failed run."""
 
 
 def place_panes(width: int, height: int, content: Content) -> dict[str, Rect]:
-    """Pane name -> place. A pane without a place is not shown."""
+    """Return the place of each pane by name. A pane without a place is not shown."""
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return {"line": Rect(0, 0, width, height)}
     out: dict[str, Rect] = {"footer": Rect(0, height - 1, width, 1)}
@@ -59,7 +59,10 @@ def place_panes(width: int, height: int, content: Content) -> dict[str, Rect]:
 
 
 def list_width(width: int, runs: int) -> int:
-    """Cells for the run list beside the rest; 0 where it is a drawer. One run needs no list unless there is room."""
+    """Return the cells of the run list beside the other panes; 0 where it is a drawer.
+
+    A single run has a list only in a wide terminal.
+    """
     if width < NARROW or (runs == 1 and width < 160):
         return 0
     return 32 if width < 112 else 34 if width < 140 else 38 if width < 180 else 44
@@ -94,7 +97,7 @@ def _main(x: int, y: int, width: int, height: int, content: Content) -> dict[str
 
 
 def cards_across(width: int) -> int:
-    """Cards in one row of this width."""
+    """Return how many cards one row of this width has."""
     return max(1, width // 20)
 
 
@@ -108,12 +111,12 @@ def _findings(height: int, content: Content) -> int:
 
 
 def _middle(chart: int, content: Content) -> int:
-    """Rows between the loss chart and the cards, so that the loss chart keeps the larger part."""
+    """Return the rows between the loss chart and the cards; the loss chart keeps the larger part."""
     if content.excerpt:
         rows = min(content.excerpt + 2, chart - 9)
         return rows if rows >= 4 else 0
     if content.results:
-        # Never lower than the small chart beside it needs to be read.
+        # The small chart beside it needs 7 rows to be read.
         rows = max(7, min(content.results + 2, chart * 45 // 100))
         return rows if chart - rows >= 9 else 0
     if content.charts:

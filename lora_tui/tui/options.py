@@ -1,4 +1,4 @@
-"""What the command line and the user's settings tell the app."""
+"""The options of the app, from the command line and the user's settings."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def _discard(key: str, value: str) -> None:
 
 @dataclass(frozen=True)
 class AppOptions:
-    """Everything that may differ from one start of the app to the next."""
+    """Everything that may differ between two starts of the app."""
 
     lang: Language = "en"
     theme: ThemeName = "dark"
     glyphs: GlyphSet = "unicode"
     ask_width: bool = False
-    """Ask the terminal how wide it draws glyphs, and draw with ASCII should they have two cells."""
+    """Whether to ask the terminal how wide it draws glyphs, and to draw with ASCII where they take two cells."""
     context: Context = PLAIN
-    """What runs are judged with, but for the runs to compare them with."""
+    """What runs are judged with, apart from the runs to compare them with."""
     run: str | None = None
-    """Name of the run to select first; the newest otherwise."""
+    """Name of the run to select first, or None for the newest."""
     title: str = ""
-    """What is watched, as the user wrote it."""
+    """The watched paths as the user wrote them."""
     save_choice: Callable[[str, str], None] = _discard
     """Called with ("lang" | "theme", value) when the user changes one of them."""
     clock: Callable[[], float] = time.time
-    """Unix time; tests put their own in."""
+    """Returns the time in Unix seconds; tests replace it."""
     screenshot: Path | None = None
-    """Write an SVG picture here once everything has been read, then leave."""
+    """Where to write an SVG screenshot once everything has been read, before the app ends; None for a usual start."""
     missing: tuple[tuple[str, str], ...] = ()
-    """Paths given that do not exist yet, each with the nearest directory above it that does."""
+    """Watched paths that do not exist yet, each with the nearest directory above it that does."""
     notifier: Notifier | None = None
     """Event notifier, or None when no command or bell is configured."""

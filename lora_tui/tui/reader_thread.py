@@ -1,4 +1,7 @@
-"""The thread that reads for the app: wait, read a little, post what was found. It touches nothing that is drawn."""
+"""The thread that reads for the app: it waits, reads a little, and posts what it found. It touches nothing drawn.
+
+None of its messages may replace another one: each carries a change and not the whole state.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ from lora_tui.records.updates import Batch
 if TYPE_CHECKING:
     from lora_tui.ingest.follower import Follower
 
-READ_S, EACH_S = 0.1, 0.03
-"""Seconds of parsing in one turn, and of one run: a key waits while what was read is taken in."""
-ANSWER_S = 0.1
-"""For so long after a key the reading of a long log rests, so that the answer has the interpreter for itself."""
-BRIEF_S, MORE_S = 0.005, 2.0
-"""Seconds of parsing of one run where there was a key within the last ``MORE_S``: there may be another one."""
-AHEAD = 1
-"""Batches that may wait while one is being taken in: more would only fill the memory, and keep keys waiting."""
+TURN_S, RUN_S = 0.1, 0.03
+"""Seconds of parsing in one turn, and for one run in it; a key waits while the app applies what was read."""
+REST_S = 0.1
+"""Seconds for which the reading of a long log rests after a key, so that the answer has the interpreter for itself."""
+BRIEF_RUN_S, KEYS_S = 0.005, 2.0
+"""Seconds of parsing for one run in a turn where a key came within the last KEYS_S seconds, as another may follow."""
+MAX_WAITING = 1
+"""Batches that may wait while one is applied; more would only fill the memory, and keep keys waiting."""
 
 
 class BatchRead(Message, bubble=False):
-    """The reading thread finished a turn."""
+    """A turn of reading found something."""
 
     def __init__(self, batch: Batch) -> None:
         super().__init__()
@@ -33,7 +36,7 @@ class BatchRead(Message, bubble=False):
 
 
 class ReadingFailed(Message, bubble=False):
-    """A turn of the reading thread met an input/output error; it goes on with the next one."""
+    """A turn of reading ended with an input/output error; the next one is tried."""
 
     def __init__(self, error: str) -> None:
         super().__init__()
@@ -41,7 +44,7 @@ class ReadingFailed(Message, bubble=False):
 
 
 class CommandFailed(Message, bubble=False):
-    """A command that the user wanted run on events has failed."""
+    """The user's command for events has failed."""
 
     def __init__(self, line: str) -> None:
         super().__init__()
@@ -49,42 +52,45 @@ class CommandFailed(Message, bubble=False):
 
 
 class ReaderThread:
-    """``run`` is the thread; the app's own thread says what it has taken in, and when a key was pressed."""
+    """The reading of an app.
+
+    :meth:`run` runs in the thread; the other methods are called by the app's own thread.
+    """
 
     def __init__(self, post: Callable[[Message], bool]) -> None:
         self._post = post
-        self.whole = False
-        """Nothing is half read in what the app has taken in."""
-        self._posted = self._taken = 0
-        """Batches read and taken in, each counted by its own thread."""
-        self._asked_at = float("-inf")
+        self.complete = False
+        """Whether the app has applied all that there was to read."""
+        self._posted = self._applied = 0
+        """Numbers of batches posted and applied, each counted by its own thread."""
+        self._key_at = float("-inf")
 
-    def took(self, whole: bool) -> None:
-        """The app has taken in a batch; ``whole``: it completed what there was to read."""
-        self._taken += 1
-        self.whole = whole
+    def batch_applied(self, complete: bool) -> None:
+        """Count a batch that the app has applied; ``complete`` says whether nothing more is left to read."""
+        self._applied += 1
+        self.complete = complete
 
-    def asked(self) -> None:
-        """A key or a button was pressed."""
-        self._asked_at = time.monotonic()
+    def key_pressed(self) -> None:
+        """Note that a key or a mouse button was pressed."""
+        self._key_at = time.monotonic()
 
     def run(self, follower: Follower) -> None:
-        """Read until the worker that it runs in is cancelled."""
+        """Read until the Textual worker that this runs in is cancelled, then close the follower."""
         worker = get_current_worker()
         try:
             follower.start_watching()
             while not worker.is_cancelled:
-                if self._posted - self._taken > AHEAD:
+                if self._posted - self._applied > MAX_WAITING:
                     time.sleep(0.005)
                     continue
-                if not self.whole:
+                if not self.complete:
                     # Once before each turn: a key that is held down slows the reading, but never stops it.
-                    time.sleep(max(0.0, self._asked_at + ANSWER_S - time.monotonic()))
+                    time.sleep(max(0.0, self._key_at + REST_S - time.monotonic()))
                 if not follower.wait(60.0) or worker.is_cancelled:
                     continue
                 try:
-                    keys = time.monotonic() - self._asked_at < MORE_S
-                    batch = follower.read(READ_S, BRIEF_S if keys else EACH_S)
+                    keys = time.monotonic() - self._key_at < KEYS_S
+                    batch = follower.read(TURN_S, BRIEF_RUN_S if keys else RUN_S)
                 except OSError as error:
                     self._post(ReadingFailed(str(error)))
                     time.sleep(1.0)

@@ -1,4 +1,4 @@
-"""When to repaint: at once after quiet, seldom under load, and by the clock while a run may go on."""
+"""When to repaint: at once after a pause, seldom under load, and every second while a run may go on."""
 
 from __future__ import annotations
 
@@ -15,46 +15,51 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
 NUMBERS_S = 0.5
-"""How often numbers are written under load: twice a second is what an eye follows."""
+"""Seconds between two repaints of the numbers under load: an eye follows two a second."""
 CHARTS_S = 2.0
-"""How often curves are drawn under load."""
-SHARE = 4
-"""Over a slow line curves are drawn so seldom that they are on their way for a quarter of the time."""
+"""Seconds between two repaints of the curves under load."""
+LINE_SHARE = 4
+"""Over a slow line one part in so many of the time is spent on sending curves."""
 
 
-class _Pace:
-    """At most one repaint every ``every_s`` seconds, but at once where nothing came for ``quiet_s`` seconds."""
+class _RateLimit:
+    """Limits repaints to one in ``every_s`` seconds; after ``quiet_s`` seconds without a change one comes at once."""
 
     def __init__(self, every_s: float, quiet_s: float) -> None:
         self.every_s = every_s
         self.quiet_s = quiet_s
         self._painted = float("-inf")
-        self._came = float("-inf")
+        self._changed_at = float("-inf")
 
-    def came(self, now: float, load: bool) -> float:
-        """Something changed: seconds to wait before painting it. ``load``: more is sure to come, however long that
-        takes."""
-        quiet = now - self._came >= self.quiet_s and not load
-        self._came = now
+    def changed(self, now: float, load: bool) -> float:
+        """Note a change and return the seconds to wait before it is painted.
+
+        ``load`` says that more is sure to come, however long that takes.
+        """
+        quiet = now - self._changed_at >= self.quiet_s and not load
+        self._changed_at = now
         if quiet:
             return 0.0
         return max(0.0, self._painted + self.every_s - now)
 
     def painted(self, now: float) -> None:
-        """It was painted."""
+        """Note a repaint."""
         self._painted = now
 
 
 class Repainter:
-    """Brings the panes up to date: numbers alone, or the curves as well, which cost more."""
+    """Brings the panes up to date: the numbers alone, or the curves as well, which cost more.
+
+    ``backlog`` returns the seconds that the terminal is behind.
+    """
 
     def __init__(self, app: App[int], state: AppState, dashboard: Dashboard, backlog: Callable[[], float]) -> None:
         self._app = app
         self._backlog = backlog
         self._state = state
         self._dashboard = dashboard
-        self._numbers = _Pace(NUMBERS_S, 0.25)
-        self._charts = _Pace(CHARTS_S, 0.25)
+        self._numbers = _RateLimit(NUMBERS_S, 0.25)
+        self._charts = _RateLimit(CHARTS_S, 0.25)
         self._number_timer: Timer | None = None
         self._chart_timer: Timer | None = None
         self._clock: Timer | None = None
@@ -90,16 +95,16 @@ class Repainter:
             self._chart_timer = None
         self._dashboard.renew(charts)
         self._state.request_full_reads()
-        self._wind_clock()
+        self._set_clock()
 
     def _judge_soon(self) -> None:
-        """Something in sight is not judged, whoever drew it: this painter, a wheel, a change of size."""
+        """Judge soon what is in sight without a judgement, whatever drew it: a repaint, the wheel, a change of size."""
         if not self._judging:
             self._judging = True
             self._app.call_later(self._judge_more)
 
     def _judge_more(self) -> None:
-        """Judge what the list shows without it, in pieces between which keys are answered, then show it."""
+        """Judge pending runs for the time of one frame; go on after waiting keys, and paint when all are judged."""
         self._state.judgements.judge_some()
         if self._state.judgements.pending:
             self._app.call_later(self._judge_more)
@@ -108,11 +113,11 @@ class Repainter:
         self.paint(charts=False)
 
     def paint_soon(self, charts: bool, load: bool = False) -> None:
-        """Paint what came at once after quiet, gathered under load: numbers first, curves seldom."""
+        """Paint what was read: at once after a pause, else gathered, numbers before curves."""
         now = time.monotonic()
-        number_wait = self._numbers.came(now, load)
-        self._charts.every_s = max(CHARTS_S, SHARE * self._backlog())
-        chart_wait = self._charts.came(now, load) if charts else math.inf
+        number_wait = self._numbers.changed(now, load)
+        self._charts.every_s = max(CHARTS_S, LINE_SHARE * self._backlog())
+        chart_wait = self._charts.changed(now, load) if charts else math.inf
         if chart_wait <= 0:
             self.paint(charts=True)
             return
@@ -134,7 +139,7 @@ class Repainter:
     # -- the clock -----------------------------------------------------------------------------------------------
 
     def start_clock(self, look: Callable[[], None]) -> None:
-        """From now on paint and ``look`` once a second while there is something to wait for."""
+        """From now on paint and call ``look`` once a second while a run may go on or an event may come."""
 
         def tick() -> None:
             if time.monotonic() - self._painted_at > 0.9:
@@ -142,10 +147,10 @@ class Repainter:
             look()
 
         self._clock = self._app.set_interval(1.0, tick, pause=True)
-        self._wind_clock()
+        self._set_clock()
 
-    def _wind_clock(self) -> None:
-        """The clock runs only while a run may go on: a finished run left open costs nothing."""
+    def _set_clock(self) -> None:
+        """Stop the clock while no run may go on, so that a finished run left open costs nothing; else let it run."""
         if self._clock is None:
             return
         notifier = self._state.options.notifier

@@ -1,4 +1,4 @@
-"""Pictures of the screen."""
+"""Repair of the screenshots that Textual exports as SVG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TEXT = re.compile(r'textLength="([0-9.]+)"([^>]*)>([^<]*)</text>')
 
 
 def fix_wide_text(svg: str) -> str:
-    """The exported SVG with the true length of wide characters, which the exporter counts as one cell each."""
+    """Return the SVG with the true length of wide characters, which Textual counts as one cell each."""
 
     def fix(match: re.Match[str]) -> str:
         text = unescape(match[3])

@@ -193,11 +193,7 @@ class AppState:
                 return old
         status = self.status(run)
         judgement: Judgement | None = NOTHING_JUDGED
-        if (
-            self.judging
-            and not run.partial
-            and self._attempt(run, "siblings", lambda: self._is_read_in_full(run), True)
-        ):
+        if self.judging and not run.partial and self._attempt(run, "siblings", lambda: self._read_in_full(run), True):
             judgement = self.judgements.get(run, status, at_once=run is self.selected)
         progress = self._attempt(run, "progress", lambda: run.progress(self.now), Progress())
         self._views_made += 1
@@ -208,7 +204,7 @@ class AppState:
         self._views[run.path] = (run.revision, self.now, view)
         return view
 
-    def _is_read_in_full(self, run: Run) -> bool:
+    def _read_in_full(self, run: Run) -> bool:
         """Return whether the run and those that it is compared with are read in full; note those that are not."""
         sampled = [other.path for other in (run, *self.sibling_index.siblings(run)[:SIBLINGS]) if other.sampled]
         self._unread.update(sampled)

@@ -1,4 +1,4 @@
-"""Lines of styled text: the material every pane is made of. Widths are terminal cells.
+"""Lines of styled text, which every pane is made of. Widths are terminal cells.
 
 A line is a list of spans ``(text, role)``; a role is a name of :mod:`lora_tui.tui.theme`, so a line knows nothing of
 colours and can be compared, tested and cached as plain data. Nothing in it is ever read as markup. After an ``@`` a
@@ -17,9 +17,9 @@ from lora_tui.text.spans import Span as Span
 CLICK = "@"
 """Separates the look of a role from the action of a click: ``muted|bold@app.open``."""
 NEAR = 12
-"""Changes closer than this are sent as one: moving the cursor and setting a style costs more."""
+"""Cells between two changes that are sent as one, at most: to move the cursor and set a style costs more."""
 SENTENCE = 40
-"""Text of more cells than this is worth reading even if its end is cut."""
+"""Cells of a text from which on it is worth reading even if its end is cut."""
 
 
 def clickable(line: Iterable[Span], action: str) -> Line:
@@ -33,12 +33,12 @@ def look_of(span: Span) -> str:
 
 
 def width_of(line: Iterable[Span]) -> int:
-    """Cells that the line takes."""
+    """Return the width of a line."""
     return sum(cell_width(text) for text, _ in line)
 
 
 def cut(line: Iterable[Span], width: int) -> Line:
-    """The line cut to at most ``width`` cells."""
+    """Return the line cut to at most ``width`` cells."""
     out: Line = []
     left = width
     for text, role in line:
@@ -52,7 +52,7 @@ def cut(line: Iterable[Span], width: int) -> Line:
 
 
 def fill(line: Iterable[Span], width: int, role: str = "text") -> Line:
-    """The line cut or padded to exactly ``width`` cells."""
+    """Return the line cut or padded to exactly ``width`` cells."""
     out = cut(line, width)
     gap = width - width_of(out)
     if gap > 0:
@@ -61,7 +61,7 @@ def fill(line: Iterable[Span], width: int, role: str = "text") -> Line:
 
 
 def spread(left: Iterable[Span], right: Iterable[Span], width: int, role: str = "text", filler: str = " ") -> Line:
-    """``left`` and ``right`` at the two ends of ``width`` cells; where both do not fit, ``left`` is cut."""
+    """Return ``left`` and ``right`` at the two ends of ``width`` cells; where both do not fit, ``left`` is cut."""
     right = cut(right, width)
     room = width - width_of(right)
     out = cut(left, max(0, room - 1) if right else room)
@@ -72,7 +72,7 @@ def spread(left: Iterable[Span], right: Iterable[Span], width: int, role: str = 
 
 
 def joined(parts: Iterable[Sequence[Span]], width: int, gap: Span = ("   ", "text")) -> Line:
-    """As many whole parts as fit in ``width``, in order; a part that does not fit is left out, a long sentence cut."""
+    """Return the parts that fit in ``width``, in order; a part that does not is left out, a long sentence cut."""
     out: Line = []
     used = 0
     for part in parts:
@@ -93,14 +93,14 @@ def joined(parts: Iterable[Sequence[Span]], width: int, gap: Span = ("   ", "tex
 
 
 def box(rows: Sequence[Line], width: int, height: int, title: Line, note: Line, role: str = "border") -> list[Line]:
-    """A frame of ``width`` × ``height`` around ``rows`` with ``title`` at its upper left and ``note`` at its right."""
+    """Return a frame of ``width`` × ``height`` around ``rows``, with ``title`` at its upper left and ``note`` right."""
     if height < 2:
         return [fill([], width)]
     return [box_head(width, title, note, role), *box_body(rows, width, height, role)]
 
 
 def box_head(width: int, title: Line, note: Line, role: str = "border") -> Line:
-    """The upper border."""
+    """Return the upper border of a frame."""
     right: Line = [(" ", role), *cut(note, width // 2), (" ─╮", role)] if note else [("─╮", role)]
     room = width - width_of(right) - 5
     left: Line = [("╭─ ", role), *cut(title, room), (" ", role)] if title and room > 0 else [("╭─", role)]
@@ -108,7 +108,7 @@ def box_head(width: int, title: Line, note: Line, role: str = "border") -> Line:
 
 
 def box_body(rows: Sequence[Line], width: int, height: int, role: str = "border") -> list[Line]:
-    """Everything below the upper border."""
+    """Return a frame below its upper border."""
     inner = max(0, width - 4)
     out: list[Line] = []
     for index in range(max(0, height - 2)):
@@ -119,7 +119,7 @@ def box_body(rows: Sequence[Line], width: int, height: int, role: str = "border"
 
 
 def changed(old: Line, new: Line) -> list[tuple[int, int]]:
-    """Where two lines of equal width differ: first cell and number of cells of every stretch, from left to right."""
+    """Return where two lines of equal width differ: (first cell, number of cells) of each stretch, left to right."""
     if old == new:
         return []
     before, after = _cells(old), _cells(new)
@@ -130,7 +130,7 @@ def changed(old: Line, new: Line) -> list[tuple[int, int]]:
         if left == right:
             continue
         first = place
-        # Half of a wide character cannot be repainted.
+        # A wide character can only be repainted whole.
         while first and not (after[first][0] and before[first][0]):
             first -= 1
         last = place + 1

@@ -1,4 +1,4 @@
-"""The three themes, and the style of every role that a line can name."""
+"""The three themes, and the styles of the roles that lines name."""
 
 from __future__ import annotations
 
@@ -81,16 +81,16 @@ _ANSI = {
     "page": "ansi_default",
 }
 VARIABLES = {name: f"lora-{name}" for name in _DARK}
-"""Role -> name of the theme variable that holds its colour."""
+"""Role -> name of the Textual theme variable that holds its colour."""
 
 
 def defaults() -> dict[str, str]:
-    """The variables with the dark theme's values, for a theme that does not define them."""
+    """Return the variables with the values of the dark theme, for a theme that does not define them."""
     return {VARIABLES[role]: color for role, color in _DARK.items()}
 
 
 def themes() -> list[Theme]:
-    """The themes to register with the app."""
+    """Return the themes to register with the app."""
     return [
         _theme("dark", _DARK, dark=True),
         _theme("light", _LIGHT, dark=False),
@@ -131,7 +131,7 @@ _ANSI_WIDGETS = {
     "screen-selection-background": "ansi_bright_blue",
     "screen-selection-foreground": "ansi_black",
 }
-"""What the toolkit's own widgets (the palette) need in a theme of terminal colours."""
+"""Variables that Textual's own widgets, as the command palette, need in a theme of terminal colours."""
 
 
 _ALIAS = {
@@ -168,7 +168,10 @@ _ALIAS = {
 
 
 class Palette:
-    """Role -> Rich style. ``|bold``, ``|dim``, ``|reverse`` and ``|sel`` (the selected row) can follow a role."""
+    """A mapping of roles to Rich styles.
+
+    A role may be followed by ``|bold``, ``|dim``, ``|reverse`` and ``|sel`` (the selected row).
+    """
 
     def __init__(self, variables: dict[str, str], ansi: bool) -> None:
         self._colors = {role: variables.get(name, "") for role, name in VARIABLES.items()}
