@@ -39,6 +39,8 @@ QUIET_S = 0.25
 """Seconds without a change after which the next one is passed on at once."""
 GATHER_S = 0.15
 """Seconds for which the changes after that are gathered."""
+DRAIN_S = 0.002
+"""Seconds that the listener's thread has to hand over the events that came while changes were gathered."""
 
 
 class Follower:
@@ -282,7 +284,7 @@ class Follower:
             if not pending and now - self._last_news < QUIET_S:
                 # The first change after QUIET_S passed at once; those that follow it are gathered.
                 time.sleep(max(0.0, self._last_news + GATHER_S - now))
-                changed |= self._source.wait(0.0)
+                changed |= self._source.wait(DRAIN_S)
             now = self._last_news = time.monotonic()
         self._look_at_recent = self._look_at_recent or now >= self._recent_due
         if now >= self._due:

@@ -43,8 +43,6 @@ MAX_TREE_DIRECTORIES = 20_000
 """Largest tree that gets a recursive watch on Linux: watchdog adds a watch for each directory in it."""
 MAX_TREES = 16
 """Most recursive watches at a time: each has up to three threads, and an inotify instance of 128 in older versions."""
-DRAIN_S = 0.002
-"""Shortest wait for events, seconds: the thread that reads them needs a moment to hand over what has arrived."""
 JOIN_S = 2.0
 """Longest wait for watchdog's threads to end, seconds."""
 
@@ -115,7 +113,7 @@ class _ChangedPaths:
 
     def take(self, timeout_s: float) -> set[Path]:
         """Wait until woken or for ``timeout_s`` seconds, and return and forget the paths."""
-        self._event.wait(max(timeout_s, DRAIN_S))
+        self._event.wait(timeout_s)
         with self._lock:
             self._event.clear()
             paths, self._paths = self._paths, set()
@@ -126,9 +124,9 @@ class DirectoryEvents:
     """Events of single directories, by one ``watchdog.observers.inotify_c.InotifyFD`` (inotify(7)).
 
     watchdog's own observer has a thread and a move queue for each watch, watches whole trees, and reads events one by
-    one as they come. Here the kernel's queue is read only while somebody waits for events: identical ones in a row are
-    merged in it meanwhile, so a job that opens, writes and closes its log 1,000 times a second causes a few events, not
-    thousands. Raises OSError where the user has no inotify instance left.
+    one as they come. Here the kernel's queue is read once for each ``wait``, or as long as that lasts: identical events
+    in a row are merged in the queue meanwhile, so a job that opens, writes and closes its log 1,000 times a second
+    causes a few events, not thousands. Raises OSError where the user has no inotify instance left.
     """
 
     def __init__(self) -> None:
