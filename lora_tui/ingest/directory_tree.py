@@ -239,15 +239,15 @@ class DirectoryTree:
         return None if other or unread != self._unread else changed
 
     def _is_foreign_file(self, path: Path) -> bool:
-        """Return whether a changed path is a file outside all runs whose name no producer uses.
+        """Return whether a changed path is a file whose name no producer uses, outside checkpoints, whose size counts.
 
-        Such a file changes nothing here, and listing its directory for each would cost a core where a cache of 20,000
-        files gains five a second.
+        Such a file changes nothing here, and listing its directory for each would cost most of a core where a cache of
+        20,000 files gains five a second (``docs/file-events.md``).
         """
         parent = path.parent
         if parent not in self._listed or parent in self._unread or path in self.roots or is_run_file(path.name):
             return False
-        if parent in self._evident or is_checkpoint(parent) or self._is_inside(parent):
+        if any(is_checkpoint(up) for up in (parent, *parent.parents)):
             return False
         try:
             entry = self._source.stat(path)

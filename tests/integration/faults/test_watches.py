@@ -77,13 +77,14 @@ def test_old_directories_are_listed_once_and_listened_to(
     watch.until(lambda: any(run.path.name == "late" for run in watch.workspace.runs))
 
 
+@pytest.mark.parametrize("place", ["cache", "run/cache"])
 @pytest.mark.parametrize("poll", [False, True])
-def test_files_of_no_run_cause_no_listing(
-    tmp_path: Path, watched: Watch, monkeypatch: pytest.MonkeyPatch, poll: bool
+def test_files_of_no_producer_cause_no_listing(
+    tmp_path: Path, watched: Watch, monkeypatch: pytest.MonkeyPatch, poll: bool, place: str
 ) -> None:
-    """A data set's cache beside a run gains files all the time; runs that appear in it are found all the same."""
-    cache, run = tmp_path / "cache", tmp_path / "run"
-    cache.mkdir()
+    """A cache beside a run, or in it, gains files all the time; runs that appear there are found all the same."""
+    cache, run = tmp_path / place, tmp_path / "run"
+    cache.mkdir(parents=True)
     for number in range(20):
         (cache / f"old-{number}.arrow").touch()
     append(run, row(1, 2.0))
@@ -108,9 +109,9 @@ def test_files_of_no_run_cause_no_listing(
         watch.until(lambda: watch.losses("run") == [2.0, 1.5])
         assert cache not in listed
     append(cache / "below", row(1, 1.0))
-    watch.until(lambda: watch.losses("cache/below") == [1.0])
+    watch.until(lambda: watch.losses(f"{place}/below") == [1.0])
     append(cache, row(1, 3.0))
-    watch.until(lambda: watch.losses("cache") == [3.0])
+    watch.until(lambda: watch.losses(place) == [3.0])
     (cache / "trainer_log.jsonl").unlink()
     shutil.rmtree(cache)
     watch.until(lambda: [each.path.name for each in watch.workspace.runs] == ["run"])
