@@ -33,6 +33,8 @@ from lora_tui.tui.state import AppState
 
 
 class _PlacedPanes(Layout):
+    """Textual's layout of the dashboard: every pane where :func:`place_panes` puts it, the run list above the others."""
+
     name = "panes"
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:
@@ -45,9 +47,6 @@ class _PlacedPanes(Layout):
             over = 1 if child.id == "runs" else 0
             out.append(WidgetPlacement(Region(*rect), NULL_OFFSET, NULL_SPACING, child, over))
         return out
-
-
-CHARTS = ("loss", "lr", "own")
 
 
 class MainScreen(Screen[None]):

@@ -124,7 +124,7 @@ class Pane(Widget):
         """Drop what was drawn: the pane has no place now, and must show nothing old when it gets one again."""
         if self._drawn:
             self._drawn = ()
-            # The toolkit keeps the lines of a widget that it does not show.
+            # Textual keeps the lines of a widget that it does not show.
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
