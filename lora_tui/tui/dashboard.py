@@ -33,7 +33,7 @@ from lora_tui.tui.state import AppState
 
 
 class _PlacedPanes(Layout):
-    """Textual's layout of the dashboard: every pane where :func:`place_panes` puts it, the run list above the others."""
+    """The layout of the dashboard: every pane where :func:`place_panes` puts it, the run list above the others."""
 
     name = "panes"
 
