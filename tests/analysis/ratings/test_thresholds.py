@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pytest
 
 from lora_tui.analysis.context import PLAIN, Context
-from lora_tui.analysis.rating_rules import COUNTS, LR_RANGES, RULES, Rule
+from lora_tui.analysis.rating_rules import COUNTS, LR_RANGES, RULES, Rule, find_rule
 from lora_tui.analysis.ratings.rate import rate
 from tests.support.rated_runs import (
     DPO,
@@ -440,16 +440,18 @@ def moved(rule: Rule, name: str, value: float) -> Context:
     return replace(PLAIN, rules=tuple(mine if other is rule else other for other in RULES))
 
 
-def test_rules_are_as_they_are_meant_to_be() -> None:
-    found = {
-        rule.code: (
-            " ".join(rule.metrics), _names(rule.stages), _names(rule.producers), rule.basis, rule.confidence,
-            dict(rule.numbers),
-        )
-        for rule in RULES
-    }  # fmt: skip
-    assert found == EXPECTED
-    assert list(found) == list(EXPECTED)
+@pytest.mark.parametrize("code", EXPECTED)
+def test_a_rule_is_as_it_is_meant_to_be(code: str) -> None:
+    metrics, stages, producers, basis, trust, numbers = EXPECTED[code]
+    rule = find_rule(metrics.split()[0], (stages or "sft").split()[0], producers or "trl", code)
+    assert rule is not None
+    found = (" ".join(rule.metrics), _names(rule.stages), _names(rule.producers), rule.basis, rule.confidence)
+    assert found == (metrics, stages, producers, basis, trust)
+    assert dict(rule.numbers) == numbers
+
+
+def test_there_are_no_other_rules() -> None:
+    assert [rule.code for rule in RULES] == list(EXPECTED)
     assert {family: dict(sides) for family, sides in LR_RANGES.items()} == EXPECTED_LR
 
 
