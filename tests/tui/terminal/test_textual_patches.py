@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -74,13 +75,18 @@ async def test_nothing_of_an_app_is_replaced_where_a_part_is_gone(monkeypatch: p
 
 
 @pytest.fixture
-def without_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_patches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An app of public parts, with the clocks of the pictures."""
     monkeypatch.setattr(textual_patches, "missing_parts", lambda: ("textual.app.App._display",))
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.mark.usefixtures("without_patches")
-async def test_the_same_screen_and_keys_on_public_parts_alone(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
+async def test_the_same_screen_and_keys_on_public_parts_alone(all_runs: Path) -> None:
     app = make_app(all_runs, run="lora/sft")
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
