@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -389,6 +390,11 @@ OPTIONAL = [
 ]
 
 
+@lru_cache
+def states_of(runs: Path) -> dict[str, str]:
+    return {run.name: run.status(2e9).state for run in lora_tui.load_all(runs)}
+
+
 @pytest.mark.parametrize("pattern", OPTIONAL)
 def test_without_an_optional_file_the_states_stay(all_runs: Path, tmp_path: Path, pattern: str) -> None:
     copy = tmp_path / "runs"
@@ -396,6 +402,5 @@ def test_without_an_optional_file_the_states_stay(all_runs: Path, tmp_path: Path
     spared = {"lora/crashed", "lora/crashed-early", "hf/trl-sft", "lora/eval_sft"}
     for log in [p for p in copy.glob("*/*") if p.is_dir() and str(p.relative_to(copy)) not in spared]:
         remove(log, pattern)
-    before = {run.name: run.status(2e9).state for run in lora_tui.load_all(all_runs)}
     after = {run.name: run.status(2e9).state for run in lora_tui.load_all(copy)}
-    assert after == before
+    assert after == states_of(all_runs)

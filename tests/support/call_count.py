@@ -5,6 +5,7 @@ Seconds belong to ``tools/bench/``.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -18,10 +19,13 @@ def calls_of(do: Callable[..., object], *args: object) -> int:
         nonlocal count
         count += event in ("call", "c_call")
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()  # whoever is told of collections, as Hypothesis is, would be counted
     sys.setprofile(note)
     try:
         do(*args)
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     return count

@@ -16,7 +16,7 @@ from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.cards import cards_of
 from lora_tui.tui.screens.explain import ExplainScreen, explain
 from lora_tui.tui.screens.report import ReportScreen
-from tests.support.app_pilot import make_app, settled
+from tests.support.app_pilot import make_app, settled, until
 from tests.support.odd_runs import write_odd_runs
 
 SIZES = ((80, 24), (120, 40), (200, 50))
@@ -51,10 +51,10 @@ async def press(app: LoraTuiApp, pilot: Pilot[int], key: str) -> None:
 async def open_and_close(app: LoraTuiApp, pilot: Pilot[int], key: str, where: str) -> None:
     """Press a key that opens a screen, look at it, and close it."""
     await press(app, pilot, key)
-    assert len(app.screen_stack) == 2, where
+    await until(pilot, lambda: len(app.screen_stack) == 2, where)
     check(app, where)
     await press(app, pilot, "escape")
-    assert len(app.screen_stack) == 1, where
+    await until(pilot, lambda: len(app.screen_stack) == 1, where)
 
 
 async def walk(app: LoraTuiApp, pilot: Pilot[int], every: int) -> None:
