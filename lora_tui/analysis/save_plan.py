@@ -57,7 +57,7 @@ class SavePlan:
 
 
 def save_plan(run: Run) -> SavePlan:
-    """The saves of a run, from its options, its trainer's state and what lies on disk."""
+    """Return the saves of a run, from its options, its trainer's state and what lies on disk."""
     state = own_state(run)
     total = run.total_steps
     strategy = _text(run, "save_strategy")
@@ -115,9 +115,12 @@ def _segment_start(run: Run) -> float | None:
 
 
 def _every(run: Run, strategy: str | None, saved: float | None, own: Sequence[int]) -> int | None:
-    """Steps between two saves. The option stands in the trainer's state even where it is not used (saves by epoch), so
-    what lies on disk has the last word; ``None`` where that is irregular, though the time left is told with a guess
-    (:func:`lora_tui.runs.eta.save_schedule`): nobody may wait for a save, or fear one, that does not come."""
+    """Return the steps between two saves, or None where they are not regular or not known.
+
+    The option stands in the trainer's state even where it is not used (saves by epoch), so what lies on disk decides.
+    None where that is irregular, though the time left is estimated with a guess
+    (:func:`lora_tui.runs.eta.save_schedule`): nobody may wait for a save, or fear one, that does not come.
+    """
     if strategy in ("no", "best"):
         return None
     total = run.total_steps

@@ -51,7 +51,7 @@ class SiblingIndex:
         return self._changes
 
     def _update(self) -> None:
-        """Take in what changed in the workspace since the last question."""
+        """Take in what has changed in the workspace since the last question."""
         if self._workspace_revision == self._workspace.revision:
             return
         self._workspace_revision = self._workspace.revision

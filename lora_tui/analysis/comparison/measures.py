@@ -307,8 +307,9 @@ SPECS: tuple[Spec, ...] = (
 )
 """All measures in the order in which they are shown."""
 EVAL_AT = Spec("eval_at", "eval_loss", "evaluation", None, final=False)
+"""Eval loss at a step or epoch that all runs have reached, see :mod:`lora_tui.analysis.comparison.compare`."""
 LOSS_AT = Spec("loss_at", "loss", "loss", None, final=False)
-"""The same measure at a step or epoch that all runs have reached, see :mod:`~lora_tui.analysis.comparison.compare`."""
+"""Train loss at a step or epoch that all runs have reached, see :mod:`lora_tui.analysis.comparison.compare`."""
 
 
 def _step(step: float | None) -> int | None:

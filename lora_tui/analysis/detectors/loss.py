@@ -26,9 +26,9 @@ DIVERGING_RISE = RiseThresholds(0.25, 0.3, 1.1)
 WORSE_RISE = RiseThresholds(0.3, 0.3, 1.15)
 """Rise above the first loss that makes a model worse than the untouched one."""
 WORSE_RISE_EARLY = RiseThresholds(0.6, 0.5, 1.3)
-"""The same while a bump of the loss after the warm-up may last."""
+"""Rise above the first loss that makes a model worse while a bump of the loss after the warm-up may last."""
 WORSE_RISE_REFERENCE = RiseThresholds(0.15, 0.1, 1.05)
-"""The same where the loss of an untouched model is known exactly (ln 2 in dpo)."""
+"""Rise that makes a model worse where the loss of an untouched model is known exactly (ln 2 in dpo)."""
 DIVERGING_MIN_ROWS = 16
 """Rows of a segment before it can diverge."""
 WORSE_MIN_ROWS = 16

@@ -19,7 +19,7 @@ LONG_UNSAVED_S = 4 * 3600.0
 UNSAVED_SHARE = 0.15
 """Share of the whole training time that must be unsaved for the work to be at risk."""
 LONG_UNSAVED_SHARE = 0.05
-"""The same share where more than LONG_UNSAVED_S is unsaved."""
+"""Share of the whole training time that must be unsaved where more than LONG_UNSAVED_S is."""
 DEFAULT_SAVE_STEPS = 500
 """Steps between two saves by transformers' default of ``save_steps``."""
 BEING_DELETED_S = 60.0

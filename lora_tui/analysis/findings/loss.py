@@ -23,9 +23,10 @@ QUIET_ROWS = 100
 VOCABULARY_SHARE = 0.8
 """Share of ln(vocabulary), the loss of guessing, above which a first loss is hardly better than guessing."""
 GUESSING_LOSS = 10.0
-"""The same bound in nats where the vocabulary is not known: ln(V) is 10.4 for 32,000 words and 11.9 for 152,000."""
+"""First loss in nats that is hardly better than guessing where the vocabulary is not known: ln(V) is 10.4 for 32,000
+words and 11.9 for 152,000."""
 GUESSING_LOSS_PT = 12.0
-"""The same for pre-training, which may begin with untrained words."""
+"""First loss in nats that is hardly better than guessing in pre-training, which may begin with untrained words."""
 BUG_VERSIONS = ((4, 46), (4, 49))
 """First and last version of transformers with a loss that grows with gradient_accumulation_steps (LLaMA-Factory issues
 6639 and 7443)."""

@@ -81,8 +81,8 @@ class LevelCheck(SeriesCheck):
         feed(self.high, now - error, NO_SIGNAL, {"share": rounded(now * 100, 3)})
 
 
-def _course(collector: FindingCollector, *names: str) -> LevelCheck | None:
-    """The check of the first of these series that the run has."""
+def _level_check(collector: FindingCollector, *names: str) -> LevelCheck | None:
+    """Return the check of the first of these series that the run has, or None."""
     starts = tuple(float(step) for step in collector.run.resumed_at)
     for name in names:
         series = collector.run.series.get(name)
@@ -164,14 +164,14 @@ def rewards(collector: FindingCollector) -> None:
     """
     if collector.stage not in REINFORCEMENT_STAGES or collector.has("dead_run", "nan_loss"):
         return
-    reward = _course(collector, "reward", "objective/scores", "env/reward_mean", "objective/rlhf_reward")
+    reward = _level_check(collector, "reward", "objective/scores", "env/reward_mean", "objective/rlhf_reward")
     if reward is not None:
         _add(collector, "reward_falling", reward.fallen)
-    divergence = _course(collector, "objective/kl", "kl")
+    divergence = _level_check(collector, "objective/kl", "kl")
     if divergence is not None:
         _add(collector, "kl_off", divergence.negative, "negative")
         if not collector.has("kl_off"):
             _add(collector, "kl_off", divergence.grown)
-    same = _course(collector, "frac_reward_zero_std")
+    same = _level_check(collector, "frac_reward_zero_std")
     if same is not None:
         _add(collector, "no_signal", same.high)
