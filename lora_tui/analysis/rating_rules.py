@@ -1,4 +1,10 @@
-"""The rating rules as data: thresholds, scope, sources and words. Find a rule here by its code (``bleu4``, ``gap``)."""
+"""The rating rules as data: thresholds, scope, sources and words. Find a rule here by its code (``bleu4``, ``gap``).
+
+Names of limits that several rules share: ``min_rows`` is the number of rows that a rating needs; ``late`` the share of
+the planned run from which on a number without progress is rated; ``fall``, ``rise`` and ``slack`` are shares of the
+value compared with; ``window`` and ``rows`` the number of last rows that are looked at; ``good``, ``fair`` and ``poor``
+bounds of these levels in the metric's unit.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +131,8 @@ RULES: tuple[Rule, ...] = (
         words={"good": "converging", "fair": "hardly_moves", "rising": "rising_again", "early": "early",
                "broken": "out_of_control", "above_start": "above_start", "diverging": "diverging"},
     ),
-    # A sigmoid preference loss starts at ln 2 = 0.693. For other losses of dpo there is the course alone.
+    # A sigmoid preference loss starts at ln 2 = 0.693 nats (``start_low`` to ``start_high``). Other losses of dpo start
+    # elsewhere: they have a trend and no level.
     Rule(
         "loss_preference", ("loss",), ("dpo", "measured"), stages=frozenset({"dpo", "rm"}),
         limits={"min_rows": 8, "good": 0.65, "late": 0.30, "poor": 0.75, "start_low": 0.60, "start_high": 0.78},
@@ -133,7 +140,7 @@ RULES: tuple[Rule, ...] = (
         words={"good": "preference_learned", "fair": "near_chance", "poor": "worse_than_reference", "early": "early",
                "falling": "falling", "level": "level", "broken": "out_of_control"},
     ),
-    # Starts at 0.5; measured 0.499 -> 0.44.
+    # The loss starts at 0.5; measured 0.499 -> 0.44.
     Rule(
         "loss_kto", ("loss",), ("trl", "measured"), "base", stages=frozenset({"kto"}),
         limits={"min_rows": 8, "fall": 0.03, "late": 0.30, "poor": 0.55},
@@ -143,8 +150,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "loss_no_progress", ("loss",), ("trl",), stages=REINFORCEMENT_STAGES, words={"none": "look_at_reward"},
     ),
-    # Before clipping. Healthy LoRA medians 0.4-1.2 measured; small is judged with the loss. The scaler of fp16 begins
-    # with infinities: ``warm`` steps do not count.
+    # The norm before clipping. Medians of healthy LoRA runs: 0.4-1.2 (measured). A small norm is judged together with
+    # the loss (``low_loss``, nats). The loss scaler of fp16 begins with infinities: the first ``warm`` steps do not
+    # count. ``jump``: factor of the highest of the last 20 norms over their median.
     Rule(
         "grad_norm", ("grad_norm",), ("hf", "measured"),
         limits={"min_values": 5, "none": 0.01, "small": 0.05, "good": 10, "fair": 100, "jump": 10, "low_loss": 0.1,
@@ -153,7 +161,8 @@ RULES: tuple[Rule, ...] = (
         words={"good": "stable", "small": "small_stable", "weak": "small_gradient", "fair": "large_gradient",
                "jumpy": "jumpy", "poor": "exploding", "none": "no_gradient", "nan": "gradient_nan"},
     ),
-    # LF examples: LoRA 1e-4, full 1e-5, DPO 5e-6, PPO 1e-5. Unsloth, QLoRA paper: 2e-4. TM: LoRA about 10 x full.
+    # The ranges are LR_RANGES; ``beyond`` is the factor outside of them up to which a rate is fair. LF examples: LoRA
+    # 1e-4, full 1e-5, DPO 5e-6, PPO 1e-5. Unsloth, QLoRA paper: 2e-4. TM: LoRA about 10 x full.
     Rule(
         "lr_peak", ("lr",), ("lf", "unsloth", "qlora", "tm"),
         stages=LANGUAGE_STAGES | PREFERENCE_STAGES | REINFORCEMENT_STAGES | _RM, limits={"beyond": 3},
@@ -197,20 +206,25 @@ RULES: tuple[Rule, ...] = (
         "perplexity_pt", ("perplexity", "eval_loss"), ("convention",), "orientation", "orientation", _PT,
         thresholds=Thresholds(4, 8, 16, higher=False), words=_PPL,
     ),
-    # While the run goes on, and where no band holds: against the first evaluation and the best one.
+    # While the run goes on, and where no thresholds hold: against the first evaluation and the best one. ``evals``: the
+    # evaluations that a firm rating needs.
     Rule(
         "eval_trend", ("eval_loss", "perplexity"), ("convention",), "base",
         limits={"evals": 3, "fall": 0.01, "slack": 0.02},
         words={"falling": "still_falling", "near": "near_its_best", "rising": "rising", "level": "level",
                "above": "above_first", "early": "after_evals"},
     ),
-    # Healthy real runs: -6 to 8 %.
+    # Percent of the train loss; healthy real runs have -6 to 8 %. ``rows`` and ``share``: the train rows compared with;
+    # ``error``: percent above which the gap is not certain.
     Rule(
         "gap", ("gap",), ("convention", "measured"), "self", stages=LANGUAGE_STAGES,
         thresholds=Thresholds(None, 8, 20, higher=False, closed=True),
         limits={"below": -15, "rows": 3, "share": 0.05, "error": 6},
         words={"good": "gap_close", "fair": "gap_apart", "poor": "gap_far", "below": "gap_eval_easier"},
     ),
+    # Measured on 200-300 pairs (BLEU-4 / ROUGE-1 / ROUGE-2 / ROUGE-L): unrelated answers 1/11/1/10 in Chinese and
+    # 11/12/1/9 in English; the first half of the answer 36/72/65/65; 30 % of the words missing 49/85/58/81 and
+    # 55/66/36/63; 10 % missing 81/95/84/94 and 84/87/72/86.
     _score("bleu4", "bleu-4", Thresholds(70, 50, 30), "bleu_excellent"),
     _score("rouge1", "rouge-1", Thresholds(85, 65, 40), "rouge1_excellent"),
     _score("rouge2", "rouge-2", Thresholds(75, 50, 25), "rouge2_excellent"),
@@ -250,7 +264,7 @@ RULES: tuple[Rule, ...] = (
         thresholds=Thresholds(0.80, 0.65, 0.55), limits={"pairs": 100, "late": 0.30, "saturated": 0.98},
         words=_ACCURACY,
     ),
-    # The scale goes with beta: sign and course only.
+    # Margins scale with beta (0.01-0.5): sign and trend only. ``beta_share``: margin as a share of beta that is small.
     Rule(
         "margins", ("rewards/margins",), ("dpo", "lf"), "self", stages=PREFERENCE_STAGES,
         limits={"min_rows": 8, "late": 0.30, "beta_share": 0.5, "fall": 0.2},
@@ -284,13 +298,13 @@ RULES: tuple[Rule, ...] = (
         limits={"min_rows": 20, "growth": 10},
         words={"good": "kl_bounded", "growing": "kl_exploding", "negative": "kl_negative", "early": "after_rows"},
     ),
-    # Near 1 there is no signal; the bounds between are ours.
+    # Share of groups whose answers all have the same reward. Near 1 there is no signal; the bounds between are ours.
     Rule(
         "zero_std", ("frac_reward_zero_std",), ("trl", "convention"), "orientation", "orientation",
         frozenset({"grpo"}), thresholds=Thresholds(None, 0.3, 0.6, higher=False), limits={"rows": 20},
         words={"good": "groups_differ", "fair": "groups_alike", "poor": "groups_no_signal"},
     ),
-    # What the files do not name the stage of compares with nothing.
+    # Where no file names the stage there is nothing to compare with.
     Rule("stage_unknown", ("loss", "perplexity"), ("convention",), words={"none": "stage_unknown"}),
     # Against other runs of the same model, data and stage; asked for by their codes.
     Rule(

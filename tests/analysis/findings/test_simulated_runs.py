@@ -36,7 +36,7 @@ def noise(values: list[float]) -> float:
 
 
 @pytest.mark.parametrize("fault", ["", *FAULTS])
-def test_the_same_seed_gives_the_same_life(fault):
+def test_the_same_seed_gives_the_same_run(fault):
     assert simulate(3, fault) == simulate(3, fault)
     assert simulate(3, fault).rows != simulate(4, fault).rows
 
