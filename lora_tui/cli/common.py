@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lora_tui.analysis import PLAIN, Context, Judgement, judge
-from lora_tui.errors import CommandError, UsageError
+from lora_tui.cli.errors import CommandError, UsageError
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
 from lora_tui.records.updates import Batch
@@ -42,7 +42,7 @@ MAX_NAMED = 20
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """Read the user's settings, from the file of ``--config`` if given. Raises CommandError."""
+    """Read the user's settings, from the file of ``--config`` if given. Raises SettingsError."""
     return load_settings(getattr(args, "config", None), args.lang)
 
 

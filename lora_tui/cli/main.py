@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from lora_tui.cli.parser import build_parser
-from lora_tui.errors import CommandError, UsageError
+from lora_tui.cli.errors import CommandError, UsageError
+from lora_tui.settings.errors import SettingsError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             # Flushed here and not when the interpreter exits, where a closed pipe could not be caught any more.
             sys.stdout.flush()
-    except CommandError as error:
+    except (CommandError, SettingsError) as error:
         print(f"lora-tui: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except OSError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lora_tui.analysis.context import PLAIN, Context
-from lora_tui.errors import CommandError
+from lora_tui.settings.errors import SettingsError
 from lora_tui.i18n import LANGUAGES, Language, Words, resolve_language
 from lora_tui.settings.saved_choices import config_dir, load_saved_choices
 from lora_tui.text.sanitize import clean
@@ -114,7 +114,7 @@ def load_settings(named: Path | None = None, lang: str = "auto") -> Settings:
     """Read the settings from ``named``, or from config.toml in the configuration directory, which need not exist.
 
     ``lang`` is the option of the command line: with the saved choice and the environment it decides the language of
-    errors. Raises CommandError with one line that names the file, the line and the key.
+    errors. Raises SettingsError with one line that names the file, the line and the key.
     """
     saved = load_saved_choices()
     file = config_path() if named is None else named
@@ -123,10 +123,10 @@ def load_settings(named: Path | None = None, lang: str = "auto") -> Settings:
     except FileNotFoundError:
         if named is None:
             return Settings(file, saved=saved)
-        raise CommandError(_words(lang, saved).t("cli.error.no_path", path=clean(str(file)))) from None
+        raise SettingsError(_words(lang, saved).t("cli.error.no_path", path=clean(str(file)))) from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CommandError(_words(lang, saved).t("cli.error.read", path=clean(str(file)), reason=reason)) from error
+        raise SettingsError(_words(lang, saved).t("cli.error.read", path=clean(str(file)), reason=reason)) from error
     return _parse(file, named is not None, data, saved, lang)
 
 
@@ -141,14 +141,14 @@ def _parse(file: Path, named: bool, data: bytes, saved: Mapping[str, str], lang:
         rules = make_context(values, lines)
     except toml.TomlError as error:
         reason = _words(lang, saved).t("settings.error.syntax", reason=clean(str(error)))
-        raise CommandError(f"{clean(str(file))}:{error.line}: {reason}") from error
+        raise SettingsError(f"{clean(str(file))}:{error.line}: {reason}") from error
     except SettingsFault as fault:
         words = _words(lang, saved)
         text = words.t(f"settings.error.{fault.code}", **{name: clean(value) for name, value in fault.params.items()})
         if "meant" in fault.params:
             text += words.t("settings.error.meant", meant=fault.params["meant"])
         place = clean(str(file)) + (f":{lines[fault.path]}" if fault.path in lines else "")
-        raise CommandError(f"{place}: {clean(dotted(fault.path))}: {text}") from fault
+        raise SettingsError(f"{place}: {clean(dotted(fault.path))}: {text}") from fault
     return Settings(
         file,
         named,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import lora_tui
 from lora_tui.analysis import PLAIN, judge
 from lora_tui.analysis.rating_rules import COUNTS, LR_RANGES, RULES
-from lora_tui.errors import CommandError
+from lora_tui.settings.errors import SettingsError
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.settings.saved_choices import save_choices, saved_choices_path
@@ -44,7 +44,7 @@ def rule_of(context, code):
 
 def refused(text, lang="en"):
     path = write(text)
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(SettingsError) as caught:
         load_settings(lang=lang)
     said = str(caught.value)
     assert "\n" not in said
@@ -129,15 +129,15 @@ class TestFaults:
 
     def test_not_utf8(self):
         config_path().write_bytes(b'[ui]\nlang = "\xff"\n')
-        with pytest.raises(CommandError, match=r"config\.toml:2: not valid TOML: not UTF-8"):
+        with pytest.raises(SettingsError, match=r"config\.toml:2: not valid TOML: not UTF-8"):
             load_settings()
 
     def test_a_file_that_was_named_must_be_there(self, tmp_path):
-        with pytest.raises(CommandError, match=r"none\.toml does not exist"):
+        with pytest.raises(SettingsError, match=r"none\.toml does not exist"):
             load_settings(tmp_path / "none.toml")
 
     def test_a_directory(self, tmp_path):
-        with pytest.raises(CommandError, match="cannot be read: Is a directory"):
+        with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
             load_settings(tmp_path)
 
 

@@ -22,7 +22,7 @@ from lora_tui.cli.common import (
     words_of,
     write_output,
 )
-from lora_tui.errors import CommandError
+from lora_tui.cli.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
 from lora_tui.runs.run import Run

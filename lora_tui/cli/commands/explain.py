@@ -11,7 +11,7 @@ from lora_tui.analysis.context import Context
 from lora_tui.analysis.findings.find import CODES
 from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import context_of, find_run, read_runs, search_root, settings_of, words_of
-from lora_tui.errors import CommandError
+from lora_tui.cli.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.settings.settings import Settings

@@ -28,7 +28,7 @@ from lora_tui.cli.common import (
     to_json,
     words_of,
 )
-from lora_tui.errors import UsageError
+from lora_tui.cli.errors import UsageError
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace

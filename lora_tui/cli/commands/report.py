@@ -21,7 +21,7 @@ from lora_tui.cli.common import (
     words_of,
     write_output,
 )
-from lora_tui.errors import UsageError
+from lora_tui.cli.errors import UsageError
 from lora_tui.i18n import Words
 from lora_tui.settings.settings import Settings
 

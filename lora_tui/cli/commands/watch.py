@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_tui.cli.common import check_logs, settings_of
-from lora_tui.errors import CommandError
+from lora_tui.cli.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
 from lora_tui.runs.workspace import Workspace
