@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from lora_tui.cli.parser import build_parser
 from lora_tui.cli.errors import CommandError, UsageError
+from lora_tui.cli.parser import build_parser
 from lora_tui.settings.errors import SettingsError
 
 

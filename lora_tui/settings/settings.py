@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lora_tui.analysis.context import PLAIN, Context
-from lora_tui.settings.errors import SettingsError
 from lora_tui.i18n import LANGUAGES, Language, Words, resolve_language
+from lora_tui.settings.errors import SettingsError
 from lora_tui.settings.saved_choices import config_dir, load_saved_choices
 from lora_tui.text.sanitize import clean
 

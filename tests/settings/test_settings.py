@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import lora_tui
 from lora_tui.analysis import PLAIN, judge
 from lora_tui.analysis.rating_rules import COUNTS, LR_RANGES, RULES
-from lora_tui.settings.errors import SettingsError
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
+from lora_tui.settings.errors import SettingsError
 from lora_tui.settings.saved_choices import save_choices, saved_choices_path
 from lora_tui.settings.settings import config_path, load_settings
 from tests.conftest import last_write
