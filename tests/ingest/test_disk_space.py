@@ -1,4 +1,4 @@
-"""Checkpoint directories and the room left for the next ones, as they are seen on a disk."""
+"""Checkpoint directories on a disk, and the free space for the next ones."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_a_copy_that_keeps_the_best_one_is_no_run(tmp_path: Path) -> None:
     make_run(tmp_path / "a")
     shutil.copytree(tmp_path / "a" / "checkpoint-100", tmp_path / "a" / "best-100")
     assert [run.name for run in lora_tui.load_all(tmp_path)] == ["a"]
-    # Named itself it is shown, and so is a run that lies in another one.
+    # It is shown when it is named itself, and so is a run inside another one.
     assert len(lora_tui.load_all(tmp_path / "a" / "best-100")) == 1
     make_run(tmp_path / "a" / "nested")
     assert sorted(run.name for run in lora_tui.load_all(tmp_path)) == ["a", "a/nested"]
 
 
 class Disk(LocalDisk):
-    """The local disk with a free space of the test's choosing."""
+    """The local disk with a free space that the test sets."""
 
     def __init__(self) -> None:
         super().__init__()

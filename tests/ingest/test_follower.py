@@ -1,4 +1,4 @@
-"""Following files that another process writes, and what can be wrong with them."""
+"""The follower: files that another process writes, faults in them, and the run to which a console log belongs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CopyRun = Callable[..., Path]
 
 
 class Watched:
-    """A follower with its workspace, as a face without a thread uses them."""
+    """A follower with its workspace, as a command without a terminal uses them."""
 
     def __init__(
         self, *paths: Path, poll: bool = False, logs: tuple[Path, ...] = (), clock: Callable[[], float] = time.time
@@ -190,7 +190,7 @@ def test_live_rows_have_the_time_of_their_arrival(tmp_path: Path, open_things: l
 
 
 def test_a_new_file_of_one_run_takes_nothing_back_from_another(tmp_path: Path, open_things: list[object]) -> None:
-    """The listings of all directories are looked at then, and those of the others are as old as the last scan."""
+    """All directories are listed then; until then the listings of the others are those of the last scan."""
     writers = [Writer(tmp_path / name) for name in "ab"]
     open_things += writers
     for writer in writers:
@@ -216,7 +216,7 @@ def test_a_new_file_of_one_run_takes_nothing_back_from_another(tmp_path: Path, o
 def test_following_live_and_reading_afterwards_tell_the_same(
     copy_run: CopyRun, tmp_path: Path, open_things: list[object], name: str
 ) -> None:
-    """All files of a real run arrive in small pieces, in changing order; in the end nothing shows of that."""
+    """All files of a real run arrive in small pieces, in changing order; the result is that of reading them at once."""
     source = copy_run(name, "source")
     goal = tmp_path / "live/run"
     goal.mkdir(parents=True)
@@ -238,7 +238,7 @@ def test_following_live_and_reading_afterwards_tell_the_same(
     def told(run: Run | None) -> object:
         return run and (run.segments, {name: list(map(str, s.values)) for name, s in run.series.items()})
 
-    # The slowest way to hear of the last change is the heartbeat.
+    # The heartbeat is the slowest way to notice the last change.
     watched.until(lambda: told(watched.run("run")) == told(cold))
 
 

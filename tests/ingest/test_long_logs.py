@@ -1,4 +1,4 @@
-"""A long log is read piece by piece, and what is known meanwhile is not taken for the present."""
+"""A long log is read piece by piece, and its first rows are not taken for its present state meanwhile."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_the_app_says_that_it_reads_and_judges_nothing(tmp_path: Path) -> 
 
 
 def test_one_row_of_a_million_is_not_lost(tmp_path: Path) -> None:
-    """Neither in the bounds nor on the chart: the spike is one row of many in its column of cells."""
+    """It counts in the bounds and shows on the chart, though it is one row of many in its column of cells."""
     write(tmp_path / "run")
     follower = Follower([tmp_path])
     workspace = Workspace(follower.roots)
@@ -80,7 +80,7 @@ def test_one_row_of_a_million_is_not_lost(tmp_path: Path) -> None:
 
 
 def test_a_turn_takes_no_more_of_one_run_than_was_asked_for(tmp_path: Path) -> None:
-    """Whatever it reads in several steps: the long log is left where it was, and the runs behind it have their turn."""
+    """A turn reads a long log in steps and leaves it where it was, so that the runs behind it have their turn too."""
     for name in ("a", "b"):
         write(tmp_path / name)
     follower = Follower([tmp_path])

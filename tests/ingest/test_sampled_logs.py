@@ -1,4 +1,4 @@
-"""What a sample of a log says is what the whole log says of its ends and its evaluations."""
+"""A sample of a log has the same rows at its ends and the same evaluations as the whole log."""
 
 from __future__ import annotations
 

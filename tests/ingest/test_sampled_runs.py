@@ -1,4 +1,4 @@
-"""Long logs that are quiet: a list of many runs reads their ends, whoever wants one gets it whole."""
+"""Long logs that are quiet: a list of many runs reads their ends; a requested run is read whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of faults share: a follower to drive, rows to write, a process for which permissions count."""
+"""Helpers of the fault tests: a follower to drive, rows to write, a process for which permissions count."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ DAC_OVERRIDE, DAC_READ_SEARCH = 1 << 1, 1 << 2
 
 
 class Watched:
-    """A follower with its workspace, as a face without a thread uses them. ``ahead``: seconds that its clock is ahead
-    of the system's."""
+    """A follower with its workspace, as a command without a terminal uses them. ``ahead``: seconds by which its clock is
+    ahead of the system's."""
 
     def __init__(self, *paths: Path, poll: bool = False, follower: Follower | None = None) -> None:
         self.ahead = 0.0

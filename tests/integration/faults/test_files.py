@@ -73,7 +73,7 @@ def test_a_read_that_fails_after_the_first_chunk_loses_no_row(tmp_path: Path, wa
 
 
 def test_a_log_that_grows_faster_than_it_is_read(tmp_path: Path) -> None:
-    """The size that was seen is behind what has been read of it by then: that is no truncation."""
+    """More was read than the size that was seen before: that is no truncation."""
     from lora_tui.ingest.file_readers import TailReader
     from lora_tui.sources.local_disk import LocalDisk
 
@@ -226,7 +226,7 @@ def test_copied_runs_with_fresh_times(all_runs: Path, tmp_path: Path) -> None:
     after = {run.name: run for run in lora_tui.load_all(copy)}
     assert after.keys() == before.keys()
     told = {name: (run.status(2e9).state, after[name].status(now + 61).state) for name, run in before.items()}
-    # For a minute results might still be coming. Of a job that was killed its silence alone tells, which begins anew.
+    # For a minute results might still be coming. A killed job shows by its silence alone, which begins anew.
     changed = {name: states for name, states in told.items() if states[0] != states[1]}
     assert {states[0] for states in changed.values()} <= {"interrupted"}, changed
     later = {name: run.status(now + 86_400).state for name, run in after.items()}
@@ -239,7 +239,7 @@ def test_copied_runs_with_fresh_times(all_runs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("poll", [False, True])
 @pytest.mark.parametrize("mode", [0o000, 0o400, 0o100])
 def test_a_run_whose_directory_loses_its_permission(tmp_path: Path, watched: Watch, poll: bool, mode: int) -> None:
-    """It stays with all that is known, says why nothing comes any more, and goes on when it may be read again."""
+    """It keeps its known values, reports why nothing new comes, and goes on when it can be read again."""
     for name in "ab":
         append(tmp_path / "saves" / name, row(1, 2.0), row(2, 1.5))
     (tmp_path / "saves/a/train_results.json").write_text('{"train_loss": 1.75}')

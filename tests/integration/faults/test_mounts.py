@@ -1,4 +1,4 @@
-"""File systems that tell nothing of changes, or that hang: known by the mount table, and really mounted."""
+"""File systems that report no changes, or that hang: recognised by the mount table, and really mounted."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_a_call_that_does_not_return_costs_a_second_once() -> None:
         except NoAnswer:
             return None
 
-    # The answer came late, and is given to whoever asks for it again.
+    # The late answer is given to the next caller who asks for the same.
     assert wait_until(late) == 2
     with pytest.raises(ZeroDivisionError):
         calls.call("d", lambda: 1 // 0)
@@ -237,7 +237,7 @@ def test_a_mount_that_hangs_holds_up_no_other_run(tmp_path: Path, watched: Watch
         mount("hang")
         watch.until(lambda: watch.errors == {str(point): "does not answer"})
         name = next(run.name for run in watch.workspace.runs if run.name != "near")
-        # What is known of it stays, and the run says itself why nothing comes.
+        # Its known values stay, and its problems say why nothing new comes.
         watch.until(lambda: [why for _, why in watch.problems(name)] == ["does not answer"])
         assert watch.losses(name) == [2.0]
         for step in range(2, 8):
@@ -257,7 +257,7 @@ def test_a_mount_that_hangs_holds_up_no_other_run(tmp_path: Path, watched: Watch
 
 
 def test_a_mount_that_hangs_from_the_start_and_is_taken_away(tmp_path: Path, watched: Watch) -> None:
-    """Forced unmounting, as an administrator does with a dead server: it is no more said to be silent."""
+    """After a forced unmount, as of a dead server, it is no longer reported as not answering."""
     append(tmp_path / "saves/near", row(1, 3.0))
     point = tmp_path / "saves/far"
     with Faulty(tmp_path / "source", point) as mount:

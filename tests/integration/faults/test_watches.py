@@ -1,4 +1,4 @@
-"""File events: how few are asked for, what happens where there are none left, and that nothing is left behind."""
+"""File events: how few watches are taken, what happens where none are left, and that none stay behind."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def make_runs(root: Path, count: int, age_s: float = 86_400.0, checkpoints: int 
 def test_old_directories_are_listed_once_and_listened_to(
     tmp_path: Path, watched: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was listed before anybody listened is asked for its time alone, and yet nothing that happens is missed."""
+    """Of directories listed before watching began only the time is looked at, and no change is missed."""
     make_runs(tmp_path / "saves/a", 20)
     (tmp_path / "saves/b/c").mkdir(parents=True)
     then = time.time() - 86_400
@@ -67,7 +67,7 @@ def test_old_directories_are_listed_once_and_listened_to(
     monkeypatch.setattr(LocalDisk, "entries", counting)
     follower = Follower([tmp_path / "saves"], poll=False)
     follower.read_all()
-    # Between the first look and the first event.
+    # A change between the first listing and the first watch.
     append(tmp_path / "saves/a/early", row(1, 2.0))
     listed.clear()
     watch = watched(follower=follower)
@@ -221,7 +221,7 @@ def test_the_instances_are_used_up_by_others(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("events_alone")
 def test_events_that_were_lost(tmp_path: Path, watched: Watch) -> None:
-    """More than the kernel keeps (max_queued_events): everything that is listened to is looked at."""
+    """More than the kernel keeps (max_queued_events): every watched directory is looked at."""
     for number in range(5):
         append(tmp_path / f"run-{number}", row(1, 2.0))
     watch = watched(tmp_path)
@@ -251,7 +251,7 @@ def test_a_watch_for_each_run_and_none_for_what_is_over(tmp_path: Path, watched:
     before = watches()
     watch = watched(root)
     watch.until(lambda: len(watch.workspace.runs) == count and watches() - before == count + 1)
-    # One that is alive again is listened to with its newest checkpoint.
+    # A run that is active again is watched, and so is its newest checkpoint.
     append(root / "run-0007", row(1, 1.0))
     (root / "run-0007/checkpoint-40").mkdir()
     watch.until(lambda: watches() - before == count + 2)
