@@ -24,8 +24,8 @@ DAC_OVERRIDE, DAC_READ_SEARCH = 1 << 1, 1 << 2
 
 
 class Watched:
-    """A follower with its workspace, as a command without a terminal uses them. ``ahead``: seconds by which its clock is
-    ahead of the system's."""
+    """A follower with its workspace, as a command without a terminal uses them. ``ahead``: seconds by which its clock
+    is ahead of the system's."""
 
     def __init__(self, *paths: Path, poll: bool = False, follower: Follower | None = None) -> None:
         self.ahead = 0.0
