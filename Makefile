@@ -6,6 +6,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# Without bytecode on the disk each program that a test starts would compile all of us anew.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test test-all coverage fuzz mutants e2e soak judge pictures check fix catalogues bench bench-rivals bench-training architecture screenshots clean
 
 PYTHON ?=

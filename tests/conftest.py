@@ -18,9 +18,10 @@ from lora_tui.runs.run import Run
 from lora_tui.settings import fault_log
 
 # No test depends on who runs it: neither on the language, time zone or umask nor on what a terminal says of itself.
-# PYTHONUNBUFFERED would hide, or show, what fails when a program ends and writes what it has held back.
+# PYTHONUNBUFFERED would hide, or show, what fails when a program ends and writes what it has held back;
+# PYTHONDONTWRITEBYTECODE would let each program that is started compile everything anew.
 for _name in ("LANGUAGE", "LC_CTYPE", "LC_MESSAGES", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TMUX", "STY",
-              "PYTHONUNBUFFERED", "PYTHONIOENCODING", "LORA_TUI_CONFIG_DIR"):  # fmt: skip
+              "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "LORA_TUI_CONFIG_DIR"):  # fmt: skip
     os.environ.pop(_name, None)
 os.environ.update(LANG="C.UTF-8", LC_ALL="C.UTF-8", TZ="UTC", TERM="xterm-256color", COLORTERM="truecolor")
 time.tzset()
