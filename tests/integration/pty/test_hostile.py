@@ -27,7 +27,7 @@ HOSTILE = {
 }
 ALL = RED + "".join(HOSTILE.values()) + "end"
 FORBIDDEN = [
-    "\x1b[31;5", "\x1b]52", "\x1b]8;;h", "\x1b]0;evil", "\x1b[3;3H\x1b[2J", "\x9b", "\x9d", "\u202e", "\u202c",
+    "\x1b[31;5;7", "\x1b]52", "\x1b]8;;h", "\x1b]0;evil", "\x1b[3;3H\x1b[2J", "\x9b", "\x9d", "\u202e", "\u202c",
     "\u2066", "\u2069", "\u200b", "\u200d", "\u2060", "\ufeff", "\x7f",
 ]  # fmt: skip
 
