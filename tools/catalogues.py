@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _holds(target: Path, found: Catalog) -> bool:
-    """Whether the compiled catalogue exists and has these messages, whatever version of Babel wrote it."""
+    """Return whether the compiled catalogue exists and has these messages, whatever version of Babel wrote it."""
     try:
         with target.open("rb") as file:
             return messages(read_mo(file)) == messages(found)

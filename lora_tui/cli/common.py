@@ -1,4 +1,4 @@
-"""Functions that several commands share: read runs, find one by name, parse conditions and times, print."""
+"""Shared functions of the commands: read runs, find one by name, parse conditions and times, print."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_NAMED = 20
-"""Runs that an error names where one run is wanted and several match."""
+"""The most runs that the error names when several runs match where one is wanted."""
 
 # -- settings ---------------------------------------------------------------------------------------------------------
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """Read the user's settings, from the file of ``--config`` if given. Raises SettingsError."""
+    """Read the user's settings, from the file of ``--config`` if given. Raises SettingsError if it cannot be used."""
     return load_settings(getattr(args, "config", None), args.lang)
 
 
 def context_of(run: Run, index: SiblingIndex, settings: Settings) -> Context:
-    """Return what a run is judged with: the user's rules, and similar runs to compare it with."""
+    """Return the context for judging a run: the user's rules, and similar runs to compare it with."""
     return replace(settings.context, siblings=index.siblings(run))
 
 
@@ -60,7 +60,7 @@ def words_of(lang: str, for_json: bool, settings: Settings) -> Words:
 
 
 def read_runs(paths: Sequence[Path], logs: Sequence[Path] = (), poll: bool = False) -> tuple[Follower, Workspace]:
-    """Read everything below the paths once. The follower can go on to watch, and must be closed."""
+    """Read everything below the paths once; return the follower, which the caller must close, and the runs."""
     follower = Follower(paths, logs, poll, cwd=Path.cwd())
     workspace = Workspace(follower.roots)
     for batch in follower.read_all():
@@ -83,14 +83,14 @@ def check_paths(follower: Follower, words: Words) -> None:
 
 
 def check_errors(follower: Follower, words: Words) -> None:
-    """Raise CommandError for a path of the command line that cannot be read, or whose mount cannot."""
+    """Raise CommandError for a path of the command line that cannot be read, or whose mount cannot be read."""
     for path, why in follower.errors.items():
         if any(path == root or path in root.parents for root in follower.roots):
             raise CommandError(words.t("cli.error.read", path=printable(path), reason=words.reason(why)))
 
 
 class ErrorReporter:
-    """Prints the errors that occur while runs are followed: each once, until it is over."""
+    """Print the errors that occur while runs are followed: each once, and again if it comes back."""
 
     def __init__(self, words: Words, follower: Follower) -> None:
         self._words = words
@@ -170,7 +170,7 @@ def parse_condition(option: str, text: str, words: Words) -> Expression:
 
 
 def check_metric_names(option: str, expression: Expression, runs: Iterable[Run], words: Words) -> None:
-    """Raise UsageError for a name that is surely mistyped; print a warning for one that no run has (yet)."""
+    """Raise UsageError for a name that is almost certainly mistyped; print a warning for one that no run has (yet)."""
     from lora_tui.query.parser import ExpressionError
 
     try:
@@ -203,12 +203,12 @@ def parse_since(text: str, now: float, words: Words) -> float:
 
 
 def printable(path: Path | str) -> str:
-    """Return a path without characters that a terminal obeys or hides."""
+    """Return a path without control characters and invisible characters."""
     return clean(str(path))
 
 
 def to_json(data: object, indent: int | None) -> str:
-    """Return strict JSON without characters that a terminal obeys; ASCII unless stdout is UTF-8."""
+    """Return strict JSON without control characters; ASCII unless stdout is UTF-8."""
     encoding = sys.stdout.encoding or ""
     ascii_only = encoding.lower().replace("-", "") not in ("utf8", "utf_8")
     return escape_json(json.dumps(data, ensure_ascii=ascii_only, allow_nan=False, indent=indent))
@@ -235,9 +235,9 @@ _reported_faults: set[tuple[Path, Fault]] = set()
 
 
 def or_report(kind: str, run: Run, words: Words, make: Callable[[], T], otherwise: T) -> tuple[T, Fault | None]:
-    """Return what ``make`` returns; where it raises, ``otherwise`` and the fault, which is printed once.
+    """Return what ``make`` returns and None; if it raises, ``otherwise`` and the fault, which is printed once.
 
-    An error of the program itself for one run must not cost the output for the others. ``kind`` is one of
+    An error of the program itself in one run must not prevent the output for the others. ``kind`` is one of
     :attr:`Fault.kind`.
     """
     try:
@@ -251,12 +251,12 @@ def or_report(kind: str, run: Run, words: Words, make: Callable[[], T], otherwis
 
 
 def judge_or_report(run: Run, now: float, words: Words, context: Context = PLAIN) -> tuple[Judgement, Fault | None]:
-    """Return the judgement of ``run``; where judging raises, an empty one and the fault, which is printed once."""
+    """Return the judgement of ``run`` and None; if judging raises, an empty one and the fault, printed once."""
     return or_report("run", run, words, lambda: judge(run, now, context), Judgement())
 
 
 def write_output(path: Path, text: str | Iterable[str], words: Words) -> None:
-    """Write the file of ``-o FILE`` atomically. Raises CommandError and keeps the old file where that fails."""
+    """Write the file of ``-o FILE`` atomically. Raises CommandError if that fails; the old file is then unchanged."""
     try:
         write_atomically(path, text)
     except OSError as error:

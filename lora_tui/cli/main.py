@@ -19,7 +19,7 @@ from lora_tui.settings.errors import SettingsError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command of ``argv`` (default: of the process), and return the exit code."""
+    """Run the command of ``argv`` (default: the arguments of the process), and return the exit code."""
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A character that the encoding lacks is written as an escape, instead of ending in a traceback.
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # kept in a file and reported in a line: a user cannot read a traceback, we can
+    except Exception as error:  # saved in a file and reported in one line, since users cannot use a traceback
         return _fail(error, argv)
 
 

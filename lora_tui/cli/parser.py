@@ -40,7 +40,7 @@ _COMPLETE_FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of all commands, or of the command ``only``, which takes a third of the time."""
+    """Return the parser of all commands, or of the command ``only``, which is built in a third of the time."""
     parser = argparse.ArgumentParser(
         prog="lora-tui",
         description="The terminal cockpit for fine-tuning runs: reads what LLaMA-Factory and other Hugging Face "

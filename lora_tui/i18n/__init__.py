@@ -5,11 +5,15 @@ The catalogues are those of gettext, with keys instead of English texts as msgid
 is ``{name}`` or ``{name:spec}``; beside Python's own format specs there are ``num`` (4 significant digits), ``lr``
 (2e-4), ``count`` (24.7k), ``dur`` and ``age`` (seconds in words) and ``size`` (bytes).
 
-Groups of keys: ``app. page. pane. head. state. phase. level. confidence. basis. severity. chart. card. results.
-predictions. config. checkpoints. list. empty. keys. help. theme. duration. age. unit. cli.``, for judgements
-``metric.<name>.label|meaning``, ``rating.<words>``, ``rule.<code>[.numbers]``, ``note.<code>``,
-``source.<code>``, ``reservation.<code>``, ``finding.<code>[.<variant>].name|text|advice``,
-``explain.<metric or code>.what|how|helps``, and ``settings.`` for config.toml.
+Groups of keys, in ``lora_tui.po`` unless another file is named:
+
+* the app: ``app. page. pane. head. state. phase. chart. card. results. predictions. config. checkpoints. list. empty.
+  keys. help. theme. tui.``; times and units: ``duration. age. unit. span.``; errors of the program: ``fault. reason.``
+* judgements: ``metric.<name>.label|meaning`` (metrics.po), ``level. confidence. basis. trust. rating.<words>
+  rule.<code>[.numbers] source.<code> reservation.<code>`` (ratings.po), ``note.<code>``,
+  ``severity. finding.<code>[.<variant>].name|text|advice`` (findings*.po), ``explain.<metric or code>.what|how|helps``
+  (explain.po), ``forecast.`` and ``choice.`` (which checkpoint to take)
+* commands and reports: ``cli. settings. compare. report. html.``, each in a file of that name or in commands.po
 """
 
 from __future__ import annotations
@@ -69,7 +73,7 @@ class Words:
         self._formatter = _Formatter(self)
 
     def has(self, key: str) -> bool:
-        """Whether the catalogue has this key."""
+        """Return whether the catalogue has this key."""
         return self._translations.gettext(key) != key
 
     def t(self, key: str, **params: object) -> str:
@@ -162,7 +166,7 @@ class Words:
         return self.t(f"state.{status.state}")
 
     def metric(self, name: str) -> str:
-        """Return the short name of a metric; an unknown metric is called as the files call it."""
+        """Return the short name of a metric; an unknown metric keeps the name that the files give it."""
         from lora_tui.analysis.metrics import metric
 
         found = metric(name)
@@ -184,11 +188,11 @@ class Words:
         return self.t(f"rating.{rating.words}", **rating.params)
 
     def reservation(self, code: str) -> str:
-        """Return one sentence on why a number with this reservation is not to be trusted."""
+        """Return one sentence that says why a number with this reservation is doubtful."""
         return self.t(f"reservation.{code}")
 
     def explanation(self, rating: Rating) -> str:
-        """Return how a rating came about: its rule, the numbers, how firm it is, and what undermines it."""
+        """Return the explanation of a rating: its rule, its numbers, its confidence, and its reservations."""
         parts = [self.t(f"rule.{rating.rule}", **rating.params)]
         key = f"rule.{rating.rule}.numbers"
         if self.has(key):
@@ -215,7 +219,7 @@ class Words:
         return head + (" " if self.lang == "en" else "") + self.explanation(rating)
 
     def _value_with_unit(self, name: str, value: float) -> str:
-        """Return a value with its unit, unless the label of the metric tells the unit."""
+        """Return a value with its unit, unless the label of the metric contains the unit."""
         from lora_tui.analysis.metrics import metric
 
         unit = metric(name).unit
@@ -229,7 +233,7 @@ class Words:
         return self._finding(finding, "name")
 
     def finding(self, finding: Finding) -> tuple[str, str]:
-        """Return sentence and advice of a finding."""
+        """Return the sentence and the advice of a finding."""
         return self._finding(finding, "text"), self._finding(finding, "advice")
 
     def _finding(self, finding: Finding, part: str) -> str:

@@ -1,8 +1,8 @@
 """Detect what happens to watched runs and notify the user: by their own command, by the terminal's bell, or both.
 
 Events: a run has ``finished``, ``stopped`` or ``failed``, was ``interrupted``, has ``stalled``, or has a critical
-``finding``; ``held`` means that the condition of ``wait --until`` holds. Each occurrence is reported once. What was
-already so when the watching began is not reported.
+``finding``; ``held`` means that the condition of ``wait --until`` holds. Each occurrence is reported once. States and
+findings that a run already had when watching started are not reported.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class Event:
 
 @dataclass
 class _LastCheck:
-    """What was known of a run when it was last checked."""
+    """State of a run at its last check."""
 
     state: str
     step: float
-    """Last step at the first check. Findings that began at this step or earlier are not reported."""
+    """The run's last step at its first check. Findings that began at this step or earlier are not reported."""
     revision: int = -1
     """The run's revision at its last judgement."""
     judged_at: float = -math.inf
@@ -72,16 +72,16 @@ class _LastCheck:
 
 
 class EventDetector:
-    """Detect events by comparing the runs with what they were at the last check.
+    """Detect events by comparing each run with its state at the last check.
 
-    ``since`` is the Unix time at which the watching began.
+    ``since`` is the Unix time at which watching started.
     """
 
     def __init__(self, since: float, context: Context = PLAIN) -> None:
         self._since = since
         self._context = context
         self.pending = False
-        """The last check ran out of time and left something for the next one."""
+        """Whether the last check ran out of time and left runs for the next one."""
         self._last: dict[Run, _LastCheck] = {}
         self._started = False
 
@@ -108,7 +108,7 @@ class EventDetector:
                 continue
             try:
                 judgement = judge(run, now, self._context)
-            except Exception as error:  # the run's end is still reported; who shows the run says what failed
+            except Exception as error:  # the run's end is still reported; whatever shows the run names the error
                 record_fault("run", "judgement", error)
                 judgement = Judgement()
             kind = EVENT_OF_STATE.get(state.state) if state.state != last.state else None
@@ -121,7 +121,7 @@ class EventDetector:
                 yield Event("finding", run, now, judgement, finding)
 
     def _first_check(self, run: Run, status: Status) -> _LastCheck:
-        """Return the starting point of a run: its present state, or nothing for a run that began after the watching."""
+        """Return the first state to compare with: the present one, or none if the run began after watching started."""
         if self._started and (run.activity or 0.0) >= self._since:
             return _LastCheck("", -math.inf)
         first = _LastCheck(status.state, _last_step(run))
@@ -191,7 +191,7 @@ def event_json(event: Event, words: Words) -> str:
 class Notifier:
     """Detect events and run the user's command for each, if there is one.
 
-    ``bell`` says that the caller is to ring the terminal's bell as well.
+    ``bell``: the caller must ring the terminal's bell for each event as well.
     """
 
     def __init__(self, hook: Hook | None, bell: bool, context: Context = PLAIN) -> None:

@@ -1,1 +1,1 @@
-"""The expressions of --filter and --until: their parser, and the fields of a run that they can name."""
+"""Parse the expressions of --filter and --until, and look up the fields of a run that they name."""

@@ -14,7 +14,7 @@ from lora_tui.runs.run import Progress, Run, StateName, Status
 
 
 class RunValues:
-    """The values of a run at a moment (Unix time); those that are expensive are computed at first use."""
+    """The values of a run at ``now`` (Unix time); those that are expensive are computed at first use."""
 
     def __init__(self, run: Run, now: float, context: Context = PLAIN) -> None:
         self.run, self.now, self.context = run, now, context
@@ -37,7 +37,7 @@ class RunValues:
     def value(self, name: str) -> float | None:
         """Return the last value of a metric, else that in the results of the run or of a job that loaded its adapter.
 
-        Stale results do not count. None if there is no value.
+        Stale results do not count. Return None if there is no value.
         """
         series = self.run.series.get(name)
         if series is not None and series.last is not None:
@@ -49,14 +49,17 @@ class RunValues:
         return None
 
     def statistic(self, function: str, name: str) -> float | None:
-        """Return the statistic ``function`` (one of STATISTICS) of a metric; a result is a series of one."""
+        """Return the statistic ``function`` (one of STATISTICS) of a metric, or None if there is no value.
+
+        A metric that only results files contain counts as a series of one value.
+        """
         series = self.run.series.get(name)
         if series is None or not len(series):
             only = self.value(name)
             counted = {"count": 1.0, "nonfinite": float(only is not None and not math.isfinite(only))}
             return only if only is None else counted.get(function, only)
         found = len(series) if function == "count" else getattr(series, function)
-        # The minimum of a series without a finite value is NaN.
+        # The minimum and the maximum of a series without a finite value are NaN.
         return None if found is None or (function in ("min", "max") and math.isnan(found)) else float(found)
 
 
@@ -83,11 +86,11 @@ TEXTS: dict[str, Callable[[RunValues], str | None]] = {
 }
 """Getters of the texts of a run, by name."""
 STATISTICS = ("last", "first", "min", "max", "smoothed", "count", "nonfinite")
-"""Functions of a metric that give a number."""
+"""Functions of a metric that return a number."""
 FUNCTIONS = (*STATISTICS, "rating", "has", "finding")
 """All functions of an expression."""
 CHOICES: dict[str, tuple[str, ...]] = {"state": get_args(StateName), "rating": get_args(Level)}
-"""All words that a text can be, for the texts that have a fixed set of them."""
+"""Text with a fixed set of values -> these values."""
 SYNONYMS = {
     "learning_rate": "lr", "ppl": "perplexity", "bleu": "predict_bleu-4", "bleu-4": "predict_bleu-4",
     "rouge-1": "predict_rouge-1", "rouge-2": "predict_rouge-2", "rouge-l": "predict_rouge-l", "steps": "step",
@@ -110,7 +113,7 @@ def rating_level(values: RunValues, name: str) -> str | None:
 def is_one_typo_away(typed: str, known: str) -> bool:
     """Return whether the names differ by one letter that is missing, added or wrong, or by two swapped ones.
 
-    A digit does not count as a typo, since loss2 and predict_bleu-2 may exist. Nor do names of fewer than 4 letters.
+    Always False for names of fewer than 4 letters and where a digit differs, since loss2 and predict_bleu-2 may exist.
     """
     if min(len(typed), len(known)) < 4 or typed == known:
         return False

@@ -43,13 +43,13 @@ from lora_tui.text.numbers import DURATION_UNITS
 from lora_tui.text.sanitize import clean
 
 MAX_LENGTH = 1000
-"""Characters of the longest expression that is accepted."""
+"""Length of the longest expression that is accepted, in characters."""
 MAX_DEPTH = 30
-"""Deepest nesting of parentheses, ``not`` and signs that is accepted."""
+"""Deepest accepted nesting of parentheses, ``not`` and signs."""
 
 
 class ExpressionError(Exception):
-    """An expression cannot be used. ``column`` counts from 1; the catalogue has the text: ``cli.expression.<code>``."""
+    """An expression cannot be used. ``column`` counts from 1; the catalogue's key is ``cli.expression.<code>``."""
 
     def __init__(self, code: str, column: int, **params: str) -> None:
         super().__init__(code, column, params)
@@ -88,7 +88,7 @@ class _Token(NamedTuple):
 class _Part:
     """A part of an expression.
 
-    Its context decides what a ``word`` is: the name of a metric, or beside a text the word to compare the text with.
+    The meaning of a ``word`` depends on its context: the name of a metric, or beside a text the word to compare with.
     """
 
     kind: Literal["number", "text", "word", "quoted", "test"]
@@ -113,9 +113,9 @@ class Expression:
         return found if isinstance(found, bool) else None
 
     def unknown(self, runs: Iterable[Run]) -> list[str]:
-        """Return the metrics of the condition that neither these runs nor the table of metrics know.
+        """Return the metrics of the condition that are neither in these runs nor in the table of metrics.
 
-        Raises ExpressionError where such a name is one typo away from a known one, or is two names and an operator.
+        Raises ExpressionError if such a name is one typo away from a known one, or is two names and an operator.
         """
         known = {*METRICS, *FIELDS, *TEXTS}
         for run in runs:
@@ -137,7 +137,7 @@ class Expression:
 
 
 def parse(text: str) -> Expression:
-    """Parse an expression. Raises ExpressionError, and nothing else, whatever the text."""
+    """Parse an expression. Raises ExpressionError for a text that is none, and no other exception for any text."""
     return _Parser(text).parse()
 
 
@@ -194,9 +194,9 @@ class _Parser:
         return self._joined("and", self._not, False)
 
     def _joined(self, word: str, parse: Callable[[], _Part], decides: bool) -> _Part:
-        """Parse tests joined by ``word``; one that gives ``decides`` (True of ``or``, False of ``and``) decides.
+        """Parse tests joined by ``word``; if any returns ``decides`` (``or``: True, ``and``: False), so does the whole.
 
-        Otherwise one test without a result leaves the whole without a result.
+        Otherwise the whole returns None if any test returns None.
         """
         first = parse()
         if self._next.text.lower() != word or self._next.kind != "word":
@@ -262,7 +262,7 @@ class _Parser:
         return _Part("test", left.token, test)
 
     def _reject_choice(self, token: _Token, wanted: str, choices: Iterable[str]) -> NoReturn:
-        """Raise ExpressionError for a word that is none of ``choices``, with the most similar of them or all."""
+        """Raise ExpressionError for a word that is not in ``choices``; it names the most similar choice, or all."""
         from difflib import get_close_matches
 
         near = get_close_matches(wanted, list(choices), 1)

@@ -40,7 +40,7 @@ MAJOR = (
     "temperature", "top_p", "predict_with_generate", "seed", "trainable_params", "all_params", "trainable_percent",
     "num_examples", "eval_examples",
 )  # fmt: skip
-"""The options that matter most, in reading order. Those that are off come with the rest."""
+"""The options that matter most, in reading order. One that is switched off is listed among the others instead."""
 _HIDDEN = frozenset({"stage_hint"})
 
 
@@ -81,7 +81,7 @@ def build(run: Run, now: float, words: Words, context: Context = PLAIN, judgemen
 
 
 def _kind(run: Run) -> str:
-    """Return what the job was for: train, eval or predict."""
+    """Return the purpose of the job: train, eval or predict."""
     if run.timeline.rows or (not run.eval_job.rows and not run.results()):
         return "train"
     results = run.results()
@@ -143,7 +143,7 @@ def _options(run: Run) -> list[Option]:
 
 
 def _unset(name: str, value: object) -> bool:
-    """Whether a value is transformers' default for "not set": no limit of steps, no warm-up in steps."""
+    """Return whether a value is transformers' default for "not set": no limit of steps, no warm-up in steps."""
     unbound = name == "max_steps" and isinstance(value, (int, float)) and value <= 0
     return unbound or (name == "warmup_steps" and isinstance(value, (int, float)) and value < 1)
 
@@ -191,7 +191,7 @@ _ASSESSED = (
     "accuracy", "eval_accuracy", "rewards/margins", "reward", "loss", "trainable_percent",
 )  # fmt: skip
 _PREFERRED_TO = {"loss": ("perplexity", "reward"), "accuracy": ("rewards/accuracies", "eval_rewards/accuracies")}
-"""Metric -> the metrics that say the same better; the metric is left out where one of them is rated."""
+"""Metric -> metrics that measure the same better; the metric is left out of the assessment if one of them is rated."""
 
 
 def _rated(run: Run, now: float, rating: Rating, words: Words, doubts: Sequence[str]) -> Remark:
@@ -221,7 +221,7 @@ def _rated(run: Run, now: float, rating: Rating, words: Words, doubts: Sequence[
 
 
 def _enough_parameters(run: Run, now: float) -> bool:
-    """Whether the adapter has enough parameters for the data.
+    """Return whether the adapter has enough parameters for the data.
 
     Rule: training data holds about one bit a token and an adapter about two bits a parameter (Thinking Machines, "LoRA
     Without Regret"), which makes 100 parameters for a sample of some 200 tokens.

@@ -52,7 +52,7 @@ class ValueEntry(Part):
     """The value as text, without its unit."""
     step: int | None = None
     error: float | None = None
-    """Standard error in the unit of the value, where the files tell one."""
+    """Standard error in the unit of the value, or ``None`` where the files give none."""
     samples: int | None = None
     stale: bool = False
     """The value belongs to an earlier attempt in the same directory."""
@@ -72,7 +72,7 @@ class MeasureEntry(Part):
     """Which runs are best. ``best``: one run. ``shared``: some runs, within noise of each other. ``even``: all runs,
     within noise. ``unfair``: the values are not comparable. ``none``: neither higher nor lower values are better."""
     best: list[str]
-    """Names of the best run, or of those that share the first place."""
+    """Name of the best run, or names of the runs that share the first place."""
     noise: float | None = None
     """A difference from the best value counts only if it is larger than this."""
     because: list[str]
@@ -90,7 +90,7 @@ class SettingEntry(Part):
     kind: Literal["matters", "seed", "idle"]
     """``idle``: the option has no effect on what is learned."""
     values: list[Plain]
-    """One value for each run; ``None`` where its files do not tell, which may or may not mean the default."""
+    """One value for each run; ``None`` where its files do not name the option, which need not mean the default."""
     shown: list[str]
 
 
@@ -111,7 +111,7 @@ class ComparisonReport(Document):
     language: str
     runs: list[RunEntry]
     order: list[str]
-    """Names of the runs by ascending eval loss, then by ascending loss."""
+    """Names of the runs by ascending best eval loss, then by ascending loss at the end; failed runs are last."""
     verdict: list[str]
     verdict_codes: list[str]
     measures: list[MeasureEntry]

@@ -10,7 +10,7 @@ Rules for a renderer:
   ``<``, ``|``, ``[`` and the like may stand in it, so each form escapes all of it.
 * Backticks mark options and commands, as in Markdown, in ``text``, ``advice``, ``analysis``, ``note`` and
   ``summary``; there they come in pairs and never from a file. Everywhere else a backtick is an ordinary character.
-* ``None`` and an empty list mean that the files do not tell: show nothing, neither a dash nor a heading.
+* ``None`` and an empty list mean "not known": show nothing, neither a dash nor a heading.
 * A fact with ``derived`` was computed, not read: its ``note`` begins with that word and says how; an approximate
   ``value`` begins with ``≈``. A short form may show the word alone instead of the note.
 * A badge (``mark``) always stands beside a word: ``★ ● ▲ ✗`` for a firm rating, ``☆ ○ △ ×`` for one that is not firm,
@@ -35,7 +35,7 @@ class Fact(Part):
     value: str
     """The value as text, with its unit."""
     note: str | None = None
-    """A remark: how the value was derived (beginning with that word), or what is peculiar about it."""
+    """A remark: how the value was derived (it begins with that word), or a peculiarity of the value."""
     derived: bool = False
     """The value was computed from other numbers, not found in a file."""
     source: str | None = None
@@ -226,7 +226,7 @@ class Report(Snapshot):
     generated_text: str
     """The same moment as local date and time."""
     in_progress: bool
-    """The run goes on, so that every number is a present one and not a final one."""
+    """The run is live, so that every number is a present one and not a final one."""
     progress_text: str | None = None
     """One sentence that says so, with the moment; only if ``in_progress``."""
     title: str

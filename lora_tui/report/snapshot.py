@@ -141,7 +141,7 @@ class Snapshot(Document):
     """Option -> the file that its value was read from."""
     checkpoints: list[CheckpointPart]
     forecast: Forecast | None = None
-    """Only while the run goes on."""
+    """Forecast of a live run; absent once it has ended."""
     checkpoint_choice: CheckpointChoice | None = None
     """Absent where no checkpoint is known."""
     problems: list[ProblemPart]
@@ -163,14 +163,14 @@ class Snapshot(Document):
 
 
 def json_number(value: float) -> Number:
-    """Return ``value``, or its name where strict JSON cannot carry it: "NaN", "Infinity" or "-Infinity"."""
+    """Return ``value``, or the name of a value that strict JSON does not have: "NaN", "Infinity" or "-Infinity"."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def iso_time(unix: float | None) -> str | None:
-    """Return a Unix time in ISO 8601, UTC, to the second; ``None`` for a time that no calendar has."""
+    """Return a Unix time in ISO 8601, UTC, to the second; ``None`` for a time outside the years 1 to 9999."""
     if unix is None:
         return None
     try:
@@ -185,7 +185,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _utf8(value: str) -> str:
-    """Replace what UTF-8 cannot carry: a file name may hold bytes that are not text."""
+    """Replace what UTF-8 cannot encode: a file name may contain bytes that are not text."""
     return value.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -1,1 +1,1 @@
-"""The user's config.toml: its schema, how it is loaded, and the choices that the app saves."""
+"""Load and check the user's config.toml, save the choices made in the app, and keep tracebacks of own errors."""

@@ -1,12 +1,12 @@
 """Tracebacks of errors in this program itself, kept in files of the user's state directory.
 
 An error inside one part of the work (the drawing of a pane, the lines of a page, the judgement of one run) must not
-end the rest of it. Whoever does the work catches the error at the edge of that part, calls :func:`record_fault`, and
-shows :func:`fault_text` where the part would have been.
+end the rest of it. The caller of that part catches the error, calls :func:`record_fault`, and shows
+:func:`fault_text` in place of the part.
 
-A fault is told apart from others by its part, its type and the line of this package that raised it. Each has one file,
-written once per process and overwritten by the next process, so that an error that repeats with every frame costs one
-file and one write. At most ``MOST_FILES`` files are kept.
+A fault is identified by its part, its type and the line of this package that raised it. Each has one file, written once
+per process and overwritten by the next process, so that an error that repeats with every frame costs one file and one
+write. At most ``MOST_FILES`` files are kept.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from lora_tui.i18n import Words
 
 MOST_FILES = 50
-"""The number of files kept in the directory; the oldest are removed."""
+"""The most files kept in the directory; the oldest are removed."""
 MOST_CHARACTERS = 100_000
-"""The length at which a traceback is cut in its middle."""
+"""Length above which a traceback is cut in its middle, in characters."""
 MESSAGE_CHARACTERS = 80
-"""The length at which the message of an error is cut where it is shown."""
+"""Length at which the message of an error is cut where it is shown, in characters."""
 LINE_CHARACTERS = 500
-"""The length at which a line of a traceback is cut, since a message may quote a file of the run."""
+"""Length at which a line of a traceback is cut, in characters, since a message may quote a file of the run."""
 _PREFIX = "fault-"
 _PACKAGE = str(Path(__file__).parent.parent)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """An error of this program that was caught at the edge of the part that raised it."""
+    """An error of this program that was caught by the caller of the part that raised it."""
 
     kind: str
     """What failed: ``pane``, ``screen``, ``list`` (a row of the run list), ``run`` (its judgement), ``command``."""
@@ -59,7 +59,7 @@ def recorded_faults() -> list[Fault]:
 
 
 def forget_recorded() -> None:
-    """Write the file of each fault anew when it happens again, for tests."""
+    """Forget the faults so far, so that each is written again when it happens again; for tests."""
     _recorded.clear()
 
 
@@ -74,10 +74,10 @@ def state_dir() -> Path:
 
 
 def record_fault(kind: str, name: str, error: Exception) -> Fault:
-    """Keep the traceback of ``error``, once per fault, and return what can be said of it.
+    """Write the traceback of ``error`` to a file, once per fault, and return the fault.
 
-    ``kind`` is one of :attr:`Fault.kind`; ``name`` tells parts of one kind apart (the name of a pane or a command) and
-    must not come from a run. Never raises: a directory that cannot be written gives a fault without a file.
+    ``kind`` is one of :attr:`Fault.kind`; ``name`` distinguishes parts of one kind (the name of a pane or a
+    command) and must not come from a run. Never raises: if the directory cannot be written, the fault has no file.
     """
     key = (kind, name, type(error).__qualname__, _origin(error.__traceback__))
     fault = _recorded.get(key)
@@ -92,7 +92,7 @@ def record_fault(kind: str, name: str, error: Exception) -> Fault:
 def fault_text(fault: Fault, words: Words, short: bool = False) -> str:
     """Return what failed, which file holds the traceback and where to report it, as one line of text.
 
-    ``short``: the type of the error and the file alone, for places of a single line; the file says the rest.
+    ``short``: only the type of the error and the file, for places of a single line; the file contains the rest.
     """
     if short and fault.file is not None:
         key = "fault.short_run" if fault.kind == "run" else "fault.short"
@@ -125,7 +125,7 @@ def _line(error: Exception) -> str:
 
 
 def _home_path(path: Path) -> str:
-    """Return a path with ``~`` for the home directory, without anything that a terminal would obey."""
+    """Return a path with ``~`` for the home directory, without control characters."""
     home = os.path.expanduser("~")  # noqa: PTH111 Path.home() raises where there is none
     text = str(path)
     if len(home) > 1 and text.startswith(home + os.sep):
@@ -140,10 +140,10 @@ def _keep(name: str, kind: str, part: str, error: Exception) -> Path | None:
     try:
         directory = state_dir()
         if not directory.is_absolute():
-            # Without a home directory the platform's answer begins with "~", which would be made where we stand.
+            # Without a home directory the path begins with "~", and "~" would be made in the current directory.
             return None
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Beside it first: the file is whole or not there, and what a link of that name points to is not written.
+        # Write beside it first: the file is complete or absent, and the target of a link of that name is not written.
         number, beside = tempfile.mkstemp(prefix=f".{_PREFIX}", dir=directory)  # readable by the user alone
         try:
             with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
@@ -153,7 +153,7 @@ def _keep(name: str, kind: str, part: str, error: Exception) -> Path | None:
             Path(beside).unlink(missing_ok=True)
             raise
         _remove_old(directory)
-    except Exception:  # whoever handles an error must not be ended by a second one; the fault says that it has no file
+    except Exception:  # a second error must not end the handling of the first; the fault then has no file
         return None
     return directory / name
 

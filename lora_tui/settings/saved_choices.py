@@ -1,4 +1,4 @@
-"""The user's configuration directory, and the choices (language, theme) that the app saves there between starts."""
+"""Find the user's configuration directory, and load and save the choices (language, theme) that the app keeps there."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def load_saved_choices() -> dict[str, str]:
     try:
         data = json.loads(saved_choices_path().read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        # Most users have no such file, and a damaged one costs no more than choosing once more.
+        # Most users have no such file; a damaged one is ignored, since the user can simply choose again.
         return {}
     return {str(k): v for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {}
 
 
 def save_choices(**choices: str) -> None:
-    """Add choices to the file, atomically. Raises OSError with the name of the file or directory."""
+    """Add choices to the file, atomically. Raises OSError, which names the file or directory, if that fails."""
     path = saved_choices_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps({**load_saved_choices(), **choices}, indent=2) + "\n")

@@ -1,6 +1,6 @@
-"""The schema of config.toml, checked by pydantic, and the rating rules with the user's numbers.
+"""Check config.toml with pydantic, and make the rating rules with the user's numbers.
 
-Imported only where there is such a file: the import of pydantic costs as much as reading a run.
+Imported only if there is such a file: the import of pydantic costs as much as reading a run.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _ranges() -> type[BaseModel]:
 
 
 def schema() -> type[BaseModel]:
-    """Return the pydantic model of the whole file; the default of each key is the value that holds without it."""
+    """Return the pydantic model of the whole file; the default of each key is the value in effect without it."""
     ratings, ranges = _ratings(), _ranges()
     return _tables(
         "Config",
@@ -93,7 +93,7 @@ def schema() -> type[BaseModel]:
 
 
 class SettingsFault(Exception):
-    """A key or value that config.toml must not have. ``settings.error.<code>`` in the catalogue is its text."""
+    """A key or value that config.toml must not have. Its text is ``settings.error.<code>`` in the catalogue."""
 
     def __init__(self, path: KeyPath, code: str, **params: str) -> None:
         super().__init__(code)
@@ -101,7 +101,7 @@ class SettingsFault(Exception):
 
 
 def validate(data: Mapping[str, Any], lines: Mapping[KeyPath, int]) -> Mapping[str, Any]:
-    """Return the values of the file, by table, without defaults. Raises the SettingsFault that is first in the file."""
+    """Return the values of the file, by table, without defaults. Raises SettingsFault for its first fault."""
     model = schema()
     try:
         found = model.model_validate(data)
@@ -142,7 +142,10 @@ def _suggestion(name: str, known: list[str]) -> dict[str, str]:
 
 
 def make_context(values: Mapping[str, Any], lines: Mapping[KeyPath, int]) -> Context:
-    """Return the rules with the user's numbers. Raises SettingsFault where these contradict each other."""
+    """Return the context with the user's numbers.
+
+    Raises SettingsFault for numbers that contradict each other and for an unknown code of a finding.
+    """
     off = values.get("findings", {}).get("off", [])
     for place, code in enumerate(off):
         if code not in CODES:

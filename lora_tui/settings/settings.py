@@ -1,4 +1,4 @@
-"""The user's config.toml: language and look, thresholds of the ratings, findings to leave out, notifications.
+"""Load the user's config.toml: language and look, thresholds of the ratings, findings to leave out, notifications.
 
 It is read once at the start of a program; most users have none. The first of these that gives a value decides: an
 option of the command line; a file named with ``--config``; a choice made by key in the app (kept.json), which is more
@@ -30,7 +30,7 @@ DEFAULTS: Mapping[str, Any] = {
 }  # fmt: skip
 """Default values of the keys that an option, a key of the app or the environment can also set."""
 LANGUAGE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
-"""Variables of the environment that name the language; the first that is set decides."""
+"""Environment variables that name the language; the first that is set decides."""
 
 
 class Choice(NamedTuple):
@@ -39,12 +39,12 @@ class Choice(NamedTuple):
     value: Any
     origin: Origin
     detail: str = ""
-    """The variable of the environment that decided, as ``NAME=value``; else empty."""
+    """The environment variable that gave the value, as ``NAME=value``; else empty."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of the user."""
+    """The settings of the user, from the file and from choices in the app."""
 
     file: Path
     """Path of the file, which need not exist."""
@@ -60,7 +60,7 @@ class Settings:
     """Rating rules with the user's numbers, without runs to compare with."""
 
     def choose(self, key: str, option: Any = None) -> Choice:
-        """Return the value of a key of DEFAULTS in effect; ``option`` is that of the command line, if any."""
+        """Return the value of a key of DEFAULTS in effect; ``option`` is its value on the command line, if any."""
         if option is not None:
             return Choice(option, "option")
         saved = self.saved.get(key.removeprefix("ui."))
@@ -69,7 +69,7 @@ class Settings:
         return Choice(saved, "kept") if saved is not None else Choice(DEFAULTS[key], "default")
 
     def choose_language(self, option: str | None = None) -> Choice:
-        """Return the language in effect and its origin; ``auto`` asks the environment."""
+        """Return the language in effect and its origin; ``auto`` means that of the environment."""
         choice = self.choose("ui.lang", None if option == "auto" else option)
         if choice.value in LANGUAGES:
             return choice
@@ -101,12 +101,12 @@ class Settings:
 
 
 def settings_language(option: str) -> Language:
-    """Return the language by the option, the saved choice and the environment, without reading config.toml."""
+    """Return the language from the option, the saved choice and the environment, without reading config.toml."""
     return resolve_language(option, load_saved_choices().get("lang"), os.environ)
 
 
 def config_path() -> Path:
-    """Return the path of the file that is read where none is named; ``LORA_TUI_CONFIG_DIR`` sets its directory."""
+    """Return the path of the default settings file; ``LORA_TUI_CONFIG_DIR`` sets its directory."""
     return config_dir() / "config.toml"
 
 

@@ -1,4 +1,4 @@
-"""Read TOML, with the line of each key for error messages, which the standard parser does not tell."""
+"""Read TOML, with the line of each key for error messages, which the standard parser does not give."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TomlError(Exception):
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """Return the values of a file. Raises TomlError."""
+    """Return the values of a file. Raises TomlError if it is not UTF-8 or not TOML."""
     try:
         # Editors on Windows write a byte order mark first, which the parsers reject.
         text = data.decode("utf-8-sig")
@@ -67,7 +67,7 @@ def key_lines(data: bytes, tables: Mapping[str, Any]) -> dict[KeyPath, int]:
             name = key.strip("\"'")
             path = (*path, name)
             value = value.get(name) if isinstance(value, dict) else None
-            # A line that only looks like a key, inside a string for example, names nothing that there is.
+            # A line that only looks like a key, inside a string for example, has no value.
             if value is not None:
                 lines.setdefault(path, number)
         if match[1]:

@@ -38,7 +38,7 @@ ALIASES = {
     "rouge1": "rouge-1", "rouge2": "rouge-2", "rougel": "rouge-l", "rouge": "rouge-l", "tokens_per_s": "throughput",
     "margins": "rewards/margins", "accuracies": "rewards/accuracies", "preparation": "model_preparation_time",
 }  # fmt: skip
-"""Other names that people type -> the names used here."""
+"""Other names that users type -> the names used here."""
 
 
 class MetricInRun(NamedTuple):
@@ -191,7 +191,7 @@ def _gap(words: Words) -> str:
 
 
 def _about(one: Metric, part: str, words: Words) -> str:
-    """Return the text on a metric's topic, where needed that of the base metric (without ``eval_`` or ``/chosen``)."""
+    """Return the text on a metric's topic, or that of the base metric (without ``eval_`` or ``/chosen``)."""
     topic = one.topic or one.name
     bare = topic.removeprefix("eval_")
     for name in (topic, bare, bare.partition("/")[0]):
@@ -240,19 +240,19 @@ def _in_run(one: Metric, case: MetricInRun, words: Words, context: Context, widt
 
 
 def _by_size(rating: Rating, run: Run, words: Words, context: Context, width: int) -> list[Line]:
-    """Return the scale of thresholds for the value itself, for a rating by its trend or against other runs.
+    """Return the scale of the value itself, for a metric that is rated by its trend or against other runs.
 
-    Empty where no rule has thresholds for the metric.
+    Return an empty list if no rule has thresholds for the metric.
     """
     splits = [split for split in SPLIT_PREFIXES[::2] if rating.metric.startswith(split)]
     topic = rating.metric.removeprefix(splits[0]) if splits else ""
     names = {rating.metric, topic, rating.metric.removeprefix("eval_")}
-    banded = (
+    with_thresholds = (
         rule for rule in context.rules
         if rule.thresholds is not None and names & set(rule.metrics) and rule.applies(run.stage or "sft", run.producer)
         and rule.basis in ("rule", "orientation")
     )  # fmt: skip
-    rule = next(banded, None)
+    rule = next(with_thresholds, None)
     scale = scale_of(rule, rating.metric, replace(rating, rule=rule.code)) if rule is not None else None
     if scale is None:
         return []
@@ -319,7 +319,7 @@ def _ranges(words: Words, context: Context) -> Iterator[Line]:
 
 
 def draw_scale(scale: Scale, name: str, words: Words, width: int) -> list[Line]:
-    """Draw a scale: the value's place above a bar with a stretch for each level, then the bounds and the levels."""
+    """Draw a scale: a mark for the value above a bar with a zone for each level, then the bounds and the levels."""
     count = len(scale.zones)
     cells = max(6, min(width, 72) // count)
     roles = [f"rating-{level or 'none'}" for level in scale.zones]

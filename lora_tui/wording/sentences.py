@@ -41,7 +41,7 @@ def run_summary(run: Run, now: float, words: Words) -> str:
 # -- which checkpoint to take -----------------------------------------------------------------------------------------
 
 MIN_COST = 0.001
-"""A newest checkpoint that is worse by a smaller share than this gets no sentence."""
+"""The cost of the newest checkpoint is mentioned only if it is at least this share (0.001 = 0.1 %)."""
 
 
 class Advice(NamedTuple):
@@ -53,9 +53,9 @@ class Advice(NamedTuple):
 
 
 def checkpoint_advice(words: Words, choice: CheckpointChoice, live: bool) -> list[Advice]:
-    """Return what to do about the checkpoints, the recommendation first; an empty list where no checkpoint is known.
+    """Return the advice on the checkpoints, the recommendation first; an empty list if no checkpoint is known.
 
-    ``live`` says that the run still goes on.
+    ``live``: the run has not ended.
     """
     out: list[Advice] = []
     if (recommended := _recommendation(words, choice)) is not None:

@@ -20,7 +20,7 @@ HOLLOW_LEVEL_SYMBOLS = {"excellent": "☆", "good": "○", "fair": "△", "poor"
 SEVERITY_SYMBOLS = {"critical": "✗", "warning": "▲", "info": "·", "good": "●"}
 """Severity of a finding -> its symbol."""
 METHOD_NAMES = {"lora": "LoRA", "qlora": "QLoRA", "dora": "DoRA", "oft": "OFT", "qoft": "QOFT"}
-"""Fine-tuning method -> its name as people write it; other methods are called as the files call them."""
+"""Fine-tuning method -> its usual spelling; other methods keep the name that the files give them."""
 _SENTENCE_ENDS = frozenset(".。!！?？…")
 _MARKUP = re.compile(r"[`*\[\]{}<>~!@#$&\\^\x00-\x1f\x7f]|://|www\.|^\s*(?:(?:[-+]|\d+[.)])(?:\s|$)|[-=_]+$)", re.I)
 
@@ -88,7 +88,7 @@ def capitalize(words: Words, text: str) -> str:
 
 
 def append_sentence(words: Words, text: str, sentence: str | None) -> str:
-    """Append a sentence to ``text``, with a full stop between them where ``text`` ends without one."""
+    """Append a sentence to ``text``, with a full stop between them if ``text`` does not end with one."""
     if not sentence:
         return text
     stop = "" if text.rstrip("`")[-1:] in _SENTENCE_ENDS else words.t("report.stop")
@@ -105,7 +105,7 @@ def join_sentences(words: Words, *sentences: str) -> str:
 
 
 def may_be_markup(text: str) -> bool:
-    """Whether a part of ``text`` could be read as Markdown, HTML or an address."""
+    """Return whether a part of ``text`` could be read as Markdown, HTML or an address."""
     return bool(_MARKUP.search(text))
 
 
@@ -139,10 +139,10 @@ def _quote_marked(text: str) -> str:
 
 
 def method_name(run: Run) -> str:
-    """Return the run's fine-tuning method (LoRA, QLoRA, …), or an empty text where the files do not tell it."""
+    """Return the run's fine-tuning method (LoRA, QLoRA, …), or an empty text if it is not known."""
     return METHOD_NAMES.get(run.method or "", run.method or "")
 
 
 def model_name(run: Run) -> str:
-    """Return the base model's name without the directories before it, or an empty text where it is not known."""
+    """Return the base model's name without the directories before it, or an empty text if it is not known."""
     return clean((run.model or "").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])

@@ -1,4 +1,4 @@
-"""``compare``: at least two runs side by side."""
+"""``compare``: compare two or more runs side by side."""
 
 from __future__ import annotations
 
@@ -30,12 +30,16 @@ from lora_tui.runs.workspace import Workspace
 from lora_tui.text.sanitize import clean
 
 WIDTH = 120
-"""Cells of a line where the output is no terminal."""
+"""Width of a line in terminal cells where the output is no terminal."""
 _ENDINGS = {".html": "html", ".htm": "html", ".json": "json"}
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the comparison as text, HTML or JSON, or write it to a file; returns the exit code."""
+    """Print the comparison as text, HTML or JSON, or write it to a file; return the exit code.
+
+    Raises CommandError for fewer than two runs, a path or name without a run, and a file that cannot be written;
+    SettingsError.
+    """
     form = args.format or ("json" if args.json else _ENDINGS.get(args.output.suffix.lower(), "text")
                            if args.output is not None else "text")  # fmt: skip
     settings = settings_of(args)
@@ -69,7 +73,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _select(names: Sequence[str], follower: Follower, workspace: Workspace, words: Words) -> list[Run]:
-    """Return the runs of these paths or names; a directory that is no run stands for the training runs below it."""
+    """Return the runs of these paths or names; a directory that is no run means all training runs below it.
+
+    Raises CommandError for a path or name without a run.
+    """
     out: list[Run] = []
     for name in names:
         if not Path(name).exists():

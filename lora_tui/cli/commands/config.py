@@ -14,7 +14,7 @@ from lora_tui.text.cells import cell_width, fit, wrap
 from lora_tui.text.sanitize import clean
 
 COMMENT_WIDTH = 100
-"""Cells of a comment line in the example file."""
+"""Width of a comment line of the example file, in terminal cells."""
 
 
 class Entry(NamedTuple):
@@ -26,11 +26,14 @@ class Entry(NamedTuple):
     line: int | None = None
     """Line of the key in the file, also where an option or a choice in the app overrides the file; None if unknown."""
     detail: str = ""
-    """The variable of the environment that decided, as ``NAME=value``; else empty."""
+    """The environment variable that gave the value, as ``NAME=value``; else empty."""
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print what the options ask for; returns the exit code."""
+    """Print the settings, the path of the file, or the example file, as the options say; return the exit code.
+
+    Raises SettingsError where the file cannot be used.
+    """
     if args.path:
         print(printable(args.config if args.config is not None else config_path()))
         return 0
@@ -60,7 +63,7 @@ def effective(settings: Settings, lang: str | None) -> Iterator[Entry]:
 
 
 def _entry(settings: Settings, key: str, choice: Choice) -> Entry:
-    # Where the file says "auto", the environment decides on its behalf and does not override it.
+    # Where the file says "auto", the environment gives the value: the file is followed, not overridden.
     line = settings.lines.get(key) if key in settings.values and choice.origin != "environment" else None
     return Entry(key, choice.value, choice.origin, line, choice.detail)
 
@@ -210,7 +213,7 @@ def _about(rule: Rule, words: Words) -> str:
 
 
 def _limit(rule: Rule, name: str, words: Words) -> str:
-    """Return the comment that says what a number of a rule means."""
+    """Return the comment that explains one number of a rule."""
     if rule.thresholds is not None and name in rule.thresholds.bounds:
         key = "settings.limit.least" if rule.thresholds.higher else "settings.limit.most"
     else:

@@ -1,4 +1,4 @@
-"""``explain``: what a metric or a finding means; with ``--run``, why the run's value is rated as it is."""
+"""``explain``: explain a metric or a finding; with ``--run``, also why the run's value is rated as it is."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ from lora_tui.wording.explain import (
 )
 
 MAX_WIDTH = 92
-"""Cells of the longest line, since longer lines are hard to read."""
+"""Width of the longest line in terminal cells, since longer lines are hard to read."""
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the explanation of a topic, or the list of topics; returns the exit code."""
+    """Print the explanation of a topic, or the list of topics; return the exit code.
+
+    Raises CommandError for an unknown topic or run; SettingsError.
+    """
     settings = settings_of(args)
     words = words_of(args.lang, False, settings)
     width = max(30, min(shutil.get_terminal_size((80, 24)).columns - 1, MAX_WIDTH))

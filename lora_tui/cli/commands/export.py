@@ -1,9 +1,9 @@
-"""``export``: all series of a run as a table, one row per step.
+"""``export``: print all series of a run as a table, one row per step.
 
 Columns: ``step`` (``row`` where the producer writes no steps), ``epoch``, ``time`` (UTC, ISO 8601), ``elapsed_s`` (over
-all segments), then the metrics: known ones in the order of METRICS, all others by name. Only steps that remain after
-resumes. Numbers have all their digits, so that reading them gives the same numbers. A metric that was not logged at a
-step is empty (csv) or absent (jsonl).
+all segments), then the metrics: known ones in the order of METRICS, all others by name. Steps that a resume discarded
+are left out. Numbers have all their digits, so that reading them gives the same numbers. A metric that was not logged
+at a step is empty (csv) or absent (jsonl).
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ from lora_tui.runs.run import Run
 from lora_tui.text.sanitize import clean
 
 CHUNK = 4096
-"""Rows that are built at a time, column by column, so that memory stays bounded."""
+"""Number of rows that are built at a time, column by column, so that memory stays bounded."""
 FIXED = ("epoch", "time", "elapsed_s")
 """Columns that every run has after the step."""
 Cell = int | float | str | None
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the table or write it to a file; returns the exit code."""
+    """Print the table or write it to a file; return the exit code.
+
+    Raises CommandError for a path or name without a run, and for a file that cannot be written.
+    """
     words = words_of(args.lang, False, settings_of(args))
     follower, workspace = read_runs([search_root(args.run)], args.log)
     follower.close()
@@ -98,7 +101,7 @@ class Table:
 
 
 def _values_at(steps: array[float], own: array[float], values: array[float]) -> Iterable[float | None]:
-    """Return the values of a series at ``steps``; both ascend. Of two values at one step the later one counts."""
+    """Return the values of a series at ``steps``; both ascend. Of two values at one step the later one is returned."""
     part = slice(bisect_left(own, steps[0]), bisect_right(own, steps[-1]))
     if own[part] == steps:
         return values[part]
@@ -144,7 +147,7 @@ class _RowTimes:
                 row, time = timeline.rows[index], timeline.times[index]
                 step = index + 1 if counted else row.step
                 if step is None or step <= reached:
-                    # An evaluation has the step of the training row before it, which reached the step.
+                    # An evaluation has the step of the training row before it, whose time is the time of the step.
                     continue
                 clock = row.elapsed_s if row.elapsed_s is not None else math.nan
                 self.steps.append(step)
@@ -155,7 +158,7 @@ class _RowTimes:
 
 
 class _IsoTimes:
-    """Formats UTC times in whole seconds; rows of one minute share the work."""
+    """Formatter of UTC times in whole seconds, which computes the date once for all rows of a minute."""
 
     def __init__(self) -> None:
         self._minute = math.nan
@@ -189,7 +192,7 @@ def _unique(names: Iterable[str], taken: Iterable[str]) -> list[str]:
 
 
 def _csv(table: Table) -> Iterator[str]:
-    # Spreadsheets take text that begins with one of these for a formula, and metric names come from files.
+    # Spreadsheets read text that begins with one of these as a formula, and metric names come from files.
     names = [f"'{name}" if name[:1] in tuple("=+-@") else name for name in (clean(name, 200) for name in table.names)]
     head = (table.key, *FIXED)
     buffer = io.StringIO()

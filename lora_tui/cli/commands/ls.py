@@ -1,4 +1,4 @@
-"""``ls``: the runs as a table, Markdown or JSON."""
+"""``ls``: list the runs as a text table, Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -46,7 +46,11 @@ NUMBER_COLUMNS = (2, 3, 4, 5, 7)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the runs below the paths as a table or a JSON array; returns the exit code."""
+    """Print the runs below the paths as a table or a JSON array; return the exit code.
+
+    Raises CommandError for a path that is missing or cannot be read, UsageError for options that cannot be used;
+    SettingsError.
+    """
     settings = settings_of(args)
     form: str = args.format or ("json" if args.json else "text")
     words = words_of(args.lang, form == "json", settings)

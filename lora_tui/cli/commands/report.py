@@ -1,4 +1,4 @@
-"""``report``: an analysis of one run as a box, Markdown, HTML or JSON."""
+"""``report``: print or write an analysis of one run as a box, Markdown, HTML or JSON."""
 
 from __future__ import annotations
 
@@ -29,15 +29,19 @@ _FORMATS = {
     ".txt": "box", ".text": "box", "": "box", ".md": "md", ".markdown": "md", ".html": "html", ".htm": "html",
     ".json": "json",
 }  # fmt: skip
-"""Format of the report by the suffix of the file name."""
+"""Suffix of the file name -> format of the report."""
 WIDTH = 80
-"""Cells of a line where the output is no terminal."""
+"""Width of a line in terminal cells where the output is no terminal."""
 _SAMPLE = "╔═║•×≈📅 "
-"""Characters that the encoding of the output must have for the form with box drawing."""
+"""Characters that the encoding of the output must have for the box with Unicode characters."""
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the report or write it to a file; returns the exit code. Raises CommandError."""
+    """Print the report or write it to a file; return the exit code.
+
+    Raises CommandError for a path or name without a run, and for a file that cannot be written; UsageError for a file
+    name with an unknown suffix; SettingsError.
+    """
     settings = settings_of(args)
     form = _format(args, settings)
     words = words_of(args.lang, form == "json", settings)
@@ -74,7 +78,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _format(args: argparse.Namespace, settings: Settings) -> str:
-    """Return the format: of ``--format``, else by the suffix of the file, else "box". Raises UsageError."""
+    """Return the format: that of ``--format``, else by the suffix of the file, else "box".
+
+    Raises UsageError for an unknown suffix.
+    """
     if args.format is not None or args.output is None:
         return args.format or "box"
     ending = args.output.suffix.lower()

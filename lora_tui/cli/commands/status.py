@@ -1,4 +1,4 @@
-"""``status``: a snapshot of one run, once or after every change."""
+"""``status``: print a snapshot of one run, once or after every change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ from lora_tui.wording.sentences import clock_range, duration_range, run_summary
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the snapshot, and with ``--follow`` a line per change; returns the exit code."""
+    """Print the snapshot, or with ``--follow`` a line per change; return the exit code.
+
+    Raises CommandError for a path or name without a run; SettingsError.
+    """
     settings = settings_of(args)
     words = words_of(args.lang, args.json, settings)
     follower, workspace = read_runs([search_root(args.run)], args.log, args.poll)
@@ -56,7 +59,7 @@ def _json(run: Run, words: Words, indent: int | None, context: Context) -> str:
 
 
 POLL_S = 0.25
-"""Seconds between two checks for Ctrl-C and for changes of state that only the clock brings."""
+"""Seconds between two checks for Ctrl-C and for changes of state that come with time alone, without a file event."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by the convention of shells."""
 

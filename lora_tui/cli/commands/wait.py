@@ -1,9 +1,9 @@
 """``wait``: wait until runs have ended or a condition holds.
 
-A run that has ended before counts. A stalled run counts as ended while it is stalled; if it goes on before the others
-have ended, it is waited for again. A condition needs to hold for a run once; it is evaluated for the newest row, not
-for every row. Exit codes: 0 done, 1 error, 2 usage, 3 a run failed, was interrupted or stalled, or ended without the
-condition, 4 timeout, 130 Ctrl-C.
+A run that had ended before the command was started counts as ended. A stalled run counts as ended while it is
+stalled; if it goes on before the others have ended, it is waited for again. A condition needs to hold only once for a
+run; it is evaluated for the newest row, not for every row. Exit codes: 0 done, 1 error, 2 usage, 3 a run failed, was
+interrupted or stalled, or ended without the condition, 4 timeout, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -47,19 +47,23 @@ from lora_tui.text.sanitize import clean
 from lora_tui.wording.sentences import run_summary
 
 DONE, ENDED_BADLY, TIMED_OUT = 0, 3, 4
-"""Exit codes besides those of every command."""
+"""Exit codes besides those of every command: the run failed, was interrupted or stalled (3); timeout (4)."""
 BAD_STATES = frozenset({"failed", "interrupted", "stalled"})
 END_STATES = BAD_STATES | {"finished", "stopped"}
 CLOCK_S = 1.0
-"""Seconds between two checks without news, for changes of state that only the clock brings."""
+"""Seconds between two checks while no file changes, for changes of state that come with time alone."""
 MIN_INTERVAL_S = 0.2
-"""Seconds between two checks while rows arrive."""
+"""Least seconds between two checks while rows arrive."""
 HOOK_TIMEOUT_S = 10.0
-"""Seconds that commands of events may run on at the end."""
+"""Seconds to wait at the end for commands of ``--on-event`` that still run."""
 
 
 def main(args: argparse.Namespace) -> int:
-    """Wait, and return the exit code."""
+    """Wait, and return the exit code.
+
+    Raises CommandError for a name of no run or of several, and for a path that cannot be read; UsageError for a
+    condition that cannot be parsed; SettingsError.
+    """
     settings = settings_of(args)
     words = words_of(args.lang, False, settings)
     expression: Expression | None = None
@@ -85,7 +89,7 @@ def _resolve(names: Sequence[str], logs: Sequence[Path], words: Words) -> list[P
     """Return the absolute path of each name: an existing path, a run of that name below the current directory, or a
     path that does not exist yet.
 
-    Raises CommandError for a name of no run, or of several.
+    Raises CommandError for a name that no run has, or several.
     """
     known: Workspace | None = None
     paths: list[Path] = []
@@ -112,7 +116,7 @@ def _is_path(name: str) -> bool:
 
 @dataclass
 class _AwaitedRun:
-    """A run that is waited for."""
+    """One run that the command waits for."""
 
     path: Path
     logs: tuple[Path, ...] = ()
@@ -136,7 +140,7 @@ class _AwaitedRun:
         return clean(self.run.name) if self.run is not None else printable(self.path)
 
     def find(self, runs: Sequence[Run], words: Words) -> None:
-        """Find the run among ``runs``. Raises CommandError where the path turns out to hold several."""
+        """Find the run among ``runs``. Raises CommandError if the path contains several runs."""
         path = self.path
         found = [run for run in runs if run.path == path]
         found = found or [run for run in runs if path in run.path.parents or _has_log(run, path)]
@@ -153,7 +157,7 @@ def _has_log(run: Run, path: Path) -> bool:
 
 
 class _Waiter:
-    """Follows the runs until the exit code is decided."""
+    """Follow the runs until the exit code is decided."""
 
     def __init__(
         self, follower: Follower, awaited: Sequence[_AwaitedRun], expression: Expression | None, any_: bool,
@@ -274,6 +278,6 @@ class _Waiter:
         print_error(words.t("cli.wait.timeout", time=words.duration(after_s), names=names))
         return TIMED_OUT
 
-    def _ring(self, told: bool) -> None:
-        if told and self._notifier is not None and self._notifier.bell and sys.stderr.isatty():
+    def _ring(self, notified: bool) -> None:
+        if notified and self._notifier is not None and self._notifier.bell and sys.stderr.isatty():
             print("\a", end="", file=sys.stderr, flush=True)

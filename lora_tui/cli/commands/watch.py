@@ -1,6 +1,6 @@
-"""``watch`` and ``demo``: the app on runs of the user, or on sample runs that are replayed.
+"""``watch`` and ``demo``: start the app on the user's runs, or on sample runs that are replayed.
 
-What can be read within a few milliseconds is on the first frame of the app.
+The first frame of the app shows what can be read within :data:`FIRST_READ_S`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 EXIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 """Signals on which the app restores the terminal, removes the demo's directory, and exits."""
 FIRST_READ_S, FIRST_LOG_S = 0.05, 0.01
-"""Seconds of reading before the first frame, in all and for the log of one run; the rest is read afterwards."""
+"""Most seconds of reading before the first frame, in all and for the log of one run; the rest is read afterwards."""
 
 
 def _check_terminal(args: argparse.Namespace, words: Words, paths: Sequence[Path]) -> None:
-    """Raise CommandError where there is no terminal to draw on; a screenshot needs none."""
+    """Raise CommandError if there is no terminal to draw on; a screenshot needs none."""
     dumb = os.environ.get("TERM") in ("dumb", "unknown")
     if args.screenshot is None and (dumb or not (sys.stdin.isatty() and sys.stdout.isatty())):
         path = clean(shlex.quote(str(paths[0]))) if len(paths) == 1 else "RUN"
@@ -47,7 +47,10 @@ def _check_terminal(args: argparse.Namespace, words: Words, paths: Sequence[Path
 
 
 def watch(args: argparse.Namespace) -> int:
-    """Run the app on the paths of the command line; returns the exit code."""
+    """Run the app on the paths of the command line; return the exit code.
+
+    Raises CommandError without a terminal and for a missing ``--log`` file; SettingsError.
+    """
     paths: list[Path] = args.paths or [Path()]
     settings = settings_of(args)
     words = Words(settings.language(args.lang))
@@ -58,7 +61,10 @@ def watch(args: argparse.Namespace) -> int:
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Run the app on sample runs that a second process replays; returns the exit code."""
+    """Run the app on sample runs that a second process replays; return the exit code.
+
+    Raises CommandError without a terminal and where the samples cannot be replayed; SettingsError.
+    """
     settings = settings_of(args)
     _check_terminal(args, Words(settings.language(args.lang)), [Path("RUN")])
     from lora_tui.demo.samples import SampleError, demo_directory
@@ -77,7 +83,7 @@ def demo(args: argparse.Namespace) -> int:
 
 
 class _ExitRequest:
-    """Handles the exit signals, whose default action would leave the terminal in the state of the app."""
+    """Handler of the exit signals, whose default action would leave the terminal in the state of the app."""
 
     def __init__(self) -> None:
         self.received = False
@@ -85,7 +91,7 @@ class _ExitRequest:
         self.handle_signals()
 
     def handle_signals(self) -> None:
-        """Install the handlers; to be called again when the app, which installs its own, has ended."""
+        """Install the handlers. Call it again after the app has ended, since the app installs its own."""
         for number in EXIT_SIGNALS:
             signal.signal(number, self._handle)
 
@@ -95,7 +101,7 @@ class _ExitRequest:
             self._exit()
 
     def on_signal(self, exit_app: Callable[[], None]) -> None:
-        """Call ``exit_app`` on a signal; at once where one came before."""
+        """Call ``exit_app`` on a signal, or at once if a signal came before."""
         self._exit = exit_app
         if self.received:
             exit_app()
@@ -159,20 +165,23 @@ def _run_app(
     return app.return_code or 0
 
 
-def _notifier(args: argparse.Namespace, settings: Settings, tell: Callable[[str], object]) -> Notifier | None:
-    """Return the notifier of events, or None when no command or bell is configured."""
+def _notifier(args: argparse.Namespace, settings: Settings, report_failure: Callable[[str], object]) -> Notifier | None:
+    """Return the notifier of events, or None when no command or bell is configured.
+
+    ``report_failure`` is called with one line when the command fails.
+    """
     command, bell = settings.on_event(args.on_event), settings.bell(args.bell)
     if not command and not bell:
         return None
     from lora_tui.notify.events import Notifier
     from lora_tui.notify.hook import Hook
 
-    hook = Hook(command, Words(settings.language(args.lang)), tell) if command else None
+    hook = Hook(command, Words(settings.language(args.lang)), report_failure) if command else None
     return Notifier(hook, bell, settings.context)
 
 
 def _exit_without_terminal() -> None:
-    """End the app when the terminal is gone, also where no SIGHUP is sent: under nohup, setsid, in some containers."""
+    """Send this process SIGTERM when the terminal is gone, since nohup, setsid and some containers send no SIGHUP."""
     poll = select.poll()
     poll.register(sys.stdin.fileno(), 0)
 

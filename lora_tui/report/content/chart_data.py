@@ -19,13 +19,13 @@ from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import append_sentence, capitalize, format_metric, unit_name
 
 MAX_POINTS = 600
-"""The most points that a curve is thinned to."""
+"""The most points of a thinned curve."""
 MIN_VALUES = 3
-"""The fewest finite values that a chart is drawn for: a line through two says nothing."""
+"""The fewest finite values for which a chart is drawn: a line through two points shows no trend."""
 MAX_MARKS = 60
 """The most marks of one kind in a chart: more would cover each other."""
 TARGET_COLUMNS = 12
-"""About how many columns the table by steps has."""
+"""Approximate number of columns of the table by steps."""
 _ROUND_DIGITS = (1, 2, 2.5, 5)
 
 _Points = tuple[list[float], list[float | None]]
@@ -141,7 +141,7 @@ def _marks(run: Run, words: Words, names: Sequence[str]) -> Iterator[ChartMark]:
 
 
 def _epochs(run: Run) -> list[tuple[int, int]]:
-    """Return (step, epoch) for the end of each whole epoch; only every second (fifth, …) one where there are many."""
+    """Return (step, epoch) for the end of each whole epoch; of many epochs only every second (fifth, …), at most 20."""
     rows = [row for row in (run.rows[-1:] if len(run.rows) else ()) if row.epoch and row.step]
     if not rows or rows[0].epoch is None or rows[0].step is None:
         return []
@@ -210,7 +210,7 @@ def _cells(words: Words, name: str, series: Series, evals: Series | None, interv
         stop = bisect_right(series.steps, step)
         part = series.values[start:stop]
         if stop <= start:
-            # There is no row, or the step goes back, in a log that has a step for some rows and for others not.
+            # There is no row, or the step goes back, in a log in which only some rows have a step.
             continue
         finite = [value for value in part if math.isfinite(value)]
         value = math.fsum(finite) / len(finite) if finite else part[-1]

@@ -10,7 +10,7 @@ from lora_tui.wording.values import format_metric, format_share, method_name, mo
 
 
 def add_config(builder: SectionBuilder) -> None:
-    """Add the most important settings, as far as the files tell them."""
+    """Add the most important settings of the job that its files contain."""
     run, words = builder.run, builder.words
     model, method = model_name(run), method_name(run)
     if model or method:
@@ -59,7 +59,10 @@ def _warmup(builder: SectionBuilder) -> str | None:
 
 
 def total_batch(run: Run) -> tuple[int, bool] | None:
-    """Return the samples of one optimizer step over all devices, and whether the number was computed, not read."""
+    """Return the samples of one optimizer step over all devices, and True if the number was computed instead of read.
+
+    Return ``None`` if it is not known.
+    """
     logged = run_facts.number(run, "total_train_batch_size")
     if logged is not None and logged >= 1:
         return int(logged), False
@@ -95,7 +98,7 @@ def _add_batch(builder: SectionBuilder) -> None:
 
 
 def _add_data(builder: SectionBuilder) -> None:
-    """Add names and sizes of the data sets; a size that no file tells is computed from the steps."""
+    """Add names and sizes of the data sets; a size that is in no file is computed from the steps."""
     run, words = builder.run, builder.words
     parts, notes, derived = [], [], False
     train = run_facts.number(run, "num_examples")
@@ -134,9 +137,9 @@ def _add_data(builder: SectionBuilder) -> None:
 
 
 def dataset_size(run: Run, progress: Progress) -> float | None:
-    """Return the samples of the training data, computed as steps x batch size / epochs.
+    """Return the number of samples of the training data, computed as steps x batch size / epochs.
 
-    Return ``None`` where one of these is not known, or after a resume, where they do not belong together.
+    Return ``None`` if one of these is not known, or after a resume, when they may not belong together.
     """
     total = total_batch(run)
     if total is None or progress.unit != "steps" or not progress.step or not progress.epoch or run.segments > 1:

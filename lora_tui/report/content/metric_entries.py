@@ -59,9 +59,9 @@ def _training(run: Run, ratings: Mapping[str, Rating], words: Words, name: str) 
 
 
 def _change(run: Run, words: Words, name: str, rating: Rating | None) -> str:
-    """Return sentences on the way from the first to the last value and on the extreme between them.
+    """Return sentences on the change from the first to the last value and on the extreme between them.
 
-    What the rating says by itself is left out.
+    What the text of the rating already contains is left out.
     """
     series, which = run.series.get(name), metric(name).direction
     if series is None or series.finite < 2 or name in ("lr", "epoch", "throughput") or metric(name).group == "setting":

@@ -14,7 +14,7 @@ from lora_tui.wording.values import format_metric, format_share
 
 
 def add_forecast(builder: SectionBuilder) -> None:
-    """Add the time that is left, the end and the final loss, as far as they can be forecast."""
+    """Add the remaining time, the time of the end and the final loss, as far as they can be forecast."""
     words, forecast, progress = builder.words, builder.judgement.forecast, builder.progress
     if forecast.remaining_s is not None:
         builder.add("remaining", _interval(words, forecast.remaining_s, words.duration), derived=True)
@@ -65,7 +65,7 @@ def _signed(words: Words, share: float) -> str:
 
 
 def add_checkpoint(builder: SectionBuilder) -> None:
-    """Add the checkpoint to take, what the others cost, and what would be lost if the run died now."""
+    """Add the recommended checkpoint, how much worse the newest one is, and what would be lost if the run died now."""
     words, choice, run = builder.words, builder.judgement.choice, builder.run
     metric_name = choice.metric or "eval_loss"
 

@@ -75,7 +75,7 @@ class SectionBuilder:
 
 
 def option_text(value: object) -> str:
-    """Return the value of a job option as people write it."""
+    """Return the value of a job option as text: lists separated by commas, floats without needless digits."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

@@ -65,7 +65,7 @@ def _add_training(builder: SectionBuilder) -> None:
 
 
 def _add_speed(builder: SectionBuilder) -> None:
-    """Add the speed: of the last rows while the run goes on, of the whole run once it has ended."""
+    """Add the speed: of the last rows while the run is live, of the whole run once it has ended."""
     words, progress = builder.words, builder.progress
     if builder.status.live:
         steps, tokens, how = progress.steps_per_s, progress.tokens_per_s, "report.note.speed_now"
@@ -158,7 +158,7 @@ def _median_note(builder: SectionBuilder, size: int) -> str | None:
 
 
 def _add_last_loss(builder: SectionBuilder) -> None:
-    """Add the loss at the end (or now): the median of the last rows, not the mean over the run that results hold."""
+    """Add the loss at the end (or now): the median of the last rows, not the mean over the run of the results file."""
     series = builder.run.series.get("loss")
     if series is None or not len(series):
         return

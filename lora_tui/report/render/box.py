@@ -28,7 +28,7 @@ _MAX_NOTE = 28
 _EMOJI = {"training": "📅", "metrics": "📊", "config": "🔧", "steps": "📈", "forecast": "⏳", "outcome": "🏁",
           "checkpoint": "💾", "assessment": "🎯"}  # fmt: skip
 _OMITTED = frozenset({"loss_change", "eval_loss_change", "reward_change", "seen_at"})
-"""Codes of facts that other parts of the box say as well."""
+"""Codes of facts that other parts of the box show as well."""
 _ASCII = str.maketrans(
     {
         "×": "x", "÷": "/", "→": "->", "−": "-", "–": "-", "—": "-", "≈": "~", "±": "+/-", "…": "...", "·": "-",
@@ -140,7 +140,7 @@ def _section(report: Report, words: Words, frame: _Frame, code: str) -> Iterable
 def _fact(fact: Fact, words: Words, frame: _Frame) -> _Line:
     note = plain(fact.note)
     if fact.derived and cell_width(note) > _MAX_NOTE:
-        # The longer forms of the report say how the value was derived.
+        # The longer formats of the report say how the value was derived.
         note = words.t("report.derived")
     value = words.t("report.with_note", text=fact.value, note=note) if note else fact.value
     text = words.t("report.labelled", label=fact.label, value=value)

@@ -4,7 +4,8 @@ Markup has a type of its own (:data:`Html`), so that the type checker finds text
 the only way from text to markup. The content security policy of the page is a second barrier: no address can be
 fetched, and no script runs except ``page.js``, which is allowed by its hash. The style sheet is ``page.css``.
 
-This small builder takes the place of a template engine: it needs no dependency, and what is not escaped does not type.
+This small builder is used instead of a template engine: it needs no dependency, and the type checker rejects text that
+was not escaped.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A curve is thinned to about two points a pixel column (the lowest and the highest), so that 100,000 rows cost little and
 no spike is lost. Numbers that are not finite are gaps, with a mark at the bottom. Where a few values are so far out
-that all others would become a flat line, the frame leaves them out, and a mark at its edge tells each value.
+that all others would become a flat line, the frame leaves them out, and a mark at its edge shows each value.
 
 The charts are drawn here, not by a plotting library, because a report needs no more than lines, marks and two axes.
 """
@@ -131,7 +131,7 @@ def thin(x: Sequence[float], y: Sequence[float], buckets: int = MAX_BUCKETS) -> 
 
 @dataclass(frozen=True)
 class _Frame:
-    """The part of the plane that a chart shows, and the way from values to SVG coordinates."""
+    """The range of values that a chart shows, and the conversion of values to SVG coordinates."""
 
     x0: float
     x1: float
@@ -287,7 +287,10 @@ def _dash(curve: Curve) -> str:
 
 
 def _pointer_reach(points: Sequence[tuple[float, float]], frame: _Frame) -> float:
-    """Return how far from the pointer, in x, the point may be whose value is shown: about the distance of points."""
+    """Return the largest distance in x between the pointer and the point whose value is shown.
+
+    It is about the distance between two points.
+    """
     return max((frame.x1 - frame.x0) / 60, (points[-1][0] - points[0][0]) / len(points) if points else 0.0)
 
 

@@ -15,7 +15,7 @@ FIRST_OPTIONS = (
     "per_device_train_batch_size", "gradient_accumulation_steps", "total_train_batch_size",
     "num_examples", "eval_strategy", "eval_steps", "save_steps", "save_total_limit", "logging_steps",
 )  # fmt: skip
-"""Options that are shown first, in this order: those that users look for most."""
+"""Options that are shown first, in this order, because users look for them most often."""
 
 
 def config_lines(state: AppState, view: RunView, width: int) -> list[Line]:

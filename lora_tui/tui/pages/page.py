@@ -1,4 +1,4 @@
-"""The pane of the pages that a number key opens in place of the overview: results, config and checkpoints."""
+"""The pane that shows a page in place of the overview: results, config or checkpoints, each opened by a number key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PagePane(ScrollingPane):
     def __init__(self, state: AppState, name: str) -> None:
         super().__init__(state, name)
         self._shown: tuple[object, ...] = ()
-        """The page and the run that were drawn last; another one begins at its top."""
+        """The page and the run that were drawn last; another page or run is shown from its top."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         state = self.state
@@ -28,7 +28,7 @@ class PagePane(ScrollingPane):
             self.offset_y = 0
         page = PAGE_LINES.get(state.page)
         if page is None:
-            # The overview: the pane is drawn once more before its place is taken away.
+            # The overview: the pane is drawn once more before the layout removes it.
             return []
         lines = page(state, view, width - 4)
         room = height - 2

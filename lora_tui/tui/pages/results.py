@@ -1,4 +1,4 @@
-"""The results page: all values of all results files, those of linked jobs included."""
+"""The results page: all values of all results files, including those of linked jobs."""
 
 from __future__ import annotations
 

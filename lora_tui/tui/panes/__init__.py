@@ -1,1 +1,1 @@
-"""The panes of the overview, each with the functions that build its lines."""
+"""The panes of the overview page, each with the functions that build its lines."""

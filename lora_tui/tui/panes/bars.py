@@ -1,4 +1,4 @@
-"""The first and the last line of the screen, and the one line of a terminal that is too small for more."""
+"""The panes of a single line: the top line, the footer, and the one line of a terminal that is too small for panes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COUNTED: tuple[StateName, ...] = (
 
 
 class TopPane(Pane):
-    """The name of the program, the path that is watched, and the number of runs in each state."""
+    """The top line: the name of the program, the watched path, and the number of runs in each state."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         state = self.state
@@ -43,7 +43,7 @@ class TopPane(Pane):
 
 
 def _unread(state: AppState) -> str:
-    """Return the first directory that cannot be read, and how many more there are."""
+    """Return the first directory that cannot be read, with the reason, and the number of further ones."""
     (name, why), *more = state.errors
     path = Path(name)
     for root in state.workspace.roots:
@@ -55,7 +55,7 @@ def _unread(state: AppState) -> str:
 
 
 class FooterPane(Pane):
-    """The keys of this place or, for some seconds, what just happened."""
+    """The footer: the keys that work in the focused place, or a note on what just happened, or a reading error."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         state = self.state
@@ -68,7 +68,7 @@ class FooterPane(Pane):
         parts: list[Line] = [
             [(hint.shown, "key|bold"), (f" {state.words.t('keys.' + hint.code)}  ", "muted")] for hint in all_hints
         ]
-        # The keys for help and for quitting get a place before all others.
+        # Where not all keys fit, those for help and for quitting are kept first.
         order = sorted(range(len(parts)), key=lambda i: (all_hints[i].code not in ("help", "quit"), i))
         kept: set[int] = set()
         room = width + 1

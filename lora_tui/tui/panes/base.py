@@ -1,6 +1,6 @@
 """The base of all panes: it keeps the lines that a pane draws, and repaints only the cells that differ.
 
-A pane is the edge of an error: what :meth:`Pane.draw` raises is shown in the pane, and the rest of the app goes on.
+An error stays inside its pane: what :meth:`Pane.draw` raises is shown there, and the rest of the app goes on.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ ASCII = str.maketrans(
         "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "=", "▆": "+", "▇": "*",
     }
 )  # fmt: skip
-"""Symbol -> its ASCII form. All have one cell, so that a pane is drawn with symbols and translated when it is sent."""
+"""Symbol -> its ASCII form. Both take one cell, so that a pane can be drawn with symbols and translated afterwards."""
 ONE_CELL = OneCell(ASCII)
 
 
 def fault_lines(words: Words, fault: Fault, width: int, height: int) -> list[Line]:
-    """Return what is said of a fault, wrapped to ``width`` cells and cut to ``height`` lines."""
+    """Return the text of a fault, wrapped to ``width`` cells and cut to ``height`` lines."""
     if height == 1:
         text: list[Line] = [[("! ", "rating-fair"), (fault_text(fault, words, short=True), "text")]]
     else:
@@ -51,12 +51,12 @@ def fault_lines(words: Words, fault: Fault, width: int, height: int) -> list[Lin
 
 
 class Pane(Widget):
-    """A widget made of lines, which a subclass returns from :meth:`draw`; :meth:`renew` brings them up to date."""
+    """A widget made of lines, which a subclass returns from :meth:`draw`; :meth:`renew` draws them again."""
 
     DEFAULT_CSS = "Pane { width: 1fr; height: 1fr; }"
     ALLOW_SELECT = False
     FOCUS_ON_CLICK = False
-    """The actions of the cells that are clicked move the focus themselves."""
+    """Off, since the actions of the clicked cells move the focus themselves."""
 
     def __init__(self, state: AppState, name: str) -> None:
         super().__init__(id=name)
@@ -67,16 +67,16 @@ class Pane(Widget):
         self._strips: dict[int, Strip] = {}
         self._drawn: tuple[object, ...] = ()
         self.fault: Fault | None = None
-        """What the last drawing raised, or None."""
+        """The error of the last drawing, or None."""
         self._failed_with: tuple[object, ...] = ()
-        """The :meth:`inputs` of the drawing that failed."""
+        """The value of :meth:`inputs` at the drawing that failed."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         """Return the lines of the pane, at most ``height`` lines of at most ``width`` cells."""
         raise NotImplementedError
 
     def inputs(self) -> tuple[object, ...]:
-        """Return what a drawing depends on; a drawing that failed is not tried again before this changes."""
+        """Return all that a drawing depends on; a drawing that failed is not tried again before this changes."""
         return self.state.inputs()
 
     def renew(self) -> None:
@@ -98,17 +98,17 @@ class Pane(Widget):
                 self.refresh(*regions)
 
     def on_focus(self, event: events.Focus) -> None:
-        """Take the focus without painting the whole pane: the app paints what looks different."""
+        """Take the focus without repainting the whole pane: the app repaints the cells that differ."""
         event.prevent_default()
         self.has_focus = True
 
     def on_blur(self, event: events.Blur) -> None:
-        """Lose the focus, as :meth:`on_focus`."""
+        """Lose the focus without repainting the whole pane, like :meth:`on_focus`."""
         event.prevent_default()
         self.has_focus = False
 
     def on_hide(self, event: events.Hide) -> None:
-        """Keep the focus while there is no place for the pane: a larger terminal brings it back."""
+        """Keep the focus while the layout has no place for the pane, so that a larger terminal restores it."""
         event.prevent_default()
 
     def click_style(self, x: int, y: int) -> Style | None:
@@ -121,7 +121,7 @@ class Pane(Widget):
         return None
 
     def forget(self) -> None:
-        """Drop what was drawn: the pane has no place now, and must show nothing old when it gets one again."""
+        """Drop what was drawn. Call it when the layout has no place for the pane, which may get one again later."""
         if self._drawn:
             self._drawn = ()
             # Textual keeps the lines of a widget that it does not show.
@@ -135,14 +135,14 @@ class Pane(Widget):
         if strip is None:
             try:
                 strip = self._strip(y)
-            except Exception as error:  # the edge of an error in one pane, see above
+            except Exception as error:  # an error stays inside its pane, see above
                 self._fail(error)
                 strip = self._strip(y)
             self._strips[y] = strip
         return strip
 
     def _look(self) -> tuple[object, ...]:
-        """Return what a drawing depends on besides the data."""
+        """Return what a drawing depends on besides the data: the size of the pane, and the theme and the like."""
         return (self.size, self.state.look)
 
     def _draw(self) -> None:
@@ -153,7 +153,7 @@ class Pane(Widget):
         try:
             self._rows = self.draw(*self.size)
             self.fault = None
-        except Exception as error:  # the edge of an error in one pane, see above
+        except Exception as error:  # an error stays inside its pane, see above
             self._fail(error)
         self._drawn = self._look()
         if same:
@@ -163,7 +163,7 @@ class Pane(Widget):
             self._strips.clear()
 
     def _fail(self, error: Exception) -> None:
-        """Show an error in place of what could not be drawn."""
+        """Record an error, and show it in place of the lines that could not be drawn."""
         width, height = self.size
         self.fault = record_fault("pane", self.id or "", error)
         self._failed_with = self.inputs()
@@ -196,7 +196,7 @@ class ScrollingPane(Pane):
     """A pane that shows a part of its lines, moved by keys and the mouse wheel."""
 
     WHEEL_LINES = 3
-    """Lines that one step of the mouse wheel scrolls."""
+    """Number of lines that one step of the mouse wheel scrolls."""
 
     def __init__(self, state: AppState, name: str) -> None:
         super().__init__(state, name)
@@ -207,12 +207,12 @@ class ScrollingPane(Pane):
         return (*super().inputs(), self.offset_y)
 
     def shown_lines(self, lines: Sequence[Line], height: int) -> list[Line]:
-        """Return the at most ``height`` lines that are shown, after keeping the offset within the text."""
+        """Bring the offset into the text, and return the lines from there on, at most ``height``."""
         self.offset_y = max(0, min(self.offset_y, len(lines) - height))
         return list(lines[self.offset_y : self.offset_y + height])
 
     def scroll_lines(self, lines: int) -> None:
-        """Scroll down by a number of lines, up where it is negative."""
+        """Scroll down by a number of lines; a negative number scrolls up."""
         self.offset_y = max(0, self.offset_y + lines)
         self.renew()
 

@@ -1,4 +1,4 @@
-"""The cards: one number each with its curve and its rating. Only what is logged has a card."""
+"""The cards: one value each with its curve and its rating. Only a metric that is logged has a card."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lora_tui.tui.styled_lines import Line, box, clickable, spread, width_of
 HEIGHT = 4
 """Lines of a card, frame included."""
 BLOCK_MEANS_FROM = 50 * BLOCK
-"""From this number of rows on, 200 means of blocks look like the moving average and cost no look at every row."""
+"""From this number of rows on, 200 means of blocks look like the moving average, and need no pass over all rows."""
 
 
 class Card(NamedTuple):
@@ -33,7 +33,7 @@ class Card(NamedTuple):
     series: Series | None = None
     rating: Rating | None = None
     note: str = ""
-    """Words in place of a rating."""
+    """Text in place of a rating."""
     role: str = "value"
 
 
@@ -73,7 +73,7 @@ class CardsPane(Pane):
 
 
 def draw_card(state: AppState, card: Card, width: int, focused: bool) -> list[Line]:
-    """Return a frame with the value and its curve in the upper line, the rating in the lower one."""
+    """Return the card's frame with the value and its curve in the upper line and the rating in the lower one."""
     inner = width - 4
     arrow = " " + trend_arrow(card.series) if card.series is not None else ""
     value: Line = [(card.value, card.role), (arrow, "muted")]
@@ -96,7 +96,7 @@ def draw_card(state: AppState, card: Card, width: int, focused: bool) -> list[Li
 def spark_values(series: Series) -> list[float]:
     """Return about 200 values of the moving average over the whole run, more than a sparkline can show.
 
-    In a long run they are means of blocks of rows.
+    In a run of up to 20 rows they are the values themselves, in a long run means of blocks of rows.
     """
     if len(series) > BLOCK_MEANS_FROM:
         return series.extremes.means(200)
@@ -105,7 +105,7 @@ def spark_values(series: Series) -> list[float]:
 
 
 def trend_arrow(series: Series) -> str:
-    """Return an arrow for the change of the moving average over the last tenth of the rows; → below 1 %."""
+    """Return an arrow for the change of the moving average over the last tenth of the rows; → up to 1 %."""
     if series.finite < 4:
         return ""
     back = max(3, len(series) // 10)
@@ -132,7 +132,7 @@ SCORE_CARDS = ("predict_bleu-4", "predict_rouge-l", "predict_rouge-1", "predict_
 
 
 def cards_of(state: AppState, view: RunView) -> list[Card]:
-    """Return the cards of a run, those that say most about it first."""
+    """Return the cards of a run, the most informative first."""
     run = view.run
     ratings = view.judgement.ratings
     main = main_metric(run)
@@ -142,7 +142,7 @@ def cards_of(state: AppState, view: RunView) -> list[Card]:
         rating = ratings.get(name)
         title = short_metric(state.words, name)
         if name == "lr" and rating is not None:
-            # What is rated is the peak: 0 at the end of a schedule is right.
+            # The peak is rated, since a schedule rightly ends at 0.
             out.append(Card(name, state.words.t("card.peak_lr"), format_cell(name, rating.value), None, rating))
         elif series is not None and series.last is not None:
             bad = series.last != series.last or (rating is not None and rating.level == "poor" and name == main)
@@ -161,7 +161,7 @@ def cards_of(state: AppState, view: RunView) -> list[Card]:
 
 
 def value_count(state: AppState, series: Series) -> str:
-    """Return how many values there are, for a metric that no rule rates."""
+    """Return the text on the number of values, for a metric that no rule rates."""
     return state.words.n("card.values", len(series))
 
 

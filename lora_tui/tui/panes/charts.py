@@ -1,6 +1,7 @@
 """The panes with a chart: loss, learning rate and a metric of the stage.
 
-Their titles follow every change; the curves, which cost more, are drawn again only when ``AppState.chart_stamp`` grows.
+Their titles are drawn at every change; the curves, which cost more, are drawn again only when ``AppState.chart_stamp``
+grows.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, box_body, box_head, joined, width_of
 
 MAX_EPOCH_MARKS = 12
-"""Epoch boundaries are marked only up to this number: more would hide the curve."""
+"""The most epoch boundaries that are marked: with more, none is marked, as they would hide the curve."""
 MAX_NAN_MARKS = 200
-"""At most so many NaN and infinite values are marked."""
+"""The most NaN and infinite values that are marked."""
 
 
 class ChartPane(Pane):
@@ -35,7 +36,7 @@ class ChartPane(Pane):
         self.limits: chart.Limits | None = None
 
     def title(self, view: RunView) -> tuple[Line, Line]:
-        """Return what stands at the left and at the right of the upper border."""
+        """Return the texts at the left and at the right of the upper border."""
         raise NotImplementedError
 
     def curves(self, view: RunView) -> list[chart.Curve]:
@@ -43,11 +44,11 @@ class ChartPane(Pane):
         raise NotImplementedError
 
     def marks(self, view: RunView, x_max: float) -> list[chart.Mark]:
-        """Return what happened at which step, up to ``x_max``."""
+        """Return the marks of events (resume, epoch, checkpoint, NaN) up to the step ``x_max``."""
         return []
 
     def forecast(self, view: RunView, x_max: float) -> list[chart.Curve]:
-        """Return curves of what is expected, which do not widen the limits of the y axis."""
+        """Return curves of the forecast, which do not widen the limits of the y axis."""
         return []
 
     def draw(self, width: int, height: int) -> list[Line]:
@@ -81,8 +82,8 @@ class ChartPane(Pane):
 def x_end(view: RunView) -> float:
     """Return the step at the right end of the x axis.
 
-    It is the last step; in a live run the total or a half, quarter… of it ahead of the last step, so that a new row
-    changes few columns and a young run is not squeezed to the left.
+    It is the last step; in a live run the total steps, halved as long as the last step is below 40 % of that, so that a
+    new row changes few columns and a young run is not squeezed to the left.
     """
     progress = view.progress
     last = max((s.last_step or 0 for s in view.run.series.values() if len(s)), default=1) or 1
@@ -95,7 +96,7 @@ def x_end(view: RunView) -> float:
 
 
 class LossPane(ChartPane):
-    """The loss (the reward in PPO and GRPO) with its evaluations, resumes, epochs, checkpoints and NaN."""
+    """The chart of the main metric (the loss; in PPO and GRPO the reward) with evaluations and marks of events."""
 
     def curves(self, view: RunView) -> list[chart.Curve]:
         run = view.run
@@ -139,7 +140,7 @@ class LossPane(ChartPane):
     def title(self, view: RunView) -> tuple[Line, Line]:
         words, run = self.state.words, view.run
         main = main_metric(run)
-        # Absent where the first number of the run is an evaluation.
+        # None where the first row of the run is an evaluation.
         series = run.series.get(main)
         state = self.state
         last = series.last if series is not None else None
@@ -182,7 +183,7 @@ class LossPane(ChartPane):
 
 
 class LearningRatePane(ChartPane):
-    """The learning rate and the name of its schedule."""
+    """The chart of the learning rate, with the name of its schedule."""
 
     def curves(self, view: RunView) -> list[chart.Curve]:
         series = view.run.series.get("lr")
@@ -200,7 +201,7 @@ class LearningRatePane(ChartPane):
 
 
 class StageMetricPane(ChartPane):
-    """The metric that the stage has besides its loss: reward margins, accuracy, gradient norm, …"""
+    """The chart of a further metric of the stage: reward margins, accuracy, gradient norm, …"""
 
     def curves(self, view: RunView) -> list[chart.Curve]:
         name = stage_metric(view.run)
@@ -240,9 +241,9 @@ STAGE_METRICS: dict[str, Sequence[str]] = {
     "ppo": ("loss",),
     "grpo": ("loss", "kl"),
 }
-"""Stage -> the metrics that its second small chart may show, the first one that was logged."""
+"""Stage -> the metrics for its second small chart, of which the first that was logged is shown."""
 COMMON_METRICS = ("grad_norm", "accuracy", "throughput", "mem_gb")
-"""The same for all stages, after those of the stage."""
+"""Metrics for the second small chart in every stage, after those of :data:`STAGE_METRICS`."""
 
 
 def stage_metric(run: Run) -> str | None:

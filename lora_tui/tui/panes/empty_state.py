@@ -1,4 +1,4 @@
-"""What stands in for a chart: what is known before the first row, and the end of the log of a run that failed."""
+"""What is shown in place of a chart or below it: the facts before the first row, and the end of a failed run's log."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box, joined
 
 EXCERPT_LINES = 6
-"""The most lines of a failed run's log under its chart."""
+"""The most lines of a failed run's log below its chart."""
 KNOWN_OPTIONS = (
     "model_name_or_path", "dataset", "num_examples", "total_train_batch_size", "learning_rate", "num_train_epochs",
     "cutoff_len", "trainable_params",
 )  # fmt: skip
-"""Options of the job that are shown before its first row, as far as they are known."""
+"""Options of the job that are shown before its first row, if they are known."""
 
 
 def empty_chart_lines(state: AppState, view: RunView | None, width: int, height: int) -> list[Line]:
     """Return what to show where there is no curve.
 
-    That is the options of the job and the end of its console log; without a run, where runs are looked for.
+    That is the options of the job and the end of its console log; without a run, the paths that are searched for runs.
     """
     if view is None:
         return _no_runs(state, width, height)
@@ -86,7 +86,7 @@ class LogExcerptPane(Pane):
 
 
 def failure_excerpt(view: RunView) -> list[str]:
-    """Return the last lines of a failed run's log; none where it has no chart, since they then stand in its place."""
+    """Return the last lines of a failed run's log; none without a chart, since they are then shown in its place."""
     failure = view.status.failure
     if failure is None or view.status.state != "failed" or not view.run.rows:
         return []

@@ -55,21 +55,21 @@ class FindingsPane(Pane):
         return self._clickable(lines, 1 + len(above), listed)
 
     def _clickable(self, lines: list[Line], top: int, count: int) -> list[Line]:
-        """Let a click on each of ``count`` lines from ``top`` on focus, or explain, the finding in it."""
-        # The place on the screen and not the finding: scrolling changes no action, so nothing is painted for it.
+        """Make each of ``count`` lines from ``top`` on clickable: a click focuses or explains the finding in it."""
+        # The action names the place on the screen, not the finding, so that scrolling changes no action.
         for place in range(count):
             lines[top + place] = clickable(lines[top + place], f"finding({place})")
         return lines
 
     async def action_finding(self, place: int) -> None:
-        """Focus the finding in row ``place``, or explain it where it has the focus."""
+        """Focus the finding in row ``place``, or explain it if it has the focus already."""
         await self.run_action(f"app.finding({self.first + place})")
 
 
 SHOWN_PROBLEMS = 2
-"""Lines for problems with the files of the run; the config page has all of them."""
+"""The most lines for problems with the files of the run; the config page shows all of them."""
 FAULT_LINES = 3
-"""Lines for an error of the program itself: it is wrapped, because it names a file."""
+"""The most lines for an error of the program itself, which is wrapped because it names a file."""
 
 
 def problem_lines(state: AppState, view: RunView, most: int = SHOWN_PROBLEMS) -> list[Line]:
@@ -93,7 +93,7 @@ def problem_lines(state: AppState, view: RunView, most: int = SHOWN_PROBLEMS) ->
 
 
 def not_logged_lines(state: AppState, view: RunView) -> list[Line]:
-    """Return what the job does not log, with the options that would log it, in no or one line."""
+    """Return at most one line that names what the job does not log and the options that would log it."""
     series, words = view.run.series, state.words
     if (
         not view.run.rows

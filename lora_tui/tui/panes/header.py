@@ -1,4 +1,4 @@
-"""The header of the selected run: what it is, how far it is, when it will be done, what would be lost."""
+"""The header of the selected run: name, state, progress, times, and the steps that would be lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GAP = ("   ", "text")
 
 
 class HeaderPane(Pane):
-    """Progress bar and counters, times, and what matters most in the state of the run; framed from five lines on."""
+    """Progress bar and counters, times, and the most important facts of the state; framed from five lines on."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         view = self.state.current()
@@ -44,7 +44,7 @@ class HeaderPane(Pane):
 
 
 def bar_line(state: AppState, view: RunView, width: int) -> Line:
-    """Return bar, percent, step of all steps and epoch of all epochs."""
+    """Return the progress bar, the percentage, the step and the epoch, both with their totals."""
     progress = view.progress
     text: Line = []
     if progress.fraction is not None:
@@ -76,23 +76,23 @@ def bar(fraction: float, cells: int, role: str = "bar") -> Line:
 
 
 def percent(fraction: float) -> str:
-    """Return whole percent, never 100 before the end."""
+    """Return a fraction as whole percent, at most 99 % before the end."""
     return f"{min(int(fraction * 100 + 0.5), 99) if fraction < 1 else 100} %"
 
 
 def state_lines(state: AppState, view: RunView, width: int) -> list[Line]:
-    """Return the second and the third line, which depend on the state."""
+    """Return the two lines below the bar, which depend on the state."""
     make = _BY_STATE.get(view.status.state, _running)
     first, second = make(state, view)
     return [joined(first, width, GAP), joined(second, width, GAP)]
 
 
 Parts = list[Line]
-"""Pieces of a line; those that do not fit are left out."""
+"""Parts of a line; those that do not fit are left out."""
 
 
 def _time_left(state: AppState, view: RunView) -> Parts:
-    """Return the time left and the clock time of the end, rounded to what is known of them."""
+    """Return the remaining time and the clock time of the end, both as ranges."""
     left = time_left(view.run, view.status, view.now)
     if left is None:
         return []
@@ -113,7 +113,7 @@ def _time_parts(state: AppState, view: RunView) -> Parts:
 
 
 def speed_parts(state: AppState, view: RunView) -> Parts:
-    """Return steps and tokens per second: of the last rows while the run goes on, then of the whole run.
+    """Return steps and tokens per second: of the last rows while the run is live, of the whole run once it has ended.
 
     Below 0.1 steps per second, seconds per step are shown instead.
     """
@@ -137,7 +137,7 @@ def _running(state: AppState, view: RunView) -> tuple[Parts, Parts]:
 
 
 def _critical_finding(state: AppState, view: RunView) -> Parts:
-    """Return the first open critical finding: GPU time is being wasted."""
+    """Return the first open critical finding, which is shown because GPU time is being wasted."""
     for item in view.judgement.findings:
         if item.severity == "critical" and item.end_step is None and not item.code.startswith(("failed", "stalled")):
             return [[("✗ " + state.words.finding(item)[0], "rating-poor|bold")]]
@@ -175,14 +175,14 @@ def _checkpoint_parts(state: AppState, view: RunView) -> Parts:
 
 
 def newest_checkpoint(view: RunView) -> Checkpoint | None:
-    """Return the last complete checkpoint at or before the present step, or None."""
+    """Return the complete checkpoint with the highest step that is not beyond the present step, or None."""
     step = view.progress.step
     done = [item for item in view.run.checkpoints() if item.complete and (step is None or item.step <= step)]
     return max(done, key=lambda item: item.step) if done else None
 
 
 def phase_text(state: AppState, view: RunView) -> str:
-    """Return the phase in words, with its counters where a log tells them."""
+    """Return the phase in words, with its counters if a log contains them."""
     status = view.status
     phase = state.words.t(f"phase.{status.phase}")
     if status.done is not None and status.total:
@@ -283,7 +283,7 @@ def _finished(state: AppState, view: RunView) -> tuple[Parts, Parts]:
     first.extend(speed_parts(state, view))
     second: Parts = []
     train = view.results.get("train")
-    # After a resume it is the sum since then, divided by all steps.
+    # After a resume the trainer's train_loss is the sum since then, divided by all steps.
     if train is not None and not train.stale and "train_loss" in train.values and run.segments == 1:
         second.append(state.phrase("head.mean_loss", value=format_cell("loss", train.values["train_loss"])))
     loss = run.series.get("loss")

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from lora_tui.analysis.comparison.previous_run import Since
 
 SPLIT_ORDER = ("predict", "eval", "train", "all")
-"""The kinds of results files, those that say most about the model first."""
+"""The kinds of results files, the most informative about the model first."""
 SCORE_ORDER = (
     "bleu-4", "rouge-1", "rouge-2", "rouge-l", "loss", "perplexity", "accuracy",
     "rewards/accuracies", "rewards/margins",
 )  # fmt: skip
-"""Scores that come first, in this order, without the name of their split."""
+"""Scores that are listed first, in this order, by their names without the split."""
 NOT_SCORES = ("runtime", "per_second", "preparation_time", "epoch", "total_flos", "num_input_tokens_seen")
 """Endings of the keys that measure speed or cost."""
 DETAILED_SCORES = ("logits/", "logps/", "rewards/chosen", "rewards/rejected")
@@ -30,7 +30,7 @@ DETAILED_SCORES = ("logits/", "logps/", "rewards/chosen", "rewards/rejected")
 
 
 class ResultsPane(Pane):
-    """The headline scores with their ratings; it has a place as soon as there is a results file."""
+    """The most important scores with their ratings. The layout gives it a place as soon as there is a results file."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         view = self.state.current()
@@ -51,7 +51,7 @@ class ResultsPane(Pane):
 def result_sets(view: RunView) -> list[tuple[Run, ResultSet]]:
     """Return every results file with values and the run it belongs to, in :data:`SPLIT_ORDER`.
 
-    all_results.json repeats the other files and is left out where there is one of them.
+    all_results.json repeats the other files and is left out if any of them exists.
     """
     out: list[tuple[Run, ResultSet]] = []
     for split in SPLIT_ORDER:
@@ -68,7 +68,7 @@ def split_of(result: ResultSet) -> str:
 
 
 def summary_height(state: AppState, view: RunView) -> int:
-    """Return the number of lines that the pane has to show, 0 where nothing was evaluated."""
+    """Return the number of lines that the pane has to show, 0 if nothing was evaluated."""
     lines = sum(len(_headline_keys(result)) + 1 for _, result in headline_sets(view))
     return lines + 1 if lines and state.cached(previous_run_changes, view) is not None else lines
 
@@ -77,7 +77,7 @@ def previous_run_changes(state: AppState, view: RunView) -> Since | None:
     """Return what changed since the previous run of the same model, data and stage, or None."""
     if not headline_sets(view):
         return None
-    # Not before there are results: it is not needed for the first frame of others.
+    # Imported only if there are results, to keep the first frame of other runs fast.
     from lora_tui.analysis.comparison.previous_run import since_previous
 
     return since_previous(view.run, state.sibling_index.siblings(view.run), view.now)
@@ -133,7 +133,7 @@ def summary_lines(state: AppState, view: RunView, width: int) -> list[Line]:
 
 
 def score_line(state: AppState, view: RunView, result: ResultSet, key: str, width: int) -> Line:
-    """Return name, value and rating of a score, at the right what changed against the run before."""
+    """Return name, value and rating of a score, and at the right its change against the previous run."""
     value = result.values[key]
     left: Line = fill([(state.words.metric(key), "muted")], min(22, max(11, width // 4)))
     left.append((format_cell(key, value).rjust(9), "value"))
@@ -166,7 +166,7 @@ _OUTCOME_WORDS = {
 
 
 def previous_run_line(state: AppState, view: RunView, sure: str, unsure: str) -> Line:
-    """Return which run the differences are measured against, empty where there is none.
+    """Return the line that names the previous run that the differences refer to, or an empty line without one.
 
     ``sure`` and ``unsure`` are the catalogue keys for where both runs were, or may not have been, measured on the same
     samples.
@@ -180,7 +180,7 @@ def previous_run_line(state: AppState, view: RunView, sure: str, unsure: str) ->
 
 
 def rating_spans(state: AppState, view: RunView, result: ResultSet, key: str, role: str, room: int = 1000) -> Line:
-    """Return symbol and words of a rating, empty where the rated number is not that of this file but of another job.
+    """Return symbol and words of a rating; an empty line if the file is stale or the rating is of another value.
 
     Words wider than ``room`` cells are cut to a clause that fits, or left out.
     """
@@ -194,7 +194,7 @@ def rating_spans(state: AppState, view: RunView, result: ResultSet, key: str, ro
 
 
 def samples_line(state: AppState, view: RunView, result: ResultSet) -> Line:
-    """Return what follows from runtime and rate: the number of samples, its rating, and the batch size."""
+    """Return the runtime and what follows from it: the number of samples or its rating, and the batch size."""
     words = state.words
     prefix = split_of(result) + "_"
     runtime = result.values.get(prefix + "runtime")

@@ -1,4 +1,4 @@
-"""The list of runs: two lines a run, its numbers in the first and what matters most in the second."""
+"""The list of runs: two lines a run, its losses in the first and the most important fact in the second."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from lora_tui.tui.styled_lines import Line, box, clickable, fill, spread, width_
 from lora_tui.wording.sentences import duration_range
 
 RUN_LINES = 2
-"""Lines of a run."""
+"""Number of lines of a run."""
 
 
 class RunListPane(Pane):
-    """The part of the list around the selected run; the mouse wheel moves it, a click selects a run."""
+    """The visible part of the list of runs; the mouse wheel scrolls it, a click selects a run."""
 
     can_focus = True
 
@@ -59,12 +59,12 @@ class RunListPane(Pane):
         # Below the border and the names of the columns.
         for place in range(len(listed)):
             for y in range(2 + place * RUN_LINES, 2 + (place + 1) * RUN_LINES):
-                # The place on the screen and not the run: scrolling changes no action, so nothing is painted for it.
+                # The action names the place on the screen, not the run, so that scrolling changes no action.
                 lines[y] = clickable(lines[y], f"select({place})")
         return lines
 
     async def action_select(self, place: int) -> None:
-        """Select the run at ``place`` of those in sight."""
+        """Select the run at index ``place`` of the visible ones."""
         await self.run_action(f"app.select({self.top + place})")
 
     def _follow(self, total: int) -> None:
@@ -78,7 +78,7 @@ class RunListPane(Pane):
         self.top = max(0, min(self.top, total - self.capacity))
 
     def scroll_by(self, runs: int) -> None:
-        """Scroll down by a number of runs, up where it is negative, without selecting another one."""
+        """Scroll down by a number of runs, or up if it is negative, without selecting another run."""
         self.top = max(0, min(self.top + runs, len(self.state.runs) - self.capacity))
         self.renew()
 
@@ -92,7 +92,7 @@ class RunListPane(Pane):
 
 
 LOSS_CELLS, EVAL_CELLS = 7, 6
-"""Widths of the columns of the last loss and the best eval loss."""
+"""Widths of the columns of the last loss and the best eval loss, in terminal cells."""
 
 
 def column_titles(state: AppState, width: int) -> Line:
@@ -102,10 +102,10 @@ def column_titles(state: AppState, width: int) -> Line:
 
 
 def _run_lines_or_fault(state: AppState, run: Run, width: int) -> list[Line]:
-    """Return the two lines of a run; where that raises, its name and the error."""
+    """Return the two lines of a run; if that raises, its name and the error."""
     try:
         return run_lines(state, run, width)
-    except Exception as error:  # the edge of an error in one run of the list
+    except Exception as error:  # an error in one run must not end the list
         fault = record_fault("list", "entry", error)
         text = fault_lines(state.words, fault, width - 2, 1)[0]
         return [[("! ", "rating-fair"), (clean(run.name), "text")], [("  ", "text"), *text]]
@@ -118,7 +118,7 @@ def run_lines(state: AppState, run: Run, width: int) -> list[Line]:
     main = run.series.get(main_metric(run))
     best = run.series.get("eval_loss")
     last = short_loss(main.last if main is not None else None).rjust(LOSS_CELLS)
-    # Where every evaluation was NaN there is no best one, and NaN is shown.
+    # If every evaluation is NaN, there is no best one, and NaN is shown.
     least = short_loss((best.min if best.finite else best.last) if best is not None else None).rjust(EVAL_CELLS)
     name = clean(run.name)
     room = width - 3 - LOSS_CELLS - EVAL_CELLS
@@ -135,7 +135,7 @@ def run_lines(state: AppState, run: Run, width: int) -> list[Line]:
 
 
 def short_loss(value: float | None) -> str:
-    """Return a loss with two decimals, which are enough to compare runs, ``–`` for None."""
+    """Return a loss with two decimals, enough to compare runs; no decimals from 1000 on; ``–`` for None."""
     if value is None:
         return "–"
     if math.isnan(value):
@@ -144,14 +144,14 @@ def short_loss(value: float | None) -> str:
 
 
 def keep_end(text: str, width: int) -> str:
-    """Return the end of a name, which is where names of runs differ, cut to ``width`` cells."""
+    """Return the last ``width`` cells of a name, since names of runs differ at their end."""
     while text and width_of([(text, "")]) > width:
         text = text[1:]
     return text
 
 
 def note_spans(state: AppState, view: RunView) -> Line:
-    """Return what matters most about a run: what is wrong, how long it will take, or how good it is."""
+    """Return the most important fact of a run: its worst finding, its state, the remaining time, or its score."""
     words, status = state.words, view.status
     if view.fault is not None:
         return [("! ", "rating-fair"), (words.t("fault.run_short"), "rating-fair")]
@@ -177,7 +177,7 @@ def note_spans(state: AppState, view: RunView) -> Line:
 
 
 def score_spans(state: AppState, view: RunView) -> Line:
-    """Return BLEU-4 with its rating, else the accuracy of the last evaluation, else nothing."""
+    """Return BLEU-4 with its rating, else the accuracy of the last evaluation, else an empty line."""
     for run in (view.run, *view.run.linked):
         result = run.results().get("predict")
         value = result.values.get("predict_bleu-4") if result is not None else None
@@ -196,7 +196,7 @@ def score_spans(state: AppState, view: RunView) -> Line:
 
 
 def job_spans(run: Run) -> Line:
-    """Return method, rank and learning rate, in which the runs of one list usually differ."""
+    """Return method, rank and learning rate, in which the runs of a list usually differ."""
     rate = run.config.get("learning_rate")
     parts = [
         method_text(run).split(" α")[0],

@@ -1,6 +1,6 @@
 """Symbols of states, ratings and findings, and short names and values for the cells of panes.
 
-A symbol never stands without a word, since neither its shape nor its colour is enough for everybody.
+A symbol is always shown with a word, since not every user can tell the shapes or the colours apart.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def finding_span(finding: Finding) -> Span:
 
 
 def format_cell(metric: str, value: float | None) -> str:
-    """Return a value of ``metric`` as short as it can be compared by, ``–`` for None.
+    """Return a value of ``metric`` with as few digits as a comparison needs; ``–`` for None.
 
-    Reports have more room: :func:`lora_tui.wording.values.format_metric`.
+    Reports show more digits: :func:`lora_tui.wording.values.format_metric`.
     """
     if value is None:
         return "–"

@@ -12,9 +12,9 @@ from lora_tui.tui.styled_lines import Line
 from lora_tui.wording.explain import MetricInRun, explain_finding, explain_metric
 
 WIDTH = 80
-"""Cells of the screen where the terminal is wide enough."""
+"""Width of the screen in cells where the terminal is wide enough."""
 FRAME_CELLS = 6
-"""Cells of the frame and of the space inside it, left and right together."""
+"""Cells of the frame and of the space inside it, left and right added."""
 
 
 class ExplainScreen(TextScreen):
@@ -23,19 +23,19 @@ class ExplainScreen(TextScreen):
     def __init__(self, state: AppState, title: str, make: Callable[[int], list[Line]]) -> None:
         super().__init__(state, title, [], WIDTH)
         self.explanation = make
-        """Return the lines of the page at a width in cells."""
+        """Function that returns the lines of the page at a width in cells."""
 
     def fit(self) -> None:
         width = max(20, min(WIDTH, self.app.size.width - 4) - FRAME_CELLS)
         try:
             self.pane.lines = [[(" ", "text"), *line] for line in ([], *self.explanation(width), [])]
-        except Exception as error:  # the edge of an error in one screen
+        except Exception as error:  # an error in one screen must not end the app
             self.pane.lines = fault_page(self.pane.state, record_fault("screen", "explain", error), width)
         super().fit()
 
 
 def explain(state: AppState) -> TextScreen | None:
-    """Return the screen for the card or finding in focus, or None without one."""
+    """Return the screen that explains the focused finding or the chosen card, or None if there is none."""
     view = state.current()
     if view is None:
         return None

@@ -1,4 +1,4 @@
-"""The screen with the report of the selected run, which a key writes to a file."""
+"""The screen with the report of the selected run, whose keys write the report to a file."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from lora_tui.tui.state import AppState, RunView
 from lora_tui.tui.styled_lines import Line, box
 
 MIN_WIDTH = 60
-"""Cells that the line of keys needs."""
+"""Width that the line of keys needs, in cells."""
 Form = Literal["html", "md", "txt", "json"]
 FORMS: tuple[tuple[str, str, Form], ...] = (
     ("h", "HTML", "html"), ("m", "Markdown", "md"), ("t", "", "txt"), ("J", "JSON", "json"),
 )  # fmt: skip
-"""Key, name of the format where it is the same in all languages (else empty), and ending of the file."""
+"""Key, name of the format if it is the same in all languages (else empty), and suffix of the file."""
 
 
 class ReportPane(TextPane):
     """The report above a line that shows the keys or, after one of them, the file that was written."""
 
     message: Line | None = None
-    """What stands in place of the keys, or None."""
+    """Line that is shown in place of the keys, or None."""
 
     def draw(self, width: int, height: int) -> list[Line]:
         room = max(1, height - 4)
@@ -56,7 +56,7 @@ class ReportPane(TextPane):
 
 
 class ReportScreen(TextScreen):
-    """The text of ``lora-tui report`` as of the moment at which the screen was opened."""
+    """The text of ``lora-tui report`` at the moment at which the screen was opened."""
 
     BINDINGS: ClassVar[list[BindingType]] = screen_bindings(
         (*((key, f"write('{form}')") for key, _, form in FORMS), *REPORT_SCREEN_KEYS)
@@ -87,7 +87,7 @@ class ReportScreen(TextScreen):
             reason = words.reason(clean(error.strerror or str(error)))
             said = words.t("tui.report_failed", path=shown, reason=reason)
             pane.message = [("! ", "rating-poor"), (said, "text")]
-        except Exception as error:  # the edge of an error in one form of the report
+        except Exception as error:  # an error in one format must not end the screen
             fault = record_fault("screen", f"report-{form}", error)
             pane.message = fault_lines(words, fault, pane.size.width - 4, 1)[0]
         else:
@@ -96,7 +96,7 @@ class ReportScreen(TextScreen):
 
 
 def report_text(report: Report, state: AppState, form: Form) -> str:
-    """Return the content of the file in one format. Renderers are imported when they are needed."""
+    """Return the content of the file in one format. The renderer is imported when it is needed."""
     words = state.words
     if form == "html":
         from lora_tui.report.render.html import render as html
@@ -116,7 +116,7 @@ def report_text(report: Report, state: AppState, form: Form) -> str:
 
 
 def free_path(directory: Path, run: Run, form: Form) -> Path:
-    """Return a path in ``directory``, made from the name of the run, at which there is no file yet."""
+    """Return a path in ``directory``, made from the name of the run, at which no file exists."""
     name = "-".join(part for part in "".join(c if c.isalnum() or c in "._" else " " for c in run.name).split())
     stem = f"{name.lstrip('.')[:80] or 'run'}-report"
     path, number = directory / f"{stem}.{form}", 2

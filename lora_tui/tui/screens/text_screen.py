@@ -1,4 +1,4 @@
-"""Screens of text over the dashboard, closed by esc, q, enter, ? or a click: the base of all, and the help."""
+"""Screens of text over the dashboard, closed by esc, q, enter, ? or a click: the base class, and the help."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TextPane(ScrollingPane):
         return out
 
     def _thumb(self, room: int) -> range:
-        """Return the rows of the right border that are the thumb of a scroll bar, none where all lines are seen."""
+        """Return the rows of the right border that are the thumb of a scroll bar; none if all lines are visible."""
         whole = len(self.lines)
         if whole <= room:
             return range(0)
@@ -48,13 +48,13 @@ class TextPane(ScrollingPane):
 
 
 FAULT_WIDTH = 64
-"""Cells of the screen that stands in for one that could not be built."""
+"""Width in cells of the screen that replaces one that could not be built."""
 FAULT_ROWS = 12
-"""The most lines that are said of an error."""
+"""The most lines of the text of an error."""
 
 
 class TextScreen(ModalScreen[None]):
-    """A pane with lines of text in the middle of the screen."""
+    """A screen with a pane of text in its middle."""
 
     DEFAULT_CSS = """
     TextScreen { align: center middle; background: $lora-page 60%; }
@@ -85,7 +85,7 @@ class TextScreen(ModalScreen[None]):
         self.pane.scroll_lines(lines)
 
     def action_leap(self, pages: int) -> None:
-        """Scroll by pages of one line less than what is seen."""
+        """Scroll by a number of pages, each one line less than the visible part."""
         self.pane.scroll_lines(pages * max(1, self.pane.size.height - 3))
 
     def on_click(self, event: events.Click) -> None:
@@ -93,7 +93,7 @@ class TextScreen(ModalScreen[None]):
 
 
 HELP_WIDTH = 64
-"""Cells of the help, frame included."""
+"""Width of the help in cells, frame included."""
 
 
 class HelpScreen(TextScreen):
@@ -120,10 +120,10 @@ class HelpScreen(TextScreen):
 
 
 def screen_or_fault(state: AppState, name: str, build: Callable[[], TextScreen | None]) -> TextScreen | None:
-    """Return the screen that ``build`` returns; where that raises, a screen that says so."""
+    """Return the screen that ``build`` returns; if that raises, a screen with the error."""
     try:
         return build()
-    except Exception as error:  # the edge of an error in one screen
+    except Exception as error:  # an error in one screen must not end the app
         fault = record_fault("screen", name, error)
         return TextScreen(state, "lora-tui", fault_page(state, fault, FAULT_WIDTH - 6), FAULT_WIDTH)
 
