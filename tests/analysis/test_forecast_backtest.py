@@ -13,6 +13,7 @@ from tools.judge.backtest import (
     MAX_WIDTH,
     MIN_HELD,
     ForecastCase,
+    main,
     middle,
     real,
     simulated,
@@ -67,3 +68,10 @@ def test_an_unsteady_run_is_the_same_but_for_its_clock() -> None:
     assert times != [time for _, time in recorded.rows]
     run, _ = Replay(other, cold=True).advance(len(other.rows))
     assert run.progress(other.end_time + 5).step == recorded.total_steps
+
+
+def test_the_options_are_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "--simulated" in capsys.readouterr().out

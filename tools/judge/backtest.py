@@ -41,7 +41,7 @@ SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 GOALS_FROM = 0.25
 """Share of a run from which on the goals hold."""
 MIN_HELD, MAX_WIDTH = 0.8, 0.3
-FIXED_SEEDS, LIVES = 500_000, 200
+FIXED_SEEDS, SIMULATED_RUNS = 500_000, 200
 MIN_LEFT_S = 10.0
 """Seconds left below which clocks of whole seconds decide what is right."""
 EARLY_SOURCES = (".yaml", ".log", ".out")
@@ -270,14 +270,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables; return 1 if a goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m tools.judge.backtest", description=__doc__.partition("\n")[0])
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="of the fresh set")
-    parser.add_argument("--runs", type=int, default=LIVES, help="simulated runs in each set")
+    parser.add_argument("--simulated", type=int, default=SIMULATED_RUNS, metavar="N", help="simulated runs in each set")
     parser.add_argument(
         "--runs", type=Path, action="append", default=[], help="more real runs are below this directory"
     )
     parser.add_argument("--misses", action="store_true", help="list the forecasts that did not hold")
     args = parser.parse_args(argv)
-    fresh = range(args.seed * 10_000, args.seed * 10_000 + args.runs)
-    fixed = range(FIXED_SEEDS, FIXED_SEEDS + args.runs)
+    fresh = range(args.seed * 10_000, args.seed * 10_000 + args.simulated)
+    fixed = range(FIXED_SEEDS, FIXED_SEEDS + args.simulated)
     both = ("held", "width")
     sets: list[tuple[str, Iterator[ForecastCase], Collection[str]]] = [
         ("simulated, fixed seeds", simulated(fixed), both),
