@@ -1,4 +1,4 @@
-"""Checkpoints on disk: which are complete, which is the best, and how many steps a kill would lose now."""
+"""Checkpoints on disk: which are complete, which is the best, how many steps would be lost if the job were killed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class Checkpoint:
 
     step: int
     path: str
-    """Relative to the directory of the run."""
+    """Path relative to the directory of the run."""
     complete: bool
-    """Written to the end."""
+    """Whether it was written to the end."""
     best: bool = False
+    """Whether it is the best checkpoint of the run, by the trainer or the eval loss."""
     eval_loss: float | None = None
-    """The run's own evaluation at that step, None without one."""
+    """Eval loss of the run at that step, None without one."""
     mtime: float = 0.0
     """Modification time, Unix seconds."""
     size: int = 0
@@ -33,14 +34,14 @@ class Checkpoint:
     model_size: int = 0
     """Size of the weights alone, bytes."""
     foreign: bool = False
-    """Left by another attempt in the same directory."""
+    """Whether another attempt in the same directory wrote it."""
 
 
 def is_complete(run: RunData, item: CheckpointDir) -> bool:
-    """Return whether its trainer_state.json, which is written last, is whole, or it has the v1 trainer's marker."""
+    """Return whether a checkpoint has a valid trainer_state.json, which is written last, or the v1 trainer's marker."""
     if item.has_state or item.has_marker:
         return True
-    # PPO writes no state into a checkpoint: a later one, or the end of training, shows that it was finished.
+    # PPO writes no state into a checkpoint: a later checkpoint, or the end of training, shows that it is complete.
     if run.stage != "ppo":
         return False
     return any(other.step > item.step for other in run.files.checkpoints) or run.files.root_state is not None
@@ -48,10 +49,10 @@ def is_complete(run: RunData, item: CheckpointDir) -> bool:
 
 @derived
 def list_checkpoints(run: RunData) -> tuple[Checkpoint, ...]:
-    """Return all checkpoints by step.
+    """Return all checkpoints, sorted by step.
 
     The best is the one that the trainer named, else the one with the lowest eval loss. One of another attempt has no
-    evaluation and is never the best.
+    eval loss and is never the best.
     """
     items = run.files.checkpoints
     evals = run.series.get("eval_loss")
@@ -83,7 +84,7 @@ def list_checkpoints(run: RunData) -> tuple[Checkpoint, ...]:
 
 
 def _is_foreign(run: RunData, item: CheckpointDir, start: float) -> bool:
-    """Return whether it was written before this attempt began, or at a step beyond both its plan and its last row."""
+    """Return whether a checkpoint is older than ``start`` (Unix time) or beyond both the planned and the last step."""
     step, total = run.timeline.last_step, run.total_steps
     if step is None:
         return False
@@ -92,7 +93,7 @@ def _is_foreign(run: RunData, item: CheckpointDir, start: float) -> bool:
 
 
 def own_state(run: RunData) -> TrainerState | None:
-    """Return the newest trainer_state.json of this attempt, of the root or of a checkpoint; None without one."""
+    """Return the newest trainer_state.json of this attempt, from the root or a checkpoint; None without one."""
     start = attempt_start(run)
     found = [item for item in run.files.of(TrainerState) if item[1].mtime >= start - SLACK_S]
     return max(found, key=lambda item: (item[1].mtime, item[1].file == TRAINER_STATE))[0] if found else None
@@ -101,7 +102,7 @@ def own_state(run: RunData) -> TrainerState | None:
 def reached_end(run: RunData) -> bool:
     """Return whether the newest checkpoint holds the last step and no training row came after it.
 
-    For plain trainers, which write no results and no root state.
+    This is for plain trainers, which write no results and no root state.
     """
     state = run.files.state
     if state is None or not state.max_steps or state.global_step is None or state.global_step < state.max_steps:
@@ -117,7 +118,10 @@ def reached_end(run: RunData) -> bool:
 
 
 def steps_at_risk(run: RunData) -> int | None:
-    """Return the steps since the newest complete checkpoint of this attempt, which a kill would lose now."""
+    """Return the steps since the newest complete checkpoint of this attempt, None without a step.
+
+    They would be lost if the job were killed now.
+    """
     step = run.timeline.last_step
     if step is None:
         return None
@@ -131,9 +135,9 @@ def steps_at_risk(run: RunData) -> int | None:
 
 
 def attempt_start(run: RunData) -> float:
-    """Return when the training whose rows remain began (Unix seconds), minus infinity if the files do not tell.
+    """Return the Unix time at which the training of the timeline began, minus infinity if unknown.
 
-    A resumed run goes on with the checkpoints of the attempt before, so it has no such time either.
+    Also minus infinity for a resumed run, which goes on with the checkpoints of the attempt before.
     """
     timeline = run.timeline
     if len(timeline.segments) > 1 or not timeline.rows:
@@ -147,13 +151,13 @@ def attempt_start(run: RunData) -> float:
         return -math.inf
     root = run.files.root_state
     if root is not None and root[0].global_step == last.step and root[1] < start:
-        # The state written after this training is older than its rows, so the log was touched since.
+        # The state, written after this training, is older than its start: the log was modified by something else since.
         return -math.inf
     return start
 
 
 def median_save_gap(run: RunData) -> float | None:
-    """Return the median seconds between two checkpoints, None with fewer than two."""
+    """Return the median seconds between consecutive checkpoints, None with fewer than two."""
     times = sorted(item.mtime for item in run.files.checkpoints)
     gaps = sorted(b - a for a, b in pairwise(times))
     return gaps[len(gaps) // 2] if gaps else None

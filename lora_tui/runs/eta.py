@@ -1,8 +1,8 @@
-"""How long a training still takes: the steps to come at the current time per step, plus evaluations and saves.
+"""Estimate the time to the end of a training: the steps left at the current time per step, evaluations and saves.
 
-An evaluation and a save cost time of their own, so they are taken out of the time per step and put back as often as
-they are still to come. A resume starts anew, since a process on another machine has another speed. How often the
-intervals hold the truth is measured by ``python -m tools.judge.backtest``.
+Evaluations and saves take time of their own: it is subtracted from the time per step, and added again for each one that
+is still to come. Only the rows since the last resume count, since another process may run on another machine at another
+speed. ``python -m tools.judge.backtest`` measures how often the true time lies in the interval.
 """
 
 from __future__ import annotations
@@ -20,33 +20,43 @@ from lora_tui.runs.step_time import StepTimeSample, expected_step_time
 from lora_tui.runs.timeline import Span, Timeline, timeline_of
 
 MAX_SAMPLES = 48
-"""The segment is divided into at most this many samples of the time per step."""
+"""Maximum number of samples of the time per step into which the segment is divided."""
 RECENT_EVENTS = 20
-"""Only this many of the last evaluations and saves give their length and distance."""
+"""Number of the last evaluations, or saves, from which their length and distance are estimated."""
 Z = 1.5
 """Half the width of the interval, in standard deviations."""
-WHOLE_SECONDS_VAR, ARRIVAL_VAR = 1 / 6, 4e-4
-"""Variance (s²) of the difference of two clocks cut to whole seconds, and of two arrival times, which wait for a flush
-and a file event."""
+WHOLE_SECONDS_VAR = 1 / 6
+"""Variance (s²) of the difference between two clocks that are cut to whole seconds."""
+ARRIVAL_VAR = 4e-4
+"""Variance (s²) of the difference between two arrival times of rows, which wait for a flush and a file event."""
 MIN_CLOCK_SPAN_S = 3.0
-"""A clock of whole seconds says nothing about a shorter span."""
+"""Seconds; a clock of whole seconds cannot measure a shorter span."""
 SKIPPED_ROWS = 3
 """Rows left out at the start where there are four times as many: compilation, caches, a cold disk."""
-SLOW_START, SLOW_START_SPREAD, SLOW_START_ROWS = 0.25, 0.35, 1.5
-"""Where there are fewer rows: how much longer than usual the first one takes, the spread of that, and within how many
-rows it fades. Published logs of GPUs show 0 to 0.1, small models on a busy CPU 0.3 to 2."""
+SLOW_START = 0.25
+"""Extra time of the first row as a share of a usual row's, where too few rows are there to skip the first ones.
+
+Published logs of GPUs show 0 to 0.1, small models on a busy CPU 0.3 to 2."""
+SLOW_START_SPREAD = 0.35
+"""Standard deviation of SLOW_START from run to run."""
+SLOW_START_ROWS = 1.5
+"""Number of rows within which the slow start decays by a factor of e."""
 FORWARD_SHARE = 0.4
 """Time of a sample in an evaluation as a share of its time in training: a forward pass only, no gradient."""
 EVAL_SAMPLES = 0.05
-"""Samples of an evaluation as a share of those of the training, where the files do not tell."""
-LENGTH_SPREAD, UNSEEN_SPREAD = 0.25, 0.7
-"""Relative spread of the lengths of evaluations and saves before there are a few, and before there is any."""
-SAVE_S, SAVE_SHARE = 5.0, 0.01
-"""A save that was not seen yet takes this long (s), but no larger share of the run than this."""
+"""Samples of an evaluation as a share of those of the training, where no file states them."""
+LENGTH_SPREAD = 0.25
+"""Relative standard deviation assumed for the lengths of evaluations and saves; counts as much as two of them."""
+UNSEEN_SPREAD = 0.7
+"""Relative standard error of the guessed length of an evaluation before the first one."""
+SAVE_S = 5.0
+"""Guessed seconds of a save before the first one is measured."""
+SAVE_SHARE = 0.01
+"""Upper bound of the guessed length of a save as a share of the whole training."""
 
 
 class TimeLeft(NamedTuple):
-    """Seconds until the end: the most likely value, and an interval that is right in at least four of five cases."""
+    """Seconds until the end: the most likely value, and an interval that holds the truth in at least 4 of 5 cases."""
 
     low: float
     mid: float
@@ -59,12 +69,12 @@ class Eta:
 
     left: TimeLeft
     pause: float
-    """Seconds from the last row to the next one, as expected."""
+    """Expected seconds from the last row to the next one."""
 
     def after(self, silent: float) -> TimeLeft:
         """Return the time left when the last row is ``silent`` seconds old.
 
-        A row that is late does not bring the end nearer.
+        Time beyond the expected next row is not subtracted, since a row that is late does not bring the end nearer.
         """
         gone = max(0.0, min(silent, self.pause))
         return TimeLeft(*(max(0.0, value - gone) for value in self.left))
@@ -96,7 +106,7 @@ class StepSchedule:
 
 
 def eval_schedule(run: RunData, total: int) -> StepSchedule | None:
-    """Return when evaluations take place, by those seen and by the options; None where none is expected."""
+    """Return the steps of evaluations, by those so far and by the options; None where none is expected."""
     rows = run.timeline.rows
     past = [rows[index].step or 0 for index in run.timeline.evals[-RECENT_EVENTS:]]
     if len(past) > 1:
@@ -112,7 +122,7 @@ def eval_schedule(run: RunData, total: int) -> StepSchedule | None:
 
 
 def save_schedule(run: RunData, total: int) -> StepSchedule | None:
-    """Return when checkpoints are written, None where it is not known. The trainer also saves at its last step."""
+    """Return the steps at which checkpoints are written, None where unknown; the save at the last step is extra."""
     strategy = run.config.get("save_strategy")
     if strategy is not None and strategy.value == "no":
         return None
@@ -127,8 +137,10 @@ def save_schedule(run: RunData, total: int) -> StepSchedule | None:
 
 
 def _planned(run: RunData, what: Literal["eval", "save"], total: int) -> StepSchedule | None:
-    """Return the schedule that the options ask for, read as transformers reads them: ``epoch`` or ``no`` as a
-    strategy, else a number of steps."""
+    """Return the schedule that the options set, None where they set none.
+
+    They are read as transformers reads them: a strategy of ``epoch`` or ``no``, else a number of steps.
+    """
     strategy = run.config.get(f"{what}_strategy")
     if strategy is not None and strategy.value == "epoch":
         epoch, step = run.epoch, run.timeline.last_step
@@ -151,7 +163,7 @@ def positive_number(run: RunData, option: str) -> float | None:
 
 
 def in_steps(every: float, total: int) -> float:
-    """Return ``save_steps`` and the like in steps: below 1 it is a share of ``total``, as in transformers."""
+    """Return an option such as ``save_steps`` in steps: below 1 it is a share of ``total``, as in transformers."""
     return math.ceil(every * total) if every < 1 else every
 
 
@@ -176,7 +188,7 @@ class Cost(NamedTuple):
 def eta_of(run: RunData) -> Eta | None:
     """Return the time left of a training, or of an eval-only or predict job, from its last row on.
 
-    None where the files do not carry an answer.
+    None where the files do not allow an estimate.
     """
     if run.timeline.rows:
         return _eta(run, run.timeline, run.total_steps, training=True)
@@ -188,6 +200,7 @@ def eta_of(run: RunData) -> Eta | None:
 
 
 def _eta(run: RunData, timeline: Timeline, total: int | None, *, training: bool) -> Eta | None:
+    """Return the estimate for a timeline of ``total`` steps, None without steps, a total or steps left."""
     last, first = timeline.rows[-1], timeline.rows[timeline.starts[-1]]
     if last.step is None or first.step is None or not total or last.step >= total:
         return None
@@ -211,19 +224,21 @@ class _Estimate:
         self.row_steps = gaps[len(gaps) // 2] if gaps else 1
 
     def eta(self) -> Eta | None:
+        """Return the estimate, None where no clock is precise enough."""
         rate = self._mean_rate(0.0, 0.0)
         if rate is None:
             return self._from_first_row()
         evaluation, save = Cost(), Cost()
         for _ in range(3):
-            # Each needs the others: at first the saves are still part of the time per step.
+            # The three estimates depend on each other: at first the saves are still part of the time per step.
             evaluation = self._eval_cost(rate, save.mean)
             save = self._save_cost(rate, evaluation.mean)
             rate = self._mean_rate(evaluation.mean, save.mean) or rate
         found = expected_step_time(self._samples(evaluation, save), self.left, self.total)
-        return self._answer(*found, evaluation, save) if found is not None else None
+        return self._combine(*found, evaluation, save) if found is not None else None
 
-    def _answer(self, rate: float, error: float, evaluation: Cost, save: Cost) -> Eta:
+    def _combine(self, rate: float, error: float, evaluation: Cost, save: Cost) -> Eta:
+        """Return the estimate from the seconds per step with their standard error and the costs of pauses."""
         evals, saves = self._evals_left(), self._saves_left()
         mid = self.left * rate + evals * evaluation.mean + saves * save.mean
         variance = (self.left * error) ** 2 + evaluation.variance(evals) + save.variance(saves) + WHOLE_SECONDS_VAR
@@ -237,23 +252,27 @@ class _Estimate:
     # -- time per step -----------------------------------------------------------------------------------------------
 
     def _steps(self, first: int, end: int) -> int:
+        """Return the number of steps between the rows at two indexes, 0 if unknown."""
         a, b = self.rows[first].step, self.rows[end].step
         return b - a if a is not None and b is not None else 0
 
     def _closes(self, index: int) -> bool:
-        """Whether the row closes a step, as that of an evaluation does."""
+        """Return whether a row follows the training row of its own step, as that of an evaluation does."""
         return self.rows[index].kind in ("eval", "mark")
 
     def _pauses(self, first: int, end: int) -> tuple[int, int]:
-        """Return the numbers of evaluations and of saves between two rows (indexes)."""
+        """Return the numbers of evaluations and of saves between the rows at two indexes."""
         evals = bisect_right(self.eval_rows, end) - bisect_right(self.eval_rows, first)
         a, b = self.rows[first].step, self.rows[end].step
         return evals, self.saves.within(a, b) if self.saves is not None and a is not None and b is not None else 0
 
     def _mean_rate(self, evaluation: float, save: float) -> float | None:
-        """Return the mean seconds per step in this segment without evaluations and saves of the given lengths (s)."""
+        """Return the mean seconds per step in this segment without pauses, None where the clock is too coarse.
+
+        ``evaluation`` and ``save`` are the lengths of the pauses in seconds.
+        """
         span, steps = self.timeline.span(self.start, self.end), self._steps(self.start, self.end)
-        if span is None or steps <= 0 or span.seconds <= 0 or (span.whole and span.seconds < MIN_CLOCK_SPAN_S):
+        if span is None or steps <= 0 or span.seconds <= 0 or (span.whole_seconds and span.seconds < MIN_CLOCK_SPAN_S):
             return None
         evals, saves = self._pauses(self.start, self.end)
         return max(span.seconds - evals * evaluation - saves * save, 0.1 * span.seconds) / steps
@@ -264,10 +283,10 @@ class _Estimate:
         if self.first or row.elapsed_s is None or row.elapsed_s < MIN_CLOCK_SPAN_S or not row.step:
             return None
         rate = row.elapsed_s / row.step / (1 + SLOW_START)
-        return self._answer(rate, SLOW_START_SPREAD * rate, self._eval_cost(rate, 0.0), self._save_cost(rate, 0.0))
+        return self._combine(rate, SLOW_START_SPREAD * rate, self._eval_cost(rate, 0.0), self._save_cost(rate, 0.0))
 
     def _samples(self, evaluation: Cost, save: Cost) -> list[StepTimeSample]:
-        """Divide the segment into samples of the time per step, pauses and the slow start taken out."""
+        """Return samples of the time per step that divide the segment, without pauses and the slow start."""
         stride = max(1.0, (self.end - self.start) / MAX_SAMPLES)
         edges = [self.start]
         for count in range(1, MAX_SAMPLES + 1):
@@ -295,20 +314,22 @@ class _Estimate:
 
     @property
     def _evaluated(self) -> bool:
-        """Whether the evaluation of the last step, if there is one, is over."""
+        """Whether the last step has been evaluated."""
         return bool(self.eval_rows) and (self.rows[self.eval_rows[-1]].step or 0) >= self.step
 
     def _evals_left(self) -> int:
+        """Return the number of evaluations from now to the end."""
         return 0 if self.evals is None else self.evals.until_end(self.step + self._evaluated, self.total)
 
     def _saves_left(self) -> int:
+        """Return the number of saves from now to the end, the final one included."""
         if self.saves is None:
             return int(self.ends_with_save)
         saved = any(item.step == self.step and item.complete for item in list_checkpoints(self.run))
         return self.saves.within(self.step + saved, self.total) + 1
 
     def _eval_cost(self, rate: float, save: float) -> Cost:
-        """Return what an evaluation costs, by those seen, else by a guess."""
+        """Return the time of an evaluation, measured from the last ones, else guessed."""
         lengths: list[tuple[float, float]] = []
         for last in reversed(self.eval_rows[-RECENT_EVENTS:]):
             before = last - 1
@@ -322,11 +343,11 @@ class _Estimate:
                 lengths.append((span.seconds - others, _clock_variance(span)))
         if lengths:
             return _cost(lengths)
-        guess = self._unseen_eval(rate) if self.evals is not None else 0.0
+        guess = self._guess_eval_s(rate) if self.evals is not None else 0.0
         return Cost(guess, 0.0, UNSEEN_SPREAD * guess)
 
-    def _unseen_eval(self, rate: float) -> float:
-        """Return the seconds of an evaluation by its number of samples, else by a usual share of an epoch."""
+    def _guess_eval_s(self, rate: float) -> float:
+        """Return the guessed seconds of an evaluation, by its number of samples, else by a usual share of an epoch."""
         batch, train = positive_number(self.run, "total_train_batch_size"), positive_number(self.run, "num_examples")
         samples, share = positive_number(self.run, "eval_examples"), positive_number(self.run, "val_size")
         if samples is None and share is not None:
@@ -338,7 +359,7 @@ class _Estimate:
         return EVAL_SAMPLES * min(steps, self.total) * rate * FORWARD_SHARE
 
     def _save_cost(self, rate: float, evaluation: float) -> Cost:
-        """Return what a save costs, by those seen, else by a guess."""
+        """Return the time of a save, measured from the last ones, else guessed."""
         if not self.ends_with_save:
             return Cost()
         guess = min(SAVE_S, SAVE_SHARE * rate * self.total)
@@ -361,18 +382,18 @@ class _Estimate:
         if not lengths:
             return Cost(guess, 0.0, guess)
         cost = _cost(lengths)
-        # A cost that does not stand out of the noise around it counts only by its share of both.
+        # A cost that is small against its own error is probably noise: shrink it towards 0.
         trust = cost.mean**2 / (cost.mean**2 + cost.error**2) if cost.mean else 0.0
         return Cost(cost.mean * trust, LENGTH_SPREAD * cost.mean * trust, cost.error)
 
 
 def _clock_variance(span: Span) -> float:
-    """Return the variance (s²) of a span that its clock causes."""
-    return WHOLE_SECONDS_VAR if span.whole else ARRIVAL_VAR
+    """Return the variance (s²) of a span that comes from the resolution of its clock."""
+    return WHOLE_SECONDS_VAR if span.whole_seconds else ARRIVAL_VAR
 
 
 def _cost(lengths: Sequence[tuple[float, float]]) -> Cost:
-    """Return the cost of events by their lengths (s), each with the variance of its clocks (s²)."""
+    """Return the cost of an event from measured lengths (s), each with the variance of its clock (s²)."""
     count = len(lengths)
     mean = max(0.0, math.fsum(length for length, _ in lengths) / count)
     clock = math.fsum(variance for _, variance in lengths) / count

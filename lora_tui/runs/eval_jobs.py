@@ -11,9 +11,9 @@ class EvalJob:
     def __init__(self) -> None:
         self.rows: list[LogRow] = []
         self.is_last = False
-        """Whether the log's last row is of this job, not of training."""
+        """Whether the last row of the log belongs to this job and not to training."""
         self.time: float | None = None
-        """Unix time at which its last row was seen to arrive, None if it was there at the first look."""
+        """Unix time at which its last row arrived, None if the row was there when the log was first read."""
 
     def add(self, row: LogRow, time: float | None) -> None:
         """Add a row, written at the Unix time ``time`` if known. A job that starts over replaces the one before."""
@@ -24,6 +24,7 @@ class EvalJob:
         self.time = time
 
     def _starts(self, row: LogRow) -> bool:
+        """Return whether a row is the first one of another job: its count of batches does not go on."""
         if not self.rows or row.kind != "progress":
             return False
         before = self.rows[-1]
@@ -31,7 +32,7 @@ class EvalJob:
 
     @property
     def progress(self) -> tuple[int, int | None] | None:
-        """Batches done and in all by the last progress row, None without one."""
+        """Batches done and in total, from the last progress row; None without one."""
         for row in reversed(self.rows):
             if row.kind == "progress" and row.step is not None:
                 return row.step, row.total_steps
@@ -39,10 +40,10 @@ class EvalJob:
 
     @property
     def evaluates(self) -> bool:
-        """Whether one of its rows is an evaluation's."""
+        """Whether one of its rows has the metrics of an evaluation."""
         return any(row.kind == "eval" for row in self.rows)
 
     @property
     def length_s(self) -> float | None:
-        """Seconds that the job has run by its own clock, None where it writes none."""
+        """Seconds that the job has run by its own clock, None where it writes no clock."""
         return self.rows[-1].elapsed_s if self.rows else None

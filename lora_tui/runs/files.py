@@ -16,7 +16,7 @@ from lora_tui.runs.merged_series import SourceKind, Table
 from lora_tui.runs.timeline import SLACK_S
 
 MAX_PROBLEMS = 50
-"""Number of problems kept for each file."""
+"""Maximum number of problems kept for each file."""
 
 Doc = TypeVar("Doc")
 
@@ -36,21 +36,24 @@ class Files:
 
     def __init__(self) -> None:
         self.docs: dict[str, FileDoc] = {}
+        """Documents by file name."""
         self.tables: dict[str, Table] = {}
+        """Rows of trainer_log.jsonl, event files and console logs by file name."""
         self.times: dict[str, float] = {}
         """Modification time of each file by name, Unix seconds."""
         self.checkpoints: tuple[CheckpointDir, ...] = ()
         self.saved: dict[int, float] = {}
-        """Unix time by step of every complete checkpoint seen here, those deleted since included."""
+        """Unix time by step of every complete checkpoint seen so far, including those deleted since."""
         self.space: SpaceSeen | None = None
         """Free and total space of the file system when it was last checked."""
         self._notes: dict[str, list[FileNote]] = {}
         self._console: tuple[ConsoleFacts, float] | None = None
+        """Cached result of ``console``."""
 
-    # -- changing ------------------------------------------------------------------------------------------------
+    # -- updates -------------------------------------------------------------------------------------------------
 
     def add_rows(self, update: FileRows) -> tuple[Table, Times, bool]:
-        """Keep rows; return their table, their times, and whether all earlier rows of the file are void."""
+        """Store new rows; return their table, their times, and whether there are no valid earlier rows of the file."""
         self.times[update.file] = update.mtime
         table = self.tables.get(update.file)
         fresh = table is None or update.restarted
@@ -63,14 +66,14 @@ class Files:
         rows = update.rows if isinstance(update.rows, Rows) else Rows(update.rows)
         times = Times(rows.known_times())
         if times and times[-1] is None and update.arrived is not None:
-            # Of several rows that arrived since the last look, only the last one is as old as the file.
+            # Of several rows that arrived since the last read, only the last one was written at the modification time.
             times[-1] = update.mtime
         table.rows.extend(rows)
         table.times.extend(times)
         return table, times, fresh
 
     def add_doc(self, update: FileDoc) -> FileDoc | None:
-        """Keep a document; return the one that it replaces."""
+        """Store a document; return the one that it replaces, None if there was none."""
         old = self.docs.get(update.file)
         self.docs[update.file] = update
         self.times[update.file] = update.mtime
@@ -83,7 +86,7 @@ class Files:
         self.saved.update((item.step, item.mtime) for item in update.items if item.has_state or item.has_marker)
 
     def add_problem(self, update: FileProblem) -> None:
-        """Keep a problem; one without a reason clears the problems of its file."""
+        """Store a problem; one without a reason clears the problems of its file."""
         if not update.reason:
             self._notes.pop(update.file, None)
             return
@@ -91,18 +94,18 @@ class Files:
         if len(notes) < MAX_PROBLEMS:
             notes.append(FileNote(update.file, update.line, update.reason))
 
-    def forget(self, update: FileGone) -> Table | None:
-        """Drop a file; return its rows, which the caller drops or keeps."""
+    def remove(self, update: FileGone) -> Table | None:
+        """Remove a file; return its rows, which the caller removes or keeps, None without any."""
         self.times.pop(update.file, None)
         self.docs.pop(update.file, None)
         self._notes.pop(update.file, None)
         self._console = None
         return self.tables.get(update.file)
 
-    # -- asking --------------------------------------------------------------------------------------------------
+    # -- queries -------------------------------------------------------------------------------------------------
 
     def of(self, kind: type[Doc]) -> list[tuple[Doc, FileDoc]]:
-        """Return the documents of one type with the files that they are from."""
+        """Return the documents of one type, each with the update that brought it."""
         return [(d.doc, d) for d in self.docs.values() if isinstance(d.doc, kind)]
 
     @property
@@ -118,7 +121,7 @@ class Files:
 
     @property
     def root_state(self) -> tuple[TrainerState, float] | None:
-        """The root's trainer_state.json, which is written once after training, and its time (Unix seconds)."""
+        """The root's trainer_state.json, which is written once after training, and its modification Unix time."""
         doc = self.docs.get(TRAINER_STATE)
         return (doc.doc, doc.mtime) if doc is not None and isinstance(doc.doc, TrainerState) else None
 
@@ -134,7 +137,7 @@ class Files:
 
     @property
     def results_time(self) -> float | None:
-        """Unix time of the newest results file, None without one."""
+        """Unix time at which the newest results file was modified, None without one."""
         return max((file.mtime for _, file in self.of(Results)), default=None)
 
     @property
@@ -152,7 +155,7 @@ class Files:
 
     @property
     def producer(self) -> str | None:
-        """The producer that a file names, None if none does."""
+        """Producer named by a file, None if no file names one."""
         return next((doc.producer for doc, _ in self.of(ConfigDoc) if doc.producer is not None), None)
 
     @property
@@ -167,10 +170,10 @@ class Files:
 
     @property
     def card_time(self) -> float:
-        """Unix time of the model card, the very last file of a job; minus infinity without one."""
+        """Unix time at which the model card, the last file of a job, was modified; minus infinity without one."""
         return self.times.get(MODEL_CARD, -math.inf)
 
-    def model_since(self, time: float) -> bool:
+    def has_model_since(self, time: float) -> bool:
         """Return whether the root has a file of a final model that is not older than ``time`` (Unix seconds)."""
         return any(self.times.get(name, -math.inf) >= time for name in (*ROOT_MODEL_FILES, ADAPTER_CONFIG))
 

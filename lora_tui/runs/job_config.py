@@ -1,4 +1,4 @@
-"""The options of the job, collected from all files that tell them, each with its source; the stage and kind of job."""
+"""The options of a job, collected from all files that contain some, each with its source; its stage and kind."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from lora_tui.runs.series import Series
 ADAPTER_KEYS = frozenset(
     {"lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_rslora", "bias", "additional_target"}
 )
-"""Options that adapter_config.json, written by the adapter itself, knows best."""
+"""Options for which adapter_config.json, which describes the saved adapter itself, is trusted most."""
 STAGES = frozenset({"sft", "pt", "rm", "ppo", "dpo", "kto", "orpo", "simpo", "grpo"})
+"""Training stages that a file may state."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,11 @@ class ConfigEntry:
 
     value: ConfigValue
     source: str
+    """Path of the file, relative to the directory of the run."""
 
 
 def _rank(doc: FileDoc, key: str) -> int:
-    """Return how far a file is trusted on an option: most where the job was given it, least where it printed it."""
+    """Return how far a file is trusted on an option, from 2 to 10; trainer_state.json, used last, would be 1."""
     name = PurePath(doc.file).name
     if name == ADAPTER_CONFIG:
         return 10 if key in ADAPTER_KEYS else 7
@@ -43,7 +45,7 @@ def _rank(doc: FileDoc, key: str) -> int:
 
 
 def merge_config(docs: Iterable[FileDoc], state: TrainerState | None) -> dict[str, ConfigEntry]:
-    """Return the options by name, sorted by it, each from the most trusted file that tells it."""
+    """Return the options, sorted by name, each from the most trusted file that has it (of equals, the newest)."""
     best: dict[str, tuple[tuple[int, float], ConfigEntry]] = {}
     for doc in docs:
         if isinstance(doc.doc, (ConfigDoc, ConsoleFacts)):
@@ -98,7 +100,7 @@ def stage_of(
 
 
 def job_kind(config: Mapping[str, ConfigEntry]) -> str:
-    """Return "predicting" or "evaluating", whichever a job that does not train does."""
+    """Return what a job that does not train does: "predicting" or "evaluating"."""
     for option in ("do_predict", "predict_with_generate"):
         if (entry := config.get(option)) is not None and entry.value is True:
             return "predicting"

@@ -1,8 +1,9 @@
 """One set of series from several files that describe the same training.
 
-trainer_log.jsonl says what happened and when; checkpoints' trainer_state.json, TensorBoard events and console logs add
-what it leaves out (grad_norm, preference metrics, exact times). A metric found in two places is one point, the more
-precise one. A row of another attempt in the same directory is recognised by its loss and left out.
+The timeline comes from trainer_log.jsonl (else from the best other source); checkpoints' trainer_state.json,
+TensorBoard events and console logs add what it lacks (grad_norm, preference metrics, exact times). A metric found in
+two places becomes one point, with the more precise value. A row of another attempt in the same directory is recognised
+by its loss and left out.
 """
 
 from __future__ import annotations
@@ -24,21 +25,22 @@ from lora_tui.runs.timeline import Timeline
 
 SourceKind = Literal["log", "state", "events", "console"]
 RANK: Mapping[str, int] = {"log": 4, "state": 3, "events": 2, "console": 1}
-"""Sources by precision: full floats, the same as of a checkpoint, float32, four digits."""
-REL_TOLERANCE, ABS_TOLERANCE = 6e-4, 6e-5
-"""Two values of one event may differ by this much: a console log rounds to 4 significant digits, transformers 4 to 4
-decimals."""
+"""Rank of each source by precision: full floats in the log, and in a state up to its checkpoint; float32; 4 digits."""
+REL_TOLERANCE = 6e-4
+"""Relative difference allowed between two values of one event: console logs round to 4 significant digits."""
+ABS_TOLERANCE = 6e-5
+"""Absolute difference allowed between two values of one event: transformers 4 rounds to 4 decimals."""
 
 MAX_SERIES = 1000
-"""Most metrics of one run: a log with ever new names is damaged."""
+"""Maximum number of metrics of one run: a log with ever more names is damaged."""
 
 Key = tuple[int, str]
-"""Step, and the group of a row: "train" or "eval"."""
+"""Step and group ("train" or "eval") of a row."""
 
 
 @dataclass
 class Table:
-    """Rows of one file as read."""
+    """Rows of one file as they were read."""
 
     kind: SourceKind
     file: str
@@ -48,22 +50,23 @@ class Table:
     mtime: float = 0.0
     """Modification time of the file, Unix seconds."""
     last: int | None = None
-    """Where only a sample of the rows was read: number of rows at the end between which none is missing."""
+    """Number of rows at the end without a gap between them, where only a sample was read; None where all rows were."""
 
 
 def group(row: LogRow) -> str:
-    """Return "train" for a training row, else "eval": a mark may be an evaluation without metrics."""
+    """Return "train" for a training row, else "eval", since a ``mark`` may be an evaluation without metrics."""
     return "train" if row.kind == "train" else "eval"
 
 
 def _same(a: float, b: float) -> bool:
+    """Return whether two values are equal within the tolerances; values that are not finite count as equal."""
     if not (math.isfinite(a) and math.isfinite(b)):
         return not math.isfinite(a) and not math.isfinite(b)
     return abs(a - b) <= max(REL_TOLERANCE * abs(a), ABS_TOLERANCE)
 
 
 def agrees(ours: LogRow, theirs: LogRow) -> bool | None:
-    """Return whether two rows of one step and group are of the same event, None if nothing can be compared."""
+    """Return whether two rows of one step and group log the same event, None if they have no metric to compare."""
     for name in ("loss", "eval_loss", "reward"):
         a, b = ours.values.get(name), theirs.values.get(name)
         if a is not None and b is not None:
@@ -78,13 +81,17 @@ class MergedSeries:
         self.timeline = Timeline()
         self.series: dict[str, Series] = {}
         self.ordinal = False
-        """The producer writes no steps, so the x of the series is the number of the row."""
+        """Whether the steps of the series are row numbers because the producer writes no steps."""
         self._rank = RANK["log"]
+        """Rank of the primary source."""
         self._extras: dict[Key, dict[str, tuple[int, float]]] = {}
+        """Values of other sources by the row that they belong to and by metric, each with the rank of its source."""
         self._extra_times: dict[Key, float] = {}
+        """Unix times of rows by other sources."""
         self._early: dict[Key, list[tuple[SourceKind, LogRow, float | None]]] = {}
         """Rows of other sources at steps that the primary source has not reached yet."""
         self._count = 0
+        """Number of training rows without a step."""
         self._steps: array[float] = array("d")
         """One column of steps shared by all metrics that are logged together."""
 
@@ -92,8 +99,7 @@ class MergedSeries:
 
     @classmethod
     def build(cls, timeline: Timeline, rank: int, others: Sequence[Table]) -> MergedSeries:
-        """Merge from scratch: the primary source's ``timeline`` of precision ``rank``, enriched by ``others`` at its
-        steps."""
+        """Return the series of a primary source with this ``timeline`` and ``rank``, enriched from ``others``."""
         merged = cls()
         merged._rank = rank
         index = _index(
@@ -102,10 +108,11 @@ class MergedSeries:
         reached = next((row.step for row in reversed(timeline.rows) if row.step is not None), 0)
         for table in others:
             merged._enrich(table, index, reached)
-        merged._adopt(timeline)
+        merged._set_timeline(timeline)
         return merged
 
-    def _adopt(self, timeline: Timeline) -> None:
+    def _set_timeline(self, timeline: Timeline) -> None:
+        """Set the timeline and make its series; fill in the times that only other sources have."""
         self.timeline = timeline
         if self._extras or self._extra_times:
             for position, row in enumerate(timeline.rows):
@@ -126,8 +133,13 @@ class MergedSeries:
             timeline.segments[-1].last_time = timeline.last_time
 
     def _enrich(self, table: Table, index: Mapping[Key, LogRow], reached: int) -> None:
+        """Store the values and times of a table whose rows agree with those of the primary source in ``index``.
+
+        A row that cannot be compared counts if at least as many rows of the table agree as disagree. ``reached`` is
+        the last step of the primary source; rows beyond it wait in ``_early``.
+        """
         offset = _step_offset(table, index)
-        verdicts: list[tuple[LogRow, int, float | None, bool | None]] = []
+        matches: list[tuple[LogRow, int, float | None, bool | None]] = []
         for position, row in enumerate(table.rows):
             if row.step is None:
                 continue
@@ -136,16 +148,17 @@ class MergedSeries:
             if ours is None and row.step + offset >= reached:
                 self._early.setdefault((row.step + offset, group(row)), []).append((table.kind, row, time))
             elif ours is not None:
-                verdicts.append((row, row.step + offset, time, agrees(ours, row)))
-        right = sum(1 for v in verdicts if v[3])
-        wrong = sum(1 for v in verdicts if v[3] is False)
+                matches.append((row, row.step + offset, time, agrees(ours, row)))
+        right = sum(1 for match in matches if match[3])
+        wrong = sum(1 for match in matches if match[3] is False)
         # The event file of an evaluation after the training has its own times, not those of the training's last row.
         timed = any(row.kind == "train" for row in table.rows)
-        for row, step, time, verdict in verdicts:
-            if verdict or (verdict is None and right >= wrong):
-                self._remember(table.kind, step, row, time if timed else None)
+        for row, step, time, agreement in matches:
+            if agreement or (agreement is None and right >= wrong):
+                self._store_extras(table.kind, step, row, time if timed else None)
 
-    def _remember(self, kind: str, step: int, row: LogRow, time: float | None) -> None:
+    def _store_extras(self, kind: str, step: int, row: LogRow, time: float | None) -> None:
+        """Store the values of a row of another source, unless a more precise source has them, and its Unix time."""
         key = (step, group(row))
         slot = self._extras.setdefault(key, {})
         rank = RANK[kind]
@@ -155,17 +168,17 @@ class MergedSeries:
         if time is not None:
             self._extra_times[key] = time
 
-    # -- following -----------------------------------------------------------------------------------------------
+    # -- appending -----------------------------------------------------------------------------------------------
 
     def append(self, row: LogRow, time: float | None) -> bool:
         """Add the next row of the primary source, written at the Unix time ``time`` if known.
 
-        Returns False where earlier rows were dropped: then everything must be built anew.
+        Returns False where earlier rows were dropped: the series must then be rebuilt.
         """
         if row.step is not None:
             for kind, theirs, time_there in self._early.pop((row.step, group(row)), ()):
                 if agrees(row, theirs) is not False:
-                    self._remember(kind, row.step, theirs, time_there)
+                    self._store_extras(kind, row.step, theirs, time_there)
         if time is None and row.step is not None:
             time = self._extra_times.get((row.step, row.kind))
         if not self.timeline.add(row, time):
@@ -185,9 +198,9 @@ class MergedSeries:
         return True
 
     def enrich_tail(self, kind: SourceKind, rows: Iterable[tuple[LogRow, float | None]]) -> bool:
-        """Add rows of another source that follow all its earlier ones.
+        """Add rows of another source, which follow all its earlier rows, each with its Unix time if known.
 
-        Returns False where they change values that are there already: then everything must be built anew.
+        Returns False where they would change values that are already in the series: the series must then be rebuilt.
         """
         for row, time in rows:
             if row.step is None:
@@ -198,14 +211,14 @@ class MergedSeries:
                 continue
             if agrees(ours, row) is False:
                 continue
-            self._remember(kind, row.step, row, time)
+            self._store_extras(kind, row.step, row, time)
             for name, value in row.values.items():
                 mine = ours.values.get(name)
                 if mine is not None:
                     if RANK[kind] > self._rank and mine != value:
                         return False
                     continue
-                series = self._named(name)
+                series = self._get_series(name)
                 if series is None:
                     continue
                 if series.last_step is not None and series.last_step >= row.step:
@@ -216,6 +229,7 @@ class MergedSeries:
         return True
 
     def _at(self, step: int, kind: str) -> LogRow | None:
+        """Return the first row of the timeline at ``step`` in the group ``kind``, None if there is none."""
         rows = self.timeline.rows
         index = bisect_left(rows, step, key=lambda row: row.step or 0)
         while index < len(rows) and rows[index].step == step:
@@ -226,14 +240,15 @@ class MergedSeries:
 
     # -- series --------------------------------------------------------------------------------------------------
 
-    def _named(self, name: str) -> Series | None:
-        """Return the series of a metric, a new one if need be; None where there are MAX_SERIES already."""
+    def _get_series(self, name: str) -> Series | None:
+        """Return the series of a metric, created if it does not exist; None if it would be one more than MAX_SERIES."""
         series = self.series.get(name)
         if series is None and len(self.series) < MAX_SERIES:
             series = self.series[name] = Series(name, self._steps)
         return series
 
     def _extend(self, row: LogRow) -> None:
+        """Add the values of a row, merged with those of other sources at its step, to the series."""
         if row.step is None:
             self.ordinal = True
             self._count += row.kind == "train"
@@ -246,8 +261,8 @@ class MergedSeries:
             merged.update({name: v for name, v in values.items() if name not in slot or slot[name][0] < self._rank})
             values = merged
         for name, value in values.items():
-            series = self._named(name)
-            # The summary row after an evaluation that has logged its metrics itself adds nothing.
+            series = self._get_series(name)
+            # Metrics that an evaluation has logged itself are not replaced by the summary row after it.
             if series is not None and not (row.kind == "mark" and series.last_step == x):
                 self._put(series, x, value)
         if row.epoch is not None and row.kind == "train":
@@ -257,6 +272,7 @@ class MergedSeries:
             self._put(series, x, row.epoch)
 
     def _extend_block(self, block: Block) -> None:
+        """Add the values of a block to the series, with the same result as row by row."""
         marks = block.mask("mark")
         if self.ordinal or 1 in marks:
             for at in range(block.count):
@@ -264,18 +280,19 @@ class MergedSeries:
             return
         steps = array("d", block.steps)
         for column in block.columns:
-            self._put_all(column.name, steps, column.values, column.present)
+            self._put_column(column.name, steps, column.values, column.present)
         if block.epochs is not None:
             known = (epoch == epoch for epoch in block.epochs)
             present = bytes(map(and_, block.mask("train"), known))
-            self._put_all("epoch", steps, block.epochs, present if 0 in present else None)
+            self._put_column("epoch", steps, block.epochs, present if 0 in present else None)
 
-    def _put_all(self, name: str, steps: array[float], values: array[float], present: bytes | None) -> None:
+    def _put_column(self, name: str, steps: array[float], values: array[float], present: bytes | None) -> None:
+        """Add a column of values of one metric; ``present`` has a 0 for each row without a value, None if all have."""
         if present is not None:
             steps, values = array("d", compress(steps, present)), array("d", compress(values, present))
         if not steps:
             return
-        series = self._named(name)
+        series = self._get_series(name)
         if series is None:
             return
         last = series.last_step
@@ -287,8 +304,9 @@ class MergedSeries:
             self._put(series, step, value)
 
     def _put(self, series: Series, x: float, value: float) -> None:
+        """Add one value at step ``x``; eval_loss also adds its perplexity."""
         if series.last_step == x:
-            # The same event twice (a summary after an evaluation, two partial rows, two writers): the last one counts.
+            # One event logged twice (summary after an evaluation, two partial rows, two writers): the last one counts.
             series.replace_last(value)
         else:
             series.append(x, value)
@@ -300,7 +318,7 @@ class MergedSeries:
 
 
 def _index(rows: Rows, wanted: Set[int]) -> dict[Key, LogRow]:
-    """Return the rows at the ``wanted`` steps, of several of one group the last, by step and group."""
+    """Return the rows at the ``wanted`` steps by step and group; of several rows with the same key the last."""
     found: dict[Key, LogRow] = {}
     if not wanted:
         return found

@@ -1,4 +1,4 @@
-"""The results files of a run: whether they are of the current attempt, and whether the training has closed."""
+"""The results files of a run: whether they are of the current attempt, and whether they show that training is over."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from lora_tui.runs.timeline import SLACK_S
 
 @dataclass(frozen=True)
 class ResultSet:
-    """One ``<split>_results.json``."""
+    """The contents of one ``<split>_results.json``, or the part of ``all_results.json`` that replaces it."""
 
     values: Mapping[str, float]
     """Metrics by name, as written."""
     stale: bool
-    """Of an earlier attempt in the same directory."""
+    """Whether it is from an earlier attempt in the same directory."""
     mtime: float
     """Modification time of the file, Unix seconds."""
     file: str
+    """Path of the file, relative to the directory of the run."""
 
 
 @derived
 def results_of(run: RunData) -> Mapping[str, ResultSet]:
-    """Return the results by split (train, eval, predict), each with whether it is of an earlier attempt."""
+    """Return the results by split (train, eval, predict); those of an earlier attempt are marked as stale."""
     out: dict[str, ResultSet] = {}
     found = run.files.results
     for split in ("train", "eval", "predict"):
         doc, file = found.get(split) or found.get("all") or (None, None)
         if doc is None or file is None:
             continue
-        # all_results.json is the union of the others: it stands in where one of them was deleted.
+        # all_results.json is the union of the others: it replaces one that was deleted.
         values = {k: v for k, v in doc.values.items() if doc.split == split or k.startswith(f"{split}_")}
         if values:
             out[split] = ResultSet(values, _is_stale(run, file.mtime), file.mtime, file.file)
@@ -55,7 +56,7 @@ def was_evaluated(run: RunData) -> bool:
 
 
 def _is_stale(run: RunData, mtime: float) -> bool:
-    """Return whether a training row came after the Unix time ``mtime``, or the root state is of another step."""
+    """Return whether a training row is newer than the Unix time ``mtime``, or the root state has another last step."""
     if run.log_deleted or not run.timeline.rows:
         return run.log_deleted
     last_time = run.last_row_time
@@ -63,6 +64,7 @@ def _is_stale(run: RunData, mtime: float) -> bool:
 
 
 def _root_step_differs(run: RunData) -> bool:
+    """Return whether the trainer_state.json in the root ends at another step than the timeline."""
     root, last = run.files.root_state, run.timeline.last
     # LLaMA-Factory's PPO loop counts steps differently in the state and in the log.
     if run.stage == "ppo" or root is None or root[0].global_step is None or last is None or last.step is None:
@@ -70,8 +72,8 @@ def _root_step_differs(run: RunData) -> bool:
     return root[0].global_step != last.step
 
 
-def is_closed(run: RunData) -> bool:
-    """Return whether results or a root state, which are written only after training, are as new as its last row."""
+def has_final_results(run: RunData) -> bool:
+    """Return whether a file written only after training (results, the root's state) is as new as the last row."""
     if run.log_deleted:
         return False
     if any(not result.stale for result in results_of(run).values()):
@@ -83,11 +85,11 @@ def is_closed(run: RunData) -> bool:
 def has_final_model(run: RunData) -> bool:
     """Return whether the final model is in the root or the console says that training is over.
 
-    That is the evidence that remains where the results were deleted. While a job goes on, its results follow within
-    moments.
+    Where the results files were deleted, this alone shows that training is over. In a running job the results follow
+    within moments.
     """
     last_time, console = run.last_row_time, run.console
     if last_time is None or run.log_deleted:
         return False
     completed = console is not None and console.completed and run.console_time >= last_time - SLACK_S
-    return completed or run.files.model_since(last_time - SLACK_S)
+    return completed or run.files.has_model_since(last_time - SLACK_S)

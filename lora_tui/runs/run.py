@@ -1,6 +1,6 @@
-"""One training run: what its files say and what follows from it.
+"""One training run: the data of its files and everything derived from them.
 
-The present moment is a parameter of every question that depends on it; nothing here reads the disk or the clock.
+Methods whose answer depends on the present time take it as a parameter; nothing here reads the disk or the clock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from lora_tui.runs.checkpoints import Checkpoint, list_checkpoints
 from lora_tui.runs.eta import Eta, eta_of
 from lora_tui.runs.files import FileNote
 from lora_tui.runs.job_config import ConfigEntry
-from lora_tui.runs.results import ResultSet, has_final_model, is_closed, results_of
+from lora_tui.runs.results import ResultSet, has_final_model, has_final_results, results_of
 from lora_tui.runs.run_data import RunData
 from lora_tui.runs.status import Progress, StateName, Status, progress_of, status_of
 
@@ -37,17 +37,17 @@ class Run(RunData):
 
     @property
     def eta(self) -> Eta | None:
-        """Time left from the last row on, assuming that the run goes on; None where the files carry no answer."""
+        """Estimated time from the last row to the end if the run goes on; None where no estimate is possible."""
         return eta_of(self)
 
     def results(self) -> Mapping[str, ResultSet]:
-        """Return the results by split (train, eval, predict), each with whether it is of an earlier attempt."""
+        """Return the results by split (train, eval, predict); those of an earlier attempt are marked as stale."""
         return results_of(self)
 
     @property
-    def closed(self) -> bool:
-        """Whether results or a root state, which are written only after training, are not older than its last row."""
-        return is_closed(self)
+    def has_final_results(self) -> bool:
+        """Whether a file written only after training (results, the root's state) is as new as the last row."""
+        return has_final_results(self)
 
     @property
     def has_final_model(self) -> bool:
@@ -55,5 +55,5 @@ class Run(RunData):
         return has_final_model(self)
 
     def checkpoints(self) -> Sequence[Checkpoint]:
-        """Return the checkpoints on disk by step, with the eval loss of their step and which is the best."""
+        """Return the checkpoints on disk, sorted by step, with their eval losses; the best one is marked."""
         return list_checkpoints(self)

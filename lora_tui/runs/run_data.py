@@ -1,6 +1,6 @@
-"""What the files of one run say: rows, series, options, times. What follows from it is in :mod:`lora_tui.runs.run`.
+"""Data read from the files of one run: rows, series, options, times. :mod:`lora_tui.runs.run` adds what follows.
 
-The reading side hands over updates, and :meth:`RunData.apply` takes them in. Nothing here reads the disk or the clock.
+:meth:`RunData.apply` applies the updates that the follower reports. Nothing here reads the disk or the clock.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ T = TypeVar("T")
 
 
 class RunData:
-    """Everything that the files of one run say. Only :meth:`apply` changes it, and the workspace sets ``name``."""
+    """Everything read from the files of one run.
+
+    Only :meth:`apply` and the workspace, which sets ``name``, ``partial`` and ``sampled``, change it.
+    """
 
     def __init__(self, path: Path, name: str = "") -> None:
         self.path = path
@@ -46,35 +49,36 @@ class RunData:
         self.name = name or path.name
         """Name, unique among the runs of a workspace."""
         self.revision = 0
-        """Number that grows with every change: equal revisions mean equal content."""
+        """Number that increases with every change of the data: equal revisions mean equal data."""
         self.partial = False
-        """The log is still being read, so the last row so far is not the last one."""
+        """Whether the log is still being read, so that the last row so far is not the last one of the file."""
         self.sampled = False
-        """Only the first and last rows and the evaluations of the log have been read."""
+        """Whether only the first and last rows and the evaluations of the log have been read."""
         self.log_deleted = False
-        """trainer_log.jsonl was deleted while it was watched: a new attempt has begun that has not logged yet."""
+        """Whether trainer_log.jsonl was deleted while being watched: a new attempt has begun but has not logged yet."""
         self.files = Files()
         self.eval_job = EvalJob()
         self.config: Mapping[str, ConfigEntry] = {}
         """Options of the job by name, each with the file that it was found in; secrets are masked."""
         self._merged = MergedSeries()
         self._primary: SourceKind = "log"
+        """Source whose rows make up the timeline; the others only add values to it."""
         self._stage: str | None = None
         self._derived: dict[object, object] = {}
-        """Answers of the functions decorated with :func:`derived`, by function."""
+        """Cached results of the functions decorated with :func:`derived`, by function."""
 
-    # -- changing ------------------------------------------------------------------------------------------------
+    # -- updates -------------------------------------------------------------------------------------------------
 
     def apply(self, updates: Sequence[Update]) -> None:
-        """Take in what the follower found, in its order."""
+        """Apply the updates that the follower reports, in their order."""
         if not updates:
             return
         rebuild = config_changed = False
         for update in updates:
             if isinstance(update, FileRows):
-                rebuild = self._take_rows(update, rebuild)
+                rebuild = self._apply_rows(update, rebuild)
             elif isinstance(update, FileDoc):
-                rebuild = self._take_doc(update, rebuild)
+                rebuild = self._apply_doc(update, rebuild)
                 config_changed = True
             elif isinstance(update, FileSeen):
                 self.files.times[update.file] = update.mtime
@@ -85,7 +89,7 @@ class RunData:
             elif isinstance(update, FileProblem):
                 self.files.add_problem(update)
             else:
-                rebuild = self._forget(update) or rebuild
+                rebuild = self._remove_file(update) or rebuild
                 config_changed = True
         if rebuild:
             self._rebuild()
@@ -98,8 +102,8 @@ class RunData:
         self._derived.clear()
         self.revision += 1
 
-    def _take_rows(self, update: FileRows, rebuild: bool) -> bool:
-        """Keep rows; return whether the series must be built anew."""
+    def _apply_rows(self, update: FileRows, rebuild: bool) -> bool:
+        """Store new rows; return whether the series must be rebuilt."""
         table, times, fresh = self.files.add_rows(update)
         if update.source == "log":
             self.log_deleted = self.log_deleted and not update.rows
@@ -111,10 +115,10 @@ class RunData:
         if self.files.count_of(table.kind) > 1:
             # Several event files or console logs: one may end after another begins.
             return True
-        return not all(self._follow(piece, time) for piece, time in pieces(update.rows, times))
+        return not all(self._append_piece(piece, time) for piece, time in pieces(update.rows, times))
 
-    def _follow(self, row: LogRow | Block, time: float | None) -> bool:
-        """Append rows of the primary source; return False where the series must be built anew."""
+    def _append_piece(self, row: LogRow | Block, time: float | None) -> bool:
+        """Append a row or block of the primary source; return False where the series must be rebuilt."""
         if isinstance(row, Block):
             self.eval_job.is_last = False
             return self._merged.append_block(row, time)
@@ -124,8 +128,8 @@ class RunData:
         self.eval_job.is_last = False
         return self._merged.append(row, time)
 
-    def _take_doc(self, update: FileDoc, rebuild: bool) -> bool:
-        """Keep a document; return whether the series must be built anew."""
+    def _apply_doc(self, update: FileDoc, rebuild: bool) -> bool:
+        """Store a document; return whether the series must be rebuilt."""
         old = self.files.add_doc(update)
         doc = update.doc
         if rebuild or not isinstance(doc, TrainerState):
@@ -137,13 +141,13 @@ class RunData:
         fresh = doc.rows[len(known) :] if doc.rows[: len(known)] == known else doc.rows
         return not self._merged.enrich_tail("state", [(row, None) for row in fresh])
 
-    def _forget(self, update: FileGone) -> bool:
-        """Drop a file; return whether the series must be built anew."""
-        table = self.files.forget(update)
+    def _remove_file(self, update: FileGone) -> bool:
+        """Remove the data of a deleted file; return whether the series must be rebuilt."""
+        table = self.files.remove(update)
         if table is None:
             return False
         if table.kind == "log":
-            # The producer deletes its log to start over; the other files are of the attempt before.
+            # The producer deletes its log to start over; the other files are still those of the earlier attempt.
             self.log_deleted = True
             table.rows.clear()
             table.times.cut(0)
@@ -161,11 +165,12 @@ class RunData:
             counts[table.kind] += sum(row.kind == "train" for row in table.rows)
         state = self.files.state
         counts["state"] = sum(row.kind == "train" for row in state.rows) if state is not None else 0
-        # Of equal numbers the first: the more precise one, but a state last, which is as old as its checkpoint.
+        # max() returns the first of equal counts, so the sources are in order of precision, except for the state: it is
+        # last because it ends at its checkpoint.
         return max(counts, key=lambda kind: counts[kind])
 
     def _rebuild(self) -> None:
-        """Build the series anew from everything that was read."""
+        """Rebuild the series from all rows read so far."""
         self._primary = primary = self._choose_primary()
         self.eval_job = EvalJob()
         timeline = Timeline()
@@ -181,13 +186,13 @@ class RunData:
         others = [table for kind in sources if kind != primary for table in self.files.tables_of(kind)]
         self._merged = MergedSeries.build(timeline, RANK[primary], others)
         if not timeline.rows and primary == "log":
-            # An eval-only job: its score is a point of a series, its batches are not steps.
+            # An eval-only job: its scores go into the series, but its batches are not training steps.
             for row in self.eval_job.rows:
                 if row.kind == "eval":
                     self._merged.append(row, None)
             self._merged.timeline = Timeline()
 
-    # -- what the rows say ---------------------------------------------------------------------------------------
+    # -- rows and series -----------------------------------------------------------------------------------------
 
     @property
     def timeline(self) -> Timeline:
@@ -208,7 +213,7 @@ class RunData:
 
     @property
     def counted_rows(self) -> bool:
-        """Whether the x of every series is the number of the row, since the producer writes no steps."""
+        """Whether the steps of all series are row numbers, counted from 1, because the producer writes no steps."""
         return self._merged.ordinal
 
     @property
@@ -223,7 +228,7 @@ class RunData:
 
     @property
     def total_steps(self) -> int | None:
-        """Planned optimizer steps of the current attempt, None if no file tells."""
+        """Planned optimizer steps of the current attempt, None if no file states them."""
         for row in reversed(self.timeline.rows[-3:]):
             if row.total_steps is not None:
                 return row.total_steps
@@ -239,11 +244,11 @@ class RunData:
         """Epoch of the last row that has one, None without any."""
         return next((row.epoch for row in reversed(self.timeline.rows) if row.epoch is not None), None)
 
-    # -- what it is ----------------------------------------------------------------------------------------------
+    # -- the job -------------------------------------------------------------------------------------------------
 
     @property
     def stage(self) -> str | None:
-        """sft, pt, rm, ppo, dpo, kto, orpo, simpo or grpo; None if the files do not tell."""
+        """Training stage (sft, pt, rm, ppo, dpo, kto, orpo, simpo or grpo), None if the files do not show it."""
         return self._stage
 
     def _text(self, option: str) -> str | None:
@@ -252,7 +257,7 @@ class RunData:
 
     @property
     def method(self) -> str | None:
-        """lora, qlora, dora, oft, full or freeze; None if the files do not tell."""
+        """Fine-tuning method (lora, qlora, dora, oft, full or freeze), None if the files do not show it."""
         method = self._text("finetuning_type")
         if method is None and any(name in self.files.times for name in ("config.json", "model.safetensors")):
             method = "full"
@@ -260,12 +265,12 @@ class RunData:
 
     @property
     def model(self) -> str | None:
-        """The base model as the job named it, None if the files do not tell."""
+        """Name or path of the base model as given to the job, None if no file states it."""
         return self._text("model_name_or_path")
 
     @property
     def adapters(self) -> Sequence[str]:
-        """Adapters that the job loaded, as its options or console name them."""
+        """Names or paths of the adapters that the job loaded, by its options, else by its console log."""
         named = self._text("adapter_name_or_path")
         if named is not None:
             return [part.strip() for part in named.split(",")]
@@ -273,7 +278,7 @@ class RunData:
 
     @property
     def producer(self) -> str:
-        """llamafactory, llamafactory-v1, trl or transformers."""
+        """Software that wrote the files: llamafactory, llamafactory-v1, trl or transformers."""
         log = self.files.tables.get(TRAINER_LOG)
         if self._primary == "log" and log is not None and log.rows:
             v1 = all(row.kind == "train" and row.elapsed_s is None for row in log.rows[:3])
@@ -312,7 +317,7 @@ class RunData:
         """Parts of files that could not be used, file by file."""
         return self.files.problems
 
-    # -- when ----------------------------------------------------------------------------------------------------
+    # -- times ---------------------------------------------------------------------------------------------------
 
     @property
     def activity(self) -> float | None:
@@ -323,15 +328,15 @@ class RunData:
     def last_row_time(self) -> float | None:
         """Unix time at which the last training row was written, None if it is not known.
 
-        It is the time at which the row arrived or that its file states, else the modification time of the log if the
-        row is the last one of it.
+        It is the time at which the row arrived or that its file records, else the modification time of the log if the
+        row is the last one in it.
         """
         times = self.timeline.times
         if not times or times[-1] is not None:
             return times[-1] if times else None
         if self._primary == "log" and not self.eval_job.is_last:
             return self.files.log_mtime()
-        # A job has written into the log since: the latest row with a time of its own is the best estimate.
+        # A later job has written into the log: the latest training row with a known time is the best estimate.
         return next((time for time in reversed(times[-5:]) if time is not None), None)
 
     @property
@@ -343,13 +348,13 @@ class RunData:
 
 
 def derived(function: Callable[[RunData], T]) -> Callable[[RunData], T]:
-    """Decorate a function of a run's data alone so that its answer is kept until the run changes."""
+    """Decorate a function that depends on a run's data alone: cache its result until the next update of the run."""
 
     @wraps(function)
-    def kept(run: RunData) -> T:
-        answers = run._derived
-        if function not in answers:
-            answers[function] = function(run)
-        return cast("T", answers[function])
+    def cached(run: RunData) -> T:
+        results = run._derived
+        if function not in results:
+            results[function] = function(run)
+        return cast("T", results[function])
 
-    return kept
+    return cached

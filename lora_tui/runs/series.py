@@ -1,7 +1,7 @@
 """One metric over steps: append-only columns with running statistics and a debiased moving average.
 
 Metrics that are logged together have the same steps and share one column of them. A value may be ``nan`` or infinite;
-such values are kept and counted, but are part of no bound and no mean.
+such values are stored and counted, but bounds and averages leave them out.
 """
 
 from __future__ import annotations
@@ -17,30 +17,34 @@ from lora_tui.records.extremes import Extremes
 
 SMOOTHING = 0.9
 """Weight of the past in the moving average, per row."""
-AVERAGED = 400
-"""Number of finite values that make the moving average: all earlier ones together weigh less than 1e-18."""
+AVERAGE_WINDOW = 400
+"""Number of finite values that the moving average needs: all earlier ones together weigh less than 1e-18."""
 CHUNK = 512
-"""Number of values that are smoothed at once."""
+"""Number of values that are smoothed in one pass."""
 
 
 class Series:
-    """One metric: ``steps`` and ``values`` are columns of equal length, one entry a logged value, steps ascending.
+    """One metric: ``steps`` and ``values`` are columns of equal length, one entry per logged value, steps ascending.
 
-    A ``steps`` column given at the start is shared with other series. It is only ever appended to; a series whose next
-    step differs from the one there takes a column of its own.
+    A ``steps`` column passed to the constructor is shared with other series. It is only ever appended to; a series
+    whose next step differs from the shared one goes on with a copy.
     """
 
     def __init__(self, name: str, steps: array[float] | None = None) -> None:
         self.name = name
         self._steps: array[float] = array("d") if steps is None else steps
-        """Shared with other series, so longer than ``values`` where another one is ahead."""
+        """Column of steps; where it is shared, longer than ``values`` while another series has more of them."""
         self.values: array[float] = array("d")
         self.nonfinite = 0
         """Number of values that are nan or infinite."""
         self.min = math.nan
+        """Least finite value, nan without one."""
         self.min_step = math.nan
+        """Step of the first value equal to ``min``."""
         self.max = math.nan
+        """Greatest finite value, nan without one."""
         self.max_step = math.nan
+        """Step of the first value equal to ``max``."""
         self._before: tuple[float, float, float, float, int] | None = None
         """``min``, ``min_step``, ``max``, ``max_step`` and ``nonfinite`` without the last value."""
         self._smooth: array[float] = array("d")
@@ -123,9 +127,9 @@ class Series:
         self._average = average, weight
 
     def _smooth_many(self, begin: int, end: int) -> bool:
-        """Smooth ``values[begin:end]`` at once; returns False and does nothing where that is not possible.
+        """Smooth ``values[begin:end]`` in one pass; return False and do nothing where that is not possible.
 
-        It is for finite values once the sum of weights no longer changes.
+        It is possible where all values are finite and the sum of weights no longer changes.
         """
         average, weight = self._average
         values = self.values[begin:end]
@@ -149,8 +153,8 @@ class Series:
             return self._smooth[index]
         finite: list[float] = []
         begin = index + 1
-        while begin > 0 and len(finite) < AVERAGED:
-            end, begin = begin, max(0, begin - AVERAGED)
+        while begin > 0 and len(finite) < AVERAGE_WINDOW:
+            end, begin = begin, max(0, begin - AVERAGE_WINDOW)
             finite = [*filter(isfinite, self.values[begin:end]), *finite]
         average = weight = 0.0
         for value in finite:

@@ -1,6 +1,6 @@
-"""What a run is doing and how far it is, decided from its files and the clock alone.
+"""State and progress of a run, decided from the data of its files and the present time alone.
 
-Every function takes ``now`` (Unix seconds): the same run asked for another moment gives the answer for that moment.
+The present time is a parameter (``now``, Unix seconds), so that the state at any moment can be computed.
 """
 
 from __future__ import annotations
@@ -12,22 +12,28 @@ from lora_tui.records.documents import ConsoleFacts, Failure
 from lora_tui.runs.checkpoints import is_complete, median_save_gap, reached_end, steps_at_risk
 from lora_tui.runs.eta import TimeLeft, eta_of
 from lora_tui.runs.job_config import job_kind
-from lora_tui.runs.results import has_final_model, is_closed, results_of, was_evaluated
+from lora_tui.runs.results import has_final_model, has_final_results, results_of, was_evaluated
 from lora_tui.runs.run_data import RunData
 from lora_tui.runs.timeline import SLACK_S
 
 StateName = Literal["waiting", "running", "evaluating", "stalled", "interrupted", "failed", "stopped", "finished"]
 
-STALLED_S, STALLED_INTERVALS = 300.0, 10.0
-"""A run is stalled when it is silent for longer than this many seconds and this many of its usual row intervals."""
-INTERRUPTED_S, INTERRUPTED_INTERVALS = 900.0, 60.0
-"""A run is interrupted when it is silent for longer than this many seconds and this many of its usual row intervals."""
+STALLED_S = 300.0
+"""Seconds without a file change beyond which a run is stalled, if STALLED_INTERVALS are over as well."""
+STALLED_INTERVALS = 10.0
+"""Usual row intervals without a file change beyond which a run is stalled, if STALLED_S are over as well."""
+INTERRUPTED_S = 900.0
+"""Seconds without a file change beyond which a run is interrupted, if INTERRUPTED_INTERVALS are over as well."""
+INTERRUPTED_INTERVALS = 60.0
+"""Usual row intervals without a file change beyond which a run is interrupted, if INTERRUPTED_S are over as well."""
 MIN_INTERVAL_S = 5.0
-"""A row interval (s) counts as at least this long."""
-QUIET_PHASE_S, QUIET_PHASE_FACTOR = 300.0, 3.0
-"""A phase that is silent by design may last this many seconds, or this many times its usual length."""
+"""Minimum length of a row interval in seconds; shorter ones count as this long."""
+QUIET_PHASE_S = 300.0
+"""Seconds that a phase without file changes (QUIET_PHASES) may last in any case."""
+QUIET_PHASE_FACTOR = 3.0
+"""A phase without file changes (QUIET_PHASES) may last this many times its usual length."""
 AFTER_TRAINING_S = 60.0
-"""Time (s) after the results of training in which its next phase may still begin without a log that says so."""
+"""Seconds after the results of training within which the next phase may begin where no console log shows it."""
 
 SETUP_PHASES = frozenset({"starting", "loading_data", "converting", "tokenizing", "loading_model", "resuming"})
 """Phases before the first step."""
@@ -44,21 +50,21 @@ class Status:
     """training, evaluating, saving, predicting or scoring; before the first row also what the console says:
     starting, loading_data, converting, tokenizing, loading_model, resuming."""
     done: int | None = None
-    """Progress inside the phase (batches, examples or shards), where a log tells it."""
+    """Batches, examples or shards of the phase that are done, None where no log has the number."""
     total: int | None = None
-    """All batches, examples or shards of the phase, where a log tells it."""
+    """Number of all batches, examples or shards of the phase, None where no log has it."""
     since: float | None = None
-    """Unix time of the last change of the run's files, which is also when a silence began or the run ended."""
+    """Unix time of the last change of the run's files, also the time at which it fell silent or ended."""
     silent_s: float | None = None
     """Seconds between ``since`` and now."""
     usual_s: float | None = None
     """Usual seconds of this phase, or of a pause between two rows, in this run; None if not known."""
     failure: Failure | None = None
-    """How the run ended badly, where a console log tells."""
+    """How the run failed, by its console log; None where none shows a failure."""
 
     @property
     def live(self) -> bool:
-        """Whether something may still come, so that the clock matters."""
+        """Whether the run may go on, so that its state depends on the present time."""
         return self.state in ("waiting", "running", "evaluating", "stalled")
 
 
@@ -73,23 +79,25 @@ class Progress:
     fraction: float | None = None
     """Share of the steps that is done, from 0 to 1."""
     epoch: float | None = None
+    """Epoch of the last row that has one."""
     total_epochs: float | None = None
+    """Planned epochs, extrapolated from the epoch and the share of the steps that is done."""
     elapsed_s: float | None = None
-    """Seconds of training over all segments."""
+    """Seconds of training over all segments, or of the job that only evaluates or predicts."""
     remaining_s: float | None = None
     """Most likely seconds until the end (the middle of :func:`time_left`)."""
     finish_at: float | None = None
     """Unix time of the expected end."""
     steps_per_s: float | None = None
-    """Current speed."""
+    """Current speed, steps per second."""
     tokens_per_s: float | None = None
-    """Current speed in tokens."""
+    """Current speed, tokens per second."""
     segments: int = 1
     """Number of processes that wrote the rows: 1 + the number of resumes."""
     unit: Literal["steps", "batches"] = "steps"
     """What ``step`` and ``total_steps`` count: batches in a job that only evaluates or predicts."""
     steps_at_risk: int | None = None
-    """Steps since the last complete checkpoint, which a kill would lose now."""
+    """Steps since the last complete checkpoint, which would be lost if the job were killed now."""
 
 
 def status_of(run: RunData, now: float) -> Status:
@@ -119,15 +127,17 @@ def _ended_by_console(run: RunData) -> Failure | None:
     latest = _latest(run)
     if latest is None:
         return console.failure
-    if run.console_time < latest - SLACK_S or (run.console_time <= latest + SLACK_S and _outlived(run, console)):
+    if run.console_time < latest - SLACK_S or (
+        run.console_time <= latest + SLACK_S and _is_of_earlier_attempt(run, console)
+    ):
         return None
     return console.failure
 
 
-def _outlived(run: RunData, console: ConsoleFacts) -> bool:
-    """Return whether the run has reached its last step although this log broke off before it.
+def _is_of_earlier_attempt(run: RunData, console: ConsoleFacts) -> bool:
+    """Return whether the run has reached its last step although this console log ends before it.
 
-    The log is then of an earlier attempt, which file times do not show where all files were copied at once.
+    The log is then from an earlier attempt, which file times do not show where all files were copied at once.
     """
     total, last = run.total_steps, run.timeline.rows[-1].step if run.timeline.rows else None
     if total is None or last is None or console.step is None:
@@ -142,7 +152,10 @@ def _latest(run: RunData) -> float | None:
 
 
 def _new_attempt(run: RunData, base: Status) -> Status | None:
-    """Return the state of a new attempt, whose console log is newer than all rows and still before its first step."""
+    """Return the status of a new attempt, None if there is none.
+
+    Its console log is newer than all rows and results and shows a phase before the first step.
+    """
     console = run.console
     if console is None or console.phase is None or console.phase.code not in SETUP_PHASES:
         return None
@@ -152,8 +165,11 @@ def _new_attempt(run: RunData, base: Status) -> Status | None:
     return _waiting(run, base)
 
 
-def _silence(base: Status, run: RunData, quiet: Status | None) -> Status:
-    """Return running, ``quiet`` while a silence is by design, or stalled or interrupted after too long a silence."""
+def _by_silence(base: Status, run: RunData, quiet: Status | None) -> Status:
+    """Return the status of an unfinished training by the time since the last change of its files.
+
+    It is ``quiet`` (None if rows are due) for as long as its phase may last, else running, stalled or interrupted.
+    """
     silent = base.silent_s or 0.0
     gap = run.timeline.median_gap() or median_save_gap(run)
     interval = max(gap or 0.0, run.timeline.longest_gap, MIN_INTERVAL_S)
@@ -169,13 +185,13 @@ def _silence(base: Status, run: RunData, quiet: Status | None) -> Status:
 
 
 def _waiting(run: RunData, base: Status) -> Status:
-    """Return the state of a run before its first row."""
+    """Return the status of a run before its first row."""
     console = run.console
     if console is not None and console.phase is not None:
         phase = console.phase
         base = replace(base, phase=phase.code, done=phase.done, total=phase.total)
     if console is None or base.silent_s is None:
-        # Without a console nothing moves before the first row, which comes after logging_steps.
+        # Without a console log no file changes before the first row, which comes after logging_steps steps.
         return base
     if base.silent_s > INTERRUPTED_S:
         return replace(base, state="interrupted")
@@ -183,20 +199,20 @@ def _waiting(run: RunData, base: Status) -> Status:
 
 
 def _training(run: RunData, base: Status) -> Status:
-    """Return the state of a run that has training rows."""
+    """Return the status of a run that has training rows."""
     last = run.timeline.rows[-1]
     total = run.total_steps
     reached = total is not None and last.step is not None and last.step >= total
     if run.producer == "llamafactory-v1":
-        return replace(base, state="finished") if reached else _silence(base, run, None)
+        return replace(base, state="finished") if reached else _by_silence(base, run, None)
     if run.is_plain_trainer:
         ended = reached_end(run)
     else:
-        over = is_closed(run) or (has_final_model(run) and (base.silent_s or 0.0) > AFTER_TRAINING_S)
-        # A console log without its header tells no total; results that came after its rows then show the end.
+        over = has_final_results(run) or (has_final_model(run) and (base.silent_s or 0.0) > AFTER_TRAINING_S)
+        # A console log without its header has no total steps; results that are newer than its rows then show the end.
         ended = (last.kind == "mark" or reached or total is None) and over
     if not ended:
-        return _silence(base, run, _quiet_in_training(run, base, reached or last.kind == "mark"))
+        return _by_silence(base, run, _quiet_in_training(run, base, reached or last.kind == "mark"))
     outcome = replace(base, state="finished" if reached or total is None or run.is_plain_trainer else "stopped")
     if (job := _job_after_training(run, base)) is not None:
         return job
@@ -212,7 +228,7 @@ def _training(run: RunData, base: Status) -> Status:
 
 
 def _after_training(run: RunData, silent: float) -> str:
-    """Return the likely phase between the results of training and the model card, where no log tells it.
+    """Return the likely phase between the results of training and the model card, where no console log shows it.
 
     Plots take a second or two; what takes longer writes results of its own.
     """
@@ -223,11 +239,12 @@ def _after_training(run: RunData, silent: float) -> str:
 
 
 def _fresh_results(run: RunData) -> set[str]:
+    """Return the splits (train, eval, predict) with results of this attempt."""
     return {split for split, result in results_of(run).items() if not result.stale}
 
 
 def _quiet_in_training(run: RunData, base: Status, at_end: bool) -> Status | None:
-    """Return the phase in which a silence now is by design, or None."""
+    """Return the status for a phase in which no rows are due now (evaluating, saving), None if rows are due."""
     console = _console_phase(run, base)
     if console is not None:
         return console
@@ -242,13 +259,14 @@ def _quiet_in_training(run: RunData, base: Status, at_end: bool) -> Status | Non
 
 
 def _interval(run: RunData, option: str) -> int | None:
+    """Return an option that is a number of steps, None if it is not set, is below 1 or is no number."""
     entry = run.config.get(option)
     value = entry.value if entry is not None else None
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 1 else None
 
 
 def _evaluates_at(run: RunData, step: int) -> bool:
-    """Return whether an evaluation follows the training row of ``step``, by the distance of earlier ones or options."""
+    """Return whether an evaluation follows the training row of ``step``, by the earlier ones, else by the options."""
     steps: list[int] = []
     for index in reversed(run.timeline.evals):
         row = run.timeline.rows[index]
@@ -272,7 +290,7 @@ def _eval_length(run: RunData) -> float | None:
 
 
 def _saves_at(run: RunData, step: int) -> bool:
-    """Return whether a checkpoint of ``step`` is due and not complete, by the options or its unfinished directory."""
+    """Return whether a checkpoint is being written at ``step``, by its incomplete directory, else by the options."""
     here = [item for item in run.files.checkpoints if item.step == step]
     if here:
         return not any(is_complete(run, item) for item in here)
@@ -281,7 +299,7 @@ def _saves_at(run: RunData, step: int) -> bool:
 
 
 def _console_phase(run: RunData, base: Status) -> Status | None:
-    """Return the state for a quiet phase that a console log announces, if the log is as new as the last row."""
+    """Return the status for a phase without rows that the console log shows, if the log is as new as the last row."""
     console = run.console
     if console is None or console.phase is None or console.phase.code not in QUIET_PHASES:
         return None
@@ -294,8 +312,7 @@ def _console_phase(run: RunData, base: Status) -> Status | None:
 
 
 def _job_after_training(run: RunData, base: Status) -> Status | None:
-    """Return the state of an eval-only or predict job after a training in the same directory, until its results are
-    there."""
+    """Return the status of an eval-only or predict job after a training in the same directory, None when it is over."""
     if not run.eval_job.rows or not run.eval_job.is_last or _job_done(run):
         return None
     job = _job(run, base)
@@ -303,7 +320,7 @@ def _job_after_training(run: RunData, base: Status) -> Status | None:
 
 
 def _job(run: RunData, base: Status) -> Status:
-    """Return the state of a job that only evaluates or predicts."""
+    """Return the status of a job that only evaluates or predicts."""
     if _job_done(run):
         return replace(base, state="finished")
     progress = _job_progress(run)
@@ -322,7 +339,7 @@ def _job(run: RunData, base: Status) -> Status:
 
 
 def _job_done(run: RunData) -> bool:
-    """Return whether there are results that are not older than the job's last row."""
+    """Return whether there are results at least as new as the last row of the eval-only or predict job."""
     times = [file.mtime for split, (_, file) in run.files.results.items() if split in ("eval", "predict")]
     if not times:
         return not run.timeline.rows and bool(run.files.results)
@@ -331,7 +348,7 @@ def _job_done(run: RunData) -> bool:
 
 
 def _job_progress(run: RunData) -> tuple[int, int | None] | None:
-    """Return batches done and in all, by the log's rows or the console's progress bar."""
+    """Return the batches done and in total, from the rows of the log, else from the progress bar of the console log."""
     if run.eval_job.progress is not None:
         return run.eval_job.progress
     phase = run.console.phase if run.console is not None else None
@@ -341,7 +358,7 @@ def _job_progress(run: RunData) -> tuple[int, int | None] | None:
 
 
 def _job_phase(run: RunData) -> str:
-    """Return evaluating, predicting or scoring, as far as the files tell."""
+    """Return "evaluating", "predicting" or "scoring", by the rows, the console log or the options of the job."""
     if run.eval_job.evaluates:
         return "evaluating"
     console = run.console
@@ -351,9 +368,9 @@ def _job_phase(run: RunData) -> str:
 
 
 def time_left(run: RunData, status: Status, now: float) -> TimeLeft | None:
-    """Return the seconds from ``now`` to the end of the training or job, None where it does not go on.
+    """Return the seconds from ``now`` to the end of the training or job, None if it is not running or not predictable.
 
-    ``status`` is that of the run at that moment.
+    ``status`` is the status of the run at ``now``.
     """
     eta = eta_of(run)
     if status.state not in ("running", "evaluating") or eta is None:
@@ -399,8 +416,11 @@ def progress_of(run: RunData, now: float) -> Progress:
     )
 
 
-def whole_speed(run: RunData, progress: Progress) -> tuple[float | None, float | None]:
-    """Return steps and tokens per second over all of a run that was not resumed, evaluations and saves included."""
+def mean_speed(run: RunData, progress: Progress) -> tuple[float | None, float | None]:
+    """Return the mean steps and tokens per second of a whole run, evaluations and saves included.
+
+    Both are None for a resumed run, and for a job that only evaluates or predicts.
+    """
     if progress.unit != "steps" or not progress.elapsed_s or not progress.step or progress.segments != 1:
         return None, None
     tokens = run.series.get("total_tokens")

@@ -1,4 +1,4 @@
-"""Seconds per step to expect from those of the past: a level that may drift or jump.
+"""Expected seconds per step, estimated from past samples as a level that may drift or jump.
 
 Local level model (Durbin and Koopman, Time Series Analysis by State Space Methods, chapter 2), filtered for several
 sizes of drift, each weighted by its likelihood given the run so far. Recent samples then weigh as much as they should
@@ -19,25 +19,26 @@ LEVEL_PRIOR = 0.7
 SAMPLE_NOISE = 0.1
 """Relative noise of the time of one sample, before there are a few samples."""
 PRIOR_WEIGHT = 3
-"""SAMPLE_NOISE counts as much as this many samples."""
+"""Number of samples that SAMPLE_NOISE weighs as much as."""
 OUTLIER = 2.5
-"""Standard deviations from which on a sample counts less (Huber): a hiccup is no change of speed."""
+"""Standard deviations beyond which a sample counts less (Huber), so that one slow sample is no change of speed."""
 
 
 class StepTimeSample(NamedTuple):
-    """Mean step time over a stretch of a run."""
+    """Mean step time over consecutive steps of a run."""
 
     steps: float
+    """Number of steps."""
     rate: float
     """Seconds per step."""
     error: float
-    """Variance of ``rate`` from other causes than the speed: clocks, pauses that were taken out."""
+    """Variance of ``rate`` (s²) from other causes than the speed: clocks, pauses that were subtracted."""
 
 
 def expected_step_time(samples: Sequence[StepTimeSample], ahead: float, total: float) -> tuple[float, float] | None:
     """Return the mean seconds per step over the next ``ahead`` steps and its standard error.
 
-    ``samples`` are in order and without gaps, of a run of ``total`` steps. None where no time has passed in them.
+    ``samples`` are in order and without gaps, from a run of ``total`` steps. None where they span no time.
     """
     steps = math.fsum(sample.steps for sample in samples)
     if steps <= 0 or ahead <= 0:
@@ -49,9 +50,10 @@ def expected_step_time(samples: Sequence[StepTimeSample], ahead: float, total: f
     found: list[tuple[float, float, float]] = []
     for drift, prior in DRIFTS:
         walk = drift**2 / total
-        likelihood, now, variance = _filter(samples, noise, walk, mean)
-        # The mean over a walk of n steps has a third of the variance of its end.
-        found.append((likelihood + math.log(prior), now, variance + now * now * (walk * ahead / 3 + noise / ahead)))
+        likelihood, level, variance = _filter(samples, noise, walk, mean)
+        # The mean of a random walk over n steps has a third of the variance of its end.
+        total_variance = variance + level * level * (walk * ahead / 3 + noise / ahead)
+        found.append((likelihood + math.log(prior), level, total_variance))
     best = max(item[0] for item in found)
     weights = [math.exp(item[0] - best) for item in found]
     whole = math.fsum(weights)
@@ -61,7 +63,10 @@ def expected_step_time(samples: Sequence[StepTimeSample], ahead: float, total: f
 
 
 def _noise(samples: Sequence[StepTimeSample], mean: float) -> float:
-    """Return the relative variance of the time of one step, by differences of neighbours, which no drift affects."""
+    """Return the relative variance of the time of one step.
+
+    It is estimated from differences of neighbouring samples, which a slow drift does not affect.
+    """
     parts: list[float] = []
     for a, b in pairwise(samples):
         usual = max((a.rate + b.rate) / 2, 0.1 * mean)
@@ -71,7 +76,7 @@ def _noise(samples: Sequence[StepTimeSample], mean: float) -> float:
     if not parts:
         return prior
     parts.sort()
-    # 0.455: median of chi square with one degree of freedom. The mean sees the heavy tails.
+    # 0.455 is the median of chi square with one degree of freedom. The mean takes heavy tails into account.
     observed = max(parts[len(parts) // 2] / 0.455, 0.25 * math.fsum(parts) / len(parts))
     return (PRIOR_WEIGHT * prior + len(parts) * observed) / (PRIOR_WEIGHT + len(parts))
 
@@ -81,18 +86,18 @@ def _filter(samples: Sequence[StepTimeSample], noise: float, walk: float, mean: 
 
     ``noise`` and ``walk`` are relative variances per step.
     """
-    now, variance = mean, (LEVEL_PRIOR * mean) ** 2
-    likelihood, before = 0.0, 0.0
+    level, variance = mean, (LEVEL_PRIOR * mean) ** 2
+    likelihood, steps_before = 0.0, 0.0
     for sample in samples:
-        scale = max(now, 0.1 * mean) ** 2
-        variance += scale * walk * (before + sample.steps) / 2
+        scale = max(level, 0.1 * mean) ** 2
+        variance += scale * walk * (steps_before + sample.steps) / 2
         expected = variance + scale * noise / sample.steps + sample.error
-        wrong = sample.rate - now
-        off = abs(wrong) / math.sqrt(expected)
-        trust = min(1.0, OUTLIER / off) if off else 1.0
-        likelihood -= 0.5 * (math.log(expected) + off * off * trust * (2 - trust))
-        gain = variance / expected * trust
-        now = max(now + gain * wrong, 0.02 * mean)
+        residual = sample.rate - level
+        deviation = abs(residual) / math.sqrt(expected)
+        weight = min(1.0, OUTLIER / deviation) if deviation else 1.0
+        likelihood -= 0.5 * (math.log(expected) + deviation * deviation * weight * (2 - weight))
+        gain = variance / expected * weight
+        level = max(level + gain * residual, 0.02 * mean)
         variance *= 1 - gain
-        before = sample.steps
-    return likelihood, now, variance + now * now * walk * before / 2
+        steps_before = sample.steps
+    return likelihood, level, variance + level * level * walk * steps_before / 2

@@ -1,4 +1,4 @@
-"""The training rows of one run in the order of their steps: segments, clocks, intervals, and who wrote them.
+"""The training rows of one run in the order of their steps: segments, clocks, intervals and writing processes.
 
 Training rows are those with a step above 0 that are not the progress of an eval-only or predict job. They split into
 segments where the step or the elapsed time goes back. A segment that starts at step s drops all earlier rows with a
@@ -19,26 +19,27 @@ from lora_tui.records.rows import Block, Rows
 from lora_tui.records.timestamps import Times
 
 SLACK_S = 2.0
-"""Two file times (s) this close say nothing about their order: clocks of file systems are coarse, and a new attempt
-needs longer than this to import its libraries."""
+"""Two file times at most this many seconds apart count as simultaneous.
+
+File systems have coarse clocks, and a new attempt needs longer than this to import its libraries."""
 RECENT_GAPS = 200
-"""Number of intervals between rows, the last ones, whose median is taken."""
+"""Number of the last intervals between rows whose median is taken."""
 WINDOW_ROWS = 20
-"""Number of rows over which the current speed is taken; more if they span less than MIN_SPAN_S."""
+"""Number of the last rows over which the current speed is computed; more if they span less than MIN_SPAN_S."""
 MAX_SPAN_S = 1e10
-"""A longer time than this (300 years) comes from a broken file."""
+"""Seconds (300 years); a longer time between two rows comes from a damaged file and is ignored."""
 MIN_SPAN_S = 10.0
-"""A shorter span (s) says nothing about speed, since the clocks in the files count whole seconds."""
-REMEMBERED_WRITERS = 4
-"""Number of processes, the last ones, to which a row may belong."""
+"""Seconds; a shorter span gives no speed, since the clocks in the files count whole seconds."""
+MAX_WRITERS = 4
+"""Number of processes that a row is compared with: those that wrote last."""
 
 
 class Span(NamedTuple):
     """Time between two rows."""
 
     seconds: float
-    whole: bool
-    """Measured by a clock that is cut to whole seconds."""
+    whole_seconds: bool
+    """Whether it was measured by a clock that counts whole seconds."""
 
 
 @dataclass
@@ -74,18 +75,18 @@ def _ends_evaluation(kind: str, step: int | None, total: int | None) -> bool:
 class Writers:
     """Assigns training rows to the processes that wrote them, to tell two jobs in one log from a resumed one.
 
-    Each process goes on in steps and in its own clock. A resume starts a process and never goes back to the one before;
-    two jobs at once take turns. It is made at the first row that does not follow ``before``, and is given every
-    training row from there.
+    The steps and the clock of one process never decrease. After a resume, no row of the earlier process follows; rows
+    of two jobs that run at once alternate. Create it at the first row that does not follow ``before``, and add every
+    training row from that one on.
     """
 
     def __init__(self, before: LogRow) -> None:
         self.returns = 0
-        """How often a row was of another process than the row before it, and not the first of its process."""
+        """Number of rows of another process than the row before, not counting the first row of each process."""
         self.started = 1
         """Number of processes."""
         self.first: int | None = None
-        """Step of the first such row."""
+        """Step of the first row that is counted in ``returns``, None without one."""
         self._last_rows = [before]
         """Last row of each process, the most recent one at the end."""
 
@@ -97,13 +98,13 @@ class Writers:
         if not fits:
             self.started += 1
         else:
-            # Rows of one process are near each other; where several fit equally well, the most recent one.
+            # Rows of one process have steps near each other; of several that fit equally well, take the latest.
             best = min(reversed(fits), key=lambda last: (row.step or 0) - (last.step or 0))
             if best is not self._last_rows[-1]:
                 self.returns += 1
                 self.first = row.step if self.first is None else self.first
             self._last_rows.remove(best)
-        self._last_rows = [*self._last_rows[-(REMEMBERED_WRITERS - 1) :], row]
+        self._last_rows = [*self._last_rows[-(MAX_WRITERS - 1) :], row]
 
 
 def _goes_on(last: LogRow, row: LogRow) -> bool:
@@ -122,15 +123,17 @@ class Timeline:
         """Unix time of each row, None where it is not known."""
         self.segments: list[Segment] = []
         self.starts: list[int] = []
-        """Index in ``rows`` at which each segment starts, kept true when a later segment drops rows."""
+        """Index in ``rows`` at which each segment starts, updated when a later segment drops rows."""
         self.evals: list[int] = []
-        """Index in ``rows`` of each evaluation; of its last row where it has several (one for each data set)."""
+        """Index in ``rows`` of each evaluation; that of its last row where it has several (one for each data set)."""
         self.longest_gap = 0.0
         """Longest time between two rows of the current segment, seconds."""
         self.writers: Writers | None = None
         """Processes that wrote the rows since the first row that did not follow the one before, None while all do."""
         self._gaps: deque[float] = deque(maxlen=RECENT_GAPS)
+        """Last seconds between two rows of the current segment."""
         self._train_gaps: deque[float] = deque(maxlen=RECENT_GAPS)
+        """Last seconds between two training rows of different steps of the current segment."""
         self.eval_s: float | None = None
         """Seconds of the last evaluation: from the training row to the evaluation's row at the same step."""
 
@@ -153,7 +156,7 @@ class Timeline:
     def add(self, row: LogRow, time: float | None) -> bool:
         """Append one training row, written at the Unix time ``time`` if that is known.
 
-        Returns False where earlier rows were dropped, so that whatever was derived from ``rows`` must be built anew.
+        Returns False where earlier rows were dropped, so that whatever was derived from ``rows`` must be rebuilt.
         """
         kept = True
         segment = self.segments[-1] if self.segments else None
@@ -190,8 +193,8 @@ class Timeline:
     def add_block(self, block: Block, time: float | None = None) -> bool:
         """Append a block of rows of which at most the last one's ``time`` (Unix seconds) is known.
 
-        Returns False and adds nothing where they do not follow the last row as rows of one process do: :meth:`add`
-        then takes them one by one.
+        Returns False and adds nothing where they may not be the next rows of the process that wrote the last row; the
+        caller then passes them to :meth:`add` one by one.
         """
         before, segment = self.last, self.segments[-1] if self.segments else None
         if before is None or before.step is None or segment is None or self.writers is not None or block.times:
@@ -221,7 +224,7 @@ class Timeline:
         return True
 
     def add_piece(self, piece: LogRow | Block, time: float | None) -> None:
-        """Append one row or all rows of a block, whatever that drops."""
+        """Append one row or all rows of a block, even where that drops earlier rows."""
         if not isinstance(piece, Block):
             self.add(piece, time)
             return
@@ -250,12 +253,14 @@ class Timeline:
             last = kind
 
     def _goes_back(self, before: LogRow, segment: Segment, row: LogRow) -> bool:
+        """Return whether the step or the elapsed time of a row is below the last one, so that a segment starts."""
         if row.step is not None and before.step is not None and row.step < before.step:
             return True
         clock = segment.last_elapsed
         return row.elapsed_s is not None and clock is not None and row.elapsed_s < clock
 
     def _drop_from(self, step: int) -> bool:
+        """Drop the rows at the end with a step of ``step`` or more; return False where there were any."""
         keep = len(self.rows)
         while keep and (known := self.rows[keep - 1].step) is not None and known >= step:
             keep -= 1
@@ -269,6 +274,7 @@ class Timeline:
         return False
 
     def _note_gap(self, segment: Segment, before: LogRow, row: LogRow, time: float | None) -> None:
+        """Record the time between the last row and the next one, by their Unix times or the producer's clock."""
         gap: float | None = None
         if time is not None and segment.last_time is not None and self.times[-1] is not None:
             gap = time - segment.last_time
@@ -278,6 +284,7 @@ class Timeline:
             self._count_gap(before, row, gap)
 
     def _count_gap(self, before: LogRow, row: LogRow, gap: float) -> None:
+        """Record ``gap``, the seconds between two neighbouring rows, by what it measures."""
         self.longest_gap = max(self.longest_gap, gap)
         self._gaps.append(gap)
         if row.step == before.step:
@@ -287,7 +294,7 @@ class Timeline:
             self._train_gaps.append(gap)
 
     def recount_gaps(self, count: int) -> None:
-        """Take the times between rows from the last ``count`` rows alone: between the earlier ones rows are missing."""
+        """Recompute the gaps from the last ``count`` rows alone, where rows are missing between the earlier ones."""
         self.longest_gap, self.eval_s = 0.0, None
         self._gaps.clear()
         self._train_gaps.clear()
@@ -307,8 +314,10 @@ class Timeline:
         return math.fsum(known) if known else None
 
     def span(self, first: int, end: int) -> Span | None:
-        """Return the time between two rows (indexes) of one segment, by their times where both are known, else by the
-        producer's clock; None where neither is known."""
+        """Return the time between the rows at two indexes of one segment, None where it is not known.
+
+        It is measured by their Unix times where both are known, else by the producer's clock.
+        """
         a, b = self.times[first], self.times[end]
         if a is not None and b is not None and abs(b - a) < MAX_SPAN_S:
             return Span(b - a, False)
@@ -318,7 +327,8 @@ class Timeline:
     def rate(self, whole_segment: bool = False) -> tuple[float | None, float | None]:
         """Return steps and tokens per second in the current segment: over its last rows, or over all of it.
 
-        Pauses for evaluations and saves are included. None where the clocks are too coarse for an answer.
+        Pauses for evaluations and saves are included. Both are None where the clocks are too coarse, and the tokens
+        also where they are not logged.
         """
         if not self.rows:
             return None, None
@@ -329,7 +339,7 @@ class Timeline:
                 index -= 1
             first = max(first, index)
         span = self.span(first, end) if first < end else None
-        if span is None or span.seconds < (MIN_SPAN_S if span.whole else 1.0):
+        if span is None or span.seconds < (MIN_SPAN_S if span.whole_seconds else 1.0):
             return None, None
         a, b = self.rows[first], self.rows[end]
         if a.step is None or b.step is None or b.step <= a.step:
@@ -340,19 +350,20 @@ class Timeline:
 
 
 def is_training(row: LogRow) -> bool:
-    """Return whether a row is of training: not the progress of an eval-only or predict job, and not at step 0."""
+    """Return whether a row belongs to training: not the progress of an eval-only or predict job, and not at step 0."""
     return row.kind != "progress" and (row.step is None or row.step > 0)
 
 
 def all_training(block: Block) -> bool:
-    """Return whether every row of a block is of training."""
+    """Return whether every row of a block belongs to training."""
     return min(block.steps) > 0 and 1 not in block.mask("progress")
 
 
 def pieces(rows: Sequence[LogRow], times: Times) -> Iterator[tuple[LogRow | Block, float | None]]:
     """Yield rows with their times (Unix seconds).
 
-    A block whose rows are all of training comes as a whole with the time of its last row, if no other time is known.
+    A block whose rows all belong to training is yielded as a whole, with the time of its last row, if no other time
+    of it is known.
     """
     parts = rows.parts() if isinstance(rows, Rows) else iter([tuple(rows)])
     at = 0
@@ -369,7 +380,7 @@ def pieces(rows: Sequence[LogRow], times: Times) -> Iterator[tuple[LogRow | Bloc
 
 
 def timeline_of(rows: Iterable[tuple[LogRow, float | None]]) -> Timeline:
-    """Return a timeline of rows with their times (Unix seconds)."""
+    """Return a timeline of rows, each given with its Unix time (None if unknown)."""
     timeline = Timeline()
     for row, time in rows:
         timeline.add(row, time)

@@ -1,4 +1,4 @@
-"""The list of runs, which is a list even of one: applies batches, keeps names unique, links jobs to their runs."""
+"""The list of runs, even where there is only one: it applies batches, keeps names unique and links jobs to runs."""
 
 from __future__ import annotations
 
@@ -11,59 +11,65 @@ from lora_tui.runs.run import Run
 
 
 class Workspace:
-    """All runs below some paths. Only the thread that shows them may touch it."""
+    """All runs below some paths. Not thread-safe: only the thread that displays the runs may use it."""
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = [Path(root).absolute() for root in roots]
         self.runs: list[Run] = []
-        """Newest first. A new list whenever runs appear, vanish or become active again; else the order stays."""
+        """Runs, newest first. A new list replaces it when runs appear, vanish or become active again."""
         self.revision = 0
-        """Grows with every batch that changes a run or the list."""
+        """Number that increases with every batch that changes a run or the list."""
         self.complete = False
         """Whether everything that was there at the start has been read."""
         self._by_path: dict[Path, Run] = {}
         self._order: dict[Path, float] = {}
+        """Activity (Unix seconds) of each run when the list was last sorted."""
         self._plain: dict[Path, str] = {}
-        """Names of all runs ever seen, before equal ones are told apart."""
+        """Names of all runs ever seen, before equal names are made unique."""
 
     def apply(self, batch: Batch) -> set[Run]:
-        """Take in one batch; return the runs that changed."""
+        """Apply one batch of updates; return the runs that changed."""
         changed: set[Run] = set()
-        structure = False
+        list_changed = False
         for item in batch.runs:
             if item.gone:
                 gone = self._by_path.pop(item.path, None)
-                structure = structure or gone is not None
+                list_changed = list_changed or gone is not None
                 continue
             run = self._by_path.get(item.path)
             if run is None:
                 run = self._by_path[item.path] = Run(item.path)
-                structure = True
+                list_changed = True
             run.partial, run.sampled = item.partial, item.sampled
             run.apply(item.updates)
             changed.add(run)
         self.complete = self.complete or batch.complete
-        if structure:
+        if list_changed:
             self._name_all()
-        if structure or any(self._became_active(run) for run in changed):
+        if list_changed or any(self._became_active(run) for run in changed):
             self._sort()
         if changed:
             self._link()
-        if changed or structure:
+        if changed or list_changed:
             self.revision += 1
         return changed
 
     def _became_active(self, run: Run) -> bool:
-        """Return whether a run below others was active more than a minute after the first one was when sorted."""
+        """Return whether a run that is not first in the list has been active a minute later than the first one was.
+
+        The activity of the first run is that of the time at which the list was sorted.
+        """
         if not self.runs or self.runs[0] is run:
             return False
         return (run.activity or 0.0) > self._order.get(self.runs[0].path, 0.0) + 60.0
 
     def _sort(self) -> None:
+        """Sort the runs by their last activity, newest first."""
         self._order = {path: run.activity or -math.inf for path, run in self._by_path.items()}
         self.runs = sorted(self._by_path.values(), key=lambda run: (-self._order[run.path], run.name))
 
     def _name_all(self) -> None:
+        """Name all runs; equal names get one more part of the path at a time, ten times at most, until they differ."""
         for run in self._by_path.values():
             run.name = self._plain.get(run.path) or self._plain.setdefault(run.path, self._name(run.path))
         depth = 2
@@ -73,7 +79,7 @@ class Workspace:
             depth += 1
 
     def _name(self, path: Path) -> str:
-        """Return the path relative to the root given; of a root itself the last two parts."""
+        """Return the path relative to the root that it is below; for a root itself the last two parts."""
         for root in self.roots:
             if root != path and root in path.parents:
                 return str(path.relative_to(root))
@@ -83,16 +89,19 @@ class Workspace:
         """Give each run the eval and predict jobs that loaded its adapter."""
         jobs: dict[Path, list[Run]] = {}
         for run in self.runs:
-            if not run.timeline.rows and (home := self._trained(run)) is not None:
-                jobs.setdefault(home.path, []).append(run)
+            if not run.timeline.rows and (trained := self._run_of_adapter(run)) is not None:
+                jobs.setdefault(trained.path, []).append(run)
         for run in self.runs:
             linked = tuple(jobs.get(run.path, ()))
             if linked != run.linked:
                 run.linked = linked
                 run.revision += 1
 
-    def _trained(self, job: Run) -> Run | None:
-        """Return the run whose adapter ``job`` loaded: the one whose path shares the longest end with the adapter's."""
+    def _run_of_adapter(self, job: Run) -> Run | None:
+        """Return the run whose adapter ``job`` loaded: the one whose path shares the longest end with the adapter's.
+
+        None if no run or more than one does.
+        """
         best: tuple[int, Run] | None = None
         tie = False
         for adapter in job.adapters:
@@ -114,7 +123,7 @@ class Workspace:
     def find(self, name: str) -> list[Run]:
         """Return the runs of that name or path, else those whose path ends with it, else those whose name contains it.
 
-        The last only once all runs are known.
+        Names that merely contain it count only once all runs have been read.
         """
         parts = PurePosixPath(name).parts
         exact = [run for run in self.runs if name in (run.name, str(run.path))]

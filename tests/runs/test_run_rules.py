@@ -90,7 +90,7 @@ class TestApply:
         assert (run.stage, run.method, run.model, run.total_steps, run.epoch, run.eta) == (None,) * 6
         assert (run.activity, run.last_row_time, run.last_job_time, run.console, run.predictions) == (None,) * 5
         assert (run.segments, list(run.resumed_at), run.checkpoints(), list(run.adapters)) == (1, [], (), [])
-        assert (run.closed, run.has_final_model, run.counted_rows, run.is_plain_trainer) == (False,) * 4
+        assert (run.has_final_results, run.has_final_model, run.counted_rows, run.is_plain_trainer) == (False,) * 4
         assert run.console_time == -math.inf
         assert Run(Path("/runs/made"), "other").name == "other"
 

@@ -15,7 +15,7 @@ from lora_tui.report.content.section_builder import SectionBuilder, date_and_tim
 from lora_tui.report.document import Section
 from lora_tui.runs.run import Run
 from lora_tui.runs.run_data import NO_PERPLEXITY
-from lora_tui.runs.status import whole_speed
+from lora_tui.runs.status import mean_speed
 from lora_tui.text.numbers import fixed4
 from lora_tui.wording.values import format_metric, format_share, format_with_unit
 
@@ -70,7 +70,7 @@ def _add_speed(builder: SectionBuilder) -> None:
     if builder.status.live:
         steps, tokens, how = progress.steps_per_s, progress.tokens_per_s, "report.note.speed_now"
     else:
-        steps, tokens = whole_speed(builder.run, progress)
+        steps, tokens = mean_speed(builder.run, progress)
         how = "report.note.speed"
     known = [(name, value) for name, value in (("steps_per_s", steps), ("throughput", tokens)) if value]
     speed = [format_with_unit(words, name, value) for name, value in known]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lora_tui.runs.results import was_evaluated
 from lora_tui.runs.run import Checkpoint
-from lora_tui.runs.status import time_left, whole_speed
+from lora_tui.runs.status import mean_speed, time_left
 from lora_tui.text.numbers import number
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.panes.base import Pane
@@ -120,7 +120,7 @@ def speed_parts(state: AppState, view: RunView) -> Parts:
     progress = view.progress
     steps, tokens = progress.steps_per_s, progress.tokens_per_s
     if not view.status.live:
-        steps, tokens = whole_speed(view.run, progress)
+        steps, tokens = mean_speed(view.run, progress)
     out: Parts = []
     if steps:
         slow = steps < 0.1

@@ -9,11 +9,11 @@ import pytest
 
 import lora_tui
 from lora_tui.runs.run import Run
-from lora_tui.runs.status import progress_of, whole_speed
+from lora_tui.runs.status import mean_speed, progress_of
 
 
 def of(run: Run) -> tuple[float | None, float | None]:
-    return whole_speed(run, progress_of(run, run.last_row_time or 0.0))
+    return mean_speed(run, progress_of(run, run.last_row_time or 0.0))
 
 
 def test_it_is_what_was_done_by_the_time_it_took(all_runs: Path) -> None:
