@@ -3,9 +3,10 @@
 import signal
 import sys
 
-_OURS = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-if _OURS:
-    # Python answers Ctrl-C during imports with a traceback; with the default action the program just ends.
+_CTRL_C_ENABLED = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""Whether Ctrl-C raises KeyboardInterrupt; it does not where the parent process ignores SIGINT."""
+if _CTRL_C_ENABLED:
+    # Ctrl-C during imports would print a traceback; with the default action of the signal the program just ends.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from lora_tui.cli.main import main  # noqa: E402
@@ -13,7 +14,7 @@ from lora_tui.cli.main import main  # noqa: E402
 
 def run() -> int:
     """Run the program; return its exit code."""
-    if _OURS:
+    if _CTRL_C_ENABLED:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return main()

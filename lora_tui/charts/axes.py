@@ -1,4 +1,4 @@
-"""The axes of a chart: the range of y, the points that a line of so many columns needs, and the ticks."""
+"""The axes of a chart: the range of y, the ticks, and the points that a line of a given width needs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lora_tui.text.sanitize import clean
 
 
 def _quantile(ordered: Sequence[float], q: float) -> float:
+    """Return the quantile ``q`` (0 to 1) of ascending values, interpolated linearly."""
     at = q * (len(ordered) - 1)
     below = int(at)
     above = min(below + 1, len(ordered) - 1)
@@ -19,7 +20,10 @@ def _quantile(ordered: Sequence[float], q: float) -> float:
 
 
 def _core(ordered: Sequence[float]) -> tuple[float, float]:
-    """Return the range of values without the few outliers beyond the reach of noise of this width."""
+    """Return the range of ascending values without outliers.
+
+    Those are beyond the 5 % or 95 % quantile by more than three quarters of its distance from the median.
+    """
     low, middle, high = (_quantile(ordered, q) for q in (0.05, 0.5, 0.95))
     return max(ordered[0], low - (middle - low) * 0.75), min(ordered[-1], high + (high - middle) * 0.75)
 
@@ -31,7 +35,7 @@ def _nice(step: float) -> float:
 
 
 def _round_out(low: float, high: float) -> tuple[float, float]:
-    """Return limits rounded outwards to round numbers, so that they seldom move while a run grows."""
+    """Return limits rounded outwards to round numbers, so that they seldom change while a run grows."""
     span = high - low
     if not 1e-300 < span < 1e300:
         return low, high
@@ -47,10 +51,10 @@ def _round_out(low: float, high: float) -> tuple[float, float]:
 def limits(curves: Iterable[Curve], warmup: float = 0.1, *, log_y: bool = False, full: bool = False) -> Limits:
     """Return the range of y that shows the curves best, rounded outwards to round numbers.
 
-    It is the range of the values after the first ``warmup`` (a share of the x so far) without outliers beyond the usual
-    noise: a chart of the full range of a fine-tuning run is a cliff and a flat line. Where that would save little, and
-    with ``full``, nothing is left out. The last point of every curve stays in unless it is many ranges away, and so do
-    points (evaluations). Learning rates are shown in full; they and gradient norms start at 0.
+    It is the range of the values after the first ``warmup`` (a share of the range of x so far) without outliers: in the
+    full range, the steep start of a fine-tuning run would leave the rest a flat line. Nothing is left out where that
+    would save little, or with ``full``. The last point of every curve stays in unless it is many ranges away, and so do
+    points (evaluations). Learning rates are shown in full; the axes of learning rates and gradient norms start at 0.
 
     The range is finite and never empty: a flat curve gets a small margin; without data it is (-0.5, 0.5), or (0.1, 10)
     with ``log_y``.
@@ -109,7 +113,7 @@ def limits(curves: Iterable[Curve], warmup: float = 0.1, *, log_y: bool = False,
 
 
 def _core_of_all(wanted: Sequence[tuple[Curve, list[tuple[float, float]]]], start: float) -> tuple[float, float]:
-    """Return the range without outliers of all curves with their points, from the x ``start`` on."""
+    """Return the range without outliers of all curves, each given with its points, from the x ``start`` on."""
     low, high = math.inf, -math.inf
     for curve, points in wanted:
         later = sorted(y for x, y in points if x >= start)
@@ -142,7 +146,7 @@ def decimate(
 
     Their order is kept, and a nan stands wherever values that are not finite lie between, before or after them, so no
     spike and no gap is lost. The nearest point on each side of the view is kept too, for the line that enters it.
-    ``xs`` must be finite and never decrease. With ``extremes``, the index of ``ys``, not every value is looked at.
+    ``xs`` must be finite and never decrease. With ``extremes``, the index of ``ys``, not every value is read.
     Sequences are sliced, so they should be lists or arrays.
     """
     size = min(len(xs), len(ys))
@@ -179,6 +183,7 @@ def decimate(
 
 
 def _gap(y: float) -> float:
+    """Return ``y``, nan where it is infinite."""
     return y if math.isfinite(y) else math.nan
 
 
@@ -201,18 +206,19 @@ def _significant(ys: Sequence[float]) -> list[int]:
 
 # --- ticks -----------------------------------------------------------------------------------------------------------
 
-_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+_DURATION_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+"""Distances in seconds between the ticks of an axis of durations, up to a day."""
 
 
 def _decimals(values: Iterable[float], most: int) -> int:
-    """Return how many decimals write every value exactly, ``most + 1`` where ``most`` are not enough."""
+    """Return the number of decimals that every value needs, ``most + 1`` where ``most`` are not enough."""
     values = list(values)
     near = max(map(abs, values), default=0.0) * 1e-9
     return next((d for d in range(most + 1) if all(abs(round(v, d) - v) <= near for v in values)), most + 1)
 
 
 def _labels(values: Sequence[float], least: int = 0) -> list[str]:
-    """Return all values in one notation, at most about eight characters each: ``1.50``, ``2e-4``, ``344k``.
+    """Return all values as text in one notation, about eight characters at most: ``1.50``, ``2e-4``, ``344k``.
 
     Values below 10 have at least ``least`` decimals.
     """
@@ -235,17 +241,19 @@ def _labels(values: Sequence[float], least: int = 0) -> list[str]:
 
 
 def _scientific(value: float, digits: int) -> str:
+    """Return a value with an exponent and ``digits`` decimals: ``2.5e-4``."""
     mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
     return f"{mantissa}e{int(exponent)}"
 
 
 def _multiples(step: float, low: float, high: float) -> list[float]:
+    """Return the multiples of ``step`` in [low, high], at most 101."""
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [n * step for n in range(first, min(last, first + 100) + 1)]
 
 
 def y_ticks(low: float, high: float, rows: int, log_y: bool) -> list[tuple[float, str]]:
-    """Return values and labels on the y-axis, at least two rows apart; ``low`` and ``high`` are finite and in order."""
+    """Return the values and labels of the ticks on a y-axis of ``rows`` rows from ``low`` to ``high``, both finite."""
     if rows < 2:
         return []
     most = max((rows - 1) // 3, 1)
@@ -272,6 +280,7 @@ def y_ticks(low: float, high: float, rows: int, log_y: bool) -> list[tuple[float
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
+    """Return the values and labels of about ``most`` ticks on a logarithmic y-axis."""
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     room = max(most, 2)
     for factors in ((1, 2, 5), (1, 3), (1,)):
@@ -285,7 +294,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
 
 def x_ticks(view: View, low: float, high: float, columns: int) -> list[tuple[float, str]]:
-    """Return the values of x that have a label on the axis, with their labels."""
+    """Return the values and labels of the ticks on an x-axis of ``columns`` cells from ``low`` to ``high``."""
     if view.x_ticks is not None:
         ticks = [(x, clean(label).encode("ascii", "replace").decode()) for x, label in view.x_ticks]
         return [(x, label) for x, label in ticks if low <= x <= high and label]
@@ -302,10 +311,10 @@ def x_ticks(view: View, low: float, high: float, columns: int) -> list[tuple[flo
 
 
 def _steps(least: float, kind: str) -> Iterable[float]:
-    """Yield ever longer steps between ticks, the first at least ``least``."""
+    """Yield growing distances between ticks, the first at least ``least`` (seconds where ``kind`` is duration)."""
     if kind == "duration":
-        yield from (s for s in _SECONDS if s >= least)
-    unit = _SECONDS[-1] if kind == "duration" else 1
+        yield from (s for s in _DURATION_STEPS_S if s >= least)
+    unit = _DURATION_STEPS_S[-1] if kind == "duration" else 1
     step = max(least / unit, 2.0 if kind == "duration" else 0.0)
     for _ in range(12):
         step = _nice(step)
@@ -314,6 +323,7 @@ def _steps(least: float, kind: str) -> Iterable[float]:
 
 
 def _duration(seconds: float) -> str:
+    """Return a duration in its two largest units: ``30s``, ``5m``, ``1h30``, ``2d``."""
     left = round(abs(seconds))
     parts = []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):

@@ -1,4 +1,4 @@
-"""A drawing surface of braille dots: 2 x 4 dots in every terminal cell, in layers.
+"""A canvas of braille dots: 2 x 4 dots in every terminal cell, in layers.
 
 Every dot column of a layer is one integer whose bits are the dots from the top down. A line is then a few bit masks,
 whatever its height, and a cell is one look-up in a table of 256 characters.
@@ -15,12 +15,14 @@ DOTS_Y = 4
 
 
 def _braille() -> str:
+    """Return the 256 cells of :data:`BRAILLE`."""
     sides = (0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80)
     left, right = ([sum(dot for bit, dot in enumerate(side) if n >> bit & 1) for n in range(16)] for side in sides)
     return " " + "".join(chr(0x2800 + left[n & 15] + right[n >> 4]) for n in range(1, 256))
 
 
 def _blocks() -> str:
+    """Return the 256 cells of :data:`BLOCKS`."""
     halves = [bool(n & 3) | bool(n & 12) << 1 for n in range(16)]
     return "".join(" ▘▖▌▝▀▞▛▗▚▄▙▐▜▟█"[halves[n & 15] | halves[n >> 4] << 2] for n in range(256))
 
@@ -65,6 +67,7 @@ class BrailleCanvas:
         self._layers: dict[int, list[int]] = {}
 
     def _columns(self, layer: int) -> list[int]:
+        """Return the dot columns of a layer, from left to right; creates the layer at its first use."""
         columns = self._layers.get(layer)
         if columns is None:
             columns = self._layers[layer] = [0] * self.width

@@ -1,4 +1,4 @@
-"""What a chart is made of (curves, marks, a view, glyphs) and the frame that is drawn from it."""
+"""The data of a chart (curves, marks, view, glyphs) and the frame that is drawn from them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Segment = tuple[str, Role]
 
 
 def dot_scale(low: float, high: float, dots: int) -> Callable[[float], int]:
-    """Return the map from finite values to dots: ``low`` to 0, ``high`` to ``dots`` - 1.
+    """Return the function that maps finite values to dots: ``low`` to 0, ``high`` to ``dots`` - 1.
 
-    Values outside are mapped at most 1,000 times as far away. All parts of a chart use this one map, so that they agree
-    on the column of a value.
+    Dots of values outside the range are limited to 1,000 times ``dots`` on either side. All parts of a chart use this
+    function, so that they agree on the column of a value.
     """
     shrink = 1.0 if math.isfinite(high - low) else 0.25
     low *= shrink
@@ -36,7 +36,7 @@ def dot_scale(low: float, high: float, dots: int) -> Callable[[float], int]:
 
 
 def columns_of(x_min: float, x_max: float, columns: int) -> Callable[[float], int]:
-    """Return the map from x to its column of cells, which is not bounded to the columns there are."""
+    """Return the function that maps x to its cell column, which may be outside of the ``columns`` there are."""
     dot = dot_scale(x_min, x_max, columns * DOTS_X)
     return lambda x: dot(x) // DOTS_X
 
@@ -64,7 +64,7 @@ def log10(value: float) -> float:
 
 
 def power10(exponent: float) -> float:
-    """Return the inverse of log10, bounded to what a float can hold."""
+    """Return 10 to the power of ``exponent``, which is limited to -307 to 308."""
     return math.pow(10.0, min(max(exponent, -307.0), 308.0))
 
 
@@ -83,12 +83,12 @@ class Curve:
     mark: str = "◆"
     """The one-cell character of a point in the style ``points``."""
     extremes: Extremes | None = None
-    """Index of ``ys``, so that :func:`~lora_tui.charts.axes.decimate` need not look at every value."""
+    """Index of ``ys``, so that :func:`~lora_tui.charts.axes.decimate` need not read every value."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that happened at ``x``, drawn on the x-axis or as a vertical line."""
+    """An event at ``x``, drawn on the x-axis or as a vertical line."""
 
     x: float
     kind: Literal["epoch", "resume", "nan", "checkpoint"]
@@ -96,7 +96,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class View:
-    """The visible part of the plane and how its axes are labelled. Limits that are not a range are replaced by one."""
+    """The visible range of x and y and the labels of the axes. Limits that are no valid range are replaced by one."""
 
     x_min: float
     x_max: float
@@ -104,7 +104,7 @@ class View:
     y_max: float
     log_y: bool = False
     x_label: str = ""
-    """Name of the x-axis, written at its right end instead of the numbers there."""
+    """Name of the x-axis, written at its right end in place of numbers."""
     x_kind: Literal["number", "duration"] = "number"
     """Notation of x: plain numbers, or seconds as ``30s``, ``5m``, ``1h30``, ``2d``."""
     x_ticks: Sequence[tuple[float, str]] | None = None

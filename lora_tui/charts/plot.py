@@ -1,9 +1,11 @@
 """Draw curves in terminal cells: axes like plotext's and a braille canvas for the data.
 
 plotext itself takes 20 ms to load and 8 to 15 ms for a chart, raises on an infinity and places the numbers of an axis
-in an order that changes from process to process; it draws the charts of reports, where time matters less. Everything
-here is pure: numbers in, rows of ``(text, role)`` out. A role is a key into the caller's styles: the role of a curve,
-or ``axis``, ``label``, ``clip``, ``epoch``, ``resume``, ``nan`` and ``checkpoint``; blank cells have the role ``""``.
+in an order that changes from process to process; it draws the charts of reports, where time matters less.
+
+The functions here are pure: they turn numbers into rows of ``(text, role)``. A role is a key into the caller's styles:
+the role of a curve, or ``axis``, ``label``, ``clip``, ``epoch``, ``resume``, ``nan`` and ``checkpoint``; blank cells
+have the role ``""``.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ __all__ = [
 # --- frame and axes --------------------------------------------------------------------------------------------------
 
 _Ticks = tuple[tuple[int, str], ...]
+"""Cell row from below, or cell column, of each tick, with its label."""
 
 
 @lru_cache(maxsize=64)
@@ -76,7 +79,7 @@ _MIN_HEIGHT_WITH_AXES = 4
 
 
 class _Plane:
-    """The map from the values of a view to ``columns`` x ``rows`` cells."""
+    """Maps the values of a view to ``columns`` x ``rows`` cells."""
 
     def __init__(self, view: View, columns: int, rows: int) -> None:
         self.columns, self.rows = columns, rows
@@ -111,7 +114,7 @@ class _Plane:
         return self.x(x) // DOTS_X if self.x_min <= x <= self.x_max else None
 
     def y_ticks(self) -> _Ticks:
-        """Return ``(row from below, label)``, every row and every label once."""
+        """Return the ticks of the y-axis, with every row and every label once."""
         if self.log_y:
             low, high = power10(self.low), power10(self.high)
         else:
@@ -173,6 +176,7 @@ def draw(
 
 
 def _x_columns(view: View, plane: _Plane) -> _Ticks:
+    """Return the ticks of the x-axis that leave room for its name."""
     ticks = [(plane.x(x) // DOTS_X, label) for x, label in _x_numbers(view, plane.x_min, plane.x_max, plane.columns)]
     name = _x_name(view, plane.columns)
     room = plane.columns - (cell_width(name) + 2 if name else 0)
@@ -180,10 +184,12 @@ def _x_columns(view: View, plane: _Plane) -> _Ticks:
 
 
 def _x_name(view: View, columns: int) -> str:
+    """Return the name of the x-axis, cut to a third of the ``columns``."""
     return clip(clean(view.x_label), columns // 3)
 
 
 def _write_at_end(axis: list[Segment], text: str) -> None:
+    """Write a blank and ``text`` into the last cells of the x-axis."""
     size = cell_width(text)
     if not text:
         return
@@ -197,6 +203,7 @@ def _write_at_end(axis: list[Segment], text: str) -> None:
 
 
 def _draw_lines(plane: _Plane, curves: Sequence[Curve], glyphs: Glyphs) -> list[list[Segment]]:
+    """Return the rows of cells with all curves of the style ``line``, the top row first."""
     canvas = BrailleCanvas(plane.columns, plane.rows)
     lines = [curve for curve in curves if curve.style == "line"]
     lines.sort(key=lambda curve: curve.role != "raw")
@@ -222,6 +229,7 @@ def _draw_lines(plane: _Plane, curves: Sequence[Curve], glyphs: Glyphs) -> list[
 def _draw_marks(
     plane: _Plane, grid: list[list[Segment]], axis: list[Segment], marks: Iterable[Mark], glyphs: Glyphs
 ) -> None:
+    """Draw marks into the cells of the plot (``grid``) and of the x-axis (empty where the chart has no axes)."""
     columns: dict[str, set[int]] = {}
     for mark in marks:
         column = plane.column(mark.x)
@@ -242,6 +250,7 @@ def _draw_marks(
 
 
 def _draw_arrows(plane: _Plane, grid: list[list[Segment]], curves: Sequence[Curve], glyphs: Glyphs) -> None:
+    """Draw an arrow at the edge of the plot for every point above or below the view."""
     least, most = plane.least, plane.most
     for curve in curves:
         for x, y in zip(curve.xs, curve.ys, strict=False):
@@ -254,6 +263,7 @@ def _draw_arrows(plane: _Plane, grid: list[list[Segment]], curves: Sequence[Curv
 
 
 def _draw_points(plane: _Plane, grid: list[list[Segment]], curves: Sequence[Curve], glyphs: Glyphs) -> None:
+    """Draw the points in the view of all curves of the style ``points``."""
     for curve in curves:
         if curve.style != "points":
             continue

@@ -2,8 +2,8 @@
 
     python -m lora_tui.demo.replay DIR [--speed X] [--samples DIR] [--parent PID]
 
-It runs in a process of its own, so that what watches the directory sees nothing but files change, as with a real job.
-It needs the standard library alone, imports nothing of lora_tui, and nothing of lora_tui imports it. It prints
+It runs in a separate process, so that the app sees only changes of files, as with a real job. It needs the standard
+library alone, imports nothing of lora_tui, and nothing of lora_tui imports it. It prints
 ``ready`` once the past of every run is written, ends when all is written or its parent has ended, and removes nothing.
 """
 
@@ -27,25 +27,25 @@ from types import FrameType
 from typing import Any, Literal
 
 TICK_S = 0.2
-"""Time between two checks whether the parent is alive."""
+"""Seconds between two checks whether the parent is alive."""
 EVAL_ROWS = 2.0
-"""An evaluation takes as long as this many training rows, where the time per row is not the job's own."""
+"""Length of an evaluation as a number of training rows, for runs with a fixed time per row."""
 FILE_GAP_S = 0.02
-"""Time between two files that the trainer writes one after the other."""
+"""Seconds between two files that the trainer writes one after the other."""
 EVAL_S = 2.0
-"""Length of the evaluation after training."""
+"""Length of the evaluation after training, seconds."""
 PREDICT_START_S = 8.0
-"""Time that the second job takes for its imports and data."""
+"""Seconds that the second job takes for its imports and data."""
 PREDICT_ROW_S = 1.5
-"""Time between two progress rows of the second job."""
+"""Seconds between two progress rows of the second job."""
 SCORING_S = 3.0
-"""Time that the second job takes to score its predictions."""
+"""Seconds that the second job takes to score its predictions."""
 CONSOLE_WRITES = 4
 """Maximum number of progress bar writes between two rows."""
 CONSOLE_ROW = re.compile(rb"\{'(?:loss|eval_\w+|train_runtime)':[^{}\n]*\}\n?")
 """Match a metric dict of the console: one for each row of the trainer log, the summary row (train_runtime) included."""
 CONSOLE_PIECE = re.compile(rb"[^\r\n]*(?:\r?\n|\r|$)")
-"""Match what is written at once: up to a line end or carriage return."""
+"""Match the text of one write: up to a line end or carriage return."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Replay:
     run: str
     """Path of the run below the samples, and below the target."""
     start_s: float
-    """Seconds of the run that are already past when the demo starts."""
+    """Seconds of the run that are over when the demo starts."""
     row_s: float | None = None
-    """Seconds per row; the clocks in the rows are then rewritten. None keeps the rows and the times of the real job."""
+    """Seconds per row, with the clocks in the rows rewritten; None to keep the rows and the times of the real job."""
     keep_checkpoints: int = 0
-    """The job's save_total_limit; 0 keeps all."""
+    """Number of checkpoints that the job keeps (its save_total_limit); 0 keeps all."""
 
 
 REPLAYS = (
@@ -68,6 +68,7 @@ REPLAYS = (
     Replay("lora/diverged", start_s=8.0, row_s=3.0),
     Replay("lora/killed", start_s=23.0 + 20 * 60.0),
 )
+"""The runs of the demo."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,22 @@ class Event:
     path: str
     """Relative to the directory of the run."""
     data: bytes | Callable[[], bytes] = b""
-    """What is written, or a function that makes it."""
+    """Bytes to write, or a function that returns them."""
     stamped: bool = False
-    """Whether the data are TensorBoard records, which hold the time at which they are written."""
+    """Whether the data are TensorBoard records, whose wall times are replaced when they are written."""
 
     def content(self, now: float) -> bytes:
-        """Return the bytes to write at ``now`` (Unix seconds); what is costly is made only now."""
+        """Return the bytes to write at ``now`` (Unix seconds), made only now since some take long to make."""
         data = self.data if isinstance(self.data, bytes) else self.data()
         return restamped(data, now) if self.stamped else data
 
 
 Row = dict[str, Any]
+"""A line of ``trainer_log.jsonl``."""
 
 
 def plan(sample: Path, replay: Replay) -> list[Event]:
-    """Return everything that the job wrote, in its order and at its times."""
+    """Return all file changes of the job of a sample run, sorted by time."""
     lines = (sample / "trainer_log.jsonl").read_bytes().splitlines(keepends=True)
     rows: list[Row] = [json.loads(line) for line in lines]
     count = sum("epoch" in row for row in rows)  # the rows after them are those of a prediction
@@ -126,7 +128,7 @@ def seconds(clock: str) -> int:
 
 
 def own_times(rows: list[Row]) -> list[float]:
-    """Return when each row was written (s); rows of one second are spread over it: the clock has whole seconds."""
+    """Return when each row was written (s); rows of one second, since the clock has whole ones, are spread over it."""
     clocks = [seconds(row["elapsed_time"]) for row in rows]
     times: list[float] = []
     for i, clock in enumerate(clocks):
@@ -156,7 +158,7 @@ def retimed(row: Row, elapsed: float) -> bytes:
 
 
 def checkpoint_events(sample: Path, rows: list[Row], times: list[float], keep: int) -> Iterator[Event]:
-    """Yield the files of each checkpoint, ``trainer_state.json`` last, and removals of those above the limit."""
+    """Yield the files of each checkpoint, ``trainer_state.json`` last; remove the oldest above ``keep``."""
     logged = zip(rows, times, strict=True)
     saved_at = {row["current_steps"]: at for row, at in logged if "loss" in row or "eval_loss" in row}
     steps = {int(path.name.partition("-")[2]) for path in sample.glob("checkpoint-*")}
@@ -306,7 +308,7 @@ def merged(*paths: Path) -> bytes:
 
 
 def apply_event(event: Event, folder: Path) -> None:
-    """Carry out one event: open, write, close; not atomic, as the producer's writes are not."""
+    """Apply one event below ``folder``: open, write, close; not atomic, as the producer's writes are not."""
     path = folder / event.path
     if event.action == "remove":
         shutil.rmtree(path, ignore_errors=True)
@@ -318,7 +320,10 @@ def apply_event(event: Event, folder: Path) -> None:
 
 
 def write_past(events: list[Event], folder: Path, start_s: float, now: float) -> list[Event]:
-    """Write at once, with their own times, the events before the demo starts; return those to come."""
+    """Write the events before ``start_s`` (s) at once, with their own modification times; return the later ones.
+
+    ``now`` is the Unix time at which the demo starts.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     past: dict[str, list[Event]] = {}
     for event in events:
@@ -381,7 +386,7 @@ def main() -> int:
     def ready() -> None:
         try:
             print("ready", flush=True)
-        except OSError:  # nobody reads it
+        except OSError:  # the reader is gone
             pass
 
     signal.signal(signal.SIGTERM, stop)

@@ -1,4 +1,4 @@
-"""The directory of the demo: packaged sample runs, replayed live by a process of its own."""
+"""Set up the directory of the demo, into which a separate process replays the packaged sample runs live."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _STOP_S = 2.0
-"""Time in which the writer may end by itself before it is killed."""
+"""Seconds that the writer has to end by itself before it is killed."""
 
 
 class SampleError(Exception):
-    """The demo cannot start. ``str()`` is the reason in one line."""
+    """Raised where the demo cannot start. ``str()`` is the reason in one line."""
 
 
 def sample_dir() -> Path:
@@ -34,7 +34,8 @@ def sample_dir() -> Path:
 def restore_mtimes(root: Path) -> int:
     """Set the modification times of the real runs on a copy of the sample runs; return the number of files changed.
 
-    The times show what is stale, interrupted or finished, and a copy, a checkout or a wheel does not keep them.
+    The states of the runs (stale, interrupted, finished) depend on these times, which a copy, a checkout or a wheel
+    does not keep.
     """
     restored = 0
     times: dict[str, float] = json.loads((root / "mtimes.json").read_text(encoding="utf-8"))
@@ -47,7 +48,7 @@ def restore_mtimes(root: Path) -> int:
 
 
 def start_writer(target: Path, speed: float = 1.0) -> subprocess.Popen[str]:
-    """Start the writer; return once the past of its runs is written, so that nobody watches an empty directory.
+    """Start the writer; return once the past of its runs is written, so that the demo does not begin with no runs.
 
     ``speed`` divides all times between its writes. Raises SampleError with the last line of the writer's errors where
     it could not start.
@@ -57,7 +58,7 @@ def start_writer(target: Path, speed: float = 1.0) -> subprocess.Popen[str]:
     script = Path(__file__).with_name("replay.py")
     command = [sys.executable, "-I", str(script), str(target)]
     command += ["--speed", str(speed), "--samples", str(sample_dir()), "--parent", str(os.getpid())]
-    # The writer's errors go to a file: a pipe that nobody reads after the start could block it.
+    # The writer's errors go to a file: a pipe that is not read after the start could block it.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         writer = subprocess.Popen(
             command,
@@ -90,9 +91,9 @@ def stop_writer(writer: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def demo_directory(speed: float = 1.0) -> Iterator[Path]:
-    """Yield a temporary directory in which four runs grow; it is removed at the end of the context."""
+    """Yield a temporary directory in which four runs grow; remove it at the end of the context."""
     with tempfile.TemporaryDirectory(prefix="lora-tui-demo-", ignore_cleanup_errors=True) as root:
-        # The consoles of the samples name saves/qwen2-0.5b/lora/… as their output: so each log is in its own run.
+        # The console logs of the samples name saves/qwen2-0.5b/lora/… as output directory: here each log is in its run.
         target = Path(root) / "saves" / "qwen2-0.5b"
         target.mkdir(parents=True)
         writer = start_writer(target, speed)

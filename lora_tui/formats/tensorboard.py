@@ -17,7 +17,7 @@ from types import MappingProxyType
 from lora_tui.formats.json_lines import MAX_COUNT, MAX_METRICS, Problems, as_text, load_json
 from lora_tui.formats.metric_names import METRIC_NAMES
 from lora_tui.formats.secrets import mask_secrets
-from lora_tui.records.documents import NOTHING, ConfigDoc, ConfigValue, LogRow, Problem, RowKind
+from lora_tui.records.documents import NO_VALUES, ConfigDoc, ConfigValue, LogRow, Problem, RowKind
 
 MAX_RECORD = 64 * 1024 * 1024
 """Bytes of the longest record that is skipped over; a longer one, although its length is checksummed, is damage."""
@@ -263,7 +263,7 @@ class EventFileParser:
             return
         # The train_runtime of the summary, which comes first, would make an empty row.
         if self._values or self._epoch is not None or self._kind == "mark":
-            rows.append(LogRow(self._kind, self._step, self._values or NOTHING, None, self._epoch, None, self._time))
+            rows.append(LogRow(self._kind, self._step, self._values or NO_VALUES, None, self._epoch, None, self._time))
         self._values = {}
         self._epoch = self._time = None
         self._fresh = False

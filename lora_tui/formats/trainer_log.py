@@ -25,7 +25,7 @@ from lora_tui.formats.json_lines import (
     load_json_fast,
 )
 from lora_tui.formats.metric_names import METRIC_NAMES, add_accuracy, row_kind
-from lora_tui.records.documents import NOTHING, LogRow, Problem, RowKind
+from lora_tui.records.documents import NO_VALUES, LogRow, Problem, RowKind
 from lora_tui.records.rows import EXACT_LIMIT, KINDS, MIN_BLOCK_ROWS, Block, Column, Rows, is_dense
 
 _BATCH = 512
@@ -198,7 +198,7 @@ class TrainerLogParser:
         if epoch is not None and not math.isfinite(epoch):
             epoch = None
         elapsed = parse_elapsed(value.get("elapsed_time"))
-        rows.append(LogRow(kind, step, metrics or NOTHING, total or None, epoch, elapsed))
+        rows.append(LogRow(kind, step, metrics or NO_VALUES, total or None, epoch, elapsed))
 
 
 def _decode_together(batch: list[tuple[int, bytes]], fast: bool) -> list[object] | None:
@@ -320,7 +320,7 @@ def read_plain_row(shape: RowShape, value: dict[str, object]) -> LogRow | None:
                 elapsed = parse_elapsed(clock)
         else:
             elapsed = parse_elapsed(clock)
-    return LogRow(kind, step, metrics if metrics else NOTHING, total, epoch, elapsed)
+    return LogRow(kind, step, metrics if metrics else NO_VALUES, total, epoch, elapsed)
 
 
 def make_block(rows: Sequence[Mapping[str, Any]], groups: Mapping[RowShape, Sequence[int]]) -> Block | None:

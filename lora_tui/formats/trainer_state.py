@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from lora_tui.formats.json_lines import MAX_METRICS, as_count, as_number, as_text, load_json_object
 from lora_tui.formats.metric_names import METRIC_NAMES, add_accuracy, row_kind
-from lora_tui.records.documents import NOTHING, FormatError, LogRow, TrainerState
+from lora_tui.records.documents import NO_VALUES, FormatError, LogRow, TrainerState
 
 _NOT_METRICS = frozenset({"step", "epoch"})
 _CHECKPOINT = re.compile(r"checkpoint-(\d{1,15})[/\\]*$")
@@ -61,7 +61,7 @@ def parse_trainer_state(data: bytes) -> TrainerState:
         best_checkpoint=best_checkpoint,
         early_stopping=_stopped_early(state.get("stateful_callbacks")),
         rows=tuple(rows),
-        summary=MappingProxyType(summary) if summary else NOTHING,
+        summary=MappingProxyType(summary) if summary else NO_VALUES,
     )
 
 
@@ -84,7 +84,7 @@ def _row(entry: dict[str, object]) -> LogRow:
     # Every entry has an epoch. Before transformers 5.6 it may be None, which must not make it a progress row.
     kind = row_kind(metrics, has_epoch=True)
     epoch = _finite(entry.get("epoch"))
-    return LogRow(kind, as_count(entry.get("step")), metrics or NOTHING, epoch=epoch, elapsed_s=elapsed)
+    return LogRow(kind, as_count(entry.get("step")), metrics or NO_VALUES, epoch=epoch, elapsed_s=elapsed)
 
 
 def _finite(value: object) -> float | None:

@@ -1,1 +1,1 @@
-"""Typed records of what a job writes (rows, documents, updates): plain data that every other package shares."""
+"""Typed records of what a job writes: rows, documents and updates. Plain data that the packages pass to each other."""

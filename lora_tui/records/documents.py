@@ -16,10 +16,10 @@ RowKind = Literal["train", "eval", "mark", "progress"]
 Scalar = str | int | float | bool | None
 ConfigValue = Scalar | tuple[Scalar, ...]
 
-NOTHING: Mapping[str, float] = MappingProxyType({})
-"""No values: the one empty mapping that all records share."""
+NO_VALUES: Mapping[str, float] = MappingProxyType({})
+"""The one empty mapping of values that all records share."""
 NO_COUNTS: Mapping[int, int] = MappingProxyType({})
-"""No counts: the one empty mapping that all records share."""
+"""The one empty mapping of counts that all records share."""
 
 
 class LogRow(NamedTuple):
@@ -33,7 +33,7 @@ class LogRow(NamedTuple):
     kind: RowKind
     step: int | None
     """Optimizer step; batches done in a ``progress`` row; None where the producer writes no step."""
-    values: Mapping[str, float] = NOTHING
+    values: Mapping[str, float] = NO_VALUES
     """Values by metric name: under our own names where producers differ (loss, lr, grad_norm, eval_loss, throughput,
     total_tokens, reward, accuracy), else as logged. Never step, epoch or a clock."""
     total_steps: int | None = None
@@ -46,7 +46,7 @@ class LogRow(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something in a file that could not be used."""
+    """A part of a file that could not be used."""
 
     line: int
     """Line number from 1; 0 where lines have no meaning."""
@@ -55,11 +55,11 @@ class Problem(NamedTuple):
 
 
 class FormatError(Exception):
-    """A whole file cannot be read as what its name says. ``str()`` is the reason in one line."""
+    """Raised where the content of a whole file does not fit its name. ``str()`` is the reason in one line."""
 
 
 class TornError(FormatError):
-    """The file is empty or ends in the middle of a value: it is probably being written and should be read again."""
+    """Raised where a file is empty or ends inside a value: it is probably being written and should be read again."""
 
 
 class StreamParser(Protocol):
@@ -96,7 +96,7 @@ class TrainerState:
     """Whether the EarlyStoppingCallback's patience has run out."""
     rows: tuple[LogRow, ...] = ()
     """The history without its summary entry."""
-    summary: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    summary: Mapping[str, float] = field(default_factory=lambda: NO_VALUES)
     """The summary entry of the history (train_loss, train_runtime, …); empty before the end."""
 
 
@@ -170,38 +170,38 @@ PhaseCode = Literal[
 
 @dataclass(frozen=True)
 class Phase:
-    """What a console log says is going on now."""
+    """The current phase of a job by its console log."""
 
     code: PhaseCode
     done: int | None = None
-    """What the progress bar of the phase has counted, None without a bar."""
+    """Count of the phase's progress bar (batches, examples or shards), None without a bar."""
     total: int | None = None
-    """Where the progress bar of the phase ends, None without a bar."""
+    """Total of the phase's progress bar, None without a bar or a total."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """How a console log says the job ended badly."""
+    """A failure of the job by its console log."""
 
     kind: Literal["exception", "out_of_memory", "interrupted", "terminated"]
     """``interrupted`` means KeyboardInterrupt; ``terminated`` SIGTERM, SIGHUP or a launcher's closing signal."""
     message: str
     """The exception's own line, cleaned of control characters and cut to 300 characters."""
     during: str | None = None
-    """Code of the phase in which it happened, if known."""
+    """Code of the phase in which it happened, None if unknown."""
     excerpt: tuple[str, ...] = ()
     """At most 12 cleaned lines around the end of the traceback."""
 
 
 @dataclass(frozen=True)
 class ConsoleFacts:
-    """Everything that a console log says besides its metric rows, up to its last complete line."""
+    """All facts in a console log besides its metric rows, up to its last complete line."""
 
     is_training_log: bool = False
     """Whether it has a LLaMA-Factory or transformers log line, a metric dict, a metric block or a traceback."""
     phase: Phase | None = None
     failure: Failure | None = None
-    """How the job ended badly; None again when a later line shows that it went on or was started anew."""
+    """Failure of the job; None again when a later line shows that it went on or was restarted."""
     completed: bool = False
     """Whether training reached its end ("Training completed", or the v1 trainer's "Reached max_steps")."""
     step: int | None = None

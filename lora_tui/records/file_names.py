@@ -1,6 +1,6 @@
-"""Names of the files that training jobs write and that are read here.
+"""Names of the files that training jobs write and that this program reads.
 
-LLaMA-Factory, transformers, peft and trl choose them; no other module spells one out as a rule of its own.
+They are those of LLaMA-Factory, transformers, peft and trl. All other modules use the constants of this one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RESULTS: dict[str, Literal["train", "eval", "predict", "all"]] = {
     "predict_results.json": "predict",
     "all_results.json": "all",
 }
-"""File of metrics that transformers' ``Trainer.save_metrics`` writes -> their split, "all" for the union of all."""
+"""Split of each results file that transformers' ``Trainer.save_metrics`` writes, "all" for the union of all splits."""
 PREDICTIONS = "generated_predictions.jsonl"
 """Predictions beside their labels, one JSON object a line."""
 
@@ -34,7 +34,7 @@ DOCUMENTS = frozenset(RESULTS) | {TRAINER_STATE, ADAPTER_CONFIG, TRAINING_ARGS, 
 """Files that are always read as a whole."""
 
 ROOT_MODEL_FILES = frozenset({MODEL_CARD, "adapter_model.safetensors", "model.safetensors", "config.json"})
-"""Files of a saved model whose presence and time alone say something."""
+"""Files of a saved model of which the presence and the modification time are used."""
 WEIGHTS = re.compile(r"(?:adapter_model|model|pytorch_model|value_head)(?:-\d+-of-\d+)?\.(?:safetensors|bin)\Z")
 """Match the name of a file of model or adapter weights, whole or one of several shards."""
 
@@ -49,21 +49,21 @@ CHECKPOINT_MARKER = "CHECKPOINT_COMPLETE"
 RUNNING_LOG = "running_log.txt"
 """Log of LLaMA-Factory's own logger, which the web page shows."""
 CONSOLE_NAMES = frozenset({RUNNING_LOG, "webui_subprocess.log", "nohup.out"})
-"""Full names of console logs; :data:`CONSOLE_SUFFIXES` has the endings that make one of any other name."""
+"""Full names of console logs; files with one of the :data:`CONSOLE_SUFFIXES` may be console logs as well."""
 CONSOLE_SUFFIXES = (".log", ".out")
-"""Endings of file names under which people keep the console of a job."""
+"""Endings of the names of files to which users redirect the output of a job."""
 
 RUN_EVIDENCE = frozenset(RESULTS) | {TRAINER_LOG, TRAINER_STATE, RUNNING_LOG}
-"""Files of which one is enough to make a directory a run."""
+"""Files of which a single one makes a directory a run."""
 
 
 def is_console_name(name: str) -> bool:
-    """Return whether people keep the console of a job under this file name."""
+    """Return whether a file of this name may be a console log."""
     return name in CONSOLE_NAMES or name.endswith(CONSOLE_SUFFIXES)
 
 
 def is_run_file(name: str) -> bool:
-    """Return whether a file of this name in a run's directory is read, or says something by its presence."""
+    """Return whether a file of this name in a run's directory is used, for its content or its mere presence."""
     return (
         name in DOCUMENTS
         or name in (TRAINER_LOG, PREDICTIONS, CHECKPOINT_MARKER)

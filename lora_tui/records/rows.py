@@ -1,7 +1,7 @@
 """Rows of a log in columns, so that a million of them take tens of megabytes instead of a gigabyte.
 
-A :class:`Block` is a stretch of rows that never changes, so lists and threads can share it. :class:`Rows` is a sequence
-of :class:`~lora_tui.records.documents.LogRow` that grows; it makes the records on demand.
+A :class:`Block` is an immutable series of rows, so lists and threads can share it. :class:`Rows` is a growing sequence
+of :class:`~lora_tui.records.documents.LogRow` that creates the records on demand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import eq
 from typing import TypeAlias, overload
 
-from lora_tui.records.documents import NOTHING, LogRow, RowKind
+from lora_tui.records.documents import NO_VALUES, LogRow, RowKind
 
 BLOCK_ROWS = 512
 """Number of single rows that are packed into a block."""
@@ -24,13 +24,16 @@ MIN_COLUMN_ROWS = 4
 KINDS: Sequence[RowKind] = ("train", "eval", "mark", "progress")
 """Kinds of rows by the code that stands for them in a block."""
 _CODE: Mapping[RowKind, int] = {kind: code for code, kind in enumerate(KINDS)}
+"""Code of each kind of rows: its index in KINDS."""
 EXACT_LIMIT = 2**53
 """Whole numbers below this are exact as floats."""
 MAX_SPARSITY = 8
-"""Rows stay records where their columns would have more than this many places for each value."""
+"""Maximum number of cells in columns per value; rows with emptier columns are kept as records."""
 
 Numbers: TypeAlias = "array[float]"
+"""Column of floats, nan where a row has none."""
 Whole: TypeAlias = "array[int]"
+"""Column of whole numbers, -1 where a row has none."""
 
 
 class Column:
@@ -96,8 +99,8 @@ class Block:
         """Return the record of a row."""
         values = {c.name: c.values[index] for c in self.columns if c.present is None or c.present[index]}
         return LogRow(
-            self.kind(index), self.steps[index], values or NOTHING, self.total(index),
-            _known(self.epochs, index), _known(self.clocks, index), _known(self.times, index),
+            self.kind(index), self.steps[index], values or NO_VALUES, self.total(index),
+            _number_at(self.epochs, index), _number_at(self.clocks, index), _number_at(self.times, index),
         )  # fmt: skip
 
     def part(self, begin: int, end: int) -> Block:
@@ -142,9 +145,9 @@ class Block:
 
 
 def is_dense(names: int, rows: int, values: int) -> bool:
-    """Return whether columns are worth it for rows with this many names and values in all.
+    """Return whether columns save memory for ``rows`` rows with ``names`` metrics and ``values`` values in total.
 
-    Columns of rows with ever new names would take memory in proportion to the square of their number.
+    Columns of rows that keep adding metrics would take memory in proportion to the square of their number.
     """
     return names * rows <= MAX_SPARSITY * values or names < MAX_SPARSITY
 
@@ -158,7 +161,8 @@ def as_range(steps: Sequence[int]) -> Sequence[int]:
     return steps
 
 
-def _known(numbers: Numbers | Whole | None, index: int) -> float | None:
+def _number_at(numbers: Numbers | Whole | None, index: int) -> float | None:
+    """Return one number of a column, None if it is nan or there is no column."""
     if numbers is None:
         return None
     value = numbers[index]
@@ -166,10 +170,12 @@ def _known(numbers: Numbers | Whole | None, index: int) -> float | None:
 
 
 def _kinds(kinds: Sequence[RowKind]) -> RowKind | bytes:
+    """Return the kind of all rows if they have one, else the code of each row's kind."""
     return kinds[0] if kinds.count(kinds[0]) == len(kinds) else bytes(_CODE[kind] for kind in kinds)
 
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> list[Column]:
+    """Return the values of rows as columns, one for each metric."""
     names = dict.fromkeys(name for values in rows for name in values)
     out = []
     for name in names:
@@ -180,19 +186,20 @@ def _columns(rows: Sequence[Mapping[str, float]]) -> list[Column]:
 
 
 Part: TypeAlias = "Block | tuple[LogRow, ...]"
+"""Consecutive rows in columns, or as records where columns would not save memory."""
 
 
 class Rows(Sequence[LogRow]):
-    """Records in the order in which they were appended; equal to every sequence of equal records."""
+    """Mutable sequence of records in the order in which they were appended; equal to any sequence of equal records."""
 
-    __hash__ = None  # type: ignore[assignment]  # it grows
+    __hash__ = None  # type: ignore[assignment]  # it is mutable
 
     def __init__(self, rows: Iterable[LogRow] = ()) -> None:
         self._parts: list[Part] = []
         self._starts: list[int] = []
         """Index of the first row of each part."""
         self._tail: list[LogRow] = []
-        """The last rows, which are not packed yet."""
+        """The last rows, which are not in a part yet."""
         self._base = 0
         """Index of the first row of the tail."""
         self.extend(rows)
@@ -262,7 +269,7 @@ class Rows(Sequence[LogRow]):
         return next((at for at, row in enumerate(rest, begin) if row.kind != kind), end)
 
     def parts(self) -> Iterator[Part]:
-        """Yield all rows in stretches: blocks, and tuples of records where they are not in columns."""
+        """Yield all rows in their order, in blocks, or in tuples of records where they are not in columns."""
         yield from self._parts
         if self._tail:
             yield tuple(self._tail)
@@ -280,7 +287,7 @@ class Rows(Sequence[LogRow]):
                 self.append(block.row(index))
             return
         self._pack()
-        self._keep(block, block.count)
+        self._append_part(block, block.count)
 
     def extend(self, rows: Iterable[LogRow]) -> None:
         """Append rows; the blocks of other Rows are shared."""
@@ -313,8 +320,8 @@ class Rows(Sequence[LogRow]):
         del self._tail[count - self._base :]
         return dropped
 
-    def known_times(self) -> list[float | None]:
-        """Return ``time`` of every row."""
+    def times(self) -> list[float | None]:
+        """Return ``time`` of every row, Unix seconds or None."""
         out: list[float | None] = []
         for part in self.parts():
             if not isinstance(part, Block):
@@ -326,11 +333,13 @@ class Rows(Sequence[LogRow]):
         return out
 
     def _pack(self) -> None:
+        """Move the rows of the tail into a part of their own."""
         if self._tail:
             rows, self._tail = self._tail, []
-            self._keep((Block.of(rows) if len(rows) >= MIN_COLUMN_ROWS else None) or tuple(rows), len(rows))
+            self._append_part((Block.of(rows) if len(rows) >= MIN_COLUMN_ROWS else None) or tuple(rows), len(rows))
 
-    def _keep(self, part: Part, count: int) -> None:
+    def _append_part(self, part: Part, count: int) -> None:
+        """Append a part of ``count`` rows while the tail is empty."""
         self._parts.append(part)
         self._starts.append(self._base)
         self._base += count

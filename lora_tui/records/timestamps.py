@@ -1,4 +1,4 @@
-"""Times at which rows were written, as a column in which unknown times at the start take no memory."""
+"""A column of the times at which rows were written, in which unknown times at the start take no memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import overload
 class Times(Sequence["float | None"]):
     """Unix times (s), one for each row, None where it is not known.
 
-    The times of all rows that were there at the first look are unknown.
+    Rows that a log already had when it was first read usually have unknown times.
     """
 
-    __hash__ = None  # type: ignore[assignment]  # it grows
+    __hash__ = None  # type: ignore[assignment]  # it is mutable
 
     def __init__(self, times: Iterable[float | None] = ()) -> None:
         self._unknown = 0
         """Number of unknown times at the start."""
         self._rest: array[float] = array("d")
-        """The times after those, nan where not known."""
+        """The times after those, nan where unknown."""
         self.extend(times)
 
     def __len__(self) -> int:
@@ -90,8 +90,8 @@ class Times(Sequence["float | None"]):
         return any(time == time for time in part)
 
     @property
-    def least(self) -> float | None:
-        """The least known time, None if there is none."""
+    def earliest(self) -> float | None:
+        """The earliest known time, None if all are unknown."""
         return min((time for time in self._rest if time == time), default=None)
 
 

@@ -1,7 +1,7 @@
-"""What the follower reports about a run's files: small immutable messages in the order of the changes.
+"""Updates that the follower reports about a run's files: small immutable messages in the order of the changes.
 
-They cross from the reading thread to the thread that owns the runs, so nothing in them is ever changed again. Wherever
-a message names a ``file``, the name is relative to the run's directory, or an absolute path for a console log kept
+They pass from the reading thread to the thread that owns the runs, so their contents must not be changed. Where a
+message has a ``file``, that is the file's path relative to the run's directory, or an absolute path for a console log
 elsewhere; ``mtime`` is the modification time in Unix seconds.
 """
 
@@ -28,13 +28,13 @@ class FileRows(NamedTuple):
     restarted: bool = False
     """Whether the file was truncated, replaced, or deleted and recreated, so that all its earlier rows are void."""
     arrived: float | None = None
-    """Unix time at which the rows were seen to arrive, None for rows that were there at the first look."""
+    """Unix time at which the new rows were read, None for rows that the file had when it was first read."""
     last: int | None = None
-    """Where only a sample of the rows was read: number of rows at the end between which none is missing."""
+    """Number of rows at the end without a gap between them, where only a sample was read; None where all rows were."""
 
 
 class FileDoc(NamedTuple):
-    """The contents of a file as a whole; replaces what was known from this file."""
+    """The contents of a whole file, which replace its earlier contents."""
 
     file: str
     doc: object
@@ -43,20 +43,20 @@ class FileDoc(NamedTuple):
 
 
 class FileSeen(NamedTuple):
-    """A file whose presence and time alone say something (README.md, an adapter, an event file)."""
+    """The modification time of a file, whether or not its content is read (model weights, an event file)."""
 
     file: str
     mtime: float
 
 
 class FileGone(NamedTuple):
-    """A file was deleted. What it said is void, except for rows, which a producer deletes only to start over."""
+    """A file was deleted. Its data are void, except for the rows of a log, which a producer deletes only to restart."""
 
     file: str
 
 
 class FileProblem(NamedTuple):
-    """Something in a file could not be used."""
+    """A part of a file that could not be used."""
 
     file: str
     line: int
@@ -70,11 +70,13 @@ class CheckpointDir(NamedTuple):
 
     step: int
     path: str
+    """Path relative to the directory of the run."""
     mtime: float
+    """Modification time, Unix seconds."""
     has_state: bool
     """Whether it has a trainer_state.json that can be parsed."""
     has_marker: bool = False
-    """Whether it has the v1 trainer's CHECKPOINT_COMPLETE."""
+    """Whether it has CHECKPOINT_COMPLETE, the marker of LLaMA-Factory's v1 trainer."""
     size: int = 0
     """Size of all its files, bytes."""
     model_size: int = 0
@@ -108,18 +110,18 @@ class RunUpdates(NamedTuple):
     gone: bool = False
     """Whether the directory is no longer a run (deleted, moved, unmounted)."""
     partial: bool = False
-    """Whether its log has not been read to the end yet, so that its last row so far is of the past."""
+    """Whether its log is still being read, so that the last row so far is not the last one of the file."""
     sampled: bool = False
     """Whether only the first and last rows and the evaluations of its log have been read."""
 
 
 class Batch(NamedTuple):
-    """What one turn of the follower found."""
+    """All changes that one pass of the follower found."""
 
     runs: tuple[RunUpdates, ...] = ()
     complete: bool = False
     """Whether everything that was there at the start has been read."""
     notes: tuple[str, ...] = ()
-    """Codes of notes about the watching itself: ``waiting_for_path``."""
+    """Codes of notes about the watching itself; so far only ``waiting_for_path``."""
     errors: tuple[tuple[str, str], ...] = ()
     """Paths of directories that cannot be read, each with the reason in a few words."""

@@ -64,7 +64,7 @@ class Files:
             table.times.cut(0)
         table.mtime, table.last = update.mtime, update.last
         rows = update.rows if isinstance(update.rows, Rows) else Rows(update.rows)
-        times = Times(rows.known_times())
+        times = Times(rows.times())
         if times and times[-1] is None and update.arrived is not None:
             # Of several rows that arrived since the last read, only the last one was written at the modification time.
             times[-1] = update.mtime
@@ -183,7 +183,7 @@ class Files:
             found = sorted(self.of(TrainerState), key=lambda item: item[1].mtime)
             return [Table("state", f.file, Rows(d.rows), Times([None] * len(d.rows)), f.mtime) for d, f in found]
         tables = [table for table in self.tables.values() if table.kind == kind]
-        return sorted(tables, key=lambda t: (t.mtime if t.times.least is None else t.times.least, t.file))
+        return sorted(tables, key=lambda t: (t.mtime if t.times.earliest is None else t.times.earliest, t.file))
 
     def count_of(self, kind: SourceKind) -> int:
         """Return the number of files of one kind of source."""

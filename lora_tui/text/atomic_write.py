@@ -1,4 +1,4 @@
-"""Write files that the user asked for (``-o FILE``) completely or not at all."""
+"""Write the files of ``-o FILE`` completely or not at all."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Width of text in terminal cells: measure, cut, pad and wrap.
 
 Uses the standard library alone, so that every front end can use it. The widths come from ``unicodedata`` because the
-``wcwidth`` package costs 30-60 ms to import; tests compare them with Rich's table, by which the app is laid out.
+``wcwidth`` package costs 30-60 ms to import; tests compare them with those of Rich, by which Textual lays out the app.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from functools import lru_cache
 
 ELLIPSIS = "…"
 
-# Letters and marks that combine with the character before them, which their Unicode category does not say.
+# Letters and marks that combine with the character before them although their Unicode category does not show it.
 _JOINING = ((0x1160, 0x11FF), (0xD7B0, 0xD7FB), (0x1F3FB, 0x1F3FF))
-# Wide since Unicode 16; the tables of older Python versions have them narrow.
-_LATELY_WIDE = ((0x2630, 0x2637), (0x268A, 0x268F), (0x4DC0, 0x4DFF), (0x1D300, 0x1D376))
-# Blocks whose unassigned code points are wide when a later Unicode version assigns them.
+# Wide since Unicode 16; older versions of Python list them as narrow.
+_WIDE_SINCE_16 = ((0x2630, 0x2637), (0x268A, 0x268F), (0x4DC0, 0x4DFF), (0x1D300, 0x1D376))
+# Blocks whose unassigned code points will be wide once a later Unicode version assigns them.
 _WIDE_BLOCKS = ((0x17000, 0x18DFF), (0x1F300, 0x1F64F), (0x1F680, 0x1F6FF), (0x1F900, 0x1FAFF), (0x20000, 0x3FFFD))
 
 _NARROW = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\u02ff\u2500-\u25fc\u2800-\u28ff]*")
-"""Latin letters, box drawing, block elements and braille: text of characters that take one cell each."""
+"""Match text whose characters all take one cell: Latin letters, box drawing, block elements and braille."""
 
 
 def _within(code: int, ranges: tuple[tuple[int, int], ...]) -> bool:
@@ -38,7 +38,7 @@ def _char_width(char: str) -> int:
         return 0
     if category == "Cn":
         return 2 if _within(code, _WIDE_BLOCKS) else 1
-    return 2 if unicodedata.east_asian_width(char) in "WF" or _within(code, _LATELY_WIDE) else 1
+    return 2 if unicodedata.east_asian_width(char) in "WF" or _within(code, _WIDE_SINCE_16) else 1
 
 
 def cell_width(s: str) -> int:
@@ -53,7 +53,7 @@ def cell_width(s: str) -> int:
 def is_narrow(s: str) -> bool:
     """Return whether one regular expression match shows that every character takes one cell and combines with none.
 
-    True for most texts, frames and charts, whose width is then their length. False says nothing.
+    It does for most texts, frames and charts, whose width is then their length. False is no statement about the width.
     """
     return _NARROW.fullmatch(s) is not None
 
@@ -82,7 +82,9 @@ def fit(s: str, width: int, ellipsis: str = ELLIPSIS) -> str:
     return s + " " * (width - cell_width(s))
 
 
+# Characters that may not begin a line.
 _CLOSING = frozenset(",.;:!?)]}%°’”»，。；：！？、）】》」』…·")
+# Characters that may not end a line.
 _OPENING = frozenset("([{‘“«（【《「『")
 
 
@@ -129,6 +131,7 @@ def _tokens(s: str) -> Iterator[str]:
 
 
 def _together(last: str, char: str) -> bool:
+    """Return whether a line may not break between two neighbouring characters."""
     if char in _CLOSING or last in _OPENING or not cell_width(char):
         return True
     if char == " ":

@@ -1,4 +1,4 @@
-"""Numbers as text for users, and durations that users type."""
+"""Format numbers for users, and parse durations that users type."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def clean(s: str, limit: int | None = 1000) -> str:
     Removes terminal escape sequences with their payload (colours, titles, OSC 8 links, OSC 52 clipboard writes),
     control characters, bidirectional controls, zero-width and other invisible format characters, and combining marks
     at the start. A run of line breaks and tabs becomes one space, a lone surrogate becomes ``?``. Everything else
-    stays, also ``[red]``, which looks like Rich markup: whoever shows the text must not interpret it.
+    stays, also ``[red]``, which looks like Rich markup: the code that shows the text must not interpret it.
     """
     if limit is not None and len(s) > 64 * limit + 4096:
         s = s[: 64 * limit + 4096]

@@ -53,7 +53,7 @@ class TestRows:
             assert as_text(reversed(rows)) == as_text(reversed(plain))
             assert as_text(rows[-3:]) == as_text(plain[-3:])
             assert [rows.kind(at) for at in range(len(plain))] == [row.kind for row in plain]
-            assert rows.known_times() == [row.time for row in plain]
+            assert rows.times() == [row.time for row in plain]
             for at in (0, -1, len(plain) // 2):
                 if plain:
                     assert as_text([rows[at]]) == as_text([plain[at]])
@@ -82,7 +82,7 @@ def test_times_are_a_list(plain: list[float | None], cut: int, at: int) -> None:
     times.add_unknown(2)
     plain = plain + plain + [None, None]
     assert list(times) == plain
-    assert times.least == min((time for time in plain if time is not None), default=None)
+    assert times.earliest == min((time for time in plain if time is not None), default=None)
     if -len(plain) <= at < len(plain):
         times[at] = plain[at] = 4.5
         assert list(times) == plain

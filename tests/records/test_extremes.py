@@ -9,7 +9,7 @@ from array import array
 import pytest
 
 from lora_tui.charts.plot import decimate
-from lora_tui.records.extremes import BLOCK, LARGE, Extremes
+from lora_tui.records.extremes import BLOCK, LARGE_BLOCK, Extremes
 from lora_tui.runs.series import Series
 
 
@@ -26,7 +26,7 @@ def test_it_finds_what_a_search_finds(seed: int) -> None:
     series = Series("loss")
     bad = rng.choice([0.0, 1e-4, 0.01])
     for _ in range(40):
-        for _more in range(rng.choice([1, 10, 700, BLOCK * LARGE // 4])):
+        for _more in range(rng.choice([1, 10, 700, BLOCK * LARGE_BLOCK // 4])):
             value = rng.choice([math.nan, math.inf]) if rng.random() < bad else float(rng.randint(0, 50))
             series.append(float(len(series)), value)
         if rng.random() < 0.3:

@@ -44,7 +44,7 @@ def test_rows_come_back_unchanged(some: list[LogRow], count: int, data: st.DataO
     others = [place for place in range(at % count, end) if many[place].kind != "train"]
     assert rows.first_other("train", at % count, end) == (others or [end])[0]
     assert as_text(rows[at:]) == as_text(many[at:])
-    assert [time is None for time in rows.known_times()] == [row.time is None for row in many]
+    assert [time is None for time in rows.times()] == [row.time is None for row in many]
     dropped = rows.cut(at % count)
     assert as_text(dropped) == as_text(many[at % count :])
     rows.extend(Rows(dropped))

@@ -15,7 +15,7 @@ from lora_tui.formats.console.patterns import Frame, Number, find_dict, may_be_e
 from lora_tui.formats.console.text import MAX_TEXT
 from lora_tui.formats.json_lines import MAX_METRICS, Problems
 from lora_tui.formats.metric_names import METRIC_NAMES, add_accuracy
-from lora_tui.records.documents import NOTHING, LogRow, RowKind
+from lora_tui.records.documents import NO_VALUES, LogRow, RowKind
 
 _MAX_DICTS = 8
 """Largest number of dicts that are read from one line."""
@@ -115,7 +115,7 @@ class LogEvent:
                 values.pop(clock, None)
             add_accuracy(values)
         epoch = self.numbers.get("epoch")
-        return LogRow(self.kind, step, values or NOTHING, total, None if epoch is None else epoch.value, elapsed_s)
+        return LogRow(self.kind, step, values or NO_VALUES, total, None if epoch is None else epoch.value, elapsed_s)
 
 
 class EventMerger:
