@@ -1,1 +1,1 @@
-"""Parsers from bytes to records: one module per kind of file, for every known version, tolerant of damage."""
+"""Parsers that turn bytes into records: one module per kind of file, for every known version, tolerant of damage."""

@@ -19,9 +19,9 @@ from lora_tui.formats.secrets import mask_secrets
 from lora_tui.records.documents import ConfigDoc, ConfigValue, FormatError, Scalar, TornError
 
 MAX_CARD = 1024 * 1024
-"""Bytes of the largest model card that is read."""
+"""Size in bytes of the largest model card that is read."""
 MAX_YAML = 256 * 1024
-"""Bytes of the largest YAML file that is read; real ones have a few kB, and a megabyte can take seconds."""
+"""Size in bytes of the largest YAML file that is read; real ones have a few kB, and a megabyte can take seconds."""
 
 _MAX_DEPTH = 32
 """Deepest nesting of YAML that is read."""
@@ -64,6 +64,8 @@ def parse_training_args(data: bytes) -> ConfigDoc:
     return _doc(((key, _number_like(value)) for key, value in options.items()), "llamafactory")
 
 
+# Fields of LLaMA-Factory's web page: its training stages, fields whose option has another name, fields that are no
+# options, text fields that hold numbers, and fields in which 0 means that the option is not set.
 _STAGES = {
     "Supervised Fine-Tuning": "sft", "Reward Modeling": "rm", "PPO": "ppo", "DPO": "dpo", "KTO": "kto",
     "ORPO": "orpo", "Pre-Training": "pt",
@@ -121,6 +123,7 @@ def parse_llamaboard_config(data: bytes) -> ConfigDoc:
     return _doc(options.items(), "llamafactory")
 
 
+# Model cards: the options by the names in the list of hyperparameters, and what tags say about producer and stage.
 _CARD_NAMES = {
     "learning_rate": "learning_rate", "train_batch_size": "per_device_train_batch_size",
     "eval_batch_size": "per_device_eval_batch_size", "num_devices": "num_devices",
@@ -194,6 +197,7 @@ def parse_model_card(data: bytes) -> ConfigDoc:
 
 
 def _hyperparameters(text: str) -> dict[str, object]:
+    """Return the options in the list of hyperparameters of a model card."""
     section = text.partition("hyperparameters were used during training:")[2].partition("\n#")[0]
     found: dict[str, object] = {}
     for key, written in _ITEM.findall(section):
@@ -212,6 +216,7 @@ def _hyperparameters(text: str) -> dict[str, object]:
 
 
 def _extra_args(written: object) -> dict[str, object]:
+    """Return the options in the field ``extra_args``, which holds a JSON object; empty if it does not."""
     if not isinstance(written, str):
         return {}
     try:
@@ -222,6 +227,7 @@ def _extra_args(written: object) -> dict[str, object]:
 
 
 def _text(data: bytes, limit: int) -> str:
+    """Decode a file. Raises TornError if it is empty and FormatError if it is larger than ``limit`` bytes."""
     if len(data) > limit:
         raise FormatError(f"larger than {limit >> 10} KiB")
     text = data.decode("utf-8-sig", "replace")
@@ -231,7 +237,11 @@ def _text(data: bytes, limit: int) -> str:
 
 
 def _load_yaml(data: bytes) -> dict[str, object]:
-    """Load one YAML mapping with string keys, without tags of Python objects, expansion bombs or deep nesting."""
+    """Load one YAML mapping with string keys.
+
+    Raises TornError if it is empty, and FormatError for tags of Python objects, expansion bombs, deep nesting and
+    anything but a mapping.
+    """
     import yaml  # type: ignore[import-untyped,unused-ignore]
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -268,6 +278,7 @@ def _load_yaml(data: bytes) -> dict[str, object]:
 
 
 _MAX_CLOCK = 100
+"""Length in characters of the longest number to base 60 that is read."""
 _CLOCK = re.compile(r"[-+]?[0-9_]*:[0-9_:]*")
 _EXPONENT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -286,6 +297,7 @@ def _sorted(value: object) -> object:
 
 
 def _doc(found: Iterable[tuple[str, object]], producer: str | None = None) -> ConfigDoc:
+    """Return the options as a record, with secrets masked and without null and nested values."""
     values: dict[str, ConfigValue] = {}
     for key, item in found:
         value = _config_value(item)

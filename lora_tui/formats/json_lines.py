@@ -8,19 +8,19 @@ import math
 from lora_tui.records.documents import FormatError, Problem, TornError
 
 MAX_LINE = 4 * 1024 * 1024
-"""Bytes of the longest line that is kept."""
+"""Length in bytes of the longest line that is parsed."""
 
 MAX_PROBLEMS = 20
-"""Problems that are kept between two calls of :meth:`Problems.take`; the rest is only counted."""
+"""Number of problems kept between two calls of :meth:`Problems.take`; further ones are only counted."""
 
 MAX_COUNT = 2**53
-"""Counters from this one on (steps, tokens) count as damage, since a float cannot represent them exactly."""
+"""Counts (of steps, tokens) from this one on are taken for damage, since a float cannot represent them exactly."""
 
 MAX_METRICS = 1000
 """Largest number of values in a row, metric block or results file; no trainer writes more."""
 
 _FAST_FROM = 256 * 1024
-"""Bytes of JSON from which on the fast reader is worth its import."""
+"""Size of JSON in bytes from which on the fast parser is worth its import."""
 
 _BLANK = " \t\r\n\0"
 

@@ -16,37 +16,43 @@ from lora_tui.formats.json_lines import LineSplitter, Problems, as_text, load_js
 from lora_tui.records.documents import BadPrediction, LogRow, Predictions, Problem
 
 SAMPLE_CHARACTERS = 500
-"""Characters that are kept of each text of the sample."""
+"""Number of characters kept of each text of the sample."""
 BAD_CHARACTERS = 200
-"""Characters that are kept of each text of a prediction that looks wrong."""
+"""Number of characters kept of each text of a prediction that looks wrong."""
 MAX_BAD_PER_REASON = 2
-"""Predictions that are kept as examples of one kind of defect."""
+"""Number of predictions kept as examples of each kind of defect."""
 
 _TEXT_KEYS = ("prompt", "predict", "label")
 _REWARD_KEYS = ("chosen", "rejected")
 Reason = Literal["empty", "repeats", "echo"]
 
-NGRAM, MIN_TIMES = 8, 5
-"""Words (or characters) of a phrase, and how often it must occur in a text that counts as a loop."""
+NGRAM = 8
+"""Number of words (or characters) in a phrase that is searched for repetitions."""
+MIN_TIMES = 5
+"""Number of times that a phrase must occur in a text that counts as a loop."""
 TAIL_CHARACTERS = 6000
-"""Characters at the end of a text that are searched for a loop, which always goes on to the end."""
-PROBES, MIN_HITS = 12, 2
-"""Number of evenly spaced places at which a phrase is taken from a text, and how many of them must lie in a loop.
+"""Number of characters at the end of a text that are searched for a loop, which always goes on to the end."""
+PROBES = 12
+"""Number of evenly spaced places at which a phrase is taken from a text."""
+MIN_HITS = 2
+"""Number of the PROBES whose phrase must be repeated in a text that counts as a loop.
 
 A phrase that belongs to the subject (the name of a court in a judgment) is hit by one probe at most."""
 MIN_RUN = 40
-"""Length of a row of one character that counts as a loop too ("!!!!!!", which broken weights often generate)."""
+"""Number of equal characters in a row that count as a loop too ("!!!!!!", which broken weights often generate)."""
 MIN_ECHO = 8
-"""Characters of the shortest prediction that counts as an echo; a shorter one may end a prompt by chance."""
+"""Length in characters of the shortest prediction that counts as an echo; a shorter one may end a prompt by chance."""
 MAX_TEMPLATE = 120
-"""Characters of the longest chat template that may follow the question in a prompt."""
+"""Length in characters of the longest chat template that may follow the question in a prompt."""
 
 _ENDS = frozenset(".!?。！？…\"'”’」』）)]}】》>`*|~～;；:：")
+"""Characters that end a sentence, a code block or a quotation."""
 _BEFORE = frozenset("\n>]:：")
+"""Characters after which the question may begin in a prompt."""
 _AFTER = re.compile(
     r"(?:<[^<>\n]{1,40}>|\[/?[A-Z]{1,8}\]|#|\s|assistant|response|model|gpt|助手|回答|[:：])*", re.IGNORECASE
 )
-"""Text that chat templates put between a question and its answer."""
+"""Match the text that chat templates put between a question and its answer."""
 _CHARACTER_RUN = re.compile(rf"(\S)\1{{{MIN_RUN - 1}}}")
 
 
@@ -87,18 +93,19 @@ class _Counts:
         if label.strip() and (end := ending(label)).is_open:
             self.open_labels[end.bucket] = self.open_labels.get(end.bucket, 0) + 1
         if not predict.strip():
-            self._bad("empty", line, prompt, predict, label)
+            self._add_bad("empty", line, prompt, predict, label)
             return
         end = ending(predict)
         self.lengths[end.bucket] = self.lengths.get(end.bucket, 0) + 1
         if end.is_open:
             self.open_ends[end.bucket] = self.open_ends.get(end.bucket, 0) + 1
         if is_repetitive(predict) and not is_repetitive(label):
-            self._bad("repeats", line, prompt, predict, label)
+            self._add_bad("repeats", line, prompt, predict, label)
         elif echoes_prompt(predict, prompt, label):
-            self._bad("echo", line, prompt, predict, label)
+            self._add_bad("echo", line, prompt, predict, label)
 
-    def _bad(self, reason: Reason, line: int, prompt: str, predict: str, label: str) -> None:
+    def _add_bad(self, reason: Reason, line: int, prompt: str, predict: str, label: str) -> None:
+        """Count a prediction that looks wrong; keep the first few of each kind."""
         self.bad[reason] += 1
         if self.bad[reason] <= MAX_BAD_PER_REASON:
             size = BAD_CHARACTERS
@@ -139,7 +146,7 @@ class PredictionsParser:
         self._snapshot: Predictions | None = None
 
     def feed(self, data: bytes) -> list[LogRow]:
-        """Count the lines that ``data`` completes. Returns an empty list, since there are no rows. Never raises."""
+        """Count the lines that ``data`` completes. Return an empty list, since there are no rows. Never raises."""
         if data:
             self._snapshot = None
         for number, line in self._lines.feed(data):
@@ -163,7 +170,7 @@ class PredictionsParser:
         """
         if self._snapshot is None:
             last = self._lines.pending.strip()
-            # Most lines that are still being written do not end so, and need not be parsed each time.
+            # Most lines that are still being written do not end in a brace, and need not be parsed each time.
             record = _record(last) if last.endswith(b"}") else "unfinished"
             counts = self._counts
             if not isinstance(record, str):
@@ -174,7 +181,7 @@ class PredictionsParser:
 
 
 def _record(line: bytes) -> dict[str, object] | str:
-    """Parse one line; returns the record, or as a string the reason why it is none."""
+    """Parse one line; return the record, or a string with the reason why it is none."""
     try:
         value = load_json(line.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
@@ -204,8 +211,8 @@ def _text(value: object) -> str:
 def is_repetitive(text: str) -> bool:
     """Return whether a text is a loop: one phrase of 8 words (or characters) occurs 5 times, or a character 40 times.
 
-    The phrase must occur anywhere in the last 6000 characters, the 40 characters in a row. Looks at a bounded part of a
-    text and mostly in compiled code, so that a file of 100 MB takes seconds.
+    The phrase may occur anywhere in the last 6000 characters; the 40 characters must be in a row. Only a bounded part
+    of the text is read, mostly in compiled code, so that a file of 100 MB takes seconds.
     """
     text = text[-TAIL_CHARACTERS:]
     if len(text) < MIN_RUN:

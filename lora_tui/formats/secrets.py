@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from lora_tui.records.documents import ConfigValue, Scalar
 
 MASK = "***"
+"""Text in place of a secret."""
 
 # "token" but not tokens, tokenizer, tokenized_path or an id such as pad_token_id.
 _WORD = r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token(?!s|iz|_id)|secret|passwd|password|credential)"
@@ -25,6 +26,7 @@ _NAMED = re.compile(
     r"[A-Za-z0-9_.~+/=%-]{8,}",
     re.IGNORECASE,
 )
+# Matches every text in which something may be masked, in one quick search.
 _HINT = re.compile(r"hf_|sk-|gh[opsu]_|AKIA|://|[Bb]earer |" + _WORD, re.IGNORECASE)
 
 

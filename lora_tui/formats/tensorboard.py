@@ -4,7 +4,7 @@ Sources: TensorFlow ``record_writer`` (framing: length, masked CRC-32C of it, da
 ``event.proto``/``summary.proto``/``tensor.proto`` (protobuf wire format), transformers ``TensorBoardCallback`` (tags
 ``train/…`` and ``eval/…``, one event per scalar, texts ``args`` and ``model_config``), trl's PPO (tags of its own).
 
-A reader of our own because tensorboard and protobuf are large and need not be installed beside the job.
+The parser needs neither tensorboard nor protobuf, which are large and need not be installed where runs are watched.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from lora_tui.formats.secrets import mask_secrets
 from lora_tui.records.documents import NO_VALUES, ConfigDoc, ConfigValue, LogRow, Problem, RowKind
 
 MAX_RECORD = 64 * 1024 * 1024
-"""Bytes of the longest record that is skipped over; a longer one, although its length is checksummed, is damage."""
+"""Size in bytes of the longest record that is skipped; a longer one is taken for damage despite its valid checksum."""
 _MAX_KEPT = 4 * 1024 * 1024
-"""Bytes of the largest record that is parsed; a longer one (histogram, image) is skipped."""
+"""Size in bytes of the largest record that is parsed; a longer one (histogram, image) is skipped."""
 
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
@@ -31,12 +31,18 @@ _FLOAT = struct.Struct("<f")
 
 _SUMMARY = frozenset({"train/train_samples_per_second", "train/train_steps_per_second", "train/total_flos",
                       "train/train_loss"})  # fmt: skip
+"""Tags of the summary at the end of training."""
 _CLOCKS = frozenset({"train/train_runtime", "train/train_tokens_per_second"})
+"""Tags of the run time and the speed, which are not kept as metrics."""
 _EPOCH = frozenset({"train/epoch", "epoch"})
+"""Tags of the epoch."""
 _TRAIN_ONLY = frozenset({"train/loss", "train/learning_rate", "train/grad_norm", "train/reward", "train/train_runtime"})
+"""Tags that never belong to the metrics of an evaluation."""
 _LATEST = 1e11
 """Latest wall time that is accepted, in Unix seconds (the year 5138); a later one is damage."""
 _MODEL_KEYS = ("vocab_size", "num_hidden_layers", "hidden_size", "model_type", "_name_or_path")
+"""Keys of the model's configuration that are kept."""
+# Codes of tensorflow.DataType.
 _DT_FLOAT, _DT_DOUBLE, _DT_INT32, _DT_STRING, _DT_INT64 = 1, 2, 3, 7, 9
 
 Field = tuple[int, int | bytes]
@@ -83,7 +89,9 @@ class EventFileParser:
         self._problems = Problems()
         self._data = bytearray()
         self._skip = 0
+        """Number of bytes of a large record that are still to be skipped."""
         self._broken = False
+        """Whether the file is damaged, so that nothing more of it is read."""
         self._args: dict[str, ConfigValue] = {}
         self._kind: RowKind | None = None
         self._step = 0
@@ -91,21 +99,22 @@ class EventFileParser:
         self._values: dict[str, float] = {}
         self._epoch: float | None = None
         self._time: float | None = None
-        self._fresh = False
+        self._has_scalars = False
+        """Whether the current row has a scalar."""
 
     def feed(self, data: bytes) -> list[LogRow]:
-        """Parse the next bytes; returns the rows in them, also a partial one at the end."""
+        """Return the rows in the next bytes, also a partial one at the end."""
         rows: list[LogRow] = []
         if self._broken:
             return rows
         self._data += data
         buffer = bytes(self._data)
         at = 0
-        while (record := self._record(buffer, at)) is not None:
+        while (record := self._next_record(buffer, at)) is not None:
             payload, at = record
             if payload:
                 try:
-                    self._event(payload, rows)
+                    self._read_event(payload, rows)
                 except ValueError as error:
                     self._problems.add(0, f"not an event: {error}")
         del self._data[:at]
@@ -122,7 +131,7 @@ class EventFileParser:
 
     # -- framing --------------------------------------------------------------------------------------------------
 
-    def _record(self, buffer: bytes, at: int) -> tuple[bytes, int] | None:
+    def _next_record(self, buffer: bytes, at: int) -> tuple[bytes, int] | None:
         """Return the data of a record (empty if skipped) and the index after it, or None if it is incomplete."""
         if self._skip:
             step = min(self._skip, len(buffer) - at)
@@ -133,7 +142,7 @@ class EventFileParser:
         head = buffer[at : at + 8]
         length, crc = _HEADER.unpack_from(buffer, at)
         if masked_crc32c(head) != crc or length > MAX_RECORD:
-            self._break("record length with a wrong checksum")
+            self._stop("record length with a wrong checksum")
             return None
         if length > _MAX_KEPT:
             self._skip = length + 4
@@ -143,18 +152,20 @@ class EventFileParser:
             return None
         payload = buffer[at + 12 : end]
         if masked_crc32c(payload) != _CRC.unpack_from(buffer, end)[0]:
-            self._break("record with a wrong checksum")
+            self._stop("record with a wrong checksum")
             return None
         return payload, end + 4
 
-    def _break(self, reason: str) -> None:
+    def _stop(self, reason: str) -> None:
+        """Report damage after which nothing more of the file is read."""
         self._broken = True
         self._data.clear()
         self._problems.add(0, f"{reason}: the rest of the file is not read")
 
     # -- events ---------------------------------------------------------------------------------------------------
 
-    def _event(self, payload: bytes, rows: list[LogRow]) -> None:
+    def _read_event(self, payload: bytes, rows: list[LogRow]) -> None:
+        """Parse an ``Event`` message; append the rows that it completes. Raises ValueError where it is damaged."""
         time: float | None = None
         step = 0
         summaries: list[bytes] = []
@@ -170,9 +181,10 @@ class EventFileParser:
         for summary in summaries:
             for number, value in _fields(summary):
                 if number == 1 and isinstance(value, bytes):
-                    self._value(value, step, time, rows)
+                    self._read_value(value, step, time, rows)
 
-    def _value(self, data: bytes, step: int, time: float | None, rows: list[LogRow]) -> None:
+    def _read_value(self, data: bytes, step: int, time: float | None, rows: list[LogRow]) -> None:
+        """Parse a ``Summary.Value`` message at a step and a Unix time. Raises ValueError where it is damaged."""
         tag = ""
         scalar: float | None = None
         tensor: bytes | None = None
@@ -187,13 +199,14 @@ class EventFileParser:
                 tensor = value
         if tensor is not None:
             if tag in ("args/text_summary", "model_config/text_summary"):
-                self._text(tag, tensor)
+                self._read_text(tag, tensor)
                 return
             scalar = _tensor_scalar(tensor)
         if scalar is not None and tag and 0 <= step < MAX_COUNT:
-            self._scalar(tag, scalar, step, time, rows)
+            self._add_scalar(tag, scalar, step, time, rows)
 
-    def _text(self, tag: str, tensor: bytes) -> None:
+    def _read_text(self, tag: str, tensor: bytes) -> None:
+        """Read the training arguments or the model's configuration from a text."""
         texts = [value for number, value in _fields(tensor) if number == 8 and isinstance(value, bytes)]
         try:
             found = load_json(texts[0].decode("utf-8", "replace")) if texts else None
@@ -216,7 +229,8 @@ class EventFileParser:
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
-    def _scalar(self, tag: str, value: float, step: int, time: float | None, rows: list[LogRow]) -> None:
+    def _add_scalar(self, tag: str, value: float, step: int, time: float | None, rows: list[LogRow]) -> None:
+        """Add a scalar to the current row, or to a new one where it belongs to another step or kind."""
         kind = self._kind_of(tag, step)
         if kind != self._kind or step != self._step or tag in self._tags:
             self._flush(rows)
@@ -228,9 +242,9 @@ class EventFileParser:
         if len(self._tags) >= MAX_METRICS:
             return
         self._tags.add(tag)
-        if not self._fresh:
+        if not self._has_scalars:
             self._time = time
-            self._fresh = True
+            self._has_scalars = True
         if tag in _EPOCH:
             self._epoch = value
         elif kind != "mark" and tag not in _CLOCKS:
@@ -259,14 +273,15 @@ class EventFileParser:
         return "mark" if tag not in _TRAIN_ONLY or tag == "train/train_runtime" else "train"
 
     def _flush(self, rows: list[LogRow]) -> None:
-        if not self._fresh or self._kind is None:
+        """Append the current row, unless it is empty, and begin another."""
+        if not self._has_scalars or self._kind is None:
             return
         # The train_runtime of the summary, which comes first, would make an empty row.
         if self._values or self._epoch is not None or self._kind == "mark":
             rows.append(LogRow(self._kind, self._step, self._values or NO_VALUES, None, self._epoch, None, self._time))
         self._values = {}
         self._epoch = self._time = None
-        self._fresh = False
+        self._has_scalars = False
 
 
 def _fields(data: bytes) -> Iterator[Field]:

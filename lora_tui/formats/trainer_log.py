@@ -28,34 +28,42 @@ from lora_tui.formats.metric_names import METRIC_NAMES, add_accuracy, row_kind
 from lora_tui.records.documents import NO_VALUES, LogRow, Problem, RowKind
 from lora_tui.records.rows import EXACT_LIMIT, KINDS, MIN_BLOCK_ROWS, Block, Column, Rows, is_dense
 
-_BATCH = 512
-"""Lines that are decoded in one call, up to twice as many; that costs half of a call for each line."""
+_BATCH_LINES = 512
+"""Number of lines (up to twice as many) decoded in one call, which takes half the time of one call per line."""
 _MAX_SHAPES = 256
+"""Number of row shapes at which the cache of shapes is cleared."""
 _FAST_FROM_LINE = 4096
-"""Number of the line from which on a log is long enough for the fast JSON reader to be worth its import."""
+"""Line number from which on a log is long enough for the fast JSON parser to be worth its import."""
 
 NOT_METRICS = frozenset({
     "current_steps", "step", "global_step/max_steps", "iteration", "total_steps", "max_steps", "epoch", "percentage",
     "elapsed_time", "remaining_time",
 })  # fmt: skip
+"""Keys of a row that are no metrics."""
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+"""Seconds by the suffix of a part of ms-swift's durations."""
 
 
 class RowShape(NamedTuple):
-    """How to read the rows that have one sequence of keys and hold plain numbers.
+    """How to read the rows that have the same sequence of keys and hold plain numbers.
 
     Most logs have two or three shapes, so that many rows are read at once, column by column. A row whose values are not
-    the plain numbers that its shape promises is read on its own and with more care.
+    the plain numbers that its shape requires is read on its own by a slower method.
     """
 
     kind: RowKind
     step: str
+    """Key of the step."""
     total: str | None
+    """Key of the total steps, None if there is none."""
     clocked: bool
+    """Whether the rows have an ``elapsed_time``."""
     epoch: bool
+    """Whether the rows have an epoch."""
     metrics: tuple[tuple[str, str], ...]
     """Pairs of the name in the row and the name in the record."""
     producer: str | None
+    """Producer of the rows by their keys, None if unknown."""
 
 
 class TrainerLogParser:
@@ -71,13 +79,14 @@ class TrainerLogParser:
         self._problems = Problems()
         self._lines = LineSplitter(self._problems)
         self._shapes: dict[tuple[str, ...], RowShape | None] = {}
+        """Cached shapes by the keys of a row, None for rows that have to be read on their own."""
 
     def feed(self, data: bytes) -> Sequence[LogRow]:
         """Return the rows of the lines that ``data`` completes, in file order. Never raises on content."""
         lines = self._lines.feed(data)
         rows = Rows()
-        # Batches of about equal size: a few lines left over would be read row by row, at many times the cost.
-        batches = max(1, len(lines) // _BATCH)
+        # Batches of about equal size: a small last one would be read row by row, which takes many times as long.
+        batches = max(1, len(lines) // _BATCH_LINES)
         for number in range(batches if lines else 0):
             batch = lines[len(lines) * number // batches : len(lines) * (number + 1) // batches]
             objects = _decode_together(batch, fast=batch[0][0] > _FAST_FROM_LINE)
@@ -96,6 +105,7 @@ class TrainerLogParser:
         return None
 
     def _read_batch(self, batch: list[tuple[int, bytes]], objects: list[object], rows: Rows) -> None:
+        """Append the rows of decoded lines, as a block of columns where possible."""
         block = self._block(objects) if len(objects) >= MIN_BLOCK_ROWS else None
         if block is not None:
             rows.add(block)
@@ -104,7 +114,7 @@ class TrainerLogParser:
             self._read(number, value, rows)
 
     def _block(self, objects: list[object]) -> Block | None:
-        """Return all rows as one block of columns, or None where a row is not plain (those of a healthy log are)."""
+        """Return all rows as one block of columns, or None where a row is not plain (in a sound log all are)."""
         values = [value for value in objects if type(value) is dict]
         if len(values) < len(objects):
             return None
@@ -128,6 +138,7 @@ class TrainerLogParser:
         return block
 
     def _shape(self, keys: tuple[str, ...], value: dict[str, object]) -> RowShape | None:
+        """Return the shape of the rows with these keys, of which ``value`` is one; None if they have none."""
         if len(keys) > MAX_METRICS:
             return None
         try:
@@ -139,6 +150,7 @@ class TrainerLogParser:
             return shape
 
     def _read_each(self, batch: list[tuple[int, bytes]], rows: Rows) -> None:
+        """Decode lines one by one and append their rows; what cannot be decoded becomes a problem."""
         for number, line in batch:
             text = line.decode("utf-8", "replace")
             if number == 1:
@@ -153,6 +165,7 @@ class TrainerLogParser:
             self._read(number, value, rows)
 
     def _read(self, number: int, value: object, rows: Rows) -> None:
+        """Append the row of a decoded line, ``number`` in the file."""
         if not isinstance(value, dict):
             self._problems.add(number, "not an object")
             return
@@ -168,7 +181,7 @@ class TrainerLogParser:
             self._read_slowly(number, value, rows)
 
     def _read_slowly(self, number: int, value: dict[str, object], rows: Rows) -> None:
-        """Read a row of any version: with nulls, strings for numbers, values that are no numbers at all."""
+        """Append the row of a line of any version: with nulls, strings for numbers, or values that are no numbers."""
         if "log_history" in value or "last_model_checkpoint" in value:
             return
         step, total, producer = read_position(value)
@@ -202,9 +215,9 @@ class TrainerLogParser:
 
 
 def _decode_together(batch: list[tuple[int, bytes]], fast: bool) -> list[object] | None:
-    """Decode lines as one JSON array; returns None if a line is not exactly one flat object, or not plain JSON.
+    """Decode lines as one JSON array; return None if a line is not exactly one flat object, or not plain JSON.
 
-    ``fast`` takes the faster reader, whose import costs some 40 ms.
+    ``fast`` selects the faster parser, whose import takes some 40 ms.
     """
     text = b",\n".join([line for _, line in batch])
     # No value spans two lines: a string holds no line break, in an object no "{" may follow a comma, and there are no
@@ -228,6 +241,7 @@ def parse_elapsed(value: object) -> float | None:
 
 
 def _seconds(text: str) -> float | None:
+    """Return a printed duration in seconds, which may be negative, or None if it is none."""
     days, comma, clock = text.rpartition(",")
     parts = clock.split(":")
     try:
@@ -281,7 +295,7 @@ def row_shape(value: dict[str, object]) -> RowShape | None:
 
 
 def read_plain_row(shape: RowShape, value: dict[str, object]) -> LogRow | None:
-    """Read a row by its shape; returns None if a value is not the plain number that the shape promises."""
+    """Return a row read by its shape, None if a value is not the plain number that the shape requires."""
     kind, step_key, total_key, clocked, has_epoch, pairs, _ = shape
     metrics: dict[str, float] = {}
     for key, name in pairs:
@@ -324,7 +338,7 @@ def read_plain_row(shape: RowShape, value: dict[str, object]) -> LogRow | None:
 
 
 def make_block(rows: Sequence[Mapping[str, Any]], groups: Mapping[RowShape, Sequence[int]]) -> Block | None:
-    """Return the rows as columns, or None where a value is not the plain number that its row's shape promises.
+    """Return the rows as columns, or None where a value is not the plain number that its row's shape requires.
 
     ``groups`` maps each shape to the indices of its rows in ``rows``; together they hold every index once.
     """
@@ -337,7 +351,7 @@ def make_block(rows: Sequence[Mapping[str, Any]], groups: Mapping[RowShape, Sequ
     unknown = array("d", [math.nan]) * count
     epochs, clocks = unknown[:], unknown[:]
     columns: dict[str, tuple[array[float], bytearray]] = {}
-    # Whole seconds, as the producer writes them, take half the memory.
+    # Whole seconds, as the producer writes them, are stored in half the memory.
     seconds = all(shape.clocked for shape in groups)
     for shape, group in groups.items():
         group_rows = rows if len(groups) == 1 else [rows[place] for place in group]
@@ -375,6 +389,7 @@ def make_block(rows: Sequence[Mapping[str, Any]], groups: Mapping[RowShape, Sequ
 
 
 def _assign(into: Any, group: Sequence[int], values: Sequence[float]) -> None:
+    """Set the places ``group`` of a column to ``values``."""
     if len(group) == len(into):
         into[:] = values
         return
@@ -393,6 +408,7 @@ def _counts(rows: Sequence[Mapping[str, Any]], key: str | None) -> array[int] | 
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]], key: str, bound: float | None = None) -> array[float] | None:
+    """Return a column of floats, None where a value is no exact number or not between -``bound`` and ``bound``."""
     values = [row[key] for row in rows]
     types = set(map(type, values))
     if not types <= {int, float}:
@@ -405,14 +421,15 @@ def _numbers(rows: Sequence[Mapping[str, Any]], key: str, bound: float | None = 
 
 
 _TWO_DIGITS: Mapping[str, int] = {f"{n:02}": n for n in range(60)}
+"""Number of seconds by its two digits."""
 _MAX_CACHED = 24
-"""Characters of the longest clock that is cached: "106751 days, 23:59:59" has 21."""
+"""Length in characters of the longest clock that is cached: "106751 days, 23:59:59" has 21."""
 _HOURS_AND_MINUTES: dict[str, int] = {}
 """Cache of the seconds of recently read ``H:MM:`` prefixes."""
 
 
 def _clock(text: object) -> float:
-    """Return a clock in seconds as :func:`parse_elapsed` does, NaN for none; usually from a table."""
+    """Return a clock in seconds as :func:`parse_elapsed` does, but nan for none; usually from a cache."""
     if type(text) is str and (seconds := _TWO_DIGITS.get(text[-2:])) is not None and text[-3:-2] == ":":
         known = _HOURS_AND_MINUTES.get(text[:-2])
         if known is not None:

@@ -39,7 +39,7 @@ def parse_trainer_state(data: bytes) -> TrainerState:
     for entry in history if isinstance(history, list) else ():
         if not isinstance(entry, dict) or len(entry) > MAX_METRICS:
             continue
-        # Not told by train_runtime, which transformers since 4.49 logs in every train row when tokens are counted.
+        # train_runtime is no criterion: transformers since 4.49 logs it in every train row when tokens are counted.
         if entry.get("train_loss") is not None or entry.get("total_flos") is not None:
             summary = _metrics(entry)
         else:

@@ -16,11 +16,11 @@ from lora_tui.records.documents import Failure
 Kind = Literal["exception", "out_of_memory", "interrupted", "terminated"]
 
 MAX_MESSAGE = 300
-"""Characters that are kept of the message of a failure and of each line of the excerpt."""
+"""Number of characters kept of the message of a failure and of each line of the excerpt."""
 MAX_EXCERPT = 12
-"""Lines that are kept of a traceback."""
+"""Number of lines kept of a traceback."""
 _LAST_STEPS = 10
-"""Steps that the other ranks may still make after one has failed."""
+"""Number of steps that other ranks may still make after one has failed."""
 
 TRACEBACK = "Traceback (most recent call last)"
 # Most logs contain no failure: except for the hint, ``re`` compiles patterns at their first use and caches them.
@@ -33,7 +33,8 @@ _MEMORY = (
     r"(?i)out of memory|OutOfMemory|\bMemoryError|can't allocate memory|not enough memory|Cannot allocate memory"
     r"|CUBLAS_STATUS_ALLOC_FAILED|NPU out of memory"
 )
-_SIGN = (
+# Lines outside of tracebacks that show a failure.
+_FAILURE_LINE = (
     r"(?P<death>Received (?:Signals\.)?(?P<death_signal>\w+) death signal)"
     r"|(?P<closing>Sending process \d+ closing signal (?P<closing_signal>\w+))"
     r"|(?P<exit>(?:exitcode\s{0,8}: ?|exits with return code = )(?P<code>-?\d{1,5})\b)"
@@ -44,15 +45,16 @@ _SIGN = (
     r"|(?P<bare>^(?:Killed|Terminated|Segmentation fault \(core dumped\))$)"
     r"|(?P<memory>^(?:torch\.(?:cuda\.)?OutOfMemoryError|RuntimeError: (?:CUDA|NPU) out of memory))"
 )
+# Quick test for lines that _FAILURE_LINE may match.
 _HINT = re.compile(
     r"signal|exitcode|return code|Watchdog|oom|CANCELLED|line \d+: |Killed|Terminated|Segm|memory|Memory"
 )
 _SIGNALS: dict[str, Kind] = {"2": "interrupted", "SIGINT": "interrupted"}
-# Errors of a rank whose partner died, which are never the cause.
-_VICTIM = r"(?i)DistBackendError|NCCL|Connection (?:closed|reset) by peer|Broken pipe|Gloo|TCPStore"
+# Errors of a rank that result from the end of another one, so that they are never the cause.
+_SECONDARY = r"(?i)DistBackendError|NCCL|Connection (?:closed|reset) by peer|Broken pipe|Gloo|TCPStore"
 
-# How close a line is to the cause, ascending. A launcher sends "closing signal" when any worker dies, and its own
-# exception only says that one did.
+# Rank of a line by how near it is to the cause, ascending. A launcher sends "closing signal" when any worker dies, and
+# its own exception only says that one did.
 _CLOSING, _LAUNCHER, _SIGNALLED, _CAUSE = range(4)
 
 
@@ -68,24 +70,33 @@ class FailureTracker:
         self.stage: str | None = None
         """Training stage (sft, dpo, …) by the file names of a traceback, or None."""
         self._weight = _CLOSING
+        """How near the current failure is to the cause (_CLOSING to _CAUSE)."""
         self._rank: str | None = None
+        """Rank that failed, by the prefix of its line."""
         self._step: int | None = None
+        """Step at which the failure was logged."""
         self._code: str | None = None
+        """Last exit code that a launcher has printed."""
         self._before: tuple[Failure, int, int | None] | None = None
+        """Failure after which there was progress, with its weight and step; other ranks may have made the progress."""
         # The traceback that is being read.
         self._lines: deque[str] | None = None
         self._code_seen = False
+        """Whether one of its lines names a source file."""
         self._trusted = False
+        """Whether it is real and not part of a printed training example."""
         self._ignored = False
+        """Whether it is harmless, such as one of "Exception ignored in"."""
         self._ignore_next = False
-        self._foreign = 0
+        self._foreign_lines = 0
+        """Number of lines between its lines that do not belong to it."""
         self._chained = self._chain_next = False
 
-    def line(self, text: str, rank: str | None, phase: str | None, step: int | None, in_dump: bool) -> bool:
-        """Read one clean line; returns whether it belongs to a traceback or names a failure.
+    def read_line(self, text: str, rank: str | None, phase: str | None, step: int | None, in_dump: bool) -> bool:
+        """Read one clean line; return whether it belongs to a traceback or shows a failure.
 
-        ``rank`` is the number of its ``[rankN]:`` prefix, ``phase`` and ``step`` are those of the job. ``in_dump`` if
-        the line may be part of a printed training example: then only tracebacks with paths of code count.
+        ``rank`` is the number of its ``[rankN]:`` prefix, ``phase`` and ``step`` are those of the job. With
+        ``in_dump`` the line may be part of a printed training example, where only tracebacks with paths of code count.
         """
         if TRACEBACK in text:
             self._chained = self._chain_next
@@ -95,7 +106,7 @@ class FailureTracker:
             self._trusted = not in_dump
             self._ignored = self._ignore_next
             self._ignore_next = False
-            self._foreign = 0
+            self._foreign_lines = 0
             return True
         if self._lines is not None:
             return self._traceback_line(text, rank, phase, step)
@@ -107,9 +118,9 @@ class FailureTracker:
         if text.startswith(_CHAIN):
             self._chain_next = True
             return True
-        return _HINT.search(text) is not None and self._sign(text, rank, phase, step)
+        return _HINT.search(text) is not None and self._read_failure_line(text, rank, phase, step)
 
-    def progress(self, step: int | None) -> None:
+    def note_progress(self, step: int | None) -> None:
         """Handle a metric row or training bar frame of ``step`` (None: unknown), after which a failure is over."""
         if self.failure is not None and (step is None or self._step is None or step > self._step):
             # Other ranks may draw some more frames before the launcher ends the job.
@@ -118,8 +129,8 @@ class FailureTracker:
             self._weight = _CLOSING
         self._lines = None
 
-    def started(self) -> None:
-        """Drop the failure, since a job was started again or training began."""
+    def note_start(self) -> None:
+        """Clear the failure, since a job was started again or training began."""
         self.failure = self._before = self._code = self._rank = self._lines = None
         self._weight = _CLOSING
         self.stage = None
@@ -127,6 +138,7 @@ class FailureTracker:
     # -- details ------------------------------------------------------------------------------------------------
 
     def _traceback_line(self, text: str, rank: str | None, phase: str | None, step: int | None) -> bool:
+        """Read a line while a traceback is being read; return whether it belongs to it."""
         lines = self._lines
         assert lines is not None
         if text[:1] in (" ", "\t") or not text:
@@ -139,8 +151,8 @@ class FailureTracker:
             return True
         match = re.match(_EXCEPTION, text)
         if match is None or not self._code_seen:
-            self._foreign += 1
-            if self._foreign > 40:
+            self._foreign_lines += 1
+            if self._foreign_lines > 40:
                 self._lines = None
             return False
         lines.append(text)
@@ -154,6 +166,7 @@ class FailureTracker:
     def _raised(
         self, name: str, text: str, lines: tuple[str, ...], rank: str | None, phase: str | None, step: int | None
     ) -> None:
+        """Handle the exception at the end of a traceback, whose ``lines`` end with ``text``."""
         last = name.rpartition(".")[2]
         weight = _CAUSE
         kind: Kind = "exception"
@@ -171,8 +184,9 @@ class FailureTracker:
             kind = "out_of_memory"
         self._found(Failure(kind, text[:MAX_MESSAGE], phase, _cut(lines)), weight, rank, step)
 
-    def _sign(self, text: str, rank: str | None, phase: str | None, step: int | None) -> bool:
-        match = re.search(_SIGN, text)
+    def _read_failure_line(self, text: str, rank: str | None, phase: str | None, step: int | None) -> bool:
+        """Read a line outside of tracebacks; return whether it shows a failure."""
+        match = re.search(_FAILURE_LINE, text)
         if match is None:
             return False
         message = text[match.start() :].strip()[:MAX_MESSAGE]
@@ -201,6 +215,7 @@ class FailureTracker:
         return True
 
     def _found(self, new: Failure, weight: int, rank: str | None, step: int | None) -> None:
+        """Make ``new`` the current failure unless that one is nearer to the cause."""
         old, old_weight = self.failure, self._weight
         before, self._before = self._before, None if weight >= _LAUNCHER else self._before
         covers = weight == _LAUNCHER and (old is None or old_weight == _CLOSING)
@@ -212,29 +227,32 @@ class FailureTracker:
                 return
             if weight == old_weight and not self._replaces(old, new, weight, rank):
                 return
-        kind: Kind = "out_of_memory" if self._hides_memory(old, new) else new.kind
+        kind: Kind = "out_of_memory" if self._follows_out_of_memory(old, new) else new.kind
         self.failure = Failure(kind, mask_text(new.message), new.during, tuple(map(mask_text, new.excerpt)))
         self._weight = weight
         self._rank = rank
         self._step = step
 
     def _replaces(self, old: Failure, new: Failure, weight: int, rank: str | None) -> bool:
+        """Return whether ``new`` replaces the current failure ``old`` of the same weight."""
         if weight == _LAUNCHER:
-            # The first line, "failed (exitcode: -9)", says most, unless only the later table has the code.
+            # The first line, "failed (exitcode: -9)", is the best message, unless only the later table has the code.
             return old.kind == "exception" and new.kind != "exception"
         if weight != _CAUSE or self._chained:
             return self._chained
         if old.kind == "interrupted":
             return False
         if rank != self._rank:
-            return re.search(_VICTIM, old.message) is not None and re.search(_VICTIM, new.message) is None
+            return re.search(_SECONDARY, old.message) is not None and re.search(_SECONDARY, new.message) is None
         return True
 
-    def _hides_memory(self, old: Failure | None, new: Failure) -> bool:
+    def _follows_out_of_memory(self, old: Failure | None, new: Failure) -> bool:
+        """Return whether ``new`` was raised while an out-of-memory error was handled."""
         return self._chained and old is not None and old.kind == "out_of_memory" and new.kind == "exception"
 
 
 def _exit_kind(code: str | None) -> Kind | None:
+    """Return the kind of failure that an exit code means, None for success or no code; -N means signal N."""
     if code is None or code == "0":
         return None
     kinds: dict[str, Kind] = {"-9": "out_of_memory", "-15": "terminated", "-1": "terminated", "-2": "interrupted"}
@@ -242,4 +260,5 @@ def _exit_kind(code: str | None) -> Kind | None:
 
 
 def _cut(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the last lines that are not blank, each of limited length."""
     return tuple(line.rstrip()[:MAX_MESSAGE] for line in lines[-MAX_EXCERPT:] if line.strip())

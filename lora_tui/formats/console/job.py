@@ -26,7 +26,8 @@ class ConsoleJob:
         self._steps = StepFinder()
         self._failures = FailureTracker()
         self._events = EventMerger()
-        self._frame_since = True
+        self._frame_since_event = True
+        """Whether a training frame has come since the last logging event."""
         self._rows: list[LogRow] = []
 
     def take_rows(self) -> list[LogRow]:
@@ -67,7 +68,7 @@ class ConsoleJob:
                 return
         elif frame.total != steps.total:
             waits = self._events.waiting is not None
-            if phases.after_training or not steps.adopt_total(frame.total, waits):
+            if phases.after_training or not steps.set_total(frame.total, waits):
                 return
         self._note_training_frame(frame)
 
@@ -85,12 +86,13 @@ class ConsoleJob:
             self._note_training_frame(frame)
 
     def _note_training_frame(self, frame: Frame) -> None:
+        """Handle a frame of the training bar."""
         steps = self._steps
         steps.note_frame(frame)
-        self._frame_since = True
+        self._frame_since_event = True
         if self._events.waiting is not None:
             self.release(frame)
-        self._failures.progress(frame.done)
+        self._failures.note_progress(frame.done)
         self._phases.note_training_frame(
             frame.done, failed=self._failures.failure is not None, is_end=steps.ppo and frame.done == frame.total
         )
@@ -100,13 +102,13 @@ class ConsoleJob:
     def note_metrics(self, metrics: MetricDict, from_record: bool, source: str | None) -> None:
         """Handle a metric dict; ``source`` is the prefix of the rank or host that wrote it, if any."""
         line = metrics.text if source is None else f"{source}\n{metrics.text}"
-        glued = not self._frame_since
-        event = LogEvent(metrics.kind, metrics.numbers, from_record, line, glued, self._steps.frame)
+        buffered = not self._frame_since_event
+        event = LogEvent(metrics.kind, metrics.numbers, from_record, line, buffered, self._steps.frame)
         if not self._events.merge(event):
             self.release()
             self._phases.log_event()
             self._events.waiting = event
-            self._frame_since = False
+            self._frame_since_event = False
         waiting = self._events.waiting
         if waiting is not None and not self._steps.bars and not waiting.from_record:
             # A log without bars has no frame that could follow.
@@ -118,7 +120,7 @@ class ConsoleJob:
         self._steps.note_written(step, as_printed_count(numbers.get("total_steps")))
         values = metric_values(numbers)
         self._rows.append(LogRow("train", step, values, self._steps.total, None if epoch is None else epoch.value))
-        self._failures.progress(step)
+        self._failures.note_progress(step)
         self._phases.log_written_row()
 
     def release(self, frame: Frame | None = None) -> None:
@@ -126,7 +128,7 @@ class ConsoleJob:
         event = self._events.take()
         if event is None:
             return
-        step, shown = self._steps.place(event, frame)
+        step, shown = self._steps.find_step(event, frame)
         row = event.row(step, self._steps.total, None if shown is None else shown.elapsed_s)
         self._rows.append(row)
         if row.kind == "mark":
@@ -136,9 +138,9 @@ class ConsoleJob:
         self._phases.log_row()
         if row.kind == "train":
             self.options.note_row(row.values)
-            # A row that a buffered stdout brings late is older than the failure.
-            if not (event.glued and step is None):
-                self._failures.progress(step)
+            # A row that comes late because stdout is buffered is older than the failure.
+            if not (event.buffered and step is None):
+                self._failures.note_progress(step)
 
     # -- lines and messages ---------------------------------------------------------------------------------------
 
@@ -149,11 +151,11 @@ class ConsoleJob:
             self.options.config["stage"] = stage
 
     def note_line(self, text: str, rank: str | None, in_dump: bool) -> bool:
-        """Handle a line; returns whether it belongs to a traceback or names a failure.
+        """Handle a line; return whether it belongs to a traceback or names a failure.
 
         ``in_dump`` if the line may be part of a printed training example.
         """
-        if self._failures.line(text, rank, self._phases.code, self._steps.frame_step, in_dump):
+        if self._failures.read_line(text, rank, self._phases.code, self._steps.frame_step, in_dump):
             self.release()
             return True
         return False
@@ -195,24 +197,27 @@ class ConsoleJob:
             phases.load()
 
     def _begin_job(self) -> None:
+        """Handle the start of a process, which may be that of another job in the same file."""
         self.release()
-        self._failures.started()
+        self._failures.note_start()
         self.options.start()
         self._phases.begin_job()
 
     def _begin_loop(self, what: str) -> None:
+        """Handle the start of a loop: "training", "Evaluation" or "Prediction"."""
         self.release()
         if what == "training":
-            self._failures.started()
+            self._failures.note_start()
             self._steps.restart()
             self.options.results = {}
-            self._events.forget()
-            self._frame_since = True
+            self._events.restart()
+            self._frame_since_event = True
             self._phases.begin_training()
         else:
             self._phases.begin_loop("evaluating" if what == "Evaluation" else "predicting")
 
     def _note_header(self, name: str, written: str) -> None:
+        """Read one line of the header of a loop; ``written`` is its number as text."""
         count = parse_count(written)
         if count is not None:
             in_loop = self._phases.in_loop

@@ -15,8 +15,9 @@ from lora_tui.formats.json_lines import MAX_METRICS
 from lora_tui.records.documents import ConfigValue
 
 _MAX_DATASETS = 100
+"""Maximum number of data sets that are kept."""
 _MAX_SPLITS = 20
-"""Metric blocks of different names that are kept; a job has train, eval and predict."""
+"""Maximum number of metric blocks with different names that are kept; a job has train, eval and predict."""
 
 # Each is needed a few times in a log: ``re`` compiles it at its first use and caches it.
 _DUMP_KEYS = r"(chosen_input_ids|kto_tags|(?:label_ids|labels)|(?:input_ids)):?(?:$|\s)"
@@ -40,27 +41,28 @@ class JobOptions:
         self.limited = False
         """Whether max_steps was given, so that the printed number of epochs only follows from it."""
         self._datasets: list[str] = []
-        self._again: list[str] = []
+        self._loaded_again: list[str] = []
         """Names of data sets that were loaded a second time."""
-        self._output_sure = False
+        self._output_is_certain = False
+        """Whether ``output_dir`` comes from a message that names nothing else."""
 
     def start(self) -> None:
-        """Forget the options, since another job begins to write to the same file."""
+        """Clear the options, since another job begins to write to the same file."""
         self.config = {}
         self.adapters = ()
         self.limited = False
         self._datasets = []
-        self._again = []
+        self._loaded_again = []
 
     def values(self, stage: str | None) -> dict[str, ConfigValue]:
         """Return all options; ``stage`` is the training stage by the file names of a traceback, or None."""
         values = dict(self.config)
         if self._datasets:
             values["dataset"] = ",".join(self._datasets)
-        if self._again and values.get("eval_examples") == values.get("num_examples", -1):
+        if self._loaded_again and values.get("eval_examples") == values.get("num_examples", -1):
             # LLaMA-Factory loads ``dataset``, then ``eval_dataset``. Several nodes in one log also load each data set
             # twice, but then evaluate a set of another size than they train on.
-            values["eval_dataset"] = ",".join(self._again)
+            values["eval_dataset"] = ",".join(self._loaded_again)
         if stage is not None:
             values["stage"] = stage
         return values
@@ -85,7 +87,7 @@ class JobOptions:
             self._note_directory(kind, found[1].strip())
         elif kind == "dataset":
             name = re.sub(_DATA_SUFFIX, "", found[1])
-            names = self._datasets if name not in self._datasets else self._again
+            names = self._datasets if name not in self._datasets else self._loaded_again
             if name not in names and len(names) < _MAX_DATASETS:
                 names.append(name)
         elif kind in ("model", "cache"):
@@ -145,7 +147,7 @@ class JobOptions:
             config.setdefault("trainable_params", count)
 
     def note_row(self, values: Mapping[str, float]) -> None:
-        """Tell stages that print the same examples apart (sft and kto; dpo and rm) by the metrics of a training row."""
+        """Set the stage by the metrics of a training row where printed examples fit two (sft and kto, dpo and rm)."""
         config = self.config
         hint = config.get("stage_hint")
         if not (hint or config.get("stage") == "sft"):
@@ -200,12 +202,13 @@ class JobOptions:
             self.config[name] = count
 
     def _note_directory(self, kind: str, path: str) -> None:
+        """Read the output directory from the path in a message of a kind that has one."""
         if kind == "saved":
-            # This message also occurs for a tokenizer or a configuration elsewhere, so that others go first.
-            if not self._output_sure and re.search(_CHECKPOINT, path):
+            # This message also occurs for a tokenizer or a configuration elsewhere, so that others take precedence.
+            if not self._output_is_certain and re.search(_CHECKPOINT, path):
                 self.output_dir = re.sub(_CHECKPOINT, "", path)
             return
         if kind in ("figure", "prediction"):
             path = re.sub(r"[/\\][^/\\]*$", "", path) if re.search(r"[/\\]", path) else "."
         self.output_dir = re.sub(_CHECKPOINT, "", path)
-        self._output_sure = True
+        self._output_is_certain = True

@@ -1,4 +1,4 @@
-"""Metric dicts of a console log: find them, tell their kind, and merge those of one logging event.
+"""Metric dicts of a console log: find and classify them, and merge those of one logging event.
 
 Sources: transformers ``ProgressCallback``/``PrinterCallback`` and LLaMA-Factory's ``LogCallback``, each of which prints
 a dict of its own for an event.
@@ -18,16 +18,17 @@ from lora_tui.formats.metric_names import METRIC_NAMES, add_accuracy
 from lora_tui.records.documents import NO_VALUES, LogRow, RowKind
 
 _MAX_DICTS = 8
-"""Largest number of dicts that are read from one line."""
+"""Maximum number of dicts that are read from one line."""
 
 _NOT_METRICS = frozenset({"epoch", "step", "total_steps", "percentage", "elapsed_time", "remaining_time"})
 _CLOCKS = frozenset({"train_runtime", "train_tokens_per_second"})
 _SUMMARY = frozenset({"train_loss", "total_flos"})
 _TRAIN = frozenset({"loss", "reward", "learning_rate", "lr"})
-_BESIDE = frozenset({"epoch", "step", "learning_rate", "grad_norm"})
+_TRAIN_COMPANIONS = frozenset({"epoch", "step", "learning_rate", "grad_norm"})
 """Keys of which a training dict has at least one besides its loss; ``{'loss': 0.1}`` alone may be anything."""
 
-_BEGINS = r"\{'(?:loss|eval_\w+|reward)':"
+_DICT_START = r"\{'(?:loss|eval_\w+|reward)':"
+"""Match the start of a metric dict."""
 
 
 class MetricDict(NamedTuple):
@@ -49,6 +50,7 @@ class MetricDictFinder:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._half: tuple[int, str] | None = None
+        """Line number and text of the first half of a dict whose second half has not come yet."""
 
     def find(self, text: str, line: int) -> list[MetricDict] | None:
         """Return the metric dicts in ``text``, a line; None if there are none, an empty list for the half of one."""
@@ -59,7 +61,7 @@ class MetricDictFinder:
                 break
             parsed = find_dict(text, start)
             if parsed is None:
-                if "}" not in text[start:] and re.match(_BEGINS, text[start:]):
+                if "}" not in text[start:] and re.match(_DICT_START, text[start:]):
                     self._half = (line, text[start:][:MAX_TEXT])
                     return found
                 start = text.find("{'", start + 2)
@@ -99,10 +101,10 @@ class LogEvent:
     """Whether it is LLaMA-Factory's own dict line, which transformers' dict of the same event follows."""
     line: str
     """Text of the dict in the log, after a line with the prefix of the rank or host that wrote it, if any."""
-    glued: bool
-    """Whether no training frame stands between it and the event before.
+    buffered: bool
+    """Whether stdout was buffered, so that the frames around the event belong to other steps.
 
-    Then stdout was buffered, and the frames beside the event belong to other steps.
+    It is if no training frame lies between the event and the one before.
     """
     frame: Frame | None
     """The last training frame before the event."""
@@ -123,11 +125,15 @@ class EventMerger:
 
     def __init__(self) -> None:
         self.waiting: LogEvent | None = None
-        """Last event, as long as it has no row."""
+        """Last event while it has no row yet, else None."""
         self._last: LogEvent | None = None
+        """Last event that has a row, None before the first one of a training."""
 
     def merge(self, event: LogEvent) -> bool:
-        """Return whether ``event`` is the waiting event or the one before; merge its numbers into the waiting one."""
+        """Return whether ``event`` was logged before: it equals the waiting event, else the last one.
+
+        Merges its numbers into the waiting event.
+        """
         twin = self.waiting or self._last
         if twin is None or not _same_event(twin, event):
             return False
@@ -139,15 +145,15 @@ class EventMerger:
         return True
 
     def take(self) -> LogEvent | None:
-        """Return the waiting event, which then waits no more, or None."""
+        """Remove and return the waiting event, None if there is none."""
         event = self.waiting
         if event is not None:
             self.waiting = None
             self._last = event
         return event
 
-    def forget(self) -> None:
-        """Forget the last event, since another training begins."""
+    def restart(self) -> None:
+        """Clear the last event, since another training begins."""
         self._last = None
 
 
@@ -156,7 +162,7 @@ def _classify(numbers: Mapping[str, Number]) -> RowKind | None:
     if not _SUMMARY.isdisjoint(numbers):
         return "mark" if "epoch" in numbers or "train_runtime" in numbers else None
     if not _TRAIN.isdisjoint(numbers):
-        return "train" if len(numbers) > 1 and not _BESIDE.isdisjoint(numbers) else None
+        return "train" if len(numbers) > 1 and not _TRAIN_COMPANIONS.isdisjoint(numbers) else None
     if any(key.startswith("eval_") for key in numbers):
         return "eval"
     return None

@@ -31,8 +31,9 @@ from lora_tui.formats.json_lines import MAX_METRICS, Problems
 from lora_tui.records.documents import ConsoleFacts, LogRow, Problem
 
 TAIL_LINES = 12
-"""Last lines of a log that are kept."""
+"""Number of last lines of a log that are kept."""
 _TAIL_WIDTH = 500
+"""Number of characters kept of each of them."""
 
 _BLOCK_LINE = r"\s+(\S.{0,120}?)\s+= +(\S.{0,80})$"
 _TRAINING_LOG = (
@@ -59,7 +60,7 @@ class ConsoleParser:
 
     A metric dict contains no step. transformers redraws the training bar right after it, and that frame shows the exact
     step, so that at most one row waits: for the frame (also an unfinished one at the end of a feed), else for the next
-    record, dict or block, or for ``feed(b"")``, which says that nothing more has come. It then gets the step of its
+    record, dict or block, or for ``feed(b"")``, which means that nothing more has come. It then gets the step of its
     epoch (where a header gave the steps per epoch) or that of the frame before. Rows of a log without bars do not wait,
     except that LLaMA-Factory's rounded dict line waits for transformers' dict of the same event: the two become one row
     with the more precise of both numbers. Without bars and header the step is None. ``elapsed_s`` is the bar's clock.
@@ -83,14 +84,14 @@ class ConsoleParser:
         """Whether a printed training example is being read, which may contain any text."""
 
     def feed(self, data: bytes) -> list[LogRow]:
-        """Parse the next bytes; returns the rows that they complete, and for empty ``data`` the row that waits."""
+        """Return the rows that the next bytes complete, and for empty ``data`` the row that waits."""
         if data:
             for piece in self._pieces.feed(data):
-                self._piece(piece)
+                self._read_piece(piece)
             if data.endswith((b"]", b"A")):
                 self._unfinished_frame()
         else:
-            self._idle()
+            self._finish_line()
         return self._job.take_rows()
 
     def take_problems(self) -> list[Problem]:
@@ -111,15 +112,17 @@ class ConsoleParser:
         if frame is not None and not frame.name and not text[frame.end :].strip():
             self._job.note_unfinished_frame(frame, NESTED in raw)
 
-    def _idle(self) -> None:
+    def _finish_line(self) -> None:
+        """Read a complete metric dict at the end of the file and release the row that waits."""
         text = clean(self._rest.text()).rstrip()
         # The last line of a file may lack its newline.
         if text.endswith("}") and "{'" in text:
             self._rest.take()
-            self._text(text)
+            self._read_text(text)
         self._job.release()
 
-    def _piece(self, raw: bytes) -> None:
+    def _read_piece(self, raw: bytes) -> None:
+        """Read the text between two line ends or carriage returns."""
         text = raw[:MAX_PIECE].decode("utf-8", "replace")
         nested = False
         if not text.isprintable():
@@ -134,30 +137,32 @@ class ConsoleParser:
                 self._dump = False
                 self._job.note_frame(frame, nested)
                 text = text[frame.end :]
-        self._text(text)
+        self._read_text(text)
 
-    def _text(self, text: str) -> None:
+    def _read_text(self, text: str) -> None:
+        """Read a line or the text after a bar frame, without its prefix."""
         line = text.strip()
         if not line:
             return
         self._tail.append(line[:_TAIL_WIDTH])
         if (joined := self._dicts.join(text)) is not None:
-            self._metrics(joined, False)
+            self._add_metrics(joined, False)
             return
         plain, records = split_records(text)
         if plain is not None:
-            self._plain(plain)
+            self._read_plain(plain)
         for record in records:
-            self._record(record)
+            self._read_record(record)
 
-    def _record(self, record: Record) -> None:
+    def _read_record(self, record: Record) -> None:
+        """Read a record of a logger."""
         self._is_log = True
         self._dump = False
         self._block = None
         self._job.note_record(record.stage)
         message = record.message
         if "{'" in message and (found := self._dicts.find(message, self._pieces.line)) is not None:
-            self._metrics(found, True)
+            self._add_metrics(found, True)
             if record.from_file:
                 # running_log.txt has no other line of this event.
                 self._job.release()
@@ -167,9 +172,10 @@ class ConsoleParser:
             if len(row) <= MAX_METRICS:
                 self._job.note_written_row(row)
         elif message:
-            self._message(message[:MAX_TEXT])
+            self._read_message(message[:MAX_TEXT])
 
-    def _plain(self, text: str) -> None:
+    def _read_plain(self, text: str) -> None:
+        """Read text that is no record: metric blocks, metric dicts, failures, training examples, messages."""
         if self._block is not None:
             metric = re.match(_BLOCK_LINE, text)
             if metric is not None:
@@ -181,7 +187,7 @@ class ConsoleParser:
             if self._dump and not (text.startswith("{'") and text.endswith("}") and "'epoch'" in text):
                 return
             if (found := self._dicts.find(text, self._pieces.line)) is not None:
-                self._metrics(found, False)
+                self._add_metrics(found, False)
                 return
         elif self._dump and text[:1] == "{":
             return
@@ -191,15 +197,17 @@ class ConsoleParser:
         if self._dump:
             self._job.options.note_dump(text)
         if text.lstrip()[:1] not in ('"', "{", "}", "[", "]"):
-            self._message(text[:MAX_TEXT])
+            self._read_message(text[:MAX_TEXT])
 
-    def _metrics(self, found: list[MetricDict], from_record: bool) -> None:
+    def _add_metrics(self, found: list[MetricDict], from_record: bool) -> None:
+        """Pass metric dicts to the job."""
         for metrics in found:
             self._is_log = True
             self._dump = False
             self._job.note_metrics(metrics, from_record, None if from_record else self._prefixes.source)
 
-    def _message(self, text: str) -> None:
+    def _read_message(self, text: str) -> None:
+        """Read a message of a training job, if ``text`` has one."""
         message = find_message(text)
         if message is None:
             return

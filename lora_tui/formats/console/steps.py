@@ -29,7 +29,7 @@ class StepFinder:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the steps, since another training begins."""
+        """Clear the steps, since another training begins."""
         self.step: int | None = None
         """Current step of training, or None."""
         self.total: int | None = None
@@ -39,6 +39,7 @@ class StepFinder:
         self.frame: Frame | None = None
         """Last frame of the training bar, or None."""
         self.ppo = False
+        """Whether the stage is ppo, whose bar is one step behind its rows."""
         self.start = 0
         """Step of the checkpoint that training resumed from, else 0."""
         self._epochs: int | None = None
@@ -69,13 +70,13 @@ class StepFinder:
         elif name.startswith("Num optimization"):
             self.ppo = True
 
-    def adopt_total(self, total: int, behind_event: bool) -> bool:
-        """Take ``total``, that of a bar, for the training bar's if plausible; returns whether it was taken.
+    def set_total(self, total: int, after_event: bool) -> bool:
+        """Set the total steps from the ``total`` of a bar if that can be the training bar; return whether it was set.
 
-        Without a header the training bar is the one that is redrawn right after an event (``behind_event``), else the
-        longest.
+        Without a header the training bar is the one that is redrawn right after an event (``after_event``), else the
+        one with the largest total.
         """
-        if self.announced or (not behind_event and self.total is not None and total < self.total):
+        if self.announced or (not after_event and self.total is not None and total < self.total):
             return False
         self.total = total
         return True
@@ -87,20 +88,20 @@ class StepFinder:
         self.step = frame.done
 
     def note_written(self, step: int | None, total: int | None) -> None:
-        """Handle the step and the total of a row that contains them."""
+        """Handle a row that contains its step and its total."""
         self.step = step
         self.total = total if total is not None else self.total
 
-    def place(self, event: LogEvent, frame: Frame | None) -> tuple[int | None, Frame | None]:
+    def find_step(self, event: LogEvent, frame: Frame | None) -> tuple[int | None, Frame | None]:
         """Return the step of an event, and the frame whose clock shows the event's time; None where unknown.
 
-        ``frame`` is the training frame right after the event, if any. Each event must be placed once, in order.
+        ``frame`` is the training frame right after the event, if any. Call it once for each event, in order.
         """
         if not self._begun:
             self._estimator.begin(self._steps_per_epoch(), self.start)
             self._begun = True
         estimate = self._estimator.row(event.numbers.get("epoch")) if event.kind == "train" else None
-        step, shown = self._place(event, frame, estimate)
+        step, shown = self._find_step(event, frame, estimate)
         if step is not None and step >= MAX_COUNT:
             step = None
         total = as_printed_count(event.numbers.get("total_steps"))
@@ -110,7 +111,8 @@ class StepFinder:
             self.step = step
         return step, shown
 
-    def _place(self, event: LogEvent, frame: Frame | None, estimate: int | None) -> tuple[int | None, Frame | None]:
+    def _find_step(self, event: LogEvent, frame: Frame | None, estimate: int | None) -> tuple[int | None, Frame | None]:
+        """Return the same as :meth:`find_step`; ``estimate`` is the step by the epoch of the event, if known."""
         ahead = 1 if self.ppo and event.kind == "train" else 0
         written = as_printed_count(event.numbers.get("step"))
         if written is not None:
@@ -120,7 +122,7 @@ class StepFinder:
         def fits(one: Frame) -> bool:
             return window is None or window[0] <= one.done + ahead <= window[1]
 
-        if frame is not None and (not event.glued or fits(frame)):
+        if frame is not None and (not event.buffered or fits(frame)):
             return frame.done + ahead, frame
         before = event.frame
         if event.kind != "train":
@@ -129,13 +131,14 @@ class StepFinder:
             if self.step is not None and (window is None or window[0] <= self.step <= window[1]):
                 return self.step, None
             return (None if window is None else max(0, round((window[0] + window[1]) / 2))), None
-        if before is not None and window is not None and not event.glued and estimate == before.done + ahead:
+        if before is not None and window is not None and not event.buffered and estimate == before.done + ahead:
             return estimate, before
         if estimate is not None:
             return estimate, None
-        return (before.done + ahead, before) if before is not None and not event.glued else (None, None)
+        return (before.done + ahead, before) if before is not None and not event.buffered else (None, None)
 
     def _steps_per_epoch(self) -> float | None:
+        """Return the steps per epoch by the header, or None."""
         if self._per_epoch is not None or not (self._epochs and self.total):
             return self._per_epoch
         # A streamed data set has sys.maxsize epochs.
@@ -179,7 +182,7 @@ class StepEstimator:
         return middle - slack - 0.999, middle + slack + 0.999
 
     def row(self, epoch: Number | None) -> int | None:
-        """Return the step of the next training row with this epoch, or None. To be called once per row, in order."""
+        """Return the step of the next training row, of this epoch, or None. Call it once for each row, in order."""
         window = self.window(epoch)
         if window is None or epoch is None or self.steps_per_epoch is None:
             return None
@@ -202,6 +205,7 @@ class StepEstimator:
         return max(1, round(middle))
 
     def _first(self, every: int) -> int:
+        """Return the step of the current row where ``logging_steps`` is ``every`` and the first step is logged too."""
         return self._start + 1 if self._rows == 1 else (self._start // every + self._rows - 1) * every
 
 

@@ -11,20 +11,20 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MAX_PIECE = 64 * 1024
-"""Bytes of a line or bar frame that are parsed; the rest is dropped."""
+"""Number of bytes of a line or bar frame that are parsed; the rest is dropped."""
 
 MAX_TEXT = 2000
-"""Characters of a piece that are searched for anything but metric dicts."""
+"""Number of characters of a piece that are searched for anything but metric dicts."""
 
 NESTED = "\x1b[A"
 """Sequence that tqdm writes after each frame of a bar below another, such as that of an evaluation during training."""
 
 _MAX_HOSTS = 64
-"""Names of hosts that are remembered as prefixes of lines."""
+"""Maximum number of host names that are known as prefixes of lines."""
 
 # Patterns that most lines do not need are strings: ``re`` compiles them at their first use and caches them.
 _CONTROL = (
-    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI, cut short where the line ends
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI, incomplete where the line ends
     "|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?"  # OSC (titles, links)
     "|\x1b[ -/]*[0-~]?"
     "|[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
@@ -154,6 +154,7 @@ def split_records(text: str) -> tuple[str | None, list[Record]]:
 
 
 def _record(text: str) -> Record:
+    """Parse one record, which begins at the start of ``text``."""
     mark = text.find(" >>")
     message = text[mark + 4 :] if mark >= 0 else text
     logger = re.search(_LOGGER_STAGE, text[:200]) if ".train." in text else None
