@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,8 +104,10 @@ def fault_text(fault: Fault, words: Words, short: bool = False) -> str:
 
 def _origin(trace: TracebackType | None) -> str:
     """Return the innermost line of this package in a traceback, as ``module.py:line``."""
+    from traceback import walk_tb
+
     origin = ""
-    for frame, line in traceback.walk_tb(trace):
+    for frame, line in walk_tb(trace):
         file = frame.f_code.co_filename
         if file.startswith(_PACKAGE):
             origin = f"{file[len(_PACKAGE) + 1 :]}:{line}"
@@ -169,6 +170,7 @@ def _traceback(kind: str, part: str, error: Exception) -> str:
     """Return the versions and Python's own traceback, without local variables, with secrets masked."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
+    from traceback import format_exception
 
     from lora_tui import __version__
     from lora_tui.formats.secrets import mask_text
@@ -183,7 +185,7 @@ def _traceback(kind: str, part: str, error: Exception) -> str:
         f"{moment}  {kind} {part}\n"
         "Please report this file in the issue tracker of lora-tui.\n\n"
     )
-    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
+    lines = "".join(format_exception(type(error), error, error.__traceback__)).splitlines()
     body = "\n".join(clean(mask_text(line[:10_000]), LINE_CHARACTERS) for line in lines)
     if len(body) > MOST_CHARACTERS:
         body = f"{body[: MOST_CHARACTERS // 2]}\n...\n{body[-MOST_CHARACTERS // 2 :]}"
