@@ -28,7 +28,7 @@ from lora_tui.records.updates import FileRows
 from lora_tui.runs.merged_series import MAX_SERIES
 from lora_tui.runs.run import Run
 from lora_tui.text.sanitize import clean
-from tools.fuzz.targets import framed_record
+from tools.fuzz.tfrecord import framed_record
 
 
 def cpu_s(work: Callable[[], object]) -> float:

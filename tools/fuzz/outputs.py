@@ -20,6 +20,7 @@ from lora_tui.report.build import build
 from lora_tui.report.render import box, html, markdown
 from lora_tui.runs.run import Run
 from lora_tui.wording.sentences import run_summary
+from tools.fuzz.tfrecord import framed_record
 
 WRITTEN, NOW = 1_750_000_000.0, 1_750_000_600.0
 
@@ -45,8 +46,6 @@ def check_outputs(path: Path, files: Sequence[bytes]) -> None:
         except FormatError as error:
             updates.append(FileProblem(name, 0, str(error)))
     if events:
-        from tools.fuzz.targets import framed_record
-
         updates += stream("events.out.tfevents.1", "events", EventFileParser(), b"".join(map(framed_record, events)))
     run.apply(updates)
     check_run(run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import struct
 import unicodedata
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,7 +19,7 @@ from lora_tui.formats.console.parser import ConsoleParser, looks_like_training_l
 from lora_tui.formats.json_lines import MAX_COUNT, MAX_METRICS, MAX_PROBLEMS
 from lora_tui.formats.predictions import PredictionsParser
 from lora_tui.formats.results import parse_results
-from lora_tui.formats.tensorboard import EventFileParser, masked_crc32c
+from lora_tui.formats.tensorboard import EventFileParser
 from lora_tui.formats.trainer_log import TrainerLogParser
 from lora_tui.formats.trainer_state import parse_trainer_state
 from lora_tui.query.parser import ExpressionError, parse
@@ -38,6 +37,8 @@ from lora_tui.records.rows import MIN_BLOCK_ROWS
 from lora_tui.settings import toml_lines as toml
 from lora_tui.text.cells import cell_width, clip, fit, wrap
 from lora_tui.text.sanitize import clean, escape_json, escape_markdown
+from tools.fuzz.outputs import check_outputs
+from tools.fuzz.tfrecord import framed_record
 
 Target = Callable[[bytes], None]
 CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -162,11 +163,6 @@ def event_file(data: bytes) -> None:
     feed(EventFileParser(), framed[:cut], framed[cut:])
 
 
-def framed_record(payload: bytes) -> bytes:
-    head = struct.pack("<Q", len(payload))
-    return head + struct.pack("<I", masked_crc32c(head)) + payload + struct.pack("<I", masked_crc32c(payload))
-
-
 # -- parsers of whole files ------------------------------------------------------------------------------------------
 
 
@@ -230,8 +226,6 @@ def recognised(data: bytes) -> None:
 
 def shown_run(data: bytes) -> None:
     """Judge a run made of files, separated by FILE, and show it in every form."""
-    from tools.fuzz.outputs import check_outputs
-
     check_outputs(Path("/runs/x"), data.split(FILE))
 
 

@@ -13,7 +13,7 @@ from lora_tui.cli.main import main
 from lora_tui.formats.secrets import mask_text
 from tests.support.app_pilot import make_app, settled, text
 from tests.support.program import lora_tui
-from tools.fuzz.targets import framed_record
+from tools.fuzz.tfrecord import framed_record
 
 TOKEN = "hf_" + "aB3dE5gH7jK9mN1pQ3rS"
 KEY = "sk-" + "Zz9Yy8Xx7Ww6Vv5Uu4Tt3"

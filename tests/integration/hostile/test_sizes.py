@@ -18,7 +18,7 @@ from lora_tui.formats.tensorboard import masked_crc32c
 from tests.support.live_app import row, watching, write_run
 from tests.support.program import Following, environment, strict
 from tests.support.waiting import DEADLINE_S, wait_until
-from tools.fuzz.targets import framed_record
+from tools.fuzz.tfrecord import framed_record
 
 MB = 1 << 20
 LINE = 100 * MB
