@@ -1,11 +1,11 @@
-"""Draw the packages of lora-tui as layers, and count what holds the layers together: ``make architecture``.
+"""Draw the packages of lora-tui in layers, and count modules and imports: ``make architecture``.
 
     python -m tools.architecture [--check]
 
 The layers come from the import contract in ``pyproject.toml``, the arrows from the imports themselves (read by grimp,
-the library under import-linter), the words in each box from the docstring of its package. The picture is
-``docs/architecture.svg``; ``--check`` writes nothing and fails if that file is not what would be drawn now. Arrows are
-drawn between neighbouring layers; the last line of each box names every package that it imports.
+the library that import-linter uses), the text in each box from the docstring of its package. The picture is
+``docs/architecture.svg``; ``--check`` writes nothing and fails if that file is outdated. Arrows are drawn between
+neighbouring layers only; the last line of each box names every package that it imports.
 """
 
 from __future__ import annotations
@@ -49,17 +49,14 @@ class Structure(NamedTuple):
     words: Mapping[str, str]
     """Package name -> the first sentence of its docstring."""
     arrows: frozenset[tuple[str, str]]
-    """(importer, imported), package names; imports for the type checker alone included."""
+    """Pairs (importer, imported) of package names; imports for the type checker alone are included."""
     modules: int
     longest: tuple[str, int]
-    """The longest file and its number of lines."""
+    """Path of the longest file, relative to the checkout, and its number of lines."""
 
 
 def read_structure() -> Structure:
-    """Return the structure of the checkout.
-
-    Raises ValueError if a package is in no layer.
-    """
+    """Return the structure of the checkout. Raises ValueError if a package is in no layer."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
     ]

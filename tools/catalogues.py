@@ -50,13 +50,16 @@ class _Catalogue(Catalog):
 
 
 def parts(lang: str) -> list[Path]:
-    """Return the ``.po`` files of a language, the one with the header first, since it tells the plural forms."""
+    """Return the ``.po`` files of a language, the one with the header first, since it declares the plural forms."""
     files = catalogue(lang).parent.glob("*.po")
     return sorted(files, key=lambda part: (part.stem != DOMAIN, part.name))
 
 
 def read(files: Sequence[Path]) -> Catalog:
-    """Return the messages of all parts of a catalogue. Raises CatalogueError, OSError."""
+    """Return the messages of all parts of a catalogue.
+
+    Raises CatalogueError for a file that is not a catalogue, OSError for one that cannot be read.
+    """
     found = _Catalogue()
     parser = PoFileParser(found, abort_invalid=True)
     for part in files:
@@ -72,7 +75,7 @@ def read(files: Sequence[Path]) -> Catalog:
 
 
 def messages(found: Catalog) -> dict[str, tuple[str, ...]]:
-    """Return key -> forms of every message, without the header; a message without plural has one form."""
+    """Return the forms of every message by key, without the header; a message without plural has one form."""
     out: dict[str, tuple[str, ...]] = {}
     for message in found:
         if message.id:

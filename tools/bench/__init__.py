@@ -1,1 +1,1 @@
-"""Measurements of the whole program."""
+"""Measure speed and memory of the whole program: ``make bench``, ``bench-rivals``, ``bench-training``, ``soak``."""

@@ -1,17 +1,17 @@
-"""What ``lora-tui watch`` costs the training that it watches.
+"""Measure how much ``lora-tui watch`` slows the training that it watches.
 
     python tools/bench/beside_training.py [--pairs 10] [--seconds 12] [--every 10] [--one-core] [--record]
 
 LLaMA-Factory trains a tiny model on the CPU, several steps a second, and logs as often as in its examples, every 10
-steps (``--every 1`` is far more than usual). Stretches with the app in a terminal of 160 x 50 and stretches in which it
-is stopped take turns within the one job, first the one and then the other, so that what else the machine does hits both
-alike.
-The steps are dated by the job's own TensorBoard events. ``--one-core`` pins job and app to the same core: there every
-second of CPU that the app takes is the training's loss.
+steps (``--every 1`` is far more often than usual). Within one job, periods in which the app runs in a terminal of 160 x
+50 and periods in which it is stopped alternate, each being first in turn, so that other load affects both equally. The
+times of the steps are those of the job's own TensorBoard events. ``--one-core`` pins job and app to the same core:
+there every CPU second of the app is lost to the training.
 
-``make e2e`` sets LLaMA-Factory up. The goal is a loss of at most 1 %. Where the cores are shared with others, one
-stretch differs from the next by more than that. So three things are told: the ratio of steps/s with its error, that of
-the CPU time that the job needs for a step, and the app's own CPU time, which bounds what it can cost.
+``make e2e`` sets LLaMA-Factory up. The goal is a loss of at most 1 %. Where the cores are shared with other programs,
+one period differs from the next by more than that. So three results are printed: the ratio of steps/s with its error,
+the ratio of the CPU time that the job needs for a step, and the app's own CPU time, which is an upper bound of its
+cost.
 """
 
 from __future__ import annotations
@@ -41,23 +41,25 @@ from tests.support.terminal import Terminal
 from tools.bench.table import machine, record, taken
 
 SETTLE_S = 2.0
-"""After the app is stopped or goes on, so that what is measured is following."""
+"""Seconds to wait after the app was stopped or continued, so that only steady following is measured."""
 ENDLESS = {
     "save_steps": 1_000_000, "max_steps": 1_000_000, "max_samples": 2000, "report_to": "tensorboard",
 }  # fmt: skip
 
 
 @dataclass
-class Stretch:
-    """Some seconds of the job, with or without the app beside it."""
+class Period:
+    """A period of the job, with or without the app beside it."""
 
     begin: float
+    """Unix time."""
     end: float
     app_cpu: float = 0.0
-    """Share of a core that the app took."""
+    """Cores that the app used on average."""
     job_cpu: float = 0.0
+    """Cores that the job used on average."""
     other_cpu: float = 0.0
-    """Cores that were busy with something else."""
+    """Cores that were busy with other processes on average."""
     steps_per_s: float = math.nan
 
     @property
@@ -67,7 +69,7 @@ class Stretch:
 
 
 def step_times(output: Path) -> list[float]:
-    """When each training step was logged, Unix seconds, ascending."""
+    """Return the Unix times at which training steps were logged, ascending."""
     times = []
     for path in output.glob("runs/*/events.out.tfevents.*"):
         rows = EventFileParser().feed(path.read_bytes())
@@ -76,7 +78,7 @@ def step_times(output: Path) -> list[float]:
 
 
 def cpu_of(*processes: psutil.Process) -> float:
-    """CPU seconds that processes and their children took so far."""
+    """Return the CPU seconds that the processes and their children have used so far."""
     whole = 0.0
     for process in processes:
         whole += sum(process.cpu_times()[:4])
@@ -85,13 +87,13 @@ def cpu_of(*processes: psutil.Process) -> float:
 
 
 def machine_busy() -> float:
-    """CPU seconds that the machine spent on anything so far."""
+    """Return the CPU seconds that all processes of the machine have used so far."""
     now = psutil.cpu_times()
     return float(now.user + now.nice + now.system)
 
 
-def stretch(seconds: float, job: psutil.Process, terminal: Terminal) -> Stretch:
-    """Look on for a while."""
+def measure_period(seconds: float, job: psutil.Process, terminal: Terminal) -> Period:
+    """Measure for some seconds, without changing anything."""
     app = psutil.Process(terminal.process.pid)
     begin, busy, trained, watched = time.time(), machine_busy(), cpu_of(job), cpu_of(app)
     terminal.drain(seconds)
@@ -100,12 +102,12 @@ def stretch(seconds: float, job: psutil.Process, terminal: Terminal) -> Stretch:
     job_cpu = (cpu_of(job) - trained) / took
     app_cpu = (cpu_of(app) - watched) / took
     other = max(0.0, (machine_busy() - busy) / took - job_cpu - app_cpu)
-    return Stretch(begin, end, app_cpu, job_cpu, other)
+    return Period(begin, end, app_cpu, job_cpu, other)
 
 
 @contextmanager
 def app(directory: Path, core: int | None) -> Iterator[Terminal]:
-    """The app, up and following."""
+    """Start the app in ``directory``, pinned to ``core`` if given; yield its terminal once it shows the training."""
     with start(directory, "saves", size=(160, 50)) as terminal:
         if core is not None:
             os.sched_setaffinity(terminal.process.pid, {core})
@@ -115,8 +117,11 @@ def app(directory: Path, core: int | None) -> Iterator[Terminal]:
         terminal.wait_exit(30)
 
 
-def measure(pairs: int, seconds: float, every: int, core: int | None) -> list[tuple[Stretch, Stretch]]:
-    """Pairs of a stretch without and one with the app."""
+def measure(pairs: int, seconds: float, every: int, core: int | None) -> list[tuple[Period, Period]]:
+    """Return pairs of a period without and a period with the app, each of ``seconds`` seconds.
+
+    Raises SystemExit if the job does not train.
+    """
     out = []
     with tempfile.TemporaryDirectory(prefix="lora-tui-beside-") as name:
         directory = Path(name)
@@ -138,25 +143,25 @@ def measure(pairs: int, seconds: float, every: int, core: int | None) -> list[tu
                     for one in out[-1]:
                         inside = [at for at in times if one.begin <= at <= one.end]
                         one.steps_per_s = every * (len(inside) - 1) / (inside[-1] - inside[0])
-                    told(number, *out[-1])
+                    print_pair(number, *out[-1])
         finally:
             job.kill()
     return out
 
 
-def pair(seconds: float, trainer: psutil.Process, terminal: Terminal, watched_first: bool) -> tuple[Stretch, Stretch]:
-    """A stretch in which the app is stopped (SIGSTOP), and one in which it runs."""
-    both: dict[bool, Stretch] = {}
+def pair(seconds: float, trainer: psutil.Process, terminal: Terminal, watched_first: bool) -> tuple[Period, Period]:
+    """Measure a period in which the app is stopped (SIGSTOP) and one in which it runs; return them in this order."""
+    both: dict[bool, Period] = {}
     for watched in (True, False) if watched_first else (False, True):
         terminal.process.send_signal(signal.SIGCONT if watched else signal.SIGSTOP)
         terminal.drain(SETTLE_S)
-        both[watched] = stretch(seconds, trainer, terminal)
+        both[watched] = measure_period(seconds, trainer, terminal)
     terminal.process.send_signal(signal.SIGCONT)
     return both[False], both[True]
 
 
-def told(number: int, without: Stretch, with_app: Stretch) -> None:
-    """A line for a pair."""
+def print_pair(number: int, without: Period, with_app: Period) -> None:
+    """Print one line on a pair."""
     print(
         f"  pair {number + 1}: {without.steps_per_s:6.2f} steps/s alone, {with_app.steps_per_s:6.2f} watched, "
         f"ratio {with_app.steps_per_s / without.steps_per_s:.3f}   app {100 * with_app.app_cpu:.1f} % of a core, "
@@ -166,7 +171,7 @@ def told(number: int, without: Stretch, with_app: Stretch) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure the pairs and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=12.0)
@@ -195,7 +200,7 @@ def main() -> None:
 
 
 def summary(what: str, ratios: list[float]) -> str:
-    """Middle, mean with its standard error, and span of the pairs' ratios."""
+    """Return a line with median, mean with its standard error, and range of the ratios."""
     error = statistics.stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else math.nan
     return (
         f"{what}: median {statistics.median(ratios):.3f}, mean {statistics.fmean(ratios):.3f} +- {error:.3f}, "

@@ -1,4 +1,4 @@
-"""TensorBoard, which draws in a browser: its server is measured until it answers with the last step."""
+"""Measure TensorBoard, which draws in a browser: its server alone, until it answers with the last step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 150.0
 
 
 class Board:
-    """The server and its event files below a folder."""
+    """The TensorBoard server of an environment, and its event files below a folder."""
 
     def __init__(self, bin: Path, folder: Path) -> None:
         self.bin, self.folder = bin, folder
@@ -33,7 +33,10 @@ class Board:
         return folder
 
     def load(self, rows: int) -> tuple[float, float | None, float]:
-        """Seconds until the last step is served, peak memory in MB, CPU seconds. Raises TimeoutError."""
+        """Return the seconds until the last step is served, the peak memory in MB, and the CPU seconds.
+
+        Raises TimeoutError if that takes more than :data:`TIMEOUT_S` seconds or the server ends.
+        """
         folder = self._events(rows)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -59,6 +62,6 @@ class Board:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 points = json.load(answer)
         except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
-            # Not listening yet, or the run is not loaded yet.
+            # The server does not listen yet, or has not loaded the run yet.
             return None
         return int(points[-1][1]) if points else None

@@ -1,4 +1,4 @@
-"""What is measured: trainer logs as LLaMA-Factory writes them, of any length, in any number, with spikes of one row."""
+"""Write the data to measure with: trainer logs like LLaMA-Factory's, of any length, with spikes of one row."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SECONDS_A_STEP = 0.5
 SPIKE = 9.0
 """The loss of a spike; the rest of the curve stays below 3.2."""
 SPIKE_PLACES = (0.11, 0.23, 0.37, 0.52, 0.68, 0.81, 0.97)
-"""Where a spiked run has its spikes, in shares of its rows: each is one row."""
+"""Positions of the spikes in a run with spikes, as shares of its rows; each spike is one row."""
 HOUR_S = 3600.0
 
 
 def clock(seconds: float) -> str:
-    """A duration as the producer writes it."""
+    """Return a duration as the producer writes it: ``0:00:05``, ``1 day, 2:03:04``."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -31,12 +31,12 @@ def clock(seconds: float) -> str:
 
 
 def plain_loss(step: int) -> float:
-    """A loss for a row whose loss does not matter; it changes from row to row."""
+    """Return a loss for a row whose loss does not matter; it changes from row to row."""
     return round(1.6 + (step % 97) / 500, 4)
 
 
 def row_text(step: int, loss: float | None = None, total: int = TOTAL_STEPS) -> str:
-    """A row as LLaMA-Factory writes it."""
+    """Return a row as LLaMA-Factory writes it: a line of JSON."""
     row = {
         "current_steps": step,
         "total_steps": total,
@@ -53,7 +53,7 @@ def row_text(step: int, loss: float | None = None, total: int = TOTAL_STEPS) -> 
 
 
 def losses(rows: int, total: int, spikes: bool = False, seed: int = 1) -> Iterator[float]:
-    """A loss that falls and is noisy; with ``spikes``, single rows of it are SPIKE."""
+    """Yield the losses of ``rows`` rows, falling and noisy; with ``spikes``, single rows have the loss SPIKE."""
     noise = random.Random(seed)
     high = set(spike_steps(rows)) if spikes else set()
     for step in range(1, rows + 1):
@@ -62,12 +62,12 @@ def losses(rows: int, total: int, spikes: bool = False, seed: int = 1) -> Iterat
 
 
 def spike_steps(rows: int) -> list[int]:
-    """The steps of the spikes of a run of so many rows."""
+    """Return the steps of the spikes in a run with ``rows`` rows."""
     return [round(rows * place) for place in SPIKE_PLACES]
 
 
 def write_run(folder: Path, rows: int, total: int, spikes: bool = False, seed: int = 1) -> Path:
-    """A run with so many rows; its log."""
+    """Write a run with ``rows`` of ``total`` steps; return the path of its log."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / LOG
     with log.open("w", encoding="utf-8") as file:
@@ -77,7 +77,7 @@ def write_run(folder: Path, rows: int, total: int, spikes: bool = False, seed: i
 
 
 def write_finished(folder: Path, rows: int, seed: int) -> Path:
-    """A run that came to its end: the log with its summary row, and the files that the producer leaves; its log."""
+    """Write a finished run: its log with the summary row, and the producer's other files; return the path of the log."""
     log = write_run(folder, rows, rows, seed=seed)
     times = {"elapsed_time": clock(rows * SECONDS_A_STEP), "remaining_time": "0:00:00"}
     summary = {"current_steps": rows, "total_steps": rows, "epoch": 3.0, "percentage": 100.0, **times}
@@ -92,14 +92,14 @@ def write_finished(folder: Path, rows: int, seed: int) -> Path:
 
 
 def write_many(root: Path, runs: int, rows: int, kinds: int = 8) -> None:
-    """So many finished runs below a directory, each with its own files; their losses differ in ``kinds`` ways."""
+    """Write ``runs`` finished runs below a directory, each with its own files and one of ``kinds`` series of losses."""
     now = time.time()
     models = [write_finished(root.parent / f"{root.name}-model-{kind}", rows, kind).parent for kind in range(kinds)]
     for number in range(runs):
         folder = root / f"group{number // 50:02d}" / f"run{number:04d}"
         shutil.copytree(models[number % kinds], folder)
         for offset, name in enumerate((LOG, "train_results.json", "all_results.json", "trainer_state.json")):
-            # Each ended at another hour; a directory of results is never older than its log.
+            # Each run ended at another time; results are never older than their log.
             at = now - 2 * HOUR_S - number * 60 + offset
             os.utime(folder / name, (at, at))
     for model in models:
@@ -107,8 +107,11 @@ def write_many(root: Path, runs: int, rows: int, kinds: int = 8) -> None:
 
 
 def add_directories(root: Path, wanted: int) -> int:
-    """Fill a tree of runs up to ``wanted`` directories: checkpoints in the runs, and folders of other things beside
-    them. Returns how many there are."""
+    """Add directories to a tree of runs until it has ``wanted``: checkpoints in the runs, and other folders beside
+    them.
+
+    Return the number of directories in the end.
+    """
     folders = [Path(path) for path, _, _ in os.walk(root)]
     runs = [folder for folder in folders if (folder / LOG).exists()]
     count = len(folders)

@@ -1,4 +1,4 @@
-"""What the app's own drawing saves on the line and of the CPU: each part of it is switched off in turn.
+"""Measure what the app's own drawing saves in bytes and CPU: each part of it is switched off in turn.
 
     python tools/bench/drawing.py [--rate 1] [--secs 40]
 
@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tools.bench import data, measure
-from tools.bench.bounds import BRAILLE, options
+from tools.bench.common import BRAILLE, options
 from tools.bench.one import READY, ROWS, TOTAL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def renew(self):
 Pane.renew = renew
 """,
 }
-"""Name of a variant -> what is changed in the app before it starts."""
+"""Name of a variant -> code that changes the app before it starts."""
 START = "\nimport sys\nfrom lora_tui.cli.main import main\nsys.exit(main(sys.argv[1:]))\n"
 
 

@@ -1,4 +1,4 @@
-"""Long runs: how soon every row is on the screen, whether keys are answered meanwhile, and what memory they take."""
+"""Measure long runs: the time until every row is on the screen, the response to keys meanwhile, and the memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from lora_tui.i18n import Words
 from tests.support.terminal import Terminal
 from tools.bench import measure
-from tools.bench.bounds import Bounds, json_loads, spikes_seen, told
+from tools.bench.common import Setup, curves_and_numbers, json_loads, spikes_seen
 from tools.bench.data import SPIKE, spike_steps
 from tools.bench.measure import percentile
 from tools.bench.table import Table
@@ -25,37 +25,37 @@ TIMEOUT_S = 180.0
 
 
 class Long:
-    """The rows of the table that are about 100,000 and 1,000,000 rows."""
+    """Measure the rows of the table on runs of 100,000 and 1,000,000 rows."""
 
-    def __init__(self, bounds: Bounds, table: Table) -> None:
-        self.bounds, self.table = bounds, table
+    def __init__(self, setup: Setup, table: Table) -> None:
+        self.setup, self.table = setup, table
 
     def parts(self) -> dict[str, Callable[[], None]]:
-        """Name -> what measures it."""
+        """Return the measurements by name."""
         return {
             "rows100k": self.rows100k,
             "rows1m": self.rows1m,
             "keys": self.keys,
             "live100k": self.live,
-            "faces": self.faces,
+            "reports": self.reports,
         }
 
     def rows100k(self) -> None:
-        """100,000 rows: until all are on the screen, spikes, memory."""
+        """Measure 100,000 rows: the time until all are on the screen, spikes, memory."""
         self._whole(HUNDRED_THOUSAND)
 
     def rows1m(self) -> None:
-        """1,000,000 rows: the same."""
+        """Measure the same of 1,000,000 rows."""
         self._whole(MILLION)
 
     def _whole(self, rows: int) -> None:
-        """Start to the last row, spikes on the chart, memory."""
-        bounds, table = self.bounds, self.table
-        log = bounds.long(rows)
+        """Measure the time from the start to the last row, the spikes on the chart, and the memory."""
+        setup, table = self.setup, self.table
+        log = setup.long(rows)
         name = f"{rows:,} rows"
         decoding = json_loads(log)
-        with measure.start(bounds.watch(log.parent)) as terminal:
-            last = measure.wait_whole(terminal, told, TIMEOUT_S)
+        with measure.start(setup.watch(log.parent)) as terminal:
+            last = measure.wait_whole(terminal, curves_and_numbers, TIMEOUT_S)
             whole = last - terminal.started if last is not None else None
             there = f"{rows}/{2 * rows}" in terminal.text
             cpu = measure.cpu_seconds(terminal.process.pid)
@@ -66,17 +66,17 @@ class Long:
         floor = f"json.loads {decoding:.2f} s"
         table.add(f"all {name} on screen", whole if there else None, "s", round(most, 2), floor)
         table.note(f"all {name}: CPU time", cpu, "s")
-        status = subprocess.run([bounds.program, "status", "--json", str(log.parent)], capture_output=True, check=True)
+        status = subprocess.run([setup.program, "status", "--json", str(log.parent)], capture_output=True, check=True)
         loss = json.loads(status.stdout)["metrics"]["loss"]
         lost = len(spike_steps(rows)) - seen + (loss["max"] != SPIKE) + (loss["count"] != rows)
         table.add(f"{name}: spikes of one row lost", lost, "", 0)
         most = 80 if rows == HUNDRED_THOUSAND else 160
         table.add(f"memory at {name}, peak", memory.get("peak_rss_mb"), "MB", most)
 
-    def faces(self) -> None:
-        """What a report and an export of 100,000 rows take, beside what reading them takes."""
-        table, log = self.table, self.bounds.long(HUNDRED_THOUSAND)
-        turns = self.bounds.times(2, 3)
+    def reports(self) -> None:
+        """Measure the CPU time of reports and exports of 100,000 rows, relative to that of reading them."""
+        table, log = self.table, self.setup.long(HUNDRED_THOUSAND)
+        turns = self.setup.times(2, 3)
         decoding = min(json_loads(log) for _ in range(turns))
         reading = min(self._cpu("status", log) for _ in range(turns))
         for form in ("box", "md", "html", "json"):
@@ -88,18 +88,18 @@ class Long:
             table.add(f"export --format {form} / json.loads, 100,000 rows", took / decoding, "x", 6, floor)
 
     def _cpu(self, command: str, log: Path, *more: str) -> float:
-        """CPU seconds of a command on the run."""
+        """Return the CPU seconds of a command on the run."""
         before = os.times()
-        subprocess.run([self.bounds.program, command, str(log.parent), *more], capture_output=True, check=True)
+        subprocess.run([self.setup.program, command, str(log.parent), *more], capture_output=True, check=True)
         after = os.times()
         return after.children_user - before.children_user + after.children_system - before.children_system
 
     def keys(self) -> None:
-        """Keys while 1,000,000 rows are read."""
-        log = self.bounds.long(MILLION)
+        """Measure the response to keys while 1,000,000 rows are read."""
+        log = self.setup.long(MILLION)
         mark = f"╭─ {Words('en').metric('lr')}"  # the title of a chart that only the overview has
         waits: list[float] = []
-        with measure.start(self.bounds.watch(log.parent)) as terminal:
+        with measure.start(self.setup.watch(log.parent)) as terminal:
             terminal.wait_for("[\u2801-\u28ff]", timeout=30)
             try:
                 while len(waits) < 40 and not self._all(terminal):
@@ -119,30 +119,30 @@ class Long:
         return f"{MILLION}/{2 * MILLION}" in terminal.text
 
     def live(self) -> None:
-        """Ten rows a second on a run of 100,000 that has been read."""
-        bounds, rows = self.bounds, HUNDRED_THOUSAND
-        log = bounds.run("live100k", rows)
+        """Measure ten rows a second on a run of 100,000 rows that has been read."""
+        setup, rows = self.setup, HUNDRED_THOUSAND
+        log = setup.run("live100k", rows)
         more: dict[str, Any] = {
             "file": str(log),
             "start": rows,
             "total": 2 * rows,
             "rate": 10.0,
-            "secs": bounds.seconds,
+            "secs": setup.seconds,
         }
-        watch = bounds.watch(log.parent, f"{rows}/{2 * rows}", whole=True, timeout=TIMEOUT_S, **more)
+        watch = setup.watch(log.parent, f"{rows}/{2 * rows}", whole=True, timeout=TIMEOUT_S, **more)
         result = measure.measure_load(watch, live=True)
         self.table.add("10 rows/s on a loaded 100,000-row run, CPU", result["cpu_pct"], "%", 4)
         self.table.note("10 rows/s on a loaded 100,000-row run, output", result["bytes_per_s"], "B/s")
 
 
 def error_line(terminal: Terminal) -> list[str]:
-    """The last line of what a program that broke off has said."""
+    """Return the last line on the screen that names an exception, or an empty list."""
     lines = [line.strip() for line in terminal.text.splitlines()]
     return [line for line in lines if re.match(r"\w+(Error|Exception)\b", line)][-1:]
 
 
 def _answer(terminal: Terminal, key: str, mark: str, shown: bool) -> float:
-    """Milliseconds from a key to what it does: a text that comes or goes."""
+    """Return the milliseconds from a key to its effect: the text ``mark`` appears (``shown``) or disappears."""
     begin = time.perf_counter()
     terminal.send(key)
     at = terminal.wait_until(lambda text: (mark in text) == shown, f"{mark!r} {'shown' if shown else 'gone'}", 30.0)

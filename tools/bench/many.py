@@ -1,4 +1,4 @@
-"""Many runs: 1,000 runs of 1,000 rows, and the same among 10,000 directories."""
+"""Measure many runs: 1,000 runs of 1,000 rows, and the same among 10,000 directories."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from pathlib import Path
 
 from tests.support.terminal import Terminal
 from tools.bench import data, measure
-from tools.bench.bounds import Bounds
+from tools.bench.common import Setup
 from tools.bench.table import Table
 
 RUNS, ROWS, DIRECTORIES = 1_000, 1_000, 10_000
 CACHED_FILES, CACHED_A_SECOND = 20_000, 5
-"""Files in a directory beside a run, and those that join them each second."""
+"""Number of files in a directory beside a run, and number of files that are added to it each second."""
 TIMEOUT_S = 180.0
 COMPLETE = (rf"\b{RUNS:,}|{RUNS} runs", rf"✓ (?:{RUNS:,}|{RUNS})\b")
-"""What the app says once every run is in its list: how many, and that they are finished."""
+"""Regexes that match the screen once every run is in the list: their number, and that they are finished."""
 
 
 class Many:
-    """The rows of the table that are about many runs."""
+    """Measure the rows of the table on many runs."""
 
-    def __init__(self, bounds: Bounds, table: Table) -> None:
-        self.bounds, self.table = bounds, table
+    def __init__(self, setup: Setup, table: Table) -> None:
+        self.setup, self.table = setup, table
         self._tree: Path | None = None
 
     def parts(self) -> dict[str, Callable[[], None]]:
-        """Name -> what measures it."""
+        """Return the measurements by name."""
         return {"many": self.many, "poll": self.poll, "directories": self.directories, "cache": self.cache}
 
     def _runs(self) -> Path:
         if self._tree is None:
-            self._tree = self.bounds.folder / "many"
+            self._tree = self.setup.folder / "many"
             data.write_many(self._tree, RUNS, ROWS)
         return self._tree
 
     def many(self) -> None:
-        """The list of 1,000 runs, then idle."""
-        single = self.bounds.folder / "single" / "run"
+        """Measure the list of 1,000 runs, then the app at rest."""
+        single = self.setup.folder / "single" / "run"
         shutil.copytree(self._runs() / "group00" / "run0000", single)
-        with measure.start(self.bounds.watch(single, "✓")) as terminal:
+        with measure.start(self.setup.watch(single, "✓")) as terminal:
             terminal.wait_for("✓", timeout=30)
             one = self._rest(terminal)
         idle = self._list("1,000 runs", self._runs())
@@ -54,29 +54,29 @@ class Many:
             self.table.note("memory at 1,000 runs, peak", idle["peak_rss_mb"], "MB")
 
     def poll(self) -> None:
-        """Looking again twice a second instead of waiting for events."""
-        watch = self.bounds.watch(self._runs(), poll=True)
+        """Measure polling of 1,000 runs, twice a second, instead of file events."""
+        watch = self.setup.watch(self._runs(), poll=True)
         with measure.start(watch) as terminal:
             terminal.wait_for(*COMPLETE, timeout=TIMEOUT_S)
             self._rest(terminal)
             self.table.add("polling 1,000 runs, CPU", self._cpu(terminal), "%", 2)
 
     def directories(self) -> None:
-        """The same runs among 10,000 directories."""
-        tree = self.bounds.folder / "directories"
+        """Measure the same runs among 10,000 directories."""
+        tree = self.setup.folder / "directories"
         shutil.copytree(self._runs(), tree)
         assert data.add_directories(tree, DIRECTORIES) >= DIRECTORIES
         self._list("10,000 directories", tree)
 
     def cache(self) -> None:
-        """Five new files a second in a directory of 20,000 beside a run."""
-        root = self.bounds.folder / "cache"
+        """Measure five new files a second in a directory of 20,000 beside a run."""
+        root = self.setup.folder / "cache"
         data.write_run(root / "run", ROWS, 2 * ROWS)
         files = root / "files"
         files.mkdir()
         for number in range(CACHED_FILES):
             (files / f"old-{number}.arrow").touch()
-        with measure.start(self.bounds.watch(root)) as terminal:
+        with measure.start(self.setup.watch(root)) as terminal:
             terminal.wait_for(r"1,?000", timeout=30)
             self._rest(terminal)
             before = self._cpu(terminal)
@@ -95,12 +95,12 @@ class Many:
         )
 
     def _list(self, name: str, tree: Path) -> measure.Result:
-        """Start to the complete list, then idle. The memory at rest."""
+        """Measure the time from the start to the complete list, then the app at rest; return its memory at rest."""
         begin = time.process_time()
         found = sum(len(files) for _, _, files in os.walk(tree))
         walk = time.process_time() - begin
         table = self.table
-        with measure.start(self.bounds.watch(tree)) as terminal:
+        with measure.start(self.setup.watch(tree)) as terminal:
             try:
                 complete = terminal.wait_for(*COMPLETE, timeout=TIMEOUT_S) - terminal.started
             except TimeoutError:
@@ -116,24 +116,24 @@ class Many:
             terminal.drain(3.0)
             sent = terminal.bytes_read
             table.add(f"{name}: idle, CPU", self._cpu(terminal), "%", 0.5)
-            table.note(f"{name}: idle, output", (terminal.bytes_read - sent) / self.bounds.seconds, "B/s")
+            table.note(f"{name}: idle, output", (terminal.bytes_read - sent) / self.setup.seconds, "B/s")
         return memory
 
     def _rest(self, terminal: Terminal) -> measure.Result:
-        """Wait until nothing is read any more; the memory then."""
+        """Wait until nothing is read any more; return the memory then."""
         measure.wait_whole(terminal, lambda each: each.screen.version, TIMEOUT_S)
         terminal.drain(2.0)
         return measure.memory(terminal.process.pid)
 
     def _cpu(self, terminal: Terminal) -> float:
-        """Per cent of a core over a while."""
+        """Return the CPU usage over the next seconds, in percent of a core."""
         before, begin = measure.cpu_seconds(terminal.process.pid), time.perf_counter()
-        terminal.drain(self.bounds.seconds)
+        terminal.drain(self.setup.seconds)
         return 100 * (measure.cpu_seconds(terminal.process.pid) - before) / (time.perf_counter() - begin)
 
 
 def _add_files(folder: Path, stop: threading.Event) -> None:
-    """Add files to a directory, CACHED_A_SECOND each second, until told to stop."""
+    """Add files to a directory, CACHED_A_SECOND each second, until ``stop`` is set."""
     number = 0
     while not stop.wait(1 / CACHED_A_SECOND):
         number += 1

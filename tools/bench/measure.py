@@ -5,16 +5,16 @@
   idle     after READY: CPU %, bytes/s and screen changes/s over --secs while nothing is appended
   live     the same while rows are appended at --rate rows/s to --file
   latency  append a row with a marker value to --file, wait until the marker is on the screen; median and p95
-  whole    start -> the last change of the curves, once the program is at rest; peak memory
+  whole    start -> the last change of the curves before the program is at rest; peak memory
   shot     wait for READY, send --keys, print the screen
 
 Common: --cmd 'shell words' --ready REGEX [--cols 200 --rows 50 --runs 5 --timeout 60 --env K=V --cwd DIR].
 One JSON object per line goes to stdout, and to the end of --out where given.
 
-A match on the screen is dated with the chunk of output that completed it, so the emulator's own speed does not count.
-CPU % is user and system time of the whole process tree over wall time, 100 = one core. Memory is the kernel's own
-high-water mark, summed over the tree. Rows are appended by a process of its own, one open-append-close each, as the
-producer does. Times depend on the machine and on what else it does: compare ratios of one run.
+The time of a match on the screen is that of the chunk of output that completed it, so the emulator's own speed does not
+count. CPU % is user and system time of the whole process tree over wall time, 100 = one core. Memory is the kernel's
+high-water mark, summed over the tree. Rows are appended by a separate process, which opens and closes the file for
+each, as the producer does. Times depend on the machine and its load: compare ratios of one call.
 """
 
 from __future__ import annotations
@@ -47,15 +47,17 @@ NOT_BRAILLE = re.compile("[^\u2801-\u28ff]+")
 
 
 class Appender:
-    """Appends rows to a file of one kind: to a trainer log opened and closed for each, as the producer does; to the
-    files of other programs as theirs do, open all the time and flushed."""
+    """Append rows to a file of one kind, as the programs do that write it.
+
+    A trainer log is opened and closed for each row; the files of other programs stay open and are flushed.
+    """
 
     def __init__(self, path: Path, step: int, total: int = TOTAL_STEPS, kind: str = "log") -> None:
         self.path, self.step, self.total = path, step, total
         self._writer = rival_files.KINDS[kind](path) if kind != "log" else None
 
     def append(self, loss: float | None = None) -> int:
-        """Append the next row; return its step."""
+        """Append the next row, with this loss if given; return its step."""
         self.step += 1
         if self._writer is None:
             with self.path.open("a", encoding="utf-8") as file:
@@ -67,7 +69,7 @@ class Appender:
 
 
 def feed(path: Path, step: int, rate: float, total: int, kind: str) -> None:
-    """Append at a rate until the process is ended."""
+    """Append ``rate`` rows a second until the process is ended; never returns."""
     appender, begin, done = Appender(path, step, total, kind), time.perf_counter(), 0
     while True:
         due = int((time.perf_counter() - begin) * rate)
@@ -78,7 +80,7 @@ def feed(path: Path, step: int, rate: float, total: int, kind: str) -> None:
 
 
 def tree(pid: int) -> list[psutil.Process]:
-    """A process and all its descendants."""
+    """Return a process and all its descendants; an empty list if it has ended."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -87,7 +89,7 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process tree, ended children included."""
+    """Return the CPU seconds of a process tree, including ended children."""
     total = 0.0
     for process in tree(pid):
         try:
@@ -99,7 +101,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory(pid: int) -> Result:
-    """Memory of a process tree in MB; nothing where the system has no /proc."""
+    """Return the memory of a process tree in MB (``peak_rss_mb``, ``rss_mb``, ``pss_mb``); empty without /proc."""
     sums: dict[str, int] = {}
     wanted = {"VmHWM": ("status", "peak_rss_mb"), "VmRSS": ("status", "rss_mb"), "Pss": ("smaps_rollup", "pss_mb")}
     for process in tree(pid):
@@ -114,25 +116,25 @@ def memory(pid: int) -> Result:
 
 
 def median(values: Iterable[float | None]) -> float | None:
-    """The median of what is known."""
+    """Return the median of the values that are not None, or None without any."""
     known = [value for value in values if value is not None]
     return round(statistics.median(known), 4) if known else None
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """The value below which that part of the values lies."""
+    """Return the value below which the share ``part`` of the values lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
 def start(options: argparse.Namespace) -> Terminal:
-    """The program to measure, in a new terminal."""
+    """Start the program to measure in a new terminal."""
     env = dict(pair.split("=", 1) for pair in options.env)
     return Terminal(shlex.split(options.cmd), options.cols, options.rows, env, options.cwd)
 
 
 def wait_ready(terminal: Terminal, options: argparse.Namespace) -> float | None:
-    """Seconds from the start until READY was on the screen, or None where it never was."""
+    """Return the seconds from the start until READY was on the screen, or None if it was not within the timeout."""
     try:
         return terminal.wait_for(*options.ready, timeout=options.timeout) - terminal.started
     except TimeoutError as error:
@@ -141,7 +143,7 @@ def wait_ready(terminal: Terminal, options: argparse.Namespace) -> float | None:
 
 
 def settle(terminal: Terminal, options: argparse.Namespace) -> None:
-    """Let the program come to rest, then press the keys."""
+    """Let the program come to rest, then send the keys."""
     terminal.drain(options.settle)
     for key in codecs.decode(options.keys, "unicode_escape").split("|"):
         if key:
@@ -150,15 +152,18 @@ def settle(terminal: Terminal, options: argparse.Namespace) -> None:
 
 
 def curve(terminal: Terminal) -> str:
-    """The braille dots on the screen and nothing else."""
+    """Return the braille characters on the screen and nothing else."""
     return NOT_BRAILLE.sub("", terminal.screen.text)
 
 
 def wait_whole(
     terminal: Terminal, seen: Callable[[Terminal], object], timeout: float, rest_s: float = 3.0
 ) -> float | None:
-    """When ``seen(terminal)`` last changed (time.perf_counter) before the program came to rest: no change for
-    ``rest_s`` seconds, under half a core in use. ``None`` where it does not rest within ``timeout`` seconds."""
+    """Wait until the program is at rest; return when ``seen(terminal)`` last changed (time.perf_counter).
+
+    It is at rest after ``rest_s`` seconds without a change and with under half a core in use. Return None if that is
+    not the case within ``timeout`` seconds.
+    """
     end = time.perf_counter() + timeout
     before, changed = seen(terminal), time.perf_counter()
     cpu, looked = cpu_seconds(terminal.process.pid), time.perf_counter()
@@ -177,7 +182,7 @@ def wait_whole(
 
 
 def measure_whole(options: argparse.Namespace) -> Result:
-    """Start the program and wait until all of its data is on the screen."""
+    """Measure the time until all data are on the screen."""
     with start(options) as terminal:
         ready = wait_ready(terminal, options)
         whole = wait_whole(terminal, curve, options.timeout)
@@ -187,7 +192,7 @@ def measure_whole(options: argparse.Namespace) -> Result:
 
 
 def measure_paint(options: argparse.Namespace) -> Result:
-    """Start the program several times."""
+    """Measure several starts; return the medians."""
     runs: list[Result] = []
     for _ in range(options.runs):
         with start(options) as terminal:
@@ -202,7 +207,7 @@ def measure_paint(options: argparse.Namespace) -> Result:
 
 
 def measure_load(options: argparse.Namespace, live: bool) -> Result:
-    """CPU, bytes and screen changes over a while, at rest or while rows come in."""
+    """Measure CPU, bytes and screen changes for some seconds, at rest or (``live``) while rows are appended."""
     with start(options) as terminal:
         ready = wait_ready(terminal, options)
         if options.whole:
@@ -239,7 +244,7 @@ def measure_load(options: argparse.Namespace, live: bool) -> Result:
 
 
 def measure_latency(options: argparse.Namespace) -> Result:
-    """The time from a row on disk to its value on the screen."""
+    """Measure the time from a row on disk to its value on the screen."""
     latencies: list[float] = []
     missed = 0
     with start(options) as terminal:
@@ -247,7 +252,7 @@ def measure_latency(options: argparse.Namespace) -> Result:
         settle(terminal, options)
         appender = Appender(Path(options.file), options.start, options.total, options.kind)
         for turn in range(options.n):
-            # A random pause: with a fixed one a program that polls would always be met at the same phase.
+            # A random pause, since a fixed one would always meet a polling program at the same phase.
             terminal.drain(options.gap + random.random() * options.jitter)
             value = round(3.0 + (turn + random.random() * 0.8) * 6.5 / options.n, 4)  # rising: an axis moves too
             value += 0.0003 if round(value * 1e4) % 10 in (0, 5) else 0.0  # a last digit that rounds one way only
@@ -283,7 +288,7 @@ def show(options: argparse.Namespace) -> None:
 
 
 def report(label: str, result: Result, out: str | None) -> None:
-    """Print one result, and keep it where it is wanted."""
+    """Print one result, and append it to the file ``out`` if given."""
     line = json.dumps({"what": label, **result, "loadavg": round(os.getloadavg()[0], 2)})
     print(line, flush=True)
     if out:
@@ -292,7 +297,7 @@ def report(label: str, result: Result, out: str | None) -> None:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=["paint", "idle", "live", "latency", "whole", "shot"])
     parser.add_argument("--cmd", help="the program to measure")
@@ -325,7 +330,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Measure, or feed for another that does."""
+    """Measure, or append rows for another process that measures."""
     if sys.argv[1:2] == ["_feed"]:
         feed(Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]), sys.argv[6])
     parser = arguments()

@@ -1,4 +1,4 @@
-"""One short run: how soon it is drawn, how soon a new row is, and what watching costs."""
+"""Measure one short run: the time until it is drawn, until a new row is drawn, and the cost of watching."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from lora_tui.demo.samples import restore_mtimes, sample_dir
 from tests.support.terminal import Terminal
 from tools.bench import measure
-from tools.bench.bounds import BRAILLE, Bounds, options
+from tools.bench.common import BRAILLE, Setup, options
 from tools.bench.table import Table
 
 ROWS, TOTAL, MILLION = 1_000, 2_000, 1_000_000
@@ -21,13 +21,13 @@ READY = rf"1,000|\b{ROWS}\b"
 
 
 class One:
-    """The rows of the table that are about a run of 1,000 rows."""
+    """Measure the rows of the table on a run of 1,000 rows."""
 
-    def __init__(self, bounds: Bounds, table: Table) -> None:
-        self.bounds, self.table = bounds, table
+    def __init__(self, setup: Setup, table: Table) -> None:
+        self.setup, self.table = setup, table
 
     def parts(self) -> dict[str, Callable[[], None]]:
-        """Name -> what measures it."""
+        """Return the measurements by name."""
         return {
             "start": self.start,
             "latency": self.latency,
@@ -41,16 +41,16 @@ class One:
         }
 
     def start(self) -> None:
-        """Start to loss chart with 1,000 and 1,000,000 rows, in turn with a hello-world app."""
-        bounds, table = self.bounds, self.table
-        short, long = bounds.run("start", ROWS).parent, bounds.long(MILLION).parent
+        """Measure the start until the loss chart, with 1,000 and 1,000,000 rows, in turn with a hello-world app."""
+        setup, table = self.setup, self.table
+        short, long = setup.run("start", ROWS).parent, setup.long(MILLION).parent
         programs = {
-            "hello": bounds.hello(),
-            "short": bounds.watch(short, READY, runs=1),
-            "long": bounds.watch(long, runs=1),
+            "hello": setup.hello(),
+            "short": setup.watch(short, READY, runs=1),
+            "long": setup.watch(long, runs=1),
         }
         times: dict[str, list[float]] = {name: [] for name in programs}
-        for _ in range(bounds.times(5, 15)):
+        for _ in range(setup.times(5, 15)):
             for name, program in programs.items():
                 times[name].append(float(measure.measure_paint(program)["ready_s"]))
         floor, mine, million = (statistics.median(times[name]) for name in ("hello", "short", "long"))
@@ -60,12 +60,12 @@ class One:
         table.add("the same / that of 1,000 rows", million / mine, "x", 1.2, f"1,000 rows {mine:.3f} s")
 
     def latency(self) -> None:
-        """From a row on disk to its value on the screen."""
-        bounds, table = self.bounds, self.table
-        log = bounds.run("latency", ROWS)
-        more: dict[str, Any] = {"start": ROWS, "total": TOTAL, "n": bounds.times(10, 40)}
-        ours = measure.measure_latency(bounds.watch(log.parent, READY, file=str(log), **more))
-        other = bounds.run("tail", ROWS)
+        """Measure the time from a row on disk to its value on the screen."""
+        setup, table = self.setup, self.table
+        log = setup.run("latency", ROWS)
+        more: dict[str, Any] = {"start": ROWS, "total": TOTAL, "n": setup.times(10, 40)}
+        ours = measure.measure_latency(setup.watch(log.parent, READY, file=str(log), **more))
+        other = setup.run("tail", ROWS)
         tail = options(["tail", "-n", "5", "-f", str(other)], ["current_steps"], file=str(other), **more)
         vars(tail).update(marker='"loss": {v}', gap=0.2, jitter=0.2)
         floor = measure.measure_latency(tail)
@@ -77,14 +77,14 @@ class One:
             table.add("values that never came", ours["missed"], "", 0)
 
     def point(self) -> None:
-        """From a row on disk to its point in the chart: a new highest value changes the curve and the axis."""
-        log = self.bounds.run("point", ROWS)
+        """Measure the time from a row on disk to its point in the chart; a new maximum changes curve and axis."""
+        log = self.setup.run("point", ROWS)
         waits = []
-        with measure.start(self.bounds.watch(log.parent, READY)) as terminal:
+        with measure.start(self.setup.watch(log.parent, READY)) as terminal:
             terminal.wait_for(BRAILLE, READY, timeout=30)
             terminal.drain(3.0)
             appender = measure.Appender(log, ROWS, TOTAL)
-            for turn in range(self.bounds.times(3, 8)):
+            for turn in range(self.setup.times(3, 8)):
                 before, begin = measure.curve(terminal), time.perf_counter()
                 appender.append(3.0 + turn)
                 waits.append(1000 * (self._changed(terminal, before) - begin))
@@ -101,77 +101,75 @@ class One:
         return time.perf_counter()
 
     def idle(self) -> None:
-        """A finished run that is left open."""
-        bounds, table = self.bounds, self.table
-        samples = bounds.folder / "samples"
+        """Measure a finished run that is left open."""
+        setup, table = self.setup, self.table
+        samples = setup.folder / "samples"
         shutil.copytree(sample_dir(), samples)
         restore_mtimes(samples)
-        base = bounds.hello()
-        vars(base).update(secs=bounds.seconds, settle=4.0)
+        base = setup.hello()
+        vars(base).update(secs=setup.seconds, settle=4.0)
         floor = measure.measure_load(base, False)
-        more: dict[str, Any] = {"secs": bounds.seconds, "settle": 4.0}
-        result = measure.measure_load(bounds.watch(samples / "lora" / "sft", "810", **more), False)
+        more: dict[str, Any] = {"secs": setup.seconds, "settle": 4.0}
+        result = measure.measure_load(setup.watch(samples / "lora" / "sft", "810", **more), False)
         table.add("finished run left open, CPU", result["cpu_pct"], "%", 0.3, f"hello-world {floor['cpu_pct']} %")
         table.add("finished run left open, output", result["bytes_per_s"], "B/s", 0)
 
     def silent(self) -> None:
-        """A run that goes on and says nothing, and its memory."""
-        bounds, table = self.bounds, self.table
-        log = bounds.run("silent", ROWS)
-        result = measure.measure_load(bounds.watch(log.parent, READY, secs=bounds.seconds, settle=4.0), False)
+        """Measure a live run that logs nothing, and its memory."""
+        setup, table = self.setup, self.table
+        log = setup.run("silent", ROWS)
+        result = measure.measure_load(setup.watch(log.parent, READY, secs=setup.seconds, settle=4.0), False)
         table.add("running but silent, CPU", result["cpu_pct"], "%", 1)
         table.add("running but silent, output", result["bytes_per_s"], "B/s", 200)
         if "peak_rss_mb" in result:
-            floor = measure.measure_paint(bounds.hello())["peak_rss_mb"]
+            floor = measure.measure_paint(setup.hello())["peak_rss_mb"]
             table.add("memory at 1,000 rows, peak", result["peak_rss_mb"], "MB", 60, f"hello-world {floor} MB")
 
     def rows10(self) -> None:
-        """Ten rows a second, each opened, appended and closed."""
+        """Measure ten rows a second, each appended by opening and closing the file."""
         result = self._fed("rows10", 10.0, TOTAL)
         self.table.add("10 rows/s, CPU", result["cpu_pct"], "%", 4)
         self.table.add("10 rows/s, output", result["bytes_per_s"], "B/s", 4000)
 
     def rows1000(self) -> None:
-        """A thousand rows a second, each opened, appended and closed."""
+        """Measure a thousand rows a second, each appended by opening and closing the file."""
         result = self._fed("rows1000", 1000.0, 100_000)
         self.table.add("1,000 rows/s, CPU", result["cpu_pct"], "%", 10)
         self.table.note("1,000 rows/s, output", result["bytes_per_s"], "B/s")
 
     def _fed(self, name: str, rate: float, total: int) -> measure.Result:
-        bounds = self.bounds
-        log = bounds.run(name, ROWS, total)
-        more: dict[str, Any] = {"file": str(log), "start": ROWS, "total": total, "rate": rate, "secs": bounds.seconds}
-        return measure.measure_load(bounds.watch(log.parent, READY, **more), live=True)
+        setup = self.setup
+        log = setup.run(name, ROWS, total)
+        more: dict[str, Any] = {"file": str(log), "start": ROWS, "total": total, "rate": rate, "secs": setup.seconds}
+        return measure.measure_load(setup.watch(log.parent, READY, **more), live=True)
 
     def status(self) -> None:
-        """``status --json``, the whole process, in turn with a Python that does nothing."""
-        bounds = self.bounds
-        log = bounds.run("status", ROWS)
+        """Measure ``status --json``, the whole process, in turn with a Python process that does nothing."""
+        setup = self.setup
+        log = setup.run("status", ROWS)
         times: list[float] = []
         floor: list[float] = []
-        for _ in range(bounds.times(5, 15)):
+        for _ in range(setup.times(5, 15)):
             begin = time.perf_counter()
-            subprocess.run([str(bounds.bin / "python"), "-c", "pass"], check=True)
+            subprocess.run([str(setup.bin / "python"), "-c", "pass"], check=True)
             floor.append(time.perf_counter() - begin)
             begin = time.perf_counter()
-            done = subprocess.run(
-                [bounds.program, "status", "--json", str(log.parent)], capture_output=True, check=True
-            )
+            done = subprocess.run([setup.program, "status", "--json", str(log.parent)], capture_output=True, check=True)
             times.append(time.perf_counter() - begin)
             assert json.loads(done.stdout)["metrics"]["loss"]["count"] == ROWS
         least = f"python -c pass {statistics.median(floor):.3f} s"
         self.table.add("status --json, 1,000 rows", statistics.median(times), "s", 0.35, least)
 
     def wait(self) -> None:
-        """``wait`` for a run that goes on and says nothing."""
-        bounds = self.bounds
-        log = bounds.run("wait", ROWS)
-        command = [bounds.program, "wait", str(log.parent), "--until", "eval_loss < 1"]
+        """Measure ``wait`` on a live run that logs nothing."""
+        setup = self.setup
+        log = setup.run("wait", ROWS)
+        command = [setup.program, "wait", str(log.parent), "--until", "eval_loss < 1"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             time.sleep(3.0)
             before = measure.cpu_seconds(process.pid)
-            time.sleep(bounds.seconds)
-            share = 100 * (measure.cpu_seconds(process.pid) - before) / bounds.seconds
+            time.sleep(setup.seconds)
+            share = 100 * (measure.cpu_seconds(process.pid) - before) / setup.seconds
             waits = process.poll() is None
             process.kill()
         self.table.add("wait, nothing happens, CPU", round(share, 2) if waits else None, "%", 1)

@@ -1,4 +1,5 @@
-"""The same values in the files of others: TensorBoard events, W&B's transaction log, tlog's metrics.jsonl.
+"""Write the same values into the files of other programs: TensorBoard events, W&B's transaction log, tlog's
+metrics.jsonl.
 
 Only what these files need is encoded, by hand, so that writing them needs none of the programs:
 
@@ -27,13 +28,13 @@ Values = dict[str, float]
 
 
 class Writer(Protocol):
-    """Appends rows to one file."""
+    """Writer of the rows of one file."""
 
     def append(self, step: int, values: Values) -> None:
-        """One row."""
+        """Append one row."""
 
     def flush(self) -> None:
-        """Bring what was appended to the file."""
+        """Write buffered rows to the file."""
 
 
 def _varint(number: int) -> bytes:
@@ -91,35 +92,35 @@ class Events:
         self._file.write(head + data + _masked_crc(data))
 
     def append(self, step: int, values: Values) -> None:
-        """One row."""
+        """Append one row."""
         begin = struct.pack("<Bd", 9, time.time()) + _number(2, step)
         for name, value in values.items():
             scalar = _bytes(1, name.encode()) + struct.pack("<Bf", 21, value)
             self._put(begin + _bytes(5, _bytes(1, scalar)))
 
     def flush(self) -> None:
-        """Bring what was appended to the file."""
+        """Write buffered rows to the file."""
         self._file.flush()
 
 
 class Tlog:
-    """The metrics.jsonl of tlog."""
+    """A metrics.jsonl of tlog."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, step: int, values: Values) -> None:
-        """One row."""
+        """Append one row."""
         row = {"_step": step, "_ts": time.time(), **values}
         self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
 
     def flush(self) -> None:
-        """Bring what was appended to the file."""
+        """Write buffered rows to the file."""
         self._file.flush()
 
 
 class Wandb:
-    """The transaction log of a W&B run that its SDK has begun."""
+    """The transaction log of a W&B run that was begun by W&B's SDK."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("r+b")
@@ -158,14 +159,14 @@ class Wandb:
                 return
 
     def append(self, step: int, values: Values) -> None:
-        """One row."""
+        """Append one row."""
         named = {**values, "_step": step, "_runtime": step * 0.5, "_timestamp": time.time()}
         items = [_bytes(2, name.encode()) + _bytes(16, json.dumps(value).encode()) for name, value in named.items()]
         self._put(_bytes(2, b"".join(_bytes(1, item) for item in items) + _bytes(2, _number(1, step))))
         self._put(_bytes(3, b"".join(_bytes(1, item) for item in items)))
 
     def flush(self) -> None:
-        """Bring what was appended to the file."""
+        """Write buffered rows to the file."""
         self._file.flush()
 
 
@@ -173,7 +174,7 @@ KINDS: dict[str, Callable[[Path], Writer]] = {"events": Events, "tlog": Tlog, "w
 
 
 def values(step: int, loss: float | None, total: int) -> Values:
-    """The values of a row, under the names that the Hugging Face callbacks give them."""
+    """Return the values of a row, under the names that the Hugging Face callbacks give them."""
     return {
         "train/loss": loss if loss is not None else plain_loss(step),
         "train/learning_rate": 5e-5 * max(0.0, 1 - step / total),

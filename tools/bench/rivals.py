@@ -1,11 +1,11 @@
-"""``make bench-rivals``: lora-tui beside terminalboard, tlog, W&B LEET and TensorBoard, on the same data.
+"""Measure lora-tui beside terminalboard, tlog, W&B LEET and TensorBoard, on the same data: ``make bench-rivals``.
 
     python tools/bench/rivals.py [--quick] [--only NAME…] [--record]
 
-Each is installed into an environment of its own in the user's cache, reads the same values from the files that it
-understands, and is measured in turn with lora-tui through the same terminal of 200 x 50 (TensorBoard through HTTP: its
-server alone, until it answers with the last step; no browser is counted). A rival that cannot be installed or fails is
-named in one line, the others go on. ``--record`` writes the table into RESULTS.md.
+Each rival is installed into an environment of its own in the user's cache, reads the same values from the files that it
+understands, and is measured in turn with lora-tui in a terminal of 200 x 50 (TensorBoard over HTTP: its server alone,
+until it answers with the last step; no browser is counted). A rival that cannot be installed or fails is named in one
+line, and the others are measured. ``--record`` writes the table into RESULTS.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import platformdirs
 
 from tools.bench import data, measure, rival_files
 from tools.bench.board import Board
-from tools.bench.bounds import BRAILLE, options
+from tools.bench.common import BRAILLE, options
 from tools.bench.suite import clear_environment, install
 from tools.bench.table import figure, grid, machine, record, taken
 
@@ -38,9 +38,10 @@ Figures = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Rival:
-    """A terminal program: what to install, which files it reads, how it is started and what its screen says.
+    """A terminal program: the packages to install, the files that it reads, its command and regexes of its screen.
 
-    ``marker`` is the regex of a new loss on its screen (see measure.py); ``ready`` that its charts are drawn."""
+    ``marker`` matches a new loss on the screen (see measure.py); all of ``ready`` match once its charts are drawn.
+    """
 
     name: str
     packages: tuple[str, ...]
@@ -73,7 +74,7 @@ BEGIN = {
         "run.log({'train/loss': 2.0}, step=0)\nrun.finish()"
     ),
 }
-"""How a run is begun by the rival's own library, in its environment, where its files need more than rows."""
+"""Kind of files -> code that begins a run with the rival's own library, where its files need more than rows."""
 FILES = {
     "log": data.LOG,
     "events": "events.out.tfevents.1700000000.host.1.0",
@@ -83,7 +84,10 @@ FILES = {
 
 
 def environment(name: str, packages: tuple[str, ...]) -> Path:
-    """An environment with these packages in the user's cache; its ``bin``. Raises CalledProcessError."""
+    """Make an environment with these packages in the user's cache, unless there is one; return its ``bin`` directory.
+
+    Raises CalledProcessError if the packages cannot be installed.
+    """
     folder = Path(platformdirs.user_cache_dir("lora-tui")) / "bench-rivals" / name.replace("&", "").replace(" ", "-")
     python = folder / "bin" / "python"
     if not python.exists():
@@ -98,13 +102,13 @@ def environment(name: str, packages: tuple[str, ...]) -> Path:
 
 
 def version(bin: Path, package: str) -> str:
-    """The version that is installed there."""
+    """Return the version of a package in an environment. Raises CalledProcessError if it is not installed."""
     code = f"from importlib.metadata import version; print(version({package!r}))"
     return subprocess.run([bin / "python", "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
-class Stable:
-    """One program with its environment and its data below a folder."""
+class Program:
+    """One program with its environment, and its data below a folder."""
 
     def __init__(self, rival: Rival, bin: Path, folder: Path) -> None:
         self.rival, self.bin, self.folder = rival, bin, folder
@@ -113,7 +117,7 @@ class Stable:
         self.env = {"HOME": str(self.home), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
 
     def file(self, rows: int, name: str = "") -> Path:
-        """A file with so many rows that can be appended to: the same one each time, or a fresh copy called ``name``."""
+        """Return the path of a file with ``rows`` rows: the same file each time, or a new copy called ``name``."""
         root = self.folder / f"rows-{rows}"
         if not root.exists():
             self._write(root, rows)
@@ -147,7 +151,7 @@ class Stable:
         writer.flush()
 
     def options(self, file: Path, rows: int, **more: Any) -> argparse.Namespace:
-        """The measuring program's options for this program on this file."""
+        """Return the options of measure.py for this program on this file."""
         root = next(parent for parent in file.parents if parent.parent == self.folder)
         places = {"file": str(file), "folder": str(file.parent), "root": str(root)}
         program, *words = (word.format(**places) for word in self.rival.command)
@@ -158,18 +162,18 @@ class Stable:
         return parsed
 
 
-class Race:
-    """All programs, row by row of the table, each row measured for one program after the other."""
+class Comparison:
+    """The table of all programs; each row is measured for one program after the other."""
 
-    def __init__(self, stables: list[Stable], board: Board | None, quick: bool) -> None:
-        self.stables, self.board, self.quick = stables, board, quick
+    def __init__(self, programs: list[Program], board: Board | None, quick: bool) -> None:
+        self.programs, self.board, self.quick = programs, board, quick
         self.seconds = 8.0 if quick else 20.0
-        self.names = [stable.rival.name for stable in stables] + (["TensorBoard"] if board else [])
+        self.names = [program.rival.name for program in programs] + (["TensorBoard"] if board else [])
         self.rows: list[list[str]] = []
         self.failed: list[str] = []
 
     def run(self, parts: list[str] | None) -> None:
-        """Every row, or those of some parts."""
+        """Measure all rows, or those of the named parts."""
         for name, part in {
             "starts": self._starts,
             "wholes": self._wholes,
@@ -189,13 +193,13 @@ class Race:
         self._load("1,000 rows/s", SHORT, 1000.0)
         self._load(f"10 rows/s on {LONG:,} rows", LONG, 10.0)
 
-    def _each(self, what: str, make: Callable[[Stable], measure.Result]) -> dict[str, measure.Result]:
-        """Measure one thing for each program; one that fails is named and left out."""
+    def _each(self, what: str, make: Callable[[Program], measure.Result]) -> dict[str, measure.Result]:
+        """Measure one thing for each program; a program that fails is named and left out."""
         found: dict[str, measure.Result] = {}
-        for stable in self.stables:
-            name = stable.rival.name
+        for program in self.programs:
+            name = program.rival.name
             try:
-                found[name] = make(stable)
+                found[name] = make(program)
             except (OSError, TimeoutError, ValueError, TypeError, subprocess.CalledProcessError) as error:
                 self.failed.append(f"{name}, {what}: {str(error).splitlines()[0][:120]}")
                 print(f"  {self.failed[-1]}", flush=True)
@@ -218,7 +222,7 @@ class Race:
         memory: Figures = {}
         for _ in range(3 if self.quick else 9):
             paints = self._each(
-                "start", lambda stable: measure.measure_paint(stable.options(stable.file(SHORT), SHORT, runs=1))
+                "start", lambda program: measure.measure_paint(program.options(program.file(SHORT), SHORT, runs=1))
             )
             for name, result in paints.items():
                 if result["ready_s"] is not None:
@@ -234,7 +238,7 @@ class Race:
 
     def _whole(self, rows: int) -> None:
         found = self._each(
-            f"{rows:,} rows", lambda stable: measure.measure_whole(stable.options(stable.file(rows), rows))
+            f"{rows:,} rows", lambda program: measure.measure_whole(program.options(program.file(rows), rows))
         )
         first: Figures = {name: result["ready_s"] for name, result in found.items()}
         whole: Figures = {name: result["whole_s"] for name, result in found.items()}
@@ -250,19 +254,19 @@ class Race:
     def _latencies(self) -> None:
         count = 6 if self.quick else 20
 
-        def make(stable: Stable) -> measure.Result:
-            file = stable.file(SHORT, "latency")
-            return measure.measure_latency(stable.options(file, SHORT, n=count, timeout=10.0))
+        def make(program: Program) -> measure.Result:
+            file = program.file(SHORT, "latency")
+            return measure.measure_latency(program.options(file, SHORT, n=count, timeout=10.0))
 
         found = self._each("append -> painted", make)
         for part in ("median", "p95"):
             self._row(f"append -> painted, {part}", "ms", {n: result.get(f"{part}_ms") for n, result in found.items()})
 
     def _load(self, what: str, rows: int, rate: float | None) -> None:
-        def make(stable: Stable) -> measure.Result:
-            file = stable.file(rows, "load")
+        def make(program: Program) -> measure.Result:
+            file = program.file(rows, "load")
             more: dict[str, Any] = {"secs": self.seconds, "settle": 4.0, "rate": rate, "whole": rows > SHORT}
-            return measure.measure_load(stable.options(file, rows, **more), live=rate is not None)
+            return measure.measure_load(program.options(file, rows, **more), live=rate is not None)
 
         found = self._each(what, make)
         self._row(f"{what}: CPU", "%", {name: result["cpu_pct"] for name, result in found.items()})
@@ -270,7 +274,7 @@ class Race:
 
 
 def main() -> int:
-    """Install, measure, print."""
+    """Install the rivals, measure, and print the table; return 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="shorter turns, and no million rows")
     parser.add_argument(
@@ -284,47 +288,47 @@ def main() -> int:
     def wanted(name: str) -> bool:
         return not parsed.only or any(part.lower() in name.lower() for part in parsed.only)
 
-    said: list[str] = []
+    failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="lora-tui-rivals-") as name:
         folder = Path(name)
         bin = parsed.bin or install()
         clear_environment(folder)
         load = os.getloadavg()[0]
         print(f"{machine()}; load {load:.2f}", flush=True)
-        stables = [Stable(OURS, bin, folder / "lora-tui")]
+        programs = [Program(OURS, bin, folder / "lora-tui")]
         versions = []
         for rival in RIVALS:
             if wanted(rival.name):
-                place = _installed(rival.name, rival.packages, said)
+                place = _installed(rival.name, rival.packages, failures)
                 if place is not None:
-                    stables.append(Stable(rival, place, folder / rival.packages[0]))
+                    programs.append(Program(rival, place, folder / rival.packages[0]))
                     versions.append(f"{rival.name} {version(place, rival.packages[0])}")
         board = None
         if wanted(BOARD[0]):
-            place = _installed(*BOARD, said)
+            place = _installed(*BOARD, failures)
             if place is not None:
                 board = Board(place, folder / "tensorboard")
                 versions.append(f"{BOARD[0]} {version(place, BOARD[1][0])}")
         print(", ".join(versions), flush=True)
-        race = Race(stables, board, parsed.quick)
-        race.run(parsed.parts)
-    text = "\n\n".join([taken(load), ", ".join(versions), grid(["what", *race.names], race.rows)])
-    if said or race.failed:
-        text += "\nFailed: " + "; ".join(said + race.failed)
+        comparison = Comparison(programs, board, parsed.quick)
+        comparison.run(parsed.parts)
+    text = "\n\n".join([taken(load), ", ".join(versions), grid(["what", *comparison.names], comparison.rows)])
+    if failures or comparison.failed:
+        text += "\nFailed: " + "; ".join(failures + comparison.failed)
     print(text)
     if parsed.record:
         record("rivals", text)
     return 0
 
 
-def _installed(name: str, packages: tuple[str, ...], said: list[str]) -> Path | None:
-    """The environment of a rival, or one line that says why there is none."""
+def _installed(name: str, packages: tuple[str, ...], failures: list[str]) -> Path | None:
+    """Return the ``bin`` directory of a rival's environment; if it cannot be made, add the reason to ``failures``."""
     try:
         return environment(name, packages)
     except (OSError, subprocess.CalledProcessError) as error:
         why = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
-        said.append(f"{name} cannot be installed: {why[:160]}")
-        print(f"  {said[-1]}", flush=True)
+        failures.append(f"{name} cannot be installed: {why[:160]}")
+        print(f"  {failures[-1]}", flush=True)
         return None
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""``make soak``: leave the app open on a run that logs 1,000 rows a second, then on a silent one, and watch its weight.
+"""Measure the app on a run that logs 1,000 rows a second for minutes, then on the silent run: ``make soak``.
 
-For ``--minutes`` (10) a process of its own appends rows as the producer does. Every few seconds: memory, threads, open
-files, and how many rows the screen is behind. All rows are kept, so memory grows by what a row costs and no more; once
-they stop it stays where it is. Exit code 1: a goal is missed.
+For ``--minutes`` (10) a separate process appends rows as the producer does. Every few seconds, memory, threads, open
+files and the rows by which the screen is behind are measured. All rows are kept, so memory may grow by the size of the
+rows and no more; once no rows come, it must not grow. The exit code is 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tools.bench.measure import cpu_seconds, feed
 from tools.bench.table import machine, record
 
 ROW_BYTES = 300
-"""What a row may cost while it is kept: its numbers, those of its five curves, the time that it came."""
+"""The most bytes of memory that a row may take: its values, those of its five curves, the time of its arrival."""
 WARM_S = 30.0
 EVERY_S = 5.0
 IDLE_S = 30.0
@@ -34,7 +34,7 @@ STEP = re.compile(r"(\d+)/10000000")
 
 
 def steps_in(log: Path) -> int:
-    """The step of the last whole row of a log."""
+    """Return the step of the last complete row of a log."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 2000))
         found = re.findall(rb'"current_steps": (\d+), .*\n', file.read())
@@ -42,7 +42,7 @@ def steps_in(log: Path) -> int:
 
 
 class Sample:
-    """The app at one moment."""
+    """The app at one moment: memory in bytes, threads, open files, step of the last row, rows the screen is behind."""
 
     def __init__(self, process: psutil.Process, terminal: Terminal, log: Path) -> None:
         self.at = time.monotonic()
@@ -54,7 +54,7 @@ class Sample:
 
 
 def main() -> int:
-    """Run it; 1 where a goal is missed."""
+    """Run the measurement and print it; return 1 if a goal is missed, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rate", type=float, default=1000.0, help="rows a second (1000)")
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def soak(terminal: Terminal, log: Path, seconds: float, rate: float) -> tuple[list[str], bool]:
-    """What was seen, line by line, and whether every goal was met."""
+    """Measure for ``seconds`` at ``rate`` rows a second; return a line per check, and whether all goals are met."""
     terminal.wait_for("1000/10000000")
     process = psutil.Process(terminal.process.pid)
     context = multiprocessing.get_context("spawn")

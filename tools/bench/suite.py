@@ -1,11 +1,11 @@
-"""``make bench``: lora-tui against its goals, as a user in a terminal of 200 x 50 sees it.
+"""Compare lora-tui with its goals, as a user in a terminal of 200 x 50 sees it: ``make bench``.
 
     python tools/bench/suite.py [--quick] [--only ROW…] [--record]
 
-It measures an installed wheel with compiled bytecode, in an environment of its own (``.venv-bench``): a checkout may be
-compiled anew at every start, and the machine's settings may forbid to keep the result. What is compared (a hello-world
-Textual app, ``json.loads`` of the same file, ``tail -f``) is measured in turn with lora-tui, so that a busy machine
-slows both; trust the ratios before the seconds. The exit status is 1 where a goal is missed. ``--record`` writes the
+It measures an installed wheel with compiled bytecode, in an environment of its own (``.venv-bench``), since a checkout
+may be compiled at every start where the settings of the machine forbid saving bytecode. The floors (a hello-world
+Textual app, ``json.loads`` of the same file, ``tail -f``) are measured in turn with lora-tui, so that a busy machine
+slows both; ratios are more reliable than seconds. The exit status is 1 where a goal is missed. ``--record`` writes the
 table into RESULTS.md.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.bench.bounds import Bounds
+from tools.bench.common import Setup
 from tools.bench.long import Long
 from tools.bench.many import Many
 from tools.bench.one import One
@@ -31,7 +31,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def install() -> Path:
-    """An environment that holds the wheel of this checkout and what it depends on, compiled; its ``bin``."""
+    """Install the wheel of this checkout with its dependencies, compiled, into ``.venv-bench``; return the ``bin``
+    directory.
+
+    Raises CalledProcessError if that fails.
+    """
     environment = ROOT / ".venv-bench"
     python = environment / "bin" / "python"
     if not python.exists():
@@ -48,14 +52,14 @@ def install() -> Path:
 
 
 def clear_environment(folder: Path) -> None:
-    """Nothing of the caller's may change what is measured: not a checkout on the path, not the user's settings."""
+    """Remove from the environment what could change the measurements: a checkout on the path, the user's settings."""
     for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
         os.environ.pop(name, None)
     os.environ["LORA_TUI_CONFIG_DIR"] = str(folder / "config")
 
 
 def main() -> int:
-    """Measure, print, and tell by the exit status whether all goals were met."""
+    """Measure and print; return 1 if a goal is missed, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter turns")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="some of the rows; --list names them")
@@ -66,9 +70,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="lora-tui-bench-") as name:
         folder = Path(name)
         table = Table()
-        bounds = Bounds(folder, parsed.bin or ROOT / ".venv-bench" / "bin", parsed.quick)
+        setup = Setup(folder, parsed.bin or ROOT / ".venv-bench" / "bin", parsed.quick)
         parts: dict[str, Callable[[], None]] = {}
-        for group in (One(bounds, table), Long(bounds, table), Many(bounds, table)):
+        for group in (One(setup, table), Long(setup, table), Many(setup, table)):
             parts |= group.parts()
         if parsed.list:
             print("\n".join(f"{name:<12} {(part.__doc__ or '').splitlines()[0]}" for name, part in parts.items()))

@@ -1,4 +1,4 @@
-"""What was measured, against what is wanted: on the screen while it is measured, and as Markdown in RESULTS.md."""
+"""Print the results beside the goals while they are measured, and write them as Markdown into RESULTS.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 
 
 def figure(value: float, unit: str) -> str:
-    """A number as one reads it: four digits at most, no 1e+03."""
+    """Return a number with its unit: four significant digits, or from 1,000 on a whole number with commas."""
     text = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{text} {unit}".strip()
 
@@ -27,7 +27,7 @@ class Table:
     missed: list[str] = field(default_factory=list)
 
     def add(self, what: str, value: float | None, unit: str, most: float, floor: str = "") -> None:
-        """One figure and the most that it may be. ``None``: it could not be measured, which is a miss."""
+        """Add a result and the most that it may be. A value of None could not be measured, which is a miss."""
         good = value is not None and value <= most
         if not good:
             self.missed.append(what)
@@ -37,7 +37,7 @@ class Table:
         )
 
     def note(self, what: str, value: float | None, unit: str) -> None:
-        """A figure without a goal."""
+        """Add a result without a goal."""
         self._row(what, "", "", figure(value, unit) if value is not None else "not reached", "")
 
     def _row(self, *cells: str) -> None:
@@ -47,17 +47,17 @@ class Table:
         print(line.rstrip(), flush=True)
 
     def markdown(self) -> str:
-        """The table for a document."""
+        """Return the table as Markdown."""
         return grid(("what", "floor", "goal", "measured", ""), self.rows)
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
 
 
 def machine() -> str:
-    """What it ran on: nothing that names the machine."""
+    """Return a description of the machine and the versions, without a name of the machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("textual", "plotext", "watchdog", "pydantic"))
     return (
@@ -67,7 +67,7 @@ def machine() -> str:
 
 
 def record(section: str, text: str) -> None:
-    """Put a text into RESULTS.md between the two marks of its section, which are added where they are missing."""
+    """Write a text into RESULTS.md between the two marks of its section, which are added if they are missing."""
     begin, end = f"<!-- {section}: written by the bench -->", f"<!-- end of {section} -->"
     whole = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Results\n"
     if begin not in whole or end not in whole:
@@ -78,6 +78,6 @@ def record(section: str, text: str) -> None:
 
 
 def taken(load_before: float) -> str:
-    """When and where, for the head of a recorded table."""
+    """Return date, machine and load, for the head of a recorded table."""
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     return f"{today}; {machine()}; load average {load_before:.2f} before, {os.getloadavg()[0]:.2f} after."

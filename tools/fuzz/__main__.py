@@ -14,7 +14,7 @@ from tools.fuzz.targets import TARGETS
 
 WORK = seeds.ROOT / "build" / "fuzz"
 HANG_S = 20
-"""Seconds after which one input counts as a hang: far more than any takes, also on a busy machine."""
+"""Seconds after which an input counts as a hang: far more than any input takes, also on a busy machine."""
 MEMORY_MB = 1024
 
 
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 
 def fuzz(target: str, seconds: int) -> Outcome:
-    """Fuzz one target; saves interesting inputs in WORK/TARGET, crashing ones in WORK/crashes."""
+    """Fuzz one target for some seconds. Save interesting inputs in WORK/TARGET, crashing ones in WORK/crashes."""
     home = WORK / target
     home.mkdir(parents=True, exist_ok=True)
     (WORK / "crashes").mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def fuzz(target: str, seconds: int) -> Outcome:
 
 
 def minimise(target: str) -> int:
-    """Save in the corpus only those inputs that reach code that no other reaches; returns their number."""
+    """Save in the corpus only those inputs that reach code that no other input reaches; return their number."""
     few = WORK / f"{target}-few"
     few.mkdir(exist_ok=True)
     for old in few.iterdir():
@@ -62,7 +62,7 @@ def _worker(target: str, *args: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def main() -> int:
-    """Fuzz the targets of the command line; returns 1 if an input broke one."""
+    """Fuzz the targets of the command line; return 1 if an input crashed one, else 0."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="of each target")
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), metavar="TARGET")

@@ -1,4 +1,4 @@
-"""The saved inputs of the fuzzer: one JSON list of strings per target, one input per line, one byte per character."""
+"""Load and save the fuzzer's inputs: per target a JSON list of strings, one input per line, one byte per character."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 HOME = Path(__file__).parent / "corpus"
 BUDGET = 18 * 1024
-"""Largest size of a target's file in bytes, so that all together stay far below 300 kB."""
+"""Largest size of a target's file in bytes; all files together then stay far below 300 kB."""
 
 
 def load(target: str) -> list[bytes]:
@@ -19,7 +19,7 @@ def load(target: str) -> list[bytes]:
 
 
 def save(target: str, inputs: Iterable[bytes]) -> int:
-    """Save inputs, the shortest first, as far as there is room; returns how many were saved."""
+    """Save inputs, the shortest first, until :data:`BUDGET` is used up; return how many were saved."""
     kept = list(_fitting(sorted(set(inputs), key=lambda one: (len(one), one))))
     HOME.mkdir(exist_ok=True)
     (HOME / f"{target}.json").write_text("[\n" + ",\n".join(kept) + "\n]\n", "utf-8")

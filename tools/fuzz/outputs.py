@@ -1,4 +1,4 @@
-"""Make a run of any bytes, and check everything that is shown of it."""
+"""Make a run from any bytes, and check every output about it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ WRITTEN, NOW = 1_750_000_000.0, 1_750_000_600.0
 def check_outputs(path: Path, files: Sequence[bytes]) -> None:
     """Check the outputs of a run with these files.
 
-    ``files``: trainer_log.jsonl, a console log, trainer_state.json, eval_results.json, training_args.yaml, and the
-    payloads of an event file; the last ones may be missing.
+    ``files``: the contents of trainer_log.jsonl, a console log, trainer_state.json, eval_results.json and
+    training_args.yaml, then the payloads of an event file; the last ones may be missing.
     """
     run = Run(path)
     updates: list[Update] = []
@@ -52,7 +52,7 @@ def check_outputs(path: Path, files: Sequence[bytes]) -> None:
 
 
 def stream(name: str, source: RowSource, parser: StreamParser, data: bytes) -> list[Update]:
-    """Return the updates that the reader makes of an appended file."""
+    """Return the updates that the reader returns for an appended file."""
     rows = tuple(row for chunk in (data, b"") for row in parser.feed(chunk))
     out: list[Update] = [FileRows(name, source, rows, WRITTEN)]
     snapshot = parser.snapshot()
@@ -62,7 +62,7 @@ def stream(name: str, source: RowSource, parser: StreamParser, data: bytes) -> l
 
 
 def check_run(run: Run, now: float = NOW) -> None:
-    """Check that the run can be judged and shown in every form, and that no form has control characters."""
+    """Check that the run can be judged and shown in every format, and that no output has control characters."""
     for language in ("en", "zh"):
         words = Words(language)
         report = build(run, now, words, judgement=judge(run, now))

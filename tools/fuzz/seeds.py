@@ -1,4 +1,4 @@
-"""Inputs that the fuzzer starts from: pieces of real files, and the words of each format."""
+"""Give the fuzzer its first inputs: pieces of real files, and the words of each format."""
 
 from __future__ import annotations
 
@@ -111,11 +111,11 @@ SMALL: dict[str, tuple[str, ...]] = {
         )),
     ),
 }  # fmt: skip
-"""Complete files of a target, which are short enough as inputs."""
+"""Target -> complete files that are short enough to be inputs."""
 
 
 def longest(target: str) -> int:
-    """Return the largest size of an input in bytes; short ones run fast, and long ones have tests of their own."""
+    """Return the largest size of an input in bytes: short inputs run fast, and other tests check long ones."""
     return {"run": 3000, "card": 2000, "board": 2000, "trainer_state": 1500}.get(target, 600)
 
 
@@ -167,7 +167,7 @@ PATTERNS: dict[str, tuple[tuple[str, ...], bool]] = {
     "board": (("llamaboard_config.yaml",), True),
     "card": (("README.md",), True),
 }
-"""Patterns of the real files of a target, and whether only complete files are useful."""
+"""Target -> patterns of the names of its real files, and whether only complete files are useful."""
 
 
 def _files(*patterns: str) -> Iterable[bytes]:

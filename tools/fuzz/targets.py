@@ -1,4 +1,7 @@
-"""What must hold for any input, parser by parser. A target takes bytes and raises if something does not."""
+"""Check properties that must hold for any input, parser by parser.
+
+A target takes bytes and raises an exception if a property does not hold.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ from tools.fuzz.tfrecord import framed_record
 
 Target = Callable[[bytes], None]
 CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode categories of characters that a terminal obeys or hides, or that UTF-8 cannot encode."""
+"""Unicode categories of control characters, invisible characters, and characters that UTF-8 cannot encode."""
 PAST, FUTURE = 0.0, 1e11
 RECORD = b"|-|"
 """Separator of the records in an input, since the fuzzer cannot make the checksums of an event file."""
@@ -121,7 +124,7 @@ def check_config(items: Iterable[tuple[str, object]]) -> None:
 
 
 def feed(parser: StreamParser, *chunks: bytes) -> str:
-    """Return all that the parser gives for these chunks, as text, in which NaN equals NaN."""
+    """Return everything that the parser returns for these chunks, as text, so that NaN equals NaN."""
     parsed: list[object] = []
     for chunk in (*chunks, b""):
         for row in parser.feed(chunk):
@@ -137,9 +140,9 @@ def feed(parser: StreamParser, *chunks: bytes) -> str:
 
 
 def streamed(make: Callable[[], StreamParser], data: bytes) -> None:
-    """Check that the halves of an input give the same as the whole; the first byte says where to cut.
+    """Check that two parts of an input give the same as the whole; the first byte says where to cut.
 
-    The input is made a complete line, since a bar frame at the end of a file is parsed before it is complete.
+    A newline is added, since the frame of a progress bar at the end of a file is parsed before it is complete.
     """
     whole = data[1:] + b"\n"
     cut = len(whole) * data[0] // 256 if data else 0
@@ -149,14 +152,14 @@ def streamed(make: Callable[[], StreamParser], data: bytes) -> None:
 
 
 def log_in_blocks(data: bytes) -> None:
-    """Check that rows that are read in columns give the same as each line alone."""
+    """Check that rows that are parsed as a block of columns give the same as each line alone."""
     lines = data.split(b"\n")
     many = [line + b"\n" for line in (lines * (1 + MIN_BLOCK_ROWS // len(lines)))[: 2 * MIN_BLOCK_ROWS]]
     assert feed(TrainerLogParser(), b"".join(many)) == feed(TrainerLogParser(), *many)
 
 
 def event_file(data: bytes) -> None:
-    """Feed the bytes as they are, and each part of them as a record with correct checksums, in two halves."""
+    """Feed the bytes as they are, and then each part of them as a record with correct checksums, in two chunks."""
     feed(EventFileParser(), data)
     framed = b"".join(map(framed_record, data[1:].split(RECORD)))
     cut = len(framed) * data[0] // 256 if data else 0
@@ -225,7 +228,7 @@ def recognised(data: bytes) -> None:
 
 
 def shown_run(data: bytes) -> None:
-    """Judge a run made of files, separated by FILE, and show it in every form."""
+    """Judge a run made of files, separated by FILE, and show it in every format."""
     check_outputs(Path("/runs/x"), data.split(FILE))
 
 

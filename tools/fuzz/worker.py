@@ -1,4 +1,4 @@
-"""One target under atheris: ``python -m tools.fuzz.worker TARGET [libFuzzer's arguments]``."""
+"""Run one target under atheris: ``python -m tools.fuzz.worker TARGET [libFuzzer's arguments]``."""
 
 from __future__ import annotations
 

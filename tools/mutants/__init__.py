@@ -1,8 +1,8 @@
-"""Mutation testing of what a run is and how it is rated: ``make mutants``.
+"""Mutation testing of the data of a run and of the ratings: ``make mutants``.
 
-mutmut makes the mutants of all functions: a copy of the package in which each function chooses among its mutants by an
-environment variable. ``source.py`` makes that copy; ``table.py`` makes mutants of what is data, the bounds, stages and
-words of the rules; ``loop.py`` tries each of them in a fork of one pytest that has collected its tests already, with
-those tests alone that come by the changed line: ten a second, where mutmut's own loop, a pytest for each, tried three.
-``__main__.py`` tells what survived. RESULTS.md: what came of it.
+mutmut makes the mutants of functions: in a copy of the package, each function chooses among its mutants by an
+environment variable. ``source.py`` makes that copy; ``table.py`` makes mutants of data: the thresholds, stages and
+words of the rules. ``loop.py`` tries each mutant in a fork of one pytest process that has already collected its tests,
+with only those tests that execute the changed line: ten mutants a second, where mutmut's own loop, with a pytest
+process for each, tried three. ``__main__.py`` prints which mutants survived. RESULTS.md has the results.
 """

@@ -1,4 +1,4 @@
-"""Make the mutants, try them, tell what survived: ``python -m tools.mutants``."""
+"""Make the mutants, try them, and print which survived: ``python -m tools.mutants``."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from importlib.metadata import version
 from tools.mutants import source
 
 GOAL = 85.0
-"""Percent of all mutants that the tests have to notice."""
+"""Percentage of all mutants that the tests have to kill."""
 KILLED = ("killed", "time")
 
 
 def main() -> int:
-    """Exit code 1 if fewer than GOAL percent were killed."""
+    """Make and try the mutants; return 1 if fewer than GOAL percent were killed, else 0."""
     parser = argparse.ArgumentParser(prog="make mutants")
     parser.add_argument("--only", default="", help="mutants whose name this regular expression finds")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     begin = time.monotonic()
-    mutants = {name: mutant for name, mutant in source.make().items() if re.search(asked.only, name)}
+    mutants = {name: mutant for name, mutant in source.make().items() if re.search(args.only, name)}
     given, out = source.WORK / "lines.json", source.WORK / "outcomes.json"
     given.write_text(json.dumps({name: mutant.lines for name, mutant in mutants.items()}))
-    subprocess.run([sys.executable, "-m", "tools.mutants.loop", given, out, asked.only], cwd=source.WORK, check=True)
+    subprocess.run([sys.executable, "-m", "tools.mutants.loop", given, out, args.only], cwd=source.WORK, check=True)
     outcomes: dict[str, str] = json.loads(out.read_text())
     left = [name for name, outcome in outcomes.items() if outcome not in KILLED]
     survivors = source.WORK / "survivors.txt"
-    with survivors.open("w") as told:
+    with survivors.open("w") as file:
         for name in left:
-            print(name, outcomes[name], *([mutants[name].difference] if name in mutants else []), sep="\n", file=told)
+            print(name, outcomes[name], *([mutants[name].difference] if name in mutants else []), sep="\n", file=file)
     share = _show(outcomes)
     print(f"\n{time.monotonic() - begin:.0f} s, mutmut {version('mutmut')}, CPython {sys.version.split()[0]}")
     print(f"what survived: {survivors}")
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def _show(outcomes: Mapping[str, str]) -> float:
-    """Print a table by file; returns the percentage that was killed."""
+    """Print a table by file; return the percentage of mutants that were killed."""
     parts: dict[str, Counter[str]] = defaultdict(Counter)
     for name, outcome in outcomes.items():
         module = re.sub(r"\.(x_|xǁ|[A-Z_]+\b).*", "", name).replace("lora_tui.", "").replace(".", "/") + ".py"

@@ -1,8 +1,8 @@
 """Try every mutant in a fork of one pytest: ``python -m tools.mutants.loop LINES OUT ONLY``, in source.py's copy.
 
-LINES and OUT are JSON files. LINES: each mutant's name -> lines of its module of which one must have run for the mutant
-to matter. OUT: what became of each: ``killed``, ``time`` (a test ran far longer than with the original), ``survived``,
-or ``untested`` if no test ever runs those lines. ONLY: a regular expression for the names.
+LINES and OUT are JSON files. LINES: name of each mutant -> lines of its module; only a test that executes one of them
+can notice the mutant. OUT: name -> outcome: ``killed``, ``time`` (a test ran far longer than with the original),
+``survived``, or ``untested`` if no test executes those lines. ONLY: a regular expression for the names.
 """
 
 from __future__ import annotations
@@ -41,31 +41,31 @@ TESTS = (
     "tests/runs/test_run_rules.py",
     "tests/runs/test_status.py",
 )
-"""Tests without a terminal or another process that call what is mutated and take milliseconds."""
+"""Tests of the mutated code that need no terminal and no other process and take milliseconds."""
 LEFT_OUT = " or ".join(
     (
         "cheap", "thousand", "without_an_optional", "year_later", "strict_json", "exactly_the_runs", "a_real_one",
         "noise_is_not",
     )
 )  # fmt: skip
-"""Tests of speed, which a busy machine fails, and those that take a second and notice what others notice, too."""
-HOMES = Path("homes").resolve()
-"""Where each fork has its temporary files."""
+"""Tests that are left out: those of speed, which fail on a busy machine, and slow ones that kill no further mutants."""
+FORK_DIRS = Path("forks").resolve()
+"""Directory of the temporary files of the forks, by process id."""
 NO_CHANGE = "the original"
-"""It has to survive all tests in a fork as well, or what is killed says nothing."""
+"""Name of a job without a mutation, which must survive in a fork: otherwise a killed mutant means nothing."""
 
 Place = tuple[str, int]
-"""A module's file and a line of it; or :data:`tools.mutants.table.RULE` and the number of a rule."""
+"""File of a module and a line number in it; or :data:`tools.mutants.table.RULE` and the number of a rule."""
 
 
 class Job(NamedTuple):
-    """A mutant that is yet to be tried."""
+    """A mutant that is still to be tried."""
 
     name: str
     places: frozenset[Place]
-    """A test that comes by none of them cannot notice it."""
-    kin: str
-    """Mutants of one function are often killed by the same test."""
+    """Places of the mutated code: a test that executes none of them cannot notice the mutant."""
+    group: str
+    """Function or constant of the mutant. The same test often kills all mutants of a group."""
     change: Callable[[], None]
 
 
@@ -74,12 +74,13 @@ class Child(NamedTuple):
 
     job: Job
     order: list[int]
-    told: int
-    """Where it writes a byte for each test that it begins."""
+    """Indexes of its tests, in the order in which they are run."""
+    progress_fd: int
+    """Pipe from which a byte can be read for each test that the fork has begun."""
 
 
 class Loop:
-    """A pytest plugin: its one session runs the tests once, and then again in forks, each with a mutant of its own."""
+    """A pytest plugin that runs the tests of its session once, and then again in forks, one for each mutant."""
 
     def __init__(self, lines: Mapping[str, Sequence[int]], only: str, workers: int) -> None:
         self.lines = lines
@@ -97,26 +98,26 @@ class Loop:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        seconds, visitors = self._watch(session.items)
+        seconds, tests_at = self._trace_all(session.items)
         if self._failed or session.testsfailed:
             raise session.Failed(f"without any mutant: {self._failed}")
-        jobs = deque([Job(NO_CHANGE, frozenset(visitors), "", lambda: None), *self._jobs()])
+        jobs = deque([Job(NO_CHANGE, frozenset(tests_at), "", lambda: None), *self._jobs()])
         gc.freeze()
-        self._try(jobs, session.items, seconds, visitors)
+        self._try(jobs, session.items, seconds, tests_at)
         return True
 
-    def _watch(self, items: Sequence[pytest.Item]) -> tuple[list[float], dict[Place, list[int]]]:
-        """Run all tests as they are: the CPU seconds of each, and which of them come by each place."""
+    def _trace_all(self, items: Sequence[pytest.Item]) -> tuple[list[float], dict[Place, list[int]]]:
+        """Run all tests without a mutant; return the CPU seconds of each, and the tests that execute each place."""
         seconds: list[float] = []
-        visitors: dict[Place, list[int]] = defaultdict(list)
+        tests_at: dict[Place, list[int]] = defaultdict(list)
         for place, item in enumerate(items):
             begin = time.process_time()
-            # The next one is never the last: what the whole session shares stays for the forks.
+            # No test is announced as the last one, so that fixtures of the whole session stay for the forks.
             seen = _traced(item, items[(place + 1) % len(items)])
             seconds.append(time.process_time() - begin)
             for one in seen:
-                visitors[one].append(place)
-        return seconds, visitors
+                tests_at[one].append(place)
+        return seconds, tests_at
 
     def _jobs(self) -> list[Job]:
         jobs = []
@@ -135,7 +136,7 @@ class Loop:
         jobs: deque[Job],
         items: Sequence[pytest.Item],
         seconds: Sequence[float],
-        visitors: Mapping[Place, Sequence[int]],
+        tests_at: Mapping[Place, Sequence[int]],
     ) -> None:
         running: dict[int, Child] = {}
         killers: dict[str, Counter[int]] = defaultdict(Counter)
@@ -143,12 +144,12 @@ class Loop:
         while jobs or running:
             while jobs and len(running) < self.workers:
                 job = jobs.popleft()
-                mine = {test for place in job.places for test in visitors.get(place, ())}
+                mine = {test for place in job.places for test in tests_at.get(place, ())}
                 if not mine:
                     self.outcomes[job.name] = "untested"
                     continue
-                # What has killed a neighbour first, then what is quick.
-                order = sorted(mine, key=lambda test: (-killers[job.kin][test], seconds[test]))
+                # First the tests that killed mutants of the same group, then the fastest ones.
+                order = sorted(mine, key=lambda test: (-killers[job.group][test], seconds[test]))
                 reading, writing = os.pipe()
                 child = os.fork()
                 if child == 0:
@@ -158,10 +159,10 @@ class Loop:
             if not running:
                 continue
             child, status = os.wait()
-            job, order, told = running.pop(child)
-            with os.fdopen(told, "rb") as stream:
+            job, order, progress_fd = running.pop(child)
+            with os.fdopen(progress_fd, "rb") as stream:
                 begun = len(stream.read())
-            shutil.rmtree(HOMES / str(child), ignore_errors=True)
+            shutil.rmtree(FORK_DIRS / str(child), ignore_errors=True)
             code = os.waitstatus_to_exitcode(status)
             self.outcomes[job.name] = "survived" if code == 0 else "time" if code == -signal.SIGPROF else "killed"
             if job.name == NO_CHANGE and self.outcomes.pop(NO_CHANGE) != "survived":
@@ -169,24 +170,24 @@ class Loop:
             if code == 0:
                 print(f"survived: {job.name}", flush=True)
             if code == 1 and begun:
-                killers[job.kin][order[begun - 1]] += 1
+                killers[job.group][order[begun - 1]] += 1
             if len(self.outcomes) % 250 == 0:
                 print(f"{len(self.outcomes)} of {total}: {dict(Counter(self.outcomes.values()))}", flush=True)
 
-    def _in_fork(self, items: Sequence[pytest.Item], seconds: Sequence[float], job: Job, told: int) -> None:
-        """Run the tests with one mutant; the process ends with 1 at the first that fails, and 0 if none does."""
+    def _in_fork(self, items: Sequence[pytest.Item], seconds: Sequence[float], job: Job, progress_fd: int) -> None:
+        """Run the tests with one mutant; end the process with 1 at the first that fails, with 0 if none does."""
         try:
             self._forked = True
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 1)
             os.dup2(null, 2)
-            # Each new directory is numbered after a look at all others: those of a thousand forks would cost seconds.
-            home = HOMES / str(os.getpid())
-            home.mkdir(parents=True)
-            items[0].config._tmp_path_factory._basetemp = home  # type: ignore[attr-defined]
+            # pytest lists all temporary directories before it makes one: with a thousand forks, that takes seconds.
+            directory = FORK_DIRS / str(os.getpid())
+            directory.mkdir(parents=True)
+            items[0].config._tmp_path_factory._basetemp = directory  # type: ignore[attr-defined]
             job.change()
             for place, item in enumerate(items):
-                os.write(told, b".")
+                os.write(progress_fd, b".")
                 signal.setitimer(signal.ITIMER_PROF, 1.0 + 20 * seconds[place])
                 _run(item, items[min(place + 1, len(items) - 1)])
         except BaseException:
@@ -199,7 +200,7 @@ def _run(item: pytest.Item, after: pytest.Item) -> None:
 
 
 def _traced(item: pytest.Item, after: pytest.Item) -> set[Place]:
-    """Run a test; returns the lines of original functions that ran, and the rules that were looked up."""
+    """Run a test; return the lines of original functions that were executed, and the rules that were looked up."""
     seen: set[Place] = {table.EVERYWHERE}
 
     def in_original(frame: FrameType, event: str, value: Any) -> Any:
@@ -220,7 +221,7 @@ def _traced(item: pytest.Item, after: pytest.Item) -> set[Place]:
 
 
 def main() -> int:
-    """Try the mutants of the file that is named first, write what became of them to the second."""
+    """Try the mutants of the file LINES, write their outcomes to the file OUT; return pytest's exit code."""
     names, out = (Path(argument) for argument in sys.argv[1:3])
     loop = Loop(json.loads(names.read_text()), sys.argv[3], os.cpu_count() or 1)
     code = pytest.main(

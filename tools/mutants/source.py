@@ -1,4 +1,4 @@
-"""A copy of the project whose functions carry their mutants."""
+"""Make a copy of the project whose functions contain their mutants."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Mutant(NamedTuple):
     """A mutant of a function."""
 
     lines: list[int]
-    """Of the original in the copy: one of them must run for the mutant to matter."""
+    """Line numbers of the original statement in the copy; only a test that executes one can notice the mutant."""
     difference: str
-    """What is gone and what is new, for people."""
+    """The removed and the added lines, for people."""
 
 
 def make() -> dict[str, Mutant]:
-    """Make the copy in WORK; returns all mutants by name."""
+    """Make the copy in WORK; return all mutants by name."""
     shutil.rmtree(WORK, ignore_errors=True)
     for folder in ("lora_tui", "tests", "tools", "sample_runs"):
         shutil.copytree(ROOT / folder, WORK / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -56,7 +56,7 @@ def make() -> dict[str, Mutant]:
 
 
 def _without_decorators(code: str) -> str:
-    """``@property`` is spelled out as ``name = property(get_name)``, since mutmut leaves out what is decorated."""
+    """Replace ``@property`` by ``name = property(get_name)``, since mutmut does not mutate decorated functions."""
     lines = code.splitlines()
     for node in sorted(ast.walk(ast.parse(code)), key=lambda node: -getattr(node, "lineno", 0)):
         if isinstance(node, ast.FunctionDef) and [ast.unparse(one) for one in node.decorator_list] == ["property"]:
@@ -68,7 +68,7 @@ def _without_decorators(code: str) -> str:
 
 
 def _compared(text: Sequence[str], original: ast.FunctionDef, mutant: ast.FunctionDef) -> Mutant:
-    """The statement that differs. Where it begins with the function's own line, the default of an argument does."""
+    """Return the mutant with the lines of the differing statement, or of the function's head if a default differs."""
     old = text[original.lineno : original.end_lineno]
     new = text[mutant.lineno : mutant.end_lineno]
     first = next((at for at, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), 0)

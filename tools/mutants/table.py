@@ -1,6 +1,6 @@
-"""Mutants of the rules, which are data: each bound moved by a tenth, each stage left out, each word another's.
+"""Make mutants of the rules, which are data: each threshold moved by a tenth, each stage left out, words exchanged.
 
-They are made in place in the process that tests them, for the modules hold the same objects under many names.
+They are made in place in the process that tests them, since several modules refer to the same objects.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from lora_tui.analysis.ratings import evaluation, siblings, training
 from lora_tui.runs import run_data
 
 SHIFT = 0.1
-"""A bound moves by this share of itself, up and down; what counts rows by one."""
+"""A threshold is moved by this share of itself, up and down; a number of rows is moved by one instead."""
 MODULES: tuple[ModuleType, ...] = (rating_rules, stages, evaluation, siblings, training, run_data)
 
 UNREAD = ("SOURCES", "COUNTS", "_LLAMAFACTORY", "_SFT", "_PT", "_RM")
-"""Constants that no rating reads: the rules are made of them, or the words and the settings ask for them."""
+"""Constants that no rating reads: they are used to make the rules, or by the texts and the settings."""
 Change = Callable[[], None]
 RULE = "rule"
-"""The place of a rule, for tests that look it up; its line is its number."""
+"""Stands for a file in the place of a rule, for tests that look it up; the line is the rule's number."""
 ANY = -1
-"""The place of every look-up."""
+"""Stands for a rule's number in the place of every look-up."""
 EVERYWHERE = ("test", ANY)
 """The place of every test."""
 
 
 def place(found: Rule | None) -> set[tuple[str, int]]:
-    """Where a test was that looked up a rule."""
+    """Return the places of a test that looked up the rule ``found``."""
     here = {(RULE, ANY)}
     if found is not None:
         here |= {(RULE, number) for number, one in enumerate(rating_rules.RULES) if one is found}
@@ -40,7 +40,10 @@ def place(found: Rule | None) -> set[tuple[str, int]]:
 
 
 def mutants() -> Iterator[tuple[str, frozenset[tuple[str, int]], Change]]:
-    """Each mutant's name, the places of tests that may notice, and what makes it, in a process that is thrown away."""
+    """Yield name, places of the tests that may notice it, and function that makes it, for each mutant.
+
+    The function changes this process for good, so it is called in a fork.
+    """
     anywhere = frozenset({(RULE, ANY)})
     for number, one in enumerate(rating_rules.RULES):
         for what, change in _of_rule(one):
@@ -96,7 +99,7 @@ def _near(name: str, value: float) -> Iterator[tuple[str, float]]:
 
 
 def _others(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """What a constant of a module could be by mistake."""
+    """Yield wrong values of a constant of a module, each with its description."""
     if isinstance(value, float):
         yield from _near(name, value)
     elif isinstance(value, frozenset):

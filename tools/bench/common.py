@@ -1,4 +1,4 @@
-"""What every measurement shares: where data lies, how long to measure, and how programs are started."""
+"""Shared parts of the measurements: where the data are, how long to measure, and how programs are started."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Hello(App):
 Hello().run()
 """
 NUMBERS = re.compile(r"loss [-\d.e]+ .*?(?= [▲▼─╮])|\d+/\d+  epoch")
-"""The last, smoothed and least loss in a chart's title, and the step in the head."""
+"""Match the last, smoothed and lowest loss in a chart's title, and the step in the header."""
 
 
 def options(command: list[str], ready: list[str], **more: object) -> argparse.Namespace:
-    """The measuring program's options."""
+    """Return the options of ``tools/bench/measure.py`` for a command, with the values of ``more``."""
     parsed = measure.arguments().parse_args(["paint", "--cmd", shlex.join(command)])
     vars(parsed).update(ready=ready, **more)
     return parsed
 
 
 @dataclass
-class Bounds:
-    """The folder for data, the ``bin`` of the program, and whether to be quick."""
+class Setup:
+    """The folder for data, the ``bin`` directory of the program, and whether to measure for a shorter time."""
 
     folder: Path
     bin: Path
@@ -47,35 +47,38 @@ class Bounds:
 
     @property
     def program(self) -> str:
-        """lora-tui."""
+        """Path of the ``lora-tui`` command."""
         return str(self.bin / "lora-tui")
 
     @property
     def seconds(self) -> float:
-        """How long to measure CPU and output."""
+        """Seconds for which CPU and output are measured."""
         return 8.0 if self.quick else 30.0
 
     def times(self, few: int, many: int) -> int:
-        """How often."""
+        """Return how often to repeat a measurement: ``few`` times if quick, else ``many`` times."""
         return few if self.quick else many
 
     def watch(self, path: Path, *ready: str, poll: bool = False, **more: object) -> argparse.Namespace:
-        """Options to measure lora-tui on a path."""
+        """Return the options for measuring ``lora-tui watch`` on a path; ``ready``: regexes of a drawn screen."""
         command = [self.program, "watch", str(path), *(["--poll"] if poll else [])]
         return options(command, [BRAILLE, *ready], **more)
 
     def hello(self) -> argparse.Namespace:
-        """Options to measure a Textual app that does nothing."""
+        """Return the options for measuring a Textual app that does nothing."""
         program = self.folder / "hello.py"
         program.write_text(HELLO, encoding="utf-8")
         return options([str(self.bin / "python"), str(program)], ["Hello, World!"], runs=1)
 
     def run(self, name: str, rows: int, total: int | None = None, spikes: bool = False) -> Path:
-        """A run that is half done (or has ``total`` steps); its log."""
+        """Write a run with ``rows`` of ``total`` steps (default: twice as many as rows); return the path of its log."""
         return data.write_run(self.folder / name / "lora" / "live", rows, total or 2 * rows, spikes)
 
     def long(self, rows: int) -> Path:
-        """The log of a long run with spikes, written once, with the file time of now; for reading only."""
+        """Return the path of the log of a long run with spikes, which is written once and must not be changed.
+
+        Its modification time is set to now.
+        """
         log = self.folder / f"long-{rows}" / "lora" / "live" / data.LOG
         if not log.exists():
             data.write_run(log.parent, rows, 2 * rows, spikes=True)
@@ -83,13 +86,13 @@ class Bounds:
         return log
 
 
-def told(terminal: Terminal) -> tuple[str, list[str]]:
-    """The curves and the numbers that change until every row is on the screen."""
+def curves_and_numbers(terminal: Terminal) -> tuple[str, list[str]]:
+    """Return the curves and the numbers on the screen, which change until every row is shown."""
     return measure.curve(terminal), NUMBERS.findall(terminal.screen.text)
 
 
 def json_loads(log: Path) -> float:
-    """Seconds of CPU time to decode every line of a file, and nothing more: the floor of reading it."""
+    """Return the CPU seconds of decoding every line of a file and nothing else: a lower bound for reading it."""
     begin = time.process_time()
     with log.open("rb") as file:
         for line in file:
@@ -98,8 +101,10 @@ def json_loads(log: Path) -> float:
 
 
 def spikes_seen(terminal: Terminal, steps: list[int], reach: int) -> int:
-    """At how many of the steps the loss chart, whose x-axis ends at ``reach``, touches its upper edge or marks a point
-    beyond it."""
+    """Return at how many of the steps the loss chart touches its upper edge or marks a point beyond it.
+
+    ``reach``: the step at which the x-axis ends.
+    """
     lines = terminal.screen.lines
     top = next(i for i, line in enumerate(lines) if "─ loss " in line) + 1
     border = lines[top].find("││") + 2
