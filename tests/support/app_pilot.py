@@ -1,4 +1,4 @@
-"""The app over real runs, with a clock that stands still, and its screen as text."""
+"""Run the app without a terminal over real runs, with a fixed clock, and read its screen as text."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from lora_tui.tui.options import AppOptions
 from tests.support.waiting import DEADLINE_S, STEP_S
 
 LATER = 1_795_400_000.0
-"""A day after the sample runs were made."""
+"""Unix time one day after the sample runs were made."""
 
 
 STILL = 3
-"""How often in a row nothing may change until a screen counts as drawn."""
+"""Number of looks in a row without a change after which a screen counts as drawn."""
 
 T = TypeVar("T")
 
 
 def make_app(*paths: Path, now: float | Callable[[], float] = LATER, **options: Any) -> LoraTuiApp:
-    """An app that has read everything below ``paths`` and follows nothing."""
+    """Return an app that has read everything below ``paths`` and follows nothing.
+
+    ``now``: the Unix time of its clock, or a function that returns it; ``options``: see :class:`AppOptions`.
+    """
     clock = now if callable(now) else lambda: now
     options.setdefault("title", "saves")
     return LoraTuiApp(_read(paths), None, AppOptions(clock=clock, **options))
@@ -36,7 +39,7 @@ def make_app(*paths: Path, now: float | Callable[[], float] = LATER, **options: 
 
 @lru_cache(maxsize=64)
 def _read(paths: tuple[Path, ...]) -> Workspace:
-    """The same tree is read once for all tests; the app only looks at it."""
+    """Read a tree, once for all tests, since the app changes nothing in the workspace."""
     follower = Follower(list(paths), cwd=paths[0])
     workspace = Workspace(paths)
     for batch in follower.read_all():
@@ -45,24 +48,24 @@ def _read(paths: tuple[Path, ...]) -> Workspace:
 
 
 def rows(app: LoraTuiApp) -> list[str]:
-    """The lines on the screen."""
+    """Return the lines on the screen."""
     strips = app.screen._compositor.render_strips()[: app.size.height]
     return ["".join(segment.text for segment in strip) for strip in strips]
 
 
 def text(app: LoraTuiApp) -> str:
-    """Everything on the screen."""
+    """Return the whole screen as text."""
     return "\n".join(rows(app))
 
 
 def pane(app: LoraTuiApp, name: str) -> str:
-    """The text of one pane."""
+    """Return the text of one pane."""
     region = app.query_one(f"#{name}").region
     return "\n".join(cells(line, region.x, region.width) for line in rows(app)[region.y : region.bottom])
 
 
 def cells(line: str, start: int, width: int) -> str:
-    """A stretch of a line, counted in cells."""
+    """Return ``width`` cells of a line from the cell ``start`` on."""
     out, at = "", 0
     for char in line:
         if start <= at < start + width:
@@ -72,7 +75,7 @@ def cells(line: str, start: int, width: int) -> str:
 
 
 async def until(pilot: Pilot[Any], true: Callable[[], T], what: str = "") -> T:
-    """Let the app work until ``true()`` is truthy and return that; AssertionError after ``DEADLINE_S``."""
+    """Let the app work until ``true()`` is truthy; return that value. Raises AssertionError after ``DEADLINE_S``."""
     end = time.monotonic() + DEADLINE_S
     while not (found := true()):
         assert time.monotonic() < end, f"not within {DEADLINE_S:.0f} s: {what or true}"
@@ -81,7 +84,7 @@ async def until(pilot: Pilot[Any], true: Callable[[], T], what: str = "") -> T:
 
 
 async def settled(pilot: Pilot[Any]) -> str:
-    """Let the app work until all messages are handled and the screen stays as it is; everything on it."""
+    """Let the app work until the screen no longer changes; return its text. Raises AssertionError as :func:`until`."""
     app: Any = pilot.app
     before, same = "", 0
 

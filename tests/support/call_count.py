@@ -1,6 +1,6 @@
-"""How much work something is, in calls of functions: the same on any machine, however busy, traced or not.
+"""Measure work as the number of function calls, which is the same on any machine under any load, traced or not.
 
-Seconds belong to ``tools/bench/``.
+Seconds are measured by ``tools/bench/``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from types import FrameType
 
 
 def calls_of(do: Callable[..., object], *args: object) -> int:
-    """Functions called meanwhile in this thread, Python's and C's (so each ``math.isfinite`` of a row)."""
+    """Return the number of functions that ``do(*args)`` calls in this thread.
+
+    Functions in C count too, such as each ``math.isfinite`` of a row.
+    """
     count = 0
 
     def note(_frame: FrameType, event: str, _argument: object) -> None:
@@ -20,7 +23,7 @@ def calls_of(do: Callable[..., object], *args: object) -> int:
         count += event in ("call", "c_call")
 
     before, collects = sys.getprofile(), gc.isenabled()
-    gc.disable()  # whoever is told of collections, as Hypothesis is, would be counted
+    gc.disable()  # callbacks of the garbage collector, such as Hypothesis's, would be counted
     sys.setprofile(note)
     try:
         do(*args)

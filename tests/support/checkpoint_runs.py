@@ -1,4 +1,4 @@
-"""Runs with checkpoints for tests: what lies on disk, when it was written, and how much space is free."""
+"""Build runs with checkpoints for tests: the directories, the times at which they were written, the free space."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def falling_rows(last: int, total: int, evals: Mapping[int, float] | None = None
 
 
 def checkpoint_dir(step: int, *, whole: bool = True, size: int = 0, at: float | None = None) -> CheckpointDir:
-    """Return a checkpoint directory; ``whole``: with the trainer's state, which is written last."""
+    """Return a checkpoint directory; ``whole``: it contains the trainer's state, which is written last."""
     return CheckpointDir(
         step, f"checkpoint-{step}", written_at(step) if at is None else at, whole, size=size, model_size=size // 3
     )
@@ -46,10 +46,10 @@ def run_with_checkpoints(
     free: int | None = None,
     seen: Sequence[int] = (),
 ) -> tuple[Run, float]:
-    """Return a run whose last row was written just now, and that moment.
+    """Return a run whose last row was written just now, and the Unix time 2 s after that row.
 
-    ``save_steps`` and ``best`` stand in the state of the newest checkpoint; ``seen``: checkpoints that were there
-    before.
+    ``save_steps`` and ``best`` (step, metric) are in the state of the newest checkpoint; ``free``: bytes free on the
+    disk; ``seen``: steps of checkpoints that existed before.
     """
     items = tuple(checkpoint_dir(item) if isinstance(item, int) else item for item in checkpoints)
     last = max((row.step or 0) for row in log)
@@ -78,7 +78,7 @@ def run_with_checkpoints(
 
 
 def only_finding(run: Run, code: str, now: float) -> Finding:
-    """Return the one finding of that code; check that its words are complete in both languages."""
+    """Return the only finding of that code; check that its texts are complete in both languages."""
     found = [one for one in find(run, now) if one.code == code]
     assert len(found) == 1, [one.code for one in find(run, now)]
     for lang in ("en", "zh"):
@@ -91,5 +91,5 @@ def only_finding(run: Run, code: str, now: float) -> Finding:
 
 
 def finding_codes(run: Run, now: float) -> list[str]:
-    """Return codes of all findings."""
+    """Return the codes of all findings."""
     return [one.code for one in find(run, now)]

@@ -1,4 +1,4 @@
-"""The app on ``saves`` with a fault on purpose: ``python -m tests.support.failing_app widget|thread|handler``."""
+"""Run the app on ``saves`` with a deliberate error: ``python -m tests.support.failing_app widget|thread|handler``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PLACES: dict[str, tuple[type, str, int]] = {
     "thread": (Follower, "read", 2),
     "handler": (LoraTuiApp, "on_batch_read", 0),
 }
-"""Class, method and after how many calls it raises."""
+"""Name of the place -> class, method, and number of calls after which the method raises."""
 
 
 def fail(kind: type, name: str, after: int) -> None:
-    """Let a method raise once it has been called so often."""
+    """Make the method ``name`` of ``kind`` raise ValueError after ``after`` calls."""
     method, calls = getattr(kind, name), 0
 
     def failing_on_purpose(*given: Any, **named: Any) -> Any:

@@ -1,6 +1,6 @@
-"""A second process that writes as a training job does, and :class:`Writer`, which tells it what to write.
+"""Write files like a training job, from a second process that :class:`Writer` controls.
 
-``python writer.py DIR`` takes one command a line on stdin and answers ``done`` once it is on disk.
+``python job_writer.py DIR`` reads one command per line from stdin and prints ``done`` once it is on disk.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class Writer:
-    """``writer("row", {...})`` returns once that is on disk."""
+    """Control of the second process. ``writer("row", {...})`` returns once the row is on disk."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -39,7 +39,7 @@ class Writer:
         self.close()
 
     def close(self) -> None:
-        """No more commands: it ends."""
+        """End the process."""
         self.process.communicate(timeout=60)
 
 

@@ -1,4 +1,4 @@
-"""The app in a real terminal, and a job in a process of its own that writes what the app shows."""
+"""Run the app in a real terminal, write rows and runs as a job does, and read the chart from the screen."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.support.terminal import Terminal, cell_width, repository_root
 PYTHON = {"PYTHONPATH": str(repository_root())}
 DOTS = re.compile("[\u2801-\u28ff]")
 DOT_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""The bits of a braille character, from the top down, left and right."""
+"""Bits of the dots of a braille character: (left, right) of each row, from the top down."""
 
 
 def start(
     directory: Path, *arguments: str | Path, size: tuple[int, int] = (120, 40), env: Mapping[str, str] | None = None
 ) -> Terminal:
-    """``python -m lora_tui watch`` in ``directory``."""
+    """Start ``python -m lora_tui watch`` in ``directory``, in a terminal of ``size`` (columns, rows)."""
     command = [sys.executable, "-m", "lora_tui", "watch", *arguments]
     return Terminal(command, *size, {**PYTHON, **(env or {})}, directory)
 
@@ -36,7 +36,7 @@ def start(
 def watching(
     directory: Path, *arguments: str | Path, size: tuple[int, int] = (120, 40), env: Mapping[str, str] | None = None
 ) -> Iterator[Terminal]:
-    """The app, up and drawn, and ended with ``q`` and a clean terminal."""
+    """Start the app, yield its terminal once it is drawn, then end it with ``q`` and check that it left no trace."""
     with start(directory, *arguments, size=size, env=env) as terminal:
         terminal.wait_for(r"quit|退出|\d/\d" if size[0] >= 60 and size[1] >= 18 else r"lora-tui|[●○✓✗◐◌◇■]")
         terminal.drain(0.1)
@@ -49,7 +49,7 @@ def watching(
 
 
 def cli(directory: Path, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """Another command, without a terminal."""
+    """Run another command without a terminal; return its result."""
     environment = {**os.environ, **PYTHON, "PYTHONIOENCODING": "utf-8:strict"}
     command = [sys.executable, "-m", "lora_tui", *arguments]
     return subprocess.run(command, capture_output=True, cwd=directory, env=environment, stdin=subprocess.DEVNULL)
@@ -60,7 +60,7 @@ def clock(seconds: int) -> str:
 
 
 def row(step: int, loss: float, total: int = 100) -> dict[str, object]:
-    """A training row, one step a second."""
+    """Return a training row of a job that takes one step a second."""
     return {
         "current_steps": step, "total_steps": total, "loss": loss, "lr": 1e-4, "epoch": step * 2 / total,
         "percentage": 100 * step / total, "elapsed_time": clock(step), "remaining_time": clock(total - step),
@@ -68,14 +68,14 @@ def row(step: int, loss: float, total: int = 100) -> dict[str, object]:
 
 
 def eval_row(step: int, loss: float, total: int = 100) -> dict[str, object]:
-    """What is logged after an evaluation."""
+    """Return the row that is logged after an evaluation."""
     return {
         ("eval_loss" if key == "loss" else key): value for key, value in row(step, loss, total).items() if key != "lr"
     }
 
 
 def predict_row(batch: int, total: int) -> dict[str, object]:
-    """The progress of a prediction."""
+    """Return a row with the progress of a prediction."""
     return {
         "current_steps": batch, "total_steps": total, "percentage": 100 * batch / total,
         "elapsed_time": clock(batch), "remaining_time": clock(total - batch),
@@ -83,7 +83,7 @@ def predict_row(batch: int, total: int) -> dict[str, object]:
 
 
 def write_run(run: Path, losses: list[float], total: int | None = None) -> Path:
-    """A run with one row a step, as if it had been written just now."""
+    """Write a run with one row per step, written just now; return its directory."""
     run.mkdir(parents=True, exist_ok=True)
     total = total if total is not None else len(losses)
     lines = [json.dumps(row(step, loss, total)) + "\n" for step, loss in enumerate(losses, 1)]
@@ -92,14 +92,14 @@ def write_run(run: Path, losses: list[float], total: int | None = None) -> Path:
 
 
 def make_old(run: Path) -> None:
-    """As if all files were three and a half days old: for an hour no time on the screen changes."""
+    """Make all files three and a half days old, so that no time on the screen changes within the next hour."""
     then = time.time() - 3.52 * 86_400
     for path in run.iterdir():
         os.utime(path, (then, then))
 
 
 def descendants(terminal: Terminal) -> list[psutil.Process]:
-    """The processes below the program."""
+    """Return all processes below the program."""
     return psutil.Process(terminal.process.pid).children(recursive=True)
 
 
@@ -107,7 +107,7 @@ def descendants(terminal: Terminal) -> list[psutil.Process]:
 
 
 class Chart(NamedTuple):
-    """The loss chart as it stands on the screen."""
+    """The loss chart on the screen."""
 
     cells: list[str]
     """The cells of the plot, row by row from the top down, without frame and axes."""
@@ -118,7 +118,7 @@ class Chart(NamedTuple):
 
     @property
     def dots(self) -> list[tuple[int, int]]:
-        """Every dot that is set: column and row of dots, from the upper left."""
+        """All set dots as (column, row) of dots, from the upper left."""
         found = []
         for y, line in enumerate(self.cells):
             for x, char in enumerate(line):
@@ -128,30 +128,30 @@ class Chart(NamedTuple):
         return found
 
     def dot_of(self, value: float) -> int:
-        """The row of dots, from the top, of a value: the ends of the axis are the outermost dots."""
+        """Return the row of dots of a value, from the top; the ends of the y axis are the outermost dots."""
         (top, most), (bottom, least) = self.y_labels[0], self.y_labels[-1]
         assert (top, bottom) == (0, len(self.cells) - 1), "the axis is labelled at both ends"
         return int((most - value) / (most - least) * (4 * len(self.cells) - 1) + 0.5)
 
     def column_of(self, value: float) -> float:
-        """The column in which the axis has a value; the outermost labels are moved to keep them on the axis."""
+        """Return the column of a value on the x axis, from its inner labels: the outermost ones are moved inwards."""
         inner = self.x_labels[1:-1] if len(self.x_labels) > 3 else self.x_labels
         (left, first), (right, last) = inner[0], inner[-1]
         return left + (value - first) / (last - first) * (right - left)
 
     def char_at(self, x: float, y: float) -> str:
-        """What is drawn in a cell or beside it: a label says where a column is to within one."""
+        """Return the characters in the cell of (x, y) and in its two neighbours, as labels are exact to one column."""
         column, line = round(self.column_of(x)), self.cells[self.dot_of(y) // 4]
         return line[max(0, column - 1) : column + 2]
 
 
 def cells_of(screen: str) -> str:
-    """The screen with a second character for the second cell of a wide one, so that places are columns."""
+    """Return the screen with a NUL after each wide character, so that indexes are columns."""
     return "".join(char + "\0" if cell_width(char) == 2 else char for char in screen)
 
 
 def loss_chart(screen: str) -> Chart | None:
-    """The loss chart on the screen; nothing where there is none."""
+    """Return the loss chart on the screen, or None if there is none."""
     lines = cells_of(screen).split("\n")
     # A card has the same title, but no values beside it.
     head = re.compile(r"╭─ loss \S+   ")

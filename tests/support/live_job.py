@@ -1,4 +1,4 @@
-"""A training job in a second process, which ends as jobs end."""
+"""Simulate a training job in a second process, with the ways in which jobs end."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Traceback (most recent call last):
 
 
 class Job(Writer):
-    """Appends rows, one step in ten, of 400."""
+    """A job of 400 steps that logs a row every 10 steps."""
 
     def __init__(self, run: Path) -> None:
         super().__init__(run)
         self.step = 0
 
     def row(self, loss: float | None, **more: float) -> None:
-        """The next training row; ``None``: the summary row at the end."""
+        """Write the next training row, or with a loss of None the summary row at the end."""
         self.step += 10 if loss is not None else 0
         row: dict[str, float | str] = {"current_steps": self.step, "total_steps": 400}
         if loss is not None:
@@ -34,7 +34,7 @@ class Job(Writer):
         self("row", row)
 
     def finish(self) -> None:
-        """The last step, the summary, the results and, last of all, the model card."""
+        """Write the last step, the summary, the results and, last, the model card."""
         self.step = 390
         self.row(0.75)
         self.row(None)
@@ -42,11 +42,11 @@ class Job(Writer):
         self("torn", "README.md", "# card")
 
     def fail(self, message: str = "RuntimeError: boom") -> None:
-        """A traceback in the console log."""
+        """Write a traceback with ``message`` into the console log."""
         (self.run / "train.log").write_text(TRACEBACK.format(message=message), encoding="utf-8")
 
     def silent_for(self, seconds: float) -> None:
-        """As if the last row had been written so long ago."""
+        """Make all files as old as if the last row had been written ``seconds`` ago."""
         then = time.time() - seconds
         for path in self.run.iterdir():
             os.utime(path, (then, then))

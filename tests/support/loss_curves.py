@@ -1,4 +1,4 @@
-"""Loss curves for tests of findings, and what is found in them."""
+"""Make loss curves for tests of findings, and return the findings in them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOON, LATER = START + 5, START + 100_000
 
 
 def noisy_losses(level: Callable[[float], float], count: int, noise: float = 0.05, seed: int = 1) -> list[float]:
-    """Return losses of ``level``, a function of the share of the rows (0 to 1), with lognormal noise."""
+    """Return ``count`` losses with lognormal noise around ``level``, a function of the share of the rows (0 to 1)."""
     rng = random.Random(seed)
     return [level((i + 1) / count) * math.exp(rng.gauss(0, noise)) for i in range(count)]
 
@@ -46,8 +46,10 @@ def with_evals(rows: Sequence[LogRow], values: Sequence[float], *, epochs: float
 
 
 def find_finding(run: Run, code: str, now: float = SOON) -> Any:
-    """Return the finding of this code or None, one that is not over first; check that its words are complete in both
-    languages."""
+    """Return the finding of this code, preferably one that is not over, or None.
+
+    Check that its texts are complete in both languages.
+    """
     named = [one for one in find(run, now) if one.code == code]
     assert len([one for one in named if not one.over]) <= 1, named
     for one in named:
@@ -73,8 +75,10 @@ def sft_run(rows: Sequence[LogRow], **more: object) -> Run:
 
 
 def warning_codes(run: Run, now: float = SOON) -> list[str]:
-    """Return codes of warnings and criticals that the curves give rise to; ``work_at_risk`` is left out, since these
-    runs save nothing."""
+    """Return the codes of the critical findings and warnings about the curves.
+
+    ``work_at_risk`` is left out, since these runs save nothing.
+    """
     return [
         one.code for one in find(run, now) if one.severity in ("critical", "warning") and one.code != "work_at_risk"
     ]

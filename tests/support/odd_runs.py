@@ -1,4 +1,4 @@
-"""Runs that hardly look like one, written to disk: what the panes meet before, beside and instead of a usual log."""
+"""Write unusual runs to disk: without a log, with a damaged log, or with odd values in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.live_app import eval_row, predict_row, row
 
 WRITTEN = 1_795_300_000.0
-"""When all files of the runs were written, Unix time."""
+"""Unix time at which all files of the runs were written."""
 
 
 def write_odd_runs(root: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The command as a user starts it: a process of its own, with its own stdout and stderr."""
+"""Run the command as a user does: in a process of its own, with its own stdout and stderr."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A plain English environment with this checkout first."""
+    """Return an environment with an English locale and this checkout first on the path, updated with ``extra``."""
     env = {key: value for key, value in os.environ.items() if key not in ("LANGUAGE", "PYTHONIOENCODING", "COLUMNS")}
     env.update(LANG="C.UTF-8", LC_ALL="C.UTF-8", PYTHONPATH=str(repository_root()), TERM="xterm-256color")
     return {**env, **(extra or {})}
@@ -35,7 +35,10 @@ def lora_tui(
     env: Mapping[str, str] | None = None,
     before: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """One call without a terminal; its exit status, stdout and stderr."""
+    """Run the command without a terminal; return its exit status, stdout and stderr.
+
+    ``before`` is called in the child process before the command starts.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # preexec_fn beside threads
         return subprocess.run(
@@ -51,7 +54,7 @@ def lora_tui(
 
 
 def without_override() -> None:
-    """Take root's right to read everything from the process to start, so that permissions mean something."""
+    """Drop root's right to read everything in this process, so that permissions have an effect (Linux only)."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None)
         for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
@@ -59,7 +62,7 @@ def without_override() -> None:
 
 
 def strict(text: str) -> Any:
-    """JSON as every parser takes it: NaN and Infinity are errors, and so is a key that is there twice."""
+    """Parse strict JSON. Raises AssertionError for NaN, Infinity and a key that occurs twice."""
 
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
@@ -72,7 +75,7 @@ def strict(text: str) -> Any:
 
 
 class Running:
-    """A command while it runs: its lines as they come."""
+    """A running command, whose lines can be read as they are printed."""
 
     def __init__(self, *args: str | Path, cwd: Path | None = None, command: Sequence[str | Path] = COMMAND) -> None:
         self.process = subprocess.Popen(
@@ -94,18 +97,18 @@ class Running:
             self._lines.put(line.rstrip("\n"))
 
     def line(self, timeout: float = DEADLINE_S) -> str:
-        """The next line. Raises queue.Empty where none comes."""
+        """Return the next line. Raises queue.Empty if there is none within ``timeout`` seconds."""
         return self._lines.get(timeout=timeout)
 
     def line_with(self, text: str, timeout: float = DEADLINE_S) -> str:
-        """The next line that holds a text."""
+        """Return the next line that contains ``text``. Raises queue.Empty if none comes within ``timeout`` seconds."""
         end = time.monotonic() + timeout
         while text not in (line := self.line(end - time.monotonic())):
             pass
         return line
 
     def silent(self, seconds: float) -> bool:
-        """No line comes for a while."""
+        """Return whether no line comes within ``seconds``; a line that comes is dropped."""
         try:
             self._lines.get(timeout=seconds)
         except queue.Empty:
@@ -113,7 +116,7 @@ class Running:
         return False
 
     def close(self) -> tuple[int, str]:
-        """End it; the exit status and what it said on stderr."""
+        """Kill the command if it still runs; return its exit status and its stderr."""
         if self.process.poll() is None:
             self.process.kill()
         self._reader.join(DEADLINE_S)
@@ -126,25 +129,25 @@ class Running:
 
 
 class Following(Running):
-    """``status --follow`` while it runs."""
+    """A running ``status --follow``."""
 
     def __init__(self, *args: str | Path, cwd: Path | None = None) -> None:
         super().__init__("status", "--follow", *args, cwd=cwd)
 
 
 class Waiting(Running):
-    """``wait`` while it runs."""
+    """A running ``wait``."""
 
     def __init__(self, *args: str | Path, cwd: Path | None = None, command: Sequence[str | Path] = COMMAND) -> None:
         super().__init__("wait", *args, cwd=cwd, command=command)
-        wait_quiet(self.process.pid)  # it has begun to wait once it rests
+        wait_quiet(self.process.pid)  # the command waits once its process is at rest
 
     def waits(self, seconds: float = 0.5) -> bool:
-        """It says nothing and goes on."""
+        """Return whether the command prints nothing within ``seconds`` and still runs."""
         return self.silent(seconds) and self.process.poll() is None
 
     def end(self) -> tuple[int, list[str], str]:
-        """Exit code, lines and stderr once it has ended."""
+        """Wait for the end of the command; return exit code, lines and stderr."""
         try:
             self.process.wait(DEADLINE_S)
         finally:

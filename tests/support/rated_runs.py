@@ -1,4 +1,4 @@
-"""Runs made for one number that a rating rule looks at, and their ratings."""
+"""Make runs for tests of single rating rules, and return their ratings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lora_tui.runs.run import Run
 from tests.support.run_builder import START, run_of, summary, train
 
 SOON, LATER = START + 5, START + 100_000
-"""While the last row is fresh, and long after the end (Unix seconds)."""
+"""Unix times shortly after the last row, and long after the end of the run."""
 SFT = {"stage": "sft", "finetuning_type": "lora"}
 DPO = {"stage": "dpo", "finetuning_type": "lora"}
 KTO = {"stage": "kto", "finetuning_type": "lora"}
@@ -52,7 +52,7 @@ def rate_rows(
 
 
 def verdict(rating: Rating) -> tuple[str | None, str, str]:
-    """Return level, words and confidence."""
+    """Return level, words and confidence of a rating."""
     return rating.level, rating.words, rating.confidence
 
 
@@ -62,7 +62,7 @@ def eval_row(step: int, values: Mapping[str, float], total: int = 800) -> LogRow
 
 
 def halves(before: float, after: float, count: int = 40) -> list[float]:
-    """Return losses of one level and then another."""
+    """Return ``count`` losses, the first half ``before``, the second half ``after``."""
     return [before] * (count // 2) + [after] * (count - count // 2)
 
 

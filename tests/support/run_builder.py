@@ -1,4 +1,4 @@
-"""Runs built from numbers for tests: what the follower would report, without files."""
+"""Build runs from numbers for tests, through the updates that the follower would report, without files."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ def run_of(
     ended: bool = False,
     results_age: float = 0.0,
 ) -> Run:
-    """Return a LLaMA-Factory run whose last row was written at START. ``results_age``: seconds before that at which its
-    results were written."""
+    """Return a LLaMA-Factory run whose last row was written at START.
+
+    ``ended``: add the results of training; ``results_age``: seconds by which the results are older than usual.
+    """
     updates: list[Update] = [FileRows("trainer_log.jsonl", "log", tuple(rows), START)] if rows else []
     if config:
         updates.append(FileDoc("training_args.yaml", ConfigDoc(dict(config), "llamafactory"), START))

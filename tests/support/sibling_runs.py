@@ -1,4 +1,4 @@
-"""Runs of one model, data and stage in a workspace, for tests of what compares them."""
+"""Make a workspace with runs of one model, data and stage, for tests of comparisons."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def updates(
 
 
 class Space(Workspace):
-    """A workspace with its index."""
+    """A workspace with its index of siblings."""
 
     def __init__(self) -> None:
         super().__init__([Path("/r")])

@@ -1,8 +1,8 @@
-"""A terminal to test programs in: a real pty, an emulated screen, and a record of what was done to the terminal.
+"""Run programs in a terminal for tests: a real pty, an emulated screen, and a record of the terminal's modes.
 
 ``Terminal`` starts a program as a user's shell over ssh would, answers the queries that programs send to terminals, and
-shows the screen as text. Every chunk of output is stamped when it arrives, so that a match on the screen is dated with
-the chunk that completed it and the emulator's own speed does not count.
+shows the screen as text. Every chunk of output gets the time of its arrival, and a match on the screen the time of the
+chunk that completed it, so that the emulator's own speed does not count.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ MOVE = re.compile(rb"\x1b\[(\d*);?(\d*)H")
 
 
 def cell_width(character: str) -> int:
-    """How many cells a character takes."""
+    """Return the number of cells that a character takes."""
     if unicodedata.combining(character) or character in "\u200b\u200d\ufe0e\ufe0f":
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
@@ -104,12 +104,12 @@ class Screen:
 
     @property
     def lines(self) -> list[str]:
-        """The lines of the screen; the second cell of a wide character adds nothing to them."""
+        """Lines of the screen; the second cell of a wide character adds nothing to them."""
         return ["".join(cells) for cells in self._cells]
 
     @property
     def text(self) -> str:
-        """The whole screen as text."""
+        """Whole screen as text."""
         return "\n".join(self.lines)
 
     @property
@@ -123,7 +123,7 @@ class Screen:
         return bool(self.modes & ALTERNATE_SCREEN)
 
     def resize(self, columns: int, rows: int) -> None:
-        """Cut or fill the screen to another size, as a terminal does that does not reflow."""
+        """Cut or fill the screen to another size, like a terminal that does not reflow lines."""
 
         def fit(cells: list[list[str]]) -> list[list[str]]:
             cells = [(line + [" "] * (columns - len(line)))[:columns] for line in cells[:rows]]
@@ -138,7 +138,7 @@ class Screen:
         self.version += 1
 
     def feed(self, data: str) -> None:
-        """Take in output; an unfinished escape sequence waits for its rest."""
+        """Process output; an incomplete escape sequence is kept until its rest arrives."""
         data = self._pending + data
         position = 0
         while match := TOKEN.match(data, position):
@@ -339,8 +339,10 @@ class Terminal:
         bytes_per_s: int | None = None,
         answers: bool = True,
     ) -> None:
-        """``ambiguous``: see :class:`Screen`. ``bytes_per_s``: how fast the terminal takes output, as over a slow line.
-        ``answers``: whether it answers queries. A variable of ``env`` that is empty is unset.
+        """Start ``command`` in a terminal.
+
+        ``ambiguous``: see :class:`Screen`. ``bytes_per_s``: rate at which the terminal reads output, as over a slow
+        line. ``answers``: whether it answers queries. A variable of ``env`` that is empty is unset.
         """
         environment = dict(os.environ, TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8", LC_ALL="C.UTF-8")
         for name in ("TMUX", "STY", "COLUMNS", "LINES", "NO_COLOR", "LANGUAGE"):
@@ -433,7 +435,7 @@ class Terminal:
         return output[begin:] if begin >= 0 else b""
 
     def _where(self, output: bytes) -> bytes:
-        """The report of the cursor after this output: where it was put last and what was written there."""
+        """Return the report of the cursor after this output, from its last move and what was written since."""
         moves = [*MOVE.finditer(output)]
         if not moves:
             return b"\x1b[1;1R"
@@ -444,18 +446,18 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """The screen, with all output so far taken in."""
+        """Text of the screen after all output so far."""
         for _ in self.step(0):
             pass
         return self.screen.text
 
     @property
     def raw(self) -> bytes:
-        """All bytes that the program wrote so far."""
+        """All bytes that the program has written so far."""
         return b"".join(data for _, data in self.chunks)
 
     def send(self, keys: str | bytes) -> None:
-        """Type something."""
+        """Send keys to the program."""
         os.write(self._master, keys.encode() if isinstance(keys, str) else keys)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -464,7 +466,10 @@ class Terminal:
         self._set_size(columns, rows)
 
     def step(self, wait: float = 0.05) -> Iterator[float]:
-        """Take in the output that has arrived; yield the time of each chunk that changed the screen."""
+        """Process the output that has arrived, after waiting at most ``wait`` seconds for some.
+
+        Yield the time (time.perf_counter) of each chunk that changed the screen.
+        """
         if self._fed >= len(self.chunks) and not self._ended and wait > 0:
             self._arrived.wait(wait)
         self._arrived.clear()
@@ -492,7 +497,10 @@ class Terminal:
         )
 
     def wait_until(self, true: Callable[[str], object], what: str, timeout: float = DEADLINE_S) -> float:
-        """Wait until ``true(the screen's text)``; return when it became so. ``what`` names it in the TimeoutError."""
+        """Wait until ``true(text of the screen)``; return when it became true (time.perf_counter).
+
+        Raises TimeoutError with ``what`` and the screen.
+        """
         end = time.perf_counter() + timeout
         at = time.perf_counter()
         while not true(self.screen.text):
@@ -514,10 +522,10 @@ class Terminal:
             self.drain(0.05)
 
     def settle(self) -> str:
-        """Wait until the program rests and all that it wrote is on the screen; return the screen's text.
+        """Wait until the program is at rest and all of its output is on the screen; return the screen's text.
 
-        It rests when it and its children have not worked and have not written for ``QUIET_S``: however busy the machine
-        is, what it has been told to do is done by then.
+        It is at rest when it and its children have neither worked nor written for ``QUIET_S``: even on a busy machine,
+        it has then done what it was asked to do. Raises TimeoutError after ``DEADLINE_S``.
         """
         end, since, seen = time.monotonic() + DEADLINE_S, time.monotonic(), self.bytes_read
         while (now := time.monotonic()) - since < QUIET_S:
@@ -530,7 +538,7 @@ class Terminal:
         return self.text
 
     def drain(self, duration: float) -> None:
-        """Take in output for a while."""
+        """Process output for ``duration`` seconds."""
         end = time.perf_counter() + duration
         while (left := end - time.perf_counter()) > 0:
             for _ in self.step(min(0.05, left)):
@@ -539,12 +547,12 @@ class Terminal:
                 time.sleep(max(0.0, end - time.perf_counter()))
 
     def shown(self) -> str:
-        """The screen in a frame, for messages."""
+        """Return the screen in a frame, for messages."""
         rule = "-" * self.screen.columns
         return "\n".join([rule, *(line.rstrip() for line in self.screen.lines), rule])
 
     def wait_exit(self, timeout: float = DEADLINE_S) -> int:
-        """Wait until the program ends; return its exit status with all of its output taken in."""
+        """Wait until the program ends and its output is processed; return its exit status. Raises TimeoutError."""
         end = time.perf_counter() + timeout
         while self.process.poll() is None:
             if time.perf_counter() > end:
@@ -559,7 +567,7 @@ class Terminal:
         return self.process.returncode
 
     def left_behind(self) -> list[str]:
-        """What the program has left changed in the terminal, in words; nothing is what a user wants."""
+        """Return what the program has left changed in the terminal, in words; empty if it has restored everything."""
         for _ in self.step(0):
             pass
         screen = self.screen
@@ -576,7 +584,7 @@ class Terminal:
         return left
 
     def hang_up(self) -> None:
-        """Close the terminal under the program, as a broken connection does; the kernel sends it SIGHUP."""
+        """Close the terminal while the program runs, like a broken connection; the kernel sends the program SIGHUP."""
         if self._closing:
             return
         self._closing = True
@@ -584,7 +592,7 @@ class Terminal:
         os.close(self._master)
 
     def close(self) -> None:
-        """End the program and its process group, politely first, and free the terminal."""
+        """End the program and its process group, with SIGTERM before SIGKILL, and close the terminal."""
         if self._closed:
             return
         self._closed = True
@@ -606,5 +614,5 @@ class Terminal:
 
 
 def repository_root() -> Path:
-    """The root of the checkout that the tests run in."""
+    """Return the root of the checkout that the tests run in."""
     return Path(__file__).resolve().parents[2]

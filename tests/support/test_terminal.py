@@ -1,4 +1,4 @@
-"""The test terminal is itself tested, on small programs."""
+"""Tests of the test terminal on small programs."""
 
 from __future__ import annotations
 

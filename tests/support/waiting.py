@@ -1,6 +1,6 @@
-"""Waiting for a condition itself, with one deadline for all tests that only a failure reaches.
+"""Wait for conditions, with one deadline for all tests that only a failing test reaches.
 
-No test sleeps and hopes: it names what it waits for. How soon something happens is measured by ``tools/bench``.
+No test sleeps for a fixed time: it names the condition that it waits for. Speed is measured by ``tools/bench``.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import TypeVar
 
 DEADLINE_S = 60.0
-"""Seconds after which a condition counts as never met, however busy the machine is."""
+"""Seconds after which a condition counts as never met, even on a busy machine."""
 STEP_S = 0.02
-"""Seconds between two looks at a condition."""
+"""Seconds between two checks of a condition."""
 QUIET_S = 0.3
-"""Seconds without any work after which a program counts as done: longer than each of its own short delays."""
+"""Seconds without work after which a program counts as at rest: longer than each of its own short delays."""
 
 T = TypeVar("T")
 
 
 def wait_until(true: Callable[[], T | None], what: str = "", step: Callable[[], object] | None = None) -> T:
-    """Wait until ``true()`` is truthy and return that. ``step`` is called between two looks, instead of a short sleep.
+    """Wait until ``true()`` is truthy, and return that value.
 
-    Raises AssertionError, with ``what``, where it does not happen within ``DEADLINE_S``.
+    ``step`` is called between two checks, instead of a short sleep. Raises AssertionError, with ``what``, after
+    ``DEADLINE_S``.
     """
     end = time.monotonic() + DEADLINE_S
     while not (found := true()):
@@ -36,7 +37,7 @@ def wait_until(true: Callable[[], T | None], what: str = "", step: Callable[[], 
 
 
 def wait_passes(check: Callable[[], object], step: Callable[[], object]) -> None:
-    """Wait until ``check()`` raises no AssertionError any more; its last one is raised after ``DEADLINE_S``."""
+    """Wait until ``check()`` raises no AssertionError; raise its last one after ``DEADLINE_S``."""
     end = time.monotonic() + DEADLINE_S
     while True:
         try:
@@ -49,9 +50,10 @@ def wait_passes(check: Callable[[], object], step: Callable[[], object]) -> None
 
 
 def is_working(pid: int) -> bool:
-    """Whether a thread of the process, or of one below it, runs or waits for a processor or a disk (proc_pid_stat(5)).
+    """Return whether a thread of the process or of its descendants runs, or waits for a processor or a disk.
 
-    On a busy machine a program that has something to do waits for a processor, and so counts as working.
+    See proc_pid_stat(5). On a busy machine a program that has something to do waits for a processor, and so counts as
+    working.
     """
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -65,7 +67,7 @@ def is_working(pid: int) -> bool:
 
 
 def wait_quiet(pid: int) -> None:
-    """Wait until the process and those below it have not worked for ``QUIET_S``, or have ended."""
+    """Wait until the process and its descendants have not worked for ``QUIET_S``, or have ended."""
     since = time.monotonic()
 
     def is_quiet() -> bool:

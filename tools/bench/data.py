@@ -77,7 +77,7 @@ def write_run(folder: Path, rows: int, total: int, spikes: bool = False, seed: i
 
 
 def write_finished(folder: Path, rows: int, seed: int) -> Path:
-    """Write a finished run: its log with the summary row, and the producer's other files; return the path of the log."""
+    """Write a finished run: its log with the summary row, and the producer's other files; return its log."""
     log = write_run(folder, rows, rows, seed=seed)
     times = {"elapsed_time": clock(rows * SECONDS_A_STEP), "remaining_time": "0:00:00"}
     summary = {"current_steps": rows, "total_steps": rows, "epoch": 3.0, "percentage": 100.0, **times}
