@@ -1,4 +1,4 @@
-"""Draws the pictures of the documentation: ``make screenshots``.
+"""Draw the pictures of the documentation: ``make screenshots``.
 
 From the real runs in ``sample_runs/``, with a clock of the past, so that the same pictures come out every time. One of
 them is replayed to the middle of its training; the others are as they ended.

@@ -146,7 +146,7 @@ def find_run(name: str, follower: Follower, workspace: Workspace, words: Words) 
 
 
 def several_runs(name: str, runs: Sequence[Run], words: Words) -> CommandError:
-    """Return the error for a name or path that stands for several runs."""
+    """Return the error for a name that several runs have, or a path with several runs."""
     names = ", ".join(clean(run.name) for run in runs[:MAX_NAMED]) + (", …" if len(runs) > MAX_NAMED else "")
     return CommandError(words.t("cli.error.several", name=clean(name), names=names))
 
@@ -231,7 +231,7 @@ def print_error(text: str) -> None:
 
 
 _reported_faults: set[tuple[Path, Fault]] = set()
-"""Faults that have been printed, by run, since ``status --follow`` meets the same error again and again."""
+"""Path of the run and fault, for each fault printed so far, since ``status --follow`` repeats the same error."""
 
 
 def or_report(kind: str, run: Run, words: Words, make: Callable[[], T], otherwise: T) -> tuple[T, Fault | None]:

@@ -31,7 +31,7 @@ EVENT_OF_STATE: Mapping[str, Kind] = {
 }  # fmt: skip
 """State of a run -> the event that is reported when a run enters that state."""
 STATE_FINDINGS = frozenset({"failed", "out_of_memory", "interrupted", "stalled"})
-"""Findings that repeat what the state says. They are part of the state's event and make none of their own."""
+"""Findings that repeat the state of a run. They are reported with the state's event and not as events of their own."""
 JUDGE_EVERY_S = 1.0
 """The shortest time between two judgements of a run that changes, in seconds."""
 SNAPSHOT_KEYS = ("run", "state", "phase", "updated_at", "progress", "metrics", "results")

@@ -55,7 +55,7 @@ class ValueEntry(Part):
     """Standard error in the unit of the value, or ``None`` where the files give none."""
     samples: int | None = None
     stale: bool = False
-    """The value belongs to an earlier attempt in the same directory."""
+    """Whether the value belongs to an earlier attempt in the same directory."""
 
 
 class MeasureEntry(Part):

@@ -37,9 +37,9 @@ class Fact(Part):
     note: str | None = None
     """A remark: how the value was derived (it begins with that word), or a peculiarity of the value."""
     derived: bool = False
-    """The value was computed from other numbers, not found in a file."""
+    """Whether the value was computed from other numbers instead of found in a file."""
     source: str | None = None
-    """The file that the value stands in, relative to the run; of a derived fact, the files it was computed from."""
+    """The file with the value, relative to the run; of a derived fact, the files that it was computed from."""
 
 
 class Section(Part):
@@ -93,7 +93,7 @@ class ResultsSection(Part):
     run: str | None = None
     """Name of the run that wrote the file, if that is another run which loaded this run's adapter."""
     stale: bool
-    """The file belongs to an earlier attempt."""
+    """Whether the file belongs to an earlier attempt in the same directory."""
     notes: list[str]
     """Sentences on the whole file: whether it is stale, how many samples it covers, which data."""
     metrics: list[MetricEntry]
@@ -159,7 +159,7 @@ class Chart(Part):
     unit: str | None = None
     x_label: str
     x_max: float
-    """Where the x-axis ends: at the planned last step while the run goes on, else at the last step."""
+    """Right end of the x-axis: the planned last step of a live run, else the last step."""
     lines: list[Line]
     marks: list[ChartMark]
     """Marks in the order of their steps, at most 60 of each kind."""
@@ -173,7 +173,7 @@ class Option(Part):
     value: str
     source: str
     major: bool
-    """The option is one of those that matter most."""
+    """Whether the option is one of the most important ones."""
 
 
 class Remark(Part):
@@ -206,7 +206,7 @@ class FindingEntry(Part):
     step: int | None = None
     end_step: int | None = None
     over: bool = False
-    """The finding held earlier and no longer does."""
+    """Whether the finding held earlier and no longer does."""
 
 
 class LogSample(Part):
@@ -222,13 +222,13 @@ class Report(Snapshot):
 
     language: Literal["en", "zh"]
     generated_at: str
-    """The moment that the report describes, in UTC, ISO 8601."""
+    """Time that the report describes, in UTC, ISO 8601."""
     generated_text: str
-    """The same moment as local date and time."""
+    """The same time as local date and time."""
     in_progress: bool
-    """The run is live, so that every number is a present one and not a final one."""
+    """Whether the run is live, so that its numbers are not final."""
     progress_text: str | None = None
-    """One sentence that says so, with the moment; only if ``in_progress``."""
+    """One sentence on that, with the time of the report; only if ``in_progress``."""
     title: str
     """Title of the short form, with model and method: "Qwen2-0.5B QLoRA training summary"."""
     heading: str

@@ -22,7 +22,7 @@ WIDTH = 64
 MIN_WIDTH = 32
 """The box is never narrower than this, in terminal cells."""
 _COLUMNS_PER_LINE = 3
-"""The most columns of the table by steps that stand in one line."""
+"""The most columns of the table by steps in one line."""
 _MAX_NOTE = 28
 """A longer note on how a value was derived, in terminal cells, is replaced by the word "derived"."""
 _EMOJI = {"training": "📅", "metrics": "📊", "config": "🔧", "steps": "📈", "forecast": "⏳", "outcome": "🏁",
@@ -76,7 +76,7 @@ class _Line:
     hang: int = 0
     """Cells by which the continuation lines are indented."""
     prose: bool = False
-    """The line is a sentence: it is wrapped instead of making the box wider."""
+    """Whether the line is a sentence, which is wrapped instead of making the box wider."""
     pieces: tuple[str, ...] = ()
     """Texts to set in columns, as many in a line as fit."""
 

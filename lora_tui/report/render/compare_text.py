@@ -105,7 +105,7 @@ def label(measure: MeasureEntry, words: Words) -> str:
 
 
 def findings_of(run: RunEntry) -> list[str]:
-    """Return the names of the run's findings, without one that its state already says (failed, interrupted)."""
+    """Return the names of the run's findings, without one that equals the name of its state (failed, interrupted)."""
     return [text for text in run.findings_text if text != run.state_text]
 
 

@@ -2,8 +2,8 @@
 
 The dialect is GitHub's (tables, fenced code). Text from files cannot create markup: no heading, list, emphasis, link or
 address to follow, image or HTML, and no end of a table cell or of a code fence. All text passes one of three functions:
-:func:`escape` for our own words and for harmless values, :func:`data` for text from files (as a code span where a part
-of it could be read as markup), :func:`prose` for our own sentences, whose backticks mark code.
+:func:`escape` for texts of the catalogues and for harmless values, :func:`data` for text from files (as a code span if
+a part of it could be read as markup), :func:`prose` for sentences of the catalogues, whose backticks mark code.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def data(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Return one of our own sentences: what stands in backticks becomes code, the rest is escaped."""
+    """Return a sentence of the catalogues: text in backticks becomes code, the rest is escaped."""
     pieces = text.split("`")
     if len(pieces) % 2 == 0:
         return escape(text)

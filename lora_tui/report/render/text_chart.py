@@ -68,7 +68,7 @@ def top(chart: Chart) -> float | None:
 
 
 def legend(chart: Chart, words: Words, *, ascii_only: bool = False) -> str:
-    """Return a line that says which metric each shape shows, and what lies above the chart."""
+    """Return a line that names the metric of each shape and, where values are left out, the highest of them."""
     named = [line for line in chart.lines if any(value is not None for value in line.values)]
     text = words.t("list.separator").join(f"{_MARKERS[line.style][ascii_only]} {line.label}" for line in named)
     if top(chart) is not None:
