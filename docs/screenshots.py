@@ -1,7 +1,7 @@
 """Draw the pictures of the documentation: ``make screenshots``.
 
-From the real runs in ``sample_runs/``, with a clock of the past, so that the same pictures come out every time. One of
-them is replayed to the middle of its training; the others are as they ended.
+They show the real runs in ``sample_runs/`` with a fixed clock, so that the same pictures are drawn every time. One run
+is replayed to the middle of its training; the others are finished.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ HERE = Path(__file__).resolve().parent
 SIZE = (120, 36)
 LIVE = "lora/sft-long"
 PICTURES = {"watch": (LIVE, ""), "results": ("lora/sft", "3"), "report": ("lora/sft", "R")}
-"""Name of the picture: the run that is selected, and the key pressed."""
+"""Name of the picture -> the selected run, and the key that is pressed."""
 STOP = 3120
-"""The step that the long run has reached."""
+"""Step that the long run has reached."""
 
 
 def replay(run: Path, now: float) -> None:
-    """Leave of a run what its job had written by ``STOP``, as the demo replays it, as if that moment were ``now``."""
+    """Cut a run to what its job had written by ``STOP``, as the demo replays it, with ``now`` as that moment."""
     events = plan(sample_dir() / LIVE, Replay(LIVE, start_s=0.0, keep_checkpoints=3))
     row = f'"current_steps": {STOP},'.encode()
     stop = next(event.at for event in events if event.path == "trainer_log.jsonl" and row in event.content(now))
@@ -50,7 +50,7 @@ def replay(run: Path, now: float) -> None:
 
 
 async def picture(root: Path, now: float, run: str, key: str, lang: Literal["en", "zh"]) -> str:
-    """One screen as SVG."""
+    """Return one screen as SVG."""
     follower = Follower([root], clock=lambda: now)
     workspace = Workspace(follower.roots)
     for batch in follower.read_all():

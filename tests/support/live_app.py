@@ -56,6 +56,7 @@ def cli(directory: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
 
 
 def clock(seconds: int) -> str:
+    """Return a duration as the producer writes it: ``0:01:05``."""
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 

@@ -25,6 +25,7 @@ BASE: dict[str, Any] = {
 
 
 def rows(end: float, *, steps: int = 200, every_s: float = 0.1, summed: bool = True) -> list[LogRow]:
+    """Return rows whose loss falls towards ``end``, with evaluations, and the summary row if ``summed``."""
     out: list[LogRow] = []
     for step in range(10, steps + 1, 10):
         out.append(train(step, end + 2 * math.exp(-step / 40), steps, every_s=every_s))
@@ -37,6 +38,11 @@ def updates(
     name: str, end: float, at: float, config: Mapping[str, Any] | None = None, bleu: tuple[float, int] | None = None,
     **more: Any,
 ) -> RunUpdates:  # fmt: skip
+    """Return the updates of a finished run.
+
+    ``end``: its last eval loss; ``at``: seconds after START at which it ended; ``config``: options other than BASE's;
+    ``bleu``: BLEU-4 of its predictions and their number.
+    """
     given: dict[str, dict[str, float]] = {
         "train": {"train_loss": 1.5}, "eval": {"eval_loss": end, "eval_runtime": 10.0, "eval_samples_per_second": 20.0}
     }  # fmt: skip
@@ -63,19 +69,23 @@ class Space(Workspace):
 
 
 def workspace(*runs: RunUpdates) -> Space:
+    """Return a workspace with these runs."""
     made = Space()
     made.apply(Batch(runs, True))
     return made
 
 
 def named(space: Space, name: str) -> Run:
+    """Return the run with this name."""
     return next(run for run in space.runs if run.name == name)
 
 
 def siblings(space: Space, name: str) -> list[str]:
+    """Return the names of the siblings of a run."""
     return [run.name for run in space.index.siblings(named(space, name))]
 
 
 def rated(space: Space, name: str) -> Mapping[str, Rating]:
+    """Return the ratings of a run, judged with its siblings."""
     run = named(space, name)
     return judge(run, NOW, Context(siblings=space.index.siblings(run))).ratings

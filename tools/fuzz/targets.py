@@ -55,11 +55,13 @@ RECORD = b"|-|"
 
 
 def check_text(*texts: str) -> None:
+    """Check that texts can be encoded as UTF-8."""
     for one in texts:
         one.encode("utf-8")
 
 
 def check_numbers(values: Iterable[tuple[str, float]]) -> None:
+    """Check the names of values, and that the values are plain numbers."""
     for name, value in values:
         check_text(name)
         assert type(value) in (int, float), value
@@ -67,6 +69,7 @@ def check_numbers(values: Iterable[tuple[str, float]]) -> None:
 
 
 def check_row(row: LogRow) -> None:
+    """Check the types and ranges of a row."""
     assert row.kind in ("train", "eval", "mark", "progress")
     assert row.step is None or (type(row.step) is int and 0 <= row.step < MAX_COUNT), row
     assert row.total_steps is None or 0 <= row.total_steps < MAX_COUNT, row
@@ -78,6 +81,7 @@ def check_row(row: LogRow) -> None:
 
 
 def check_doc(doc: object) -> None:
+    """Check the types and ranges of a document."""
     if isinstance(doc, TrainerState):
         for row in doc.rows:
             check_row(row)
@@ -112,6 +116,7 @@ def check_doc(doc: object) -> None:
 
 
 def check_config(items: Iterable[tuple[str, object]]) -> None:
+    """Check the names and values of options."""
     for name, value in items:
         check_text(name)
         for one in value if isinstance(value, tuple) else (value,):
@@ -170,16 +175,19 @@ def event_file(data: bytes) -> None:
 
 
 def document(parse_file: Callable[[bytes], object], data: bytes) -> None:
+    """Parse a whole file, and check the document; FormatError is allowed."""
     with contextlib.suppress(FormatError):
         check_doc(parse_file(data))
 
 
 def results(data: bytes) -> None:
+    """Parse the bytes as a results file, under a known and an unknown name."""
     for name in ("eval_results.json", "other"):
         document(partial(parse_results, name), data)
 
 
 def settings_file(data: bytes) -> None:
+    """Parse the bytes as TOML; check the line numbers of the keys or of the error."""
     lines = data.count(b"\n") + 1
     try:
         tables = toml.parse(data)
@@ -192,6 +200,7 @@ def settings_file(data: bytes) -> None:
 
 
 def expression(data: bytes) -> None:
+    """Parse the bytes as an expression; check the column of an error."""
     words = data.decode("utf-8", "surrogateescape")
     column = 1
     try:
@@ -206,6 +215,7 @@ def expression(data: bytes) -> None:
 
 
 def shown_text(data: bytes) -> None:
+    """Check that sanitized text has no control characters and keeps its limits in characters and cells."""
     raw = data.decode("utf-8", "surrogateescape")
     for limit in (None, 20):
         text = clean(raw, limit)
@@ -221,6 +231,7 @@ def shown_text(data: bytes) -> None:
 
 
 def recognised(data: bytes) -> None:
+    """Look for a training log in the bytes."""
     looks_like_training_log(data, data)
 
 
