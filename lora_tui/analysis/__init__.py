@@ -4,8 +4,8 @@ only: the words are in the catalogues."""
 from __future__ import annotations
 
 from lora_tui.analysis.context import PLAIN, Context
+from lora_tui.analysis.judgement import CheckpointChoice, Finding, Forecast, Interval, Judgement, Rating
 from lora_tui.analysis.metrics import METRICS, Metric, metric
-from lora_tui.analysis.model import CheckpointChoice, Finding, Forecast, Interval, Judgement, Rating
 from lora_tui.runs.run import Run
 
 __all__ = [

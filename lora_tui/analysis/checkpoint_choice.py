@@ -7,7 +7,7 @@ import shlex
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from lora_tui.analysis.model import CheckpointChoice, Finding
+from lora_tui.analysis.judgement import CheckpointChoice, Finding
 from lora_tui.analysis.save_plan import SavePlan, deleted_by, save_plan, since_save
 from lora_tui.records.documents import TrainerState
 from lora_tui.runs.checkpoints import attempt_start, own_state

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from lora_tui.analysis import run_facts
+from lora_tui.analysis.judgement import Forecast, Interval
 from lora_tui.analysis.lr_schedule import Schedule
-from lora_tui.analysis.model import Forecast, Interval
 from lora_tui.analysis.statistics import median, noise, window
 from lora_tui.runs.run import Progress, Run
 from lora_tui.runs.series import Series

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from lora_tui.analysis.model import Basis, Confidence, Level
+from lora_tui.analysis.judgement import Basis, Confidence, Level
 from lora_tui.analysis.stages import LANGUAGE_STAGES, PREFERENCE_STAGES, REINFORCEMENT_STAGES
 
 LEVELS: tuple[Level, ...] = ("excellent", "good", "fair", "poor")

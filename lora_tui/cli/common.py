@@ -216,7 +216,7 @@ def to_json(data: object, indent: int | None) -> str:
 
 def snapshot_data(run: Run, now: float, words: Words, context: Context = PLAIN) -> dict[str, object]:
     """Return a run's snapshot, judged with ``context`` at ``now`` (Unix time), as data for JSON."""
-    from lora_tui.report.snapshot import ProblemPart, snapshot
+    from lora_tui.report.status_json import ProblemPart, snapshot
 
     judgement, fault = judge_or_report(run, now, words, context)
     found = snapshot(run, now, words, judgement)

@@ -30,7 +30,7 @@ from lora_tui.text.sanitize import clean
 if TYPE_CHECKING:
     from gettext import GNUTranslations
 
-    from lora_tui.analysis.model import Finding, Rating
+    from lora_tui.analysis.judgement import Finding, Rating
     from lora_tui.runs.run import Status
 
 Language = Literal["en", "zh"]

@@ -174,7 +174,7 @@ def event_line(event: Event, words: Words) -> str:
 
 def event_json(event: Event, words: Words) -> str:
     """Return the event as one line of strict JSON (schema 1), with the parts :data:`SNAPSHOT_KEYS` of the snapshot."""
-    from lora_tui.report.snapshot import iso_time, snapshot
+    from lora_tui.report.status_json import iso_time, snapshot
 
     whole = snapshot(event.run, event.time, words, event.judgement).model_dump(exclude_none=True)
     data: dict[str, object] = {
@@ -216,7 +216,7 @@ class Notifier:
         """Notify of the events since the last check (see :meth:`EventDetector.check`); return a line for each."""
         if self._hook is not None and not self._started:
             # The JSON of an event needs imports that take a tenth of a second: a thread does them ahead of time.
-            threading.Thread(target=import_module, args=("lora_tui.report.snapshot",), daemon=True).start()
+            threading.Thread(target=import_module, args=("lora_tui.report.status_json",), daemon=True).start()
         self._started = True
         return [self.notify(event, words) for event in self._detector.check(runs, now, status, budget_s)]
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import get_args
 
 from lora_tui.analysis import PLAIN, Context, Judgement, judge
-from lora_tui.analysis.model import Level
+from lora_tui.analysis.judgement import Level
 from lora_tui.runs.run import Progress, Run, StateName, Status
 
 

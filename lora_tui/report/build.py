@@ -12,7 +12,7 @@ from lora_tui.report.content.metric_entries import results_sections, training_en
 from lora_tui.report.content.section_builder import date_and_time, option_text
 from lora_tui.report.content.sections import sections
 from lora_tui.report.document import FindingEntry, LogSample, Option, Remark, Report
-from lora_tui.report.snapshot import iso_time, json_number, snapshot
+from lora_tui.report.status_json import iso_time, json_number, snapshot
 from lora_tui.runs.job_config import job_kind
 from lora_tui.runs.run import Run, Status
 from lora_tui.text.sanitize import clean

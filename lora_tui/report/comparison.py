@@ -14,9 +14,9 @@ from typing import Literal
 from lora_tui.analysis.comparison.compare import Claim, Comparison, Measure
 from lora_tui.analysis.comparison.fairness import Note
 from lora_tui.analysis.comparison.measures import EVAL_AT, LOSS_AT, Side, Value
-from lora_tui.analysis.model import Finding
+from lora_tui.analysis.judgement import Finding
 from lora_tui.i18n import Words
-from lora_tui.report.snapshot import Document, Number, Part, Plain, json_number
+from lora_tui.report.status_json import Document, Number, Part, Plain, json_number
 from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import append_unit, format_metric
 

@@ -1,8 +1,8 @@
 """The content of a report on one run, for each of its forms (box, Markdown, HTML, JSON): the snapshot, explained.
 
-A :class:`Report` is a :class:`lora_tui.report.snapshot.Snapshot` (codes and numbers that do not depend on the language)
-with the parts below, in which each code or number stands beside its words in the report's language. A renderer only
-lays these parts out: it decides nothing and needs no :class:`~lora_tui.runs.run.Run`.
+A :class:`Report` is a :class:`lora_tui.report.status_json.Snapshot` (codes and numbers that do not depend on the
+language) with the parts below, in which each code or number stands beside its words in the report's language. A
+renderer only lays these parts out: it decides nothing and needs no :class:`~lora_tui.runs.run.Run`.
 
 Rules for a renderer:
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lora_tui.report.snapshot import Number, Part, Snapshot
+from lora_tui.report.status_json import Number, Part, Snapshot
 
 Group = Literal["training", "evaluation", "preference", "reward", "speed", "setting", "generation"]
 

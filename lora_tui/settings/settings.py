@@ -132,7 +132,7 @@ def load_settings(named: Path | None = None, lang: str = "auto") -> Settings:
 
 def _parse(file: Path, named: bool, data: bytes, saved: Mapping[str, str], lang: str) -> Settings:
     from lora_tui.settings import toml_lines as toml
-    from lora_tui.settings.schema import SettingsFault, flatten, make_context, validate
+    from lora_tui.settings.config_schema import SettingsFault, flatten, make_context, validate
 
     try:
         tables = toml.parse(data)

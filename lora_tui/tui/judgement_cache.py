@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lora_tui.analysis.model import Judgement
+from lora_tui.analysis.judgement import Judgement
 from lora_tui.runs.run import Run, Status
 
 NOTHING_JUDGED = Judgement()

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from lora_tui.analysis.context import SIBLINGS, Context
-from lora_tui.analysis.model import Judgement
+from lora_tui.analysis.judgement import Judgement
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Progress, ResultSet, Run, Status
 from lora_tui.settings.fault_log import Fault, record_fault

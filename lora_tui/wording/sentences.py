@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from lora_tui.analysis.model import CheckpointChoice
+from lora_tui.analysis.judgement import CheckpointChoice
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.text.numbers import fixed4, number

@@ -6,8 +6,8 @@ import math
 import re
 from dataclasses import replace
 
+from lora_tui.analysis.judgement import Finding, Rating
 from lora_tui.analysis.metrics import metric
-from lora_tui.analysis.model import Finding, Rating
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.text.numbers import count, fixed4, number

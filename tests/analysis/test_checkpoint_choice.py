@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lora_tui.analysis.checkpoint_choice import choose
-from lora_tui.analysis.model import Finding
+from lora_tui.analysis.judgement import Finding
 from lora_tui.records.documents import Results
 from lora_tui.records.updates import FileDoc, FileRows
 from tests.support.checkpoint_runs import checkpoint_dir, falling_rows, run_with_checkpoints, written_at

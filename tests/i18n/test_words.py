@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_tui.analysis.model import Finding, Rating
+from lora_tui.analysis.judgement import Finding, Rating
 from lora_tui.i18n import Words, resolve_language
 from lora_tui.runs.run import Status
 

@@ -12,7 +12,7 @@ import pytest
 import lora_tui
 from lora_tui.analysis import judge
 from lora_tui.i18n import Words
-from lora_tui.report.snapshot import snapshot
+from lora_tui.report.status_json import snapshot
 from lora_tui.runs.run import Run
 
 LATER = 4_000_000_000.0

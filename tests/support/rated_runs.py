@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lora_tui.analysis.context import PLAIN, Context
-from lora_tui.analysis.model import Rating
+from lora_tui.analysis.judgement import Rating
 from lora_tui.analysis.ratings.rate import rate
 from lora_tui.records.documents import LogRow, Predictions
 from lora_tui.records.updates import FileDoc

@@ -9,7 +9,7 @@ from typing import Any
 
 from lora_tui.analysis import judge
 from lora_tui.analysis.context import Context
-from lora_tui.analysis.model import Rating
+from lora_tui.analysis.judgement import Rating
 from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.records.documents import ConfigDoc, LogRow, Results
 from lora_tui.records.updates import Batch, FileDoc, FileRows, RunUpdates

@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from lora_tui import load_all
-from lora_tui.analysis.model import Judgement
+from lora_tui.analysis.judgement import Judgement
 from lora_tui.ingest.follower import Follower
 from lora_tui.records.updates import Batch
 from lora_tui.runs.run import Run, Status

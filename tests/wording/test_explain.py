@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import lora_tui
 from lora_tui.analysis import METRICS, PLAIN, judge
 from lora_tui.analysis.findings.find import CODES
-from lora_tui.analysis.model import Rating
+from lora_tui.analysis.judgement import Rating
 from lora_tui.analysis.rating_rules import RULES, Thresholds
 from lora_tui.analysis.ratings.scale import Scale, scale_of
 from lora_tui.i18n import LANGUAGES, Words

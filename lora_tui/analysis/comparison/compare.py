@@ -28,8 +28,8 @@ from lora_tui.analysis.comparison.measures import (
 from lora_tui.analysis.comparison.settings import Difference, differences
 from lora_tui.analysis.context import PLAIN, Context
 from lora_tui.analysis.findings.find import find
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.metrics import Direction, metric
-from lora_tui.analysis.model import Param
 from lora_tui.analysis.similarity import eval_sets_agree
 from lora_tui.runs.run import Run
 

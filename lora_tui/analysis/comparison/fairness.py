@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.comparison.measures import Family, Side
-from lora_tui.analysis.model import Param
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.similarity import Names, all_same, data_agrees, eval_sets_agree, prediction_set, same
 
 MODEL_BOUND: frozenset[Family] = frozenset({"loss", "evaluation", "preference", "reward"})

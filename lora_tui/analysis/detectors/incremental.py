@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from lora_tui.analysis.model import Param
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.statistics import window
 from lora_tui.runs.series import Series
 

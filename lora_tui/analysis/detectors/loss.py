@@ -17,7 +17,7 @@ from lora_tui.analysis.detectors.levels import (
     RiseThresholds,
 )
 from lora_tui.analysis.detectors.spikes import HISTORY, LEVEL_ROWS, SpikeDetector
-from lora_tui.analysis.model import Param
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.statistics import WINDOW_CAP, Spread, critical_z, finite_before, median, rounded, window
 from lora_tui.runs.series import Series
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 
 from lora_tui.analysis.findings.collector import FindingCollector, finding
-from lora_tui.analysis.findings.evaluation import RISE, RISE_NATS, RISE_NOISES, eval_noise
-from lora_tui.analysis.model import CheckpointChoice, Param
+from lora_tui.analysis.findings.eval_loss import RISE, RISE_NATS, RISE_NOISES, eval_noise
+from lora_tui.analysis.judgement import CheckpointChoice, Param
 from lora_tui.analysis.save_plan import save_plan
 from lora_tui.analysis.statistics import rounded
 

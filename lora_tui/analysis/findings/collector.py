@@ -23,7 +23,7 @@ from functools import cached_property
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.checkpoint_choice import BROKEN, choose
 from lora_tui.analysis.context import PLAIN, Context
-from lora_tui.analysis.model import CheckpointChoice, Finding, Param, Severity
+from lora_tui.analysis.judgement import CheckpointChoice, Finding, Param, Severity
 from lora_tui.runs.run import Progress, Run, Status
 from lora_tui.runs.series import Series
 

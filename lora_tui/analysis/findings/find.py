@@ -12,7 +12,7 @@ from pkgutil import iter_modules
 from lora_tui.analysis import findings as package
 from lora_tui.analysis.context import PLAIN, Context
 from lora_tui.analysis.findings.collector import REGISTRY, FindingCollector
-from lora_tui.analysis.model import Finding, Severity
+from lora_tui.analysis.judgement import Finding, Severity
 from lora_tui.runs.run import Run
 
 for _module in iter_modules(package.__path__, f"{package.__name__}."):

@@ -9,8 +9,8 @@ from lora_tui.analysis.detectors.incremental import Hysteresis, SeriesCheck, upd
 from lora_tui.analysis.detectors.levels import CLOSING_WIDTH, LowestLevel, NoiseEstimate, RiseThresholds
 from lora_tui.analysis.detectors.loss import WARM_SHARE, WARMUP_MIN_ROWS
 from lora_tui.analysis.findings.collector import FindingCollector, finding
-from lora_tui.analysis.findings.loss_terms import lower_lr
-from lora_tui.analysis.model import Param
+from lora_tui.analysis.findings.shared_measures import lower_lr
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.statistics import Spread, critical_z, finite_before, median, rounded, window
 from lora_tui.runs.series import Series
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.findings.collector import FindingCollector, finding
-from lora_tui.analysis.model import Param, Severity
+from lora_tui.analysis.judgement import Param, Severity
 from lora_tui.analysis.rating_rules import lr_range
 from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES, PREFERENCE_STAGES
 from lora_tui.analysis.statistics import rounded

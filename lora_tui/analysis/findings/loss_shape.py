@@ -9,9 +9,9 @@ from bisect import bisect_left, bisect_right
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.detectors.levels import LevelChange
 from lora_tui.analysis.findings.collector import FindingCollector, finding
-from lora_tui.analysis.findings.evaluation import eval_noise
-from lora_tui.analysis.findings.loss_terms import loss_check, peak_lr, usual_low
-from lora_tui.analysis.model import Param
+from lora_tui.analysis.findings.eval_loss import eval_noise
+from lora_tui.analysis.findings.shared_measures import loss_check, peak_lr, usual_low
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.stages import LANGUAGE_STAGES
 from lora_tui.analysis.statistics import median, rounded, spread
 from lora_tui.runs.series import Series

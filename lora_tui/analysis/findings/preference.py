@@ -9,8 +9,8 @@ from lora_tui.analysis import run_facts
 from lora_tui.analysis.detectors.incremental import Episode, Hysteresis, SeriesCheck, updated_check
 from lora_tui.analysis.detectors.levels import CLOSING_WIDTH
 from lora_tui.analysis.findings.collector import FindingCollector, finding
-from lora_tui.analysis.findings.loss_terms import reference_loss
-from lora_tui.analysis.model import Param
+from lora_tui.analysis.findings.shared_measures import reference_loss
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.stages import PREFERENCE_STAGES, REINFORCEMENT_STAGES
 from lora_tui.analysis.statistics import MEDIAN_ERROR, critical_z, finite_before, median, noise, rounded, window
 from lora_tui.runs.series import Series

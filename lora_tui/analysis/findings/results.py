@@ -8,7 +8,7 @@ import math
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.datasets import evaluated_on, overlap
 from lora_tui.analysis.findings.collector import FindingCollector, finding
-from lora_tui.analysis.model import Param
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.statistics import rounded
 from lora_tui.records.documents import Predictions
 from lora_tui.runs.run import ResultSet, Run

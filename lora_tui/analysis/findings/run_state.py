@@ -9,7 +9,7 @@ import math
 
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.findings.collector import FindingCollector, finding
-from lora_tui.analysis.model import Param, Severity
+from lora_tui.analysis.judgement import Param, Severity
 from lora_tui.analysis.statistics import median, rounded
 from lora_tui.records.file_names import TRAINER_LOG
 from lora_tui.runs.series import Series

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lora_tui.analysis.detectors.incremental import Hysteresis, IncrementalCheck, updated_check
 from lora_tui.analysis.detectors.levels import CLOSING_WIDTH
 from lora_tui.analysis.findings.collector import FindingCollector, finding
-from lora_tui.analysis.model import Param
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.statistics import critical_z, median, rounded, spread
 from lora_tui.runs.timeline import MIN_SPAN_S, Timeline
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.context import PLAIN, Context
-from lora_tui.analysis.model import Confidence, Level, Param, Rating
+from lora_tui.analysis.judgement import Confidence, Level, Param, Rating
 from lora_tui.analysis.rating_rules import Rule, find_rule
 from lora_tui.runs.run import Progress, Run, Status
 

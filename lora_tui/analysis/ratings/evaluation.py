@@ -6,7 +6,7 @@ import math
 
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.datasets import evaluated_on, overlap, trained_on
-from lora_tui.analysis.model import Confidence, Level, Param
+from lora_tui.analysis.judgement import Confidence, Level, Param
 from lora_tui.analysis.rating_rules import Rule, find_rule
 from lora_tui.analysis.ratings.collector import RatingCollector, batch_size, eval_samples
 from lora_tui.analysis.stages import LANGUAGE_STAGES

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from lora_tui.analysis.context import PLAIN, Context
 from lora_tui.analysis.findings.find import find
-from lora_tui.analysis.model import Rating
+from lora_tui.analysis.judgement import Rating
 from lora_tui.analysis.ratings.collector import RatingCollector
 from lora_tui.analysis.ratings.evaluation import rate_evaluation, rate_results
 from lora_tui.analysis.ratings.stages import rate_stages

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lora_tui.analysis.model import Level, Rating
+from lora_tui.analysis.judgement import Level, Rating
 from lora_tui.analysis.rating_rules import Rule
 
 WIDE = 20.0

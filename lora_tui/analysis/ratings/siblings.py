@@ -25,7 +25,7 @@ from lora_tui.analysis.comparison.measures import (
     training_speed,
 )
 from lora_tui.analysis.context import SIBLINGS
-from lora_tui.analysis.model import Confidence, Level, Param
+from lora_tui.analysis.judgement import Confidence, Level, Param
 from lora_tui.analysis.rating_rules import Rule
 from lora_tui.analysis.ratings.collector import RatingCollector
 from lora_tui.analysis.similarity import Names, Setup, all_true, name_beside, prediction_set, same, same_eval_set

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lora_tui.analysis import run_facts
-from lora_tui.analysis.model import Confidence, Level, Param
+from lora_tui.analysis.judgement import Confidence, Level, Param
 from lora_tui.analysis.ratings.collector import RatingCollector, batch_size, eval_samples, slope
 from lora_tui.analysis.statistics import median, noise, window
 from lora_tui.runs.series import Series

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from lora_tui.analysis import run_facts
-from lora_tui.analysis.model import Confidence, Level, Param
+from lora_tui.analysis.judgement import Confidence, Level, Param
 from lora_tui.analysis.rating_rules import Rule, lr_family, lr_range
 from lora_tui.analysis.ratings.collector import RatingCollector, batch_size
 from lora_tui.analysis.stages import ADAPTER_METHODS

@@ -12,7 +12,7 @@ from lora_tui.analysis.run_facts import main_metric
 from lora_tui.analysis.statistics import median
 from lora_tui.i18n import Words
 from lora_tui.report.document import Chart, ChartMark, Line, StepTable, TableCell
-from lora_tui.report.snapshot import json_number
+from lora_tui.report.status_json import json_number
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 from lora_tui.text.sanitize import clean

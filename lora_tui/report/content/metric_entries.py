@@ -9,7 +9,7 @@ from typing import Literal, cast
 from lora_tui.analysis import Judgement, Rating, metric, run_facts
 from lora_tui.i18n import Words
 from lora_tui.report.document import MetricEntry, ResultsSection
-from lora_tui.report.snapshot import json_number
+from lora_tui.report.status_json import json_number
 from lora_tui.runs.run import ResultSet, Run
 from lora_tui.text.sanitize import clean
 from lora_tui.wording.values import badge, format_metric, format_with_unit, join_sentences, unit_name

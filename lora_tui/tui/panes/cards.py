@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lora_tui.analysis.model import Rating
+from lora_tui.analysis.judgement import Rating
 from lora_tui.analysis.run_facts import main_metric
 from lora_tui.charts import plot as chart
 from lora_tui.records.extremes import BLOCK

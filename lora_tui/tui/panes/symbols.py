@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from lora_tui.analysis.model import Finding, Rating
+from lora_tui.analysis.judgement import Finding, Rating
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run, Status
 from lora_tui.text.cells import cell_width

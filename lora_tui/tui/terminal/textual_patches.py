@@ -4,7 +4,8 @@ Written for Textual 8.2.8. What the patches do, each because Textual has no publ
 
 - A partial update sends only the cells that changed (:meth:`Patches.narrow`). Textual's own begins every line at the
   left edge of the widget (``ChopsUpdate.render_segments`` crops at the right alone).
-- A frame waits while the terminal is behind, and only what is newest is painted then (:meth:`Patches.catch_up`).
+- A frame waits while the terminal is behind, and only what is newest is painted then: the rules are in
+  :mod:`lora_tui.tui.terminal.slow_terminal`, :meth:`Patches.catch_up` applies them.
 - The terminal is written to by :class:`lora_tui.tui.terminal.driver.TerminalDriver`, which outlasts a terminal that is
   gone.
 - The traceback of a crash is Python's own. Textual prints one with the local variables of every frame: thousands of
@@ -29,6 +30,8 @@ from rich.control import Control
 from textual.app import App
 from textual.geometry import Region, Size
 from textual.worker import WorkerFailed
+
+from lora_tui.tui.terminal.slow_terminal import PendingCells
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -55,12 +58,6 @@ REPLACED_METHODS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 
 LOOK_S = 0.5
 """Seconds between two looks whether an answer that is waited for is lost."""
-PORTION = 400
-"""Cells painted at once over a slow line: about 1.6 kB."""
-MOVING = 6
-"""What it costs to move the cursor and set a style, in cells."""
-PUT_OFF = 5
-"""How often in a row a portion may have become too long by what changed meanwhile; then it is painted all the same."""
 
 
 def missing_parts() -> tuple[str, ...]:
@@ -95,11 +92,7 @@ def install(app: App[Any]) -> Patches | None:
 
 
 class Patches:
-    """The patches of one app.
-
-    What is not painted because the terminal is behind is remembered, and painted as it is when the terminal has caught
-    up. Over a slow line that is done in portions, short stretches first: numbers do not wait for curves.
-    """
+    """The patches of one app."""
 
     def __init__(self, app: App[Any]) -> None:
         from textual._compositor import ChopsUpdate
@@ -110,10 +103,7 @@ class Patches:
         self._app = app
         self._partial_update = ChopsUpdate
         self._display_now = app._display
-        self._pending: dict[Region, None] = {}
-        self._pending_since = 0.0
-        self._backlog_s = 0.0
-        self._put_off = 0
+        self._pending = PendingCells()
         self._looking: Timer | None = None
         # Replaced on this one object: no other app of the process is changed.
         app._display = self._display  # type: ignore[method-assign]
@@ -144,7 +134,7 @@ class Patches:
         driver = self._terminal_driver
         if driver is None or not driver.slow:
             return 0.0
-        return max(self._backlog_s, time.monotonic() - self._pending_since if self._pending else 0.0)
+        return self._pending.backlog_s(time.monotonic())
 
     @property
     def _terminal_driver(self) -> TerminalDriver | None:
@@ -158,24 +148,15 @@ class Patches:
             self._display_now(screen, renderable)
             return
         stretches = self._stretches(renderable, screen.size)
-        long = driver.slow and self._put_off < PUT_OFF and sum(each.width for each in stretches) > 2 * PORTION
-        if long or driver.behind():
-            self._put_off += long
-            self._put_off_until_caught_up(stretches)
+        if self._pending.must_wait(stretches, driver.slow, driver.behind()):
+            self._pending.add(stretches, time.monotonic())
+            if self._looking is None:
+                self._looking = self._app.set_interval(LOOK_S, self.catch_up)
             # Not before this update is over: at its end Textual forgets every request to repaint.
             self._app.call_next(self.catch_up)
         else:
-            self._put_off = 0
             with driver.frame():
                 self._display_now(screen, renderable)
-
-    def _put_off_until_caught_up(self, stretches: list[Region]) -> None:
-        if not self._pending:
-            self._pending_since = time.monotonic()
-        for stretch in stretches:
-            self._pending.setdefault(stretch)
-        if self._looking is None:
-            self._looking = self._app.set_interval(LOOK_S, self.catch_up)
 
     def catch_up(self) -> None:
         """Paint what is pending or a portion of it, unless the terminal is still behind."""
@@ -184,20 +165,11 @@ class Patches:
             return  # without a screen the app has ended
         # What is laid out now: after a change of the window's size that is not yet all of it, or more.
         screen = app.screen
-        whole = screen._compositor.size.region
-        room = PORTION if driver.slow else whole.area
-        portion: list[Region] = []
-        for stretch in sorted(self._pending, key=lambda stretch: stretch.width):
-            room -= stretch.width + MOVING
-            if portion and room < 0:
-                break
-            portion.append(stretch.intersection(whole))
-            del self._pending[stretch]
+        portion = self._pending.take(screen._compositor.size.region, driver.slow, time.monotonic())
         if not self._pending and self._looking is not None:
             self._looking.stop()
             self._looking = None
-            self._backlog_s = time.monotonic() - self._pending_since
-        if portion := [stretch for stretch in portion if stretch]:
+        if portion:
             # Not Screen.refresh, which takes what it is given for everything and forgets the panes that wait.
             screen._compositor._dirty_regions.update(portion)
             screen._compositor.update_widgets(screen._dirty_widgets)

@@ -10,7 +10,7 @@ from lora_tui.analysis.findings.find import find
 from lora_tui.records.documents import ConsoleFacts, Failure, LogRow, TrainerState
 from lora_tui.records.updates import FileDoc, FileRows
 from lora_tui.runs.run import Run
-from tests.analysis.findings.test_loss import diverges
+from tests.analysis.findings.test_train_loss import diverges
 from tests.support.checkpoint_runs import falling_rows, finding_codes, run_with_checkpoints
 from tests.support.loss_curves import (
     LATER,

@@ -5,8 +5,8 @@ not known is absent. Times are UTC in ISO 8601, durations are seconds, paths are
 which are relative to it.
 
 The fields of ``progress``, ``forecast`` and ``checkpoint_choice`` are those of the dataclasses
-:class:`~lora_tui.runs.status.Progress`, :class:`~lora_tui.analysis.model.Forecast` and
-:class:`~lora_tui.analysis.model.CheckpointChoice`.
+:class:`~lora_tui.runs.status.Progress`, :class:`~lora_tui.analysis.judgement.Forecast` and
+:class:`~lora_tui.analysis.judgement.CheckpointChoice`.
 """
 
 from __future__ import annotations

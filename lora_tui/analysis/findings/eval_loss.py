@@ -13,8 +13,8 @@ from lora_tui.analysis.detectors.incremental import FIRST_CHECK, Hysteresis, Ser
 from lora_tui.analysis.detectors.levels import CLOSING_WIDTH
 from lora_tui.analysis.detectors.loss import LIKELY_MEMORISED_LOSS, MEMORISED_LOSS, low_rows
 from lora_tui.analysis.findings.collector import FindingCollector, finding
-from lora_tui.analysis.findings.loss_terms import loss_check
-from lora_tui.analysis.model import Param
+from lora_tui.analysis.findings.shared_measures import loss_check
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.stages import LANGUAGE_STAGES
 from lora_tui.analysis.statistics import finite_before, median, rounded, spread, window
 from lora_tui.runs.series import Series

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from lora_tui.analysis.findings.evaluation import eval_noise
+from lora_tui.analysis.findings.eval_loss import eval_noise
 from tests.support.loss_curves import (
     LATER,
     SFT,

@@ -9,8 +9,8 @@ from lora_tui.analysis import run_facts
 from lora_tui.analysis.detectors.incremental import Episode, Hysteresis
 from lora_tui.analysis.detectors.spikes import outlying_peaks
 from lora_tui.analysis.findings.collector import FindingCollector, finding
-from lora_tui.analysis.findings.loss_terms import loss_check, lower_lr
-from lora_tui.analysis.model import Param
+from lora_tui.analysis.findings.shared_measures import loss_check, lower_lr
+from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES
 from lora_tui.analysis.statistics import rounded, window
 

@@ -12,7 +12,7 @@ import pytest
 
 from lora_tui.analysis import CheckpointChoice, Forecast, Interval, Judgement, judge
 from lora_tui.i18n import Words
-from lora_tui.report.snapshot import iso_time, json_number, snapshot
+from lora_tui.report.status_json import iso_time, json_number, snapshot
 from lora_tui.runs.run import Progress, Run
 from tests.support.run_builder import START, run_of, train
 
