@@ -1,1 +1,1 @@
-"""Find runs in directory trees, decide which files belong to them, and follow what those files gain."""
+"""Find runs in directory trees, decide which files belong to them, and read what is appended to those files."""

@@ -1,4 +1,4 @@
-"""Listings of the directories below some paths, kept up to date at little cost."""
+"""Listings of the directories below some paths, kept up to date at low cost."""
 
 from __future__ import annotations
 
@@ -23,50 +23,60 @@ SKIPPED_DIRECTORIES = frozenset(
         "mlruns",
     }
 )
-"""Directories that hold no runs: environments, repositories, caches, the data of other tools."""
+"""Names of directories that hold no runs: environments, repositories, caches, the data of other tools."""
 MAX_DEPTH = 12
-"""Levels of directories below a root that are listed."""
+"""Number of directory levels below a root that are listed."""
 ACTIVE_S = 900.0
-"""Seconds since the last change during which a directory or a run is active. A run that is active may go on: it is
-looked at often, read whole, and the free space on its disk matters. A directory inside a run that is not, such as an
-old checkpoint, is not watched."""
+"""Seconds since its last change for which a directory or a run counts as active.
+
+An active run may go on, so it is checked often, its whole log is read, and the free space on its disk is measured. An
+inactive directory inside a run, such as an old checkpoint, is not watched."""
 FULL_SCAN_EVERY = 10
-"""Scans after which inactive directories are listed again too, as some file systems do not keep a directory's time."""
+"""Number of scans after which inactive directories are listed again too.
+
+Some file systems do not update the modification time of a directory."""
 
 
 class DirectoryTree:
     """Listings of all directories below the roots.
 
-    A directory that cannot be listed any more keeps its last listing, with the reason in ``errors``: what is known of a
-    run does not go away with a permission or a server.
+    A directory that can no longer be listed keeps its last listing, with the reason in ``errors``, so that a run does
+    not disappear when a permission is lost or a server stops answering.
     """
 
     def __init__(self, source: Source, roots: list[Path]) -> None:
         self._source = source
         self.roots = roots
         self.missing: list[Path] = []
+        """Roots that do not exist."""
         self.errors: dict[Path, str] = {}
-        """Directory, or mount point of a file system that does not answer -> why it cannot be read."""
+        """Directory, or mount point of a file system that does not answer -> the reason why it cannot be read."""
         self.watching = False
-        """Whether to ask for events of every directory that is listed from now on."""
+        """Whether to request events for every directory that is listed from now on."""
         self.unwatched: set[Path] = set()
         """Directories whose changes matter but cause no events, so that they must be polled."""
         self._listed: dict[Path, list[Entry]] = {}
+        """Directory -> its entries."""
         self._root_files: dict[Path, Entry] = {}
+        """Roots that are files, with their entries."""
         self._unread: dict[Path, str] = {}
-        """Directory that could not be listed at the last attempt -> why."""
+        """Directory that could not be listed at the last attempt -> the reason."""
         self._inactive: dict[Path, tuple[float, tuple[int, int]]] = {}
         """Inactive directory -> its modification time and identity when it was listed."""
         self._scans = 0
+        """Number of scans so far."""
         self._scanned_watching = False
         """Whether everything was scanned since ``watching`` was set."""
         self._changed = False
+        """Whether the current scan has found a change."""
         self._evident: set[Path] = set()
-        """Directories that are runs by a file of their own."""
+        """Directories that are runs by a file directly in them."""
 
     def scan(self, now: float = 0.0) -> bool:
-        """List every directory again and forget deleted ones; return whether anything has changed. ``now`` is the Unix
-        time."""
+        """List every directory again and remove deleted ones; return whether anything has changed.
+
+        ``now`` is the Unix time.
+        """
         before = (self.missing, self._unread, dict(self._root_files))
         self._changed = False
         self._scans += 1
@@ -82,7 +92,7 @@ class DirectoryTree:
             try:
                 entry = self._source.stat(root)
             except SourceError as error:
-                self._fail(root, error)
+                self._record_error(root, error)
                 unread.add(root)
                 continue
             if entry is not None and entry.is_dir:
@@ -96,14 +106,16 @@ class DirectoryTree:
         self._scanned_watching = self.watching
         for path in [path for path in self._listed if path not in found]:
             if not unread or not any(up in unread for up in (path, *path.parents)):
-                self._forget(path)
+                self._remove(path)
         return self._changed or before != (self.missing, self._unread, self._root_files)
 
-    def _fail(self, path: Path, error: SourceError) -> None:
+    def _record_error(self, path: Path, error: SourceError) -> None:
+        """Record why a path cannot be listed."""
         self._unread[path] = str(error)
         self.errors[error.point if isinstance(error, NoAnswer) else path] = str(error)
 
-    def _forget(self, path: Path) -> None:
+    def _remove(self, path: Path) -> None:
+        """Remove the listing and the watch of a directory."""
         del self._listed[path]
         self._changed = True
         self._inactive.pop(path, None)
@@ -146,8 +158,10 @@ class DirectoryTree:
                 self._walk(child, depth + 1, seen, found, unread, now, inside)
 
     def _list(self, path: Path, now: float, itself: Entry | None, inside: bool) -> list[Entry] | None:
-        """Return what is in a directory, or None if it cannot be listed. Watch it first, so that no change is missed.
-        ``itself`` is its own entry from before that."""
+        """List a directory and return its entries, or None if it cannot be listed.
+
+        It is watched before that, so that no change is missed. ``itself`` is its own entry from before the listing.
+        """
         is_watched = self.watching and self._source.watch(path)
         self._inactive.pop(path, None)
         try:
@@ -156,7 +170,7 @@ class DirectoryTree:
             if _is_gone(self._source, path):
                 itself, entries = None, []
             else:
-                self._fail(path, error)
+                self._record_error(path, error)
                 return None
         self.errors.pop(path, None)
         self._unread.pop(path, None)
@@ -176,7 +190,7 @@ class DirectoryTree:
         return entries
 
     def _unchanged(self, path: Path) -> list[Entry] | None:
-        """Return the listing of an inactive directory if nothing came or went since, else None."""
+        """Return the listing of an inactive directory if no entry was added or removed since, else None."""
         known = self._inactive.get(path)
         if known is None:
             return None
@@ -187,24 +201,27 @@ class DirectoryTree:
         return self._listed[path] if itself is not None and (itself.mtime, itself.key) == known else None
 
     def _watch_inactive(self, path: Path, inside: bool, now: float) -> None:
-        """Watch an inactive directory that was listed before ``watching`` was set. What happened since shows in its
-        modification time, which each scan compares."""
+        """Watch an inactive directory that was listed before ``watching`` was set.
+
+        Changes since then show in its modification time, which each scan compares.
+        """
         if not self._needs_no_watch(path, self._listed[path], now, inside) and not self._source.watch(path):
             self.unwatched.add(path)
 
     def _needs_no_watch(self, path: Path, entries: list[Entry], now: float, inside: bool) -> bool:
-        """Return whether a directory belongs to a run and is inactive."""
+        """Return whether a directory is inside a run and inactive."""
         part = (inside or is_checkpoint(path)) and path not in self._evident and path not in self.roots
         return part and max((e.mtime for e in entries), default=now) < now - ACTIVE_S
 
     def _is_inside(self, path: Path) -> bool:
-        """Return whether a directory lies in a run or in a checkpoint."""
+        """Return whether a directory is inside a run or a checkpoint."""
         return any(up in self._evident or is_checkpoint(up) for up in path.parents)
 
     def rescan(self, paths: Iterable[Path], now: float = 0.0) -> set[Path] | None:
-        """List the directories again in which something changed, and those that appeared in them.
+        """List the directories of the changed ``paths`` again, and those that appeared in them.
 
-        Return those in which only sizes and times have changed, or None if names have, so that there may be other runs.
+        Returns those in which only sizes and times have changed, or None if names have, so that there may be other
+        runs. ``now`` is the Unix time.
         """
         changed: set[Path] = set()
         other = False
@@ -218,7 +235,7 @@ class DirectoryTree:
         while left:
             path = left.pop()
             if path in self.roots and _is_gone(self._source, path):
-                # Its watch went with it: from now on it is polled for.
+                # Its watch has ended with it: from now on it is polled.
                 self.scan(now)
                 return None
             if path in self._listed:
@@ -239,10 +256,10 @@ class DirectoryTree:
         return None if other or unread != self._unread else changed
 
     def _is_foreign_file(self, path: Path) -> bool:
-        """Return whether a changed path is a file whose name no producer uses, outside checkpoints, whose size counts.
+        """Return whether a changed path is a file with a name that no producer uses, and is not inside a checkpoint.
 
-        Such a file changes nothing here, and listing its directory for each would cost most of a core where a cache of
-        20,000 files gains five a second (``docs/file-events.md``).
+        Such a file changes nothing here (in a checkpoint its size counts), and listing its directory each time would
+        take most of a core where a cache of 20,000 files gains five a second (``docs/file-events.md``).
         """
         parent = path.parent
         if parent not in self._listed or parent in self._unread or path in self.roots or is_run_file(path.name):
@@ -256,19 +273,21 @@ class DirectoryTree:
         return entry is None or not entry.is_dir
 
     def _update_below(self, before: list[Entry], after: list[Entry], now: float) -> bool:
-        """Walk the directories that appeared in a directory and forget those that left it; return whether any name
-        did either."""
+        """List the directories that appeared in a directory and remove those that are gone.
+
+        Returns whether any entry appeared or is gone.
+        """
         old, new = {_identity(e): e for e in before}, {_identity(e): e for e in after}
         for gone in [e.path for key, e in old.items() if key not in new and e.is_dir]:
             for path in [path for path in self._listed if path == gone or gone in path.parents]:
-                self._forget(path)
+                self._remove(path)
         for child in [e for key, e in new.items() if key not in old]:
             if child.is_dir and not is_skipped(child.name):
                 self._walk(child, 0, set(), set(), set(), now, self._is_inside(child.path))
         return old.keys() != new.keys()
 
     def unwatched_below(self, path: Path) -> set[Path]:
-        """Return those of a run's directory and the ones inside it whose changes cause no events."""
+        """Return the directories at and below ``path`` whose changes cause no events."""
         if not self.unwatched:
             return set()
         found, left = set(), [path]
@@ -280,7 +299,7 @@ class DirectoryTree:
         return found
 
     def listing(self, path: Path) -> list[Entry] | None:
-        """Return what is in a directory below the roots, or None for any other path."""
+        """Return the entries of a directory below the roots, or None for any other path."""
         return self._listed.get(path)
 
     def directories(self) -> Iterable[Path]:
@@ -298,6 +317,7 @@ def is_skipped(name: str) -> bool:
 
 
 def _is_gone(source: Source, path: Path) -> bool:
+    """Return whether a path does not exist, as far as it can be read."""
     try:
         return source.stat(path) is None
     except SourceError:
@@ -305,8 +325,10 @@ def _is_gone(source: Source, path: Path) -> bool:
 
 
 def _identity(entry: Entry) -> tuple[object, ...]:
-    """Return what tells two entries of a directory apart. The size counts for a console log, which says whose it is as
-    it grows."""
+    """Return the features by which two entries of a directory are compared.
+
+    The size is one of them for a console log, which may name its output directory only when it has grown.
+    """
     size = entry.size if is_console_name(entry.name) else 0
     return entry.name, entry.is_dir, entry.is_file, entry.key, size
 

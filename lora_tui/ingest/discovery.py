@@ -1,4 +1,4 @@
-"""Which directories below the given paths are runs, with the files and checkpoints in them."""
+"""Find the directories below the given paths that are runs, with their files and checkpoints."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from lora_tui.records.updates import CheckpointDir, CheckpointsSeen, SpaceSeen, 
 from lora_tui.sources.base import Entry, Source, SourceError
 
 MAX_ONE_LINE_STATE = 1 << 18
-"""Largest trainer_state.json on one line, bytes, that is parsed to see whether it is whole."""
+"""Size in bytes of the largest trainer_state.json on one line that is parsed to check that it is complete."""
 NOTICEABLE_SHARE = 0.02
-"""Share by which the free space must change to be reported again, so that an idle screen stays quiet."""
+"""Share by which the free space must change to be reported again, so that an idle screen is not redrawn."""
 
 
 @dataclass
 class RunDir:
-    """The files of one run as they were listed last."""
+    """The files of one run when it was last listed."""
 
     path: Path
     files: dict[str, Entry] = field(default_factory=dict)
-    """Name -> entry, directly in the directory."""
+    """Name -> entry of each file directly in the directory."""
     checkpoints: dict[int, tuple[Entry, dict[str, Entry]]] = field(default_factory=dict)
-    """Step -> the directory and what is in it."""
+    """Step -> entry of the checkpoint directory, and its contents by name."""
     sizes: dict[int, int] = field(default_factory=dict)
-    """Step -> bytes of everything in that checkpoint, subdirectories included."""
+    """Step -> size of all files in that checkpoint, in bytes, including subdirectories."""
     events: list[Entry] = field(default_factory=list)
-    """TensorBoard event files anywhere below."""
+    """TensorBoard event files at any depth below the directory."""
     consoles: list[Entry] = field(default_factory=list)
-    """Console logs that belong to the run, wherever they lie."""
+    """Console logs that belong to the run, also those in other directories."""
     errors: dict[str, str] = field(default_factory=dict)
-    """Relative directory -> why it could not be listed."""
+    """Relative path of each directory that could not be listed -> the reason."""
 
 
 class RunTree(DirectoryTree):
-    """Listings of directories, and which of these are runs."""
+    """Listings of directories, and the runs among them."""
 
     def directory(self, path: Path) -> RunDir | None:
         """Return the files of a directory, whether or not they make it a run, or None if it is not listed."""
@@ -50,14 +50,14 @@ class RunTree(DirectoryTree):
         return run
 
     def runs(self) -> dict[Path, RunDir]:
-        """Return the directories that are runs by the names of their files, with what they hold."""
+        """Return the directories that are runs by the names of their files, each with its files."""
         found: dict[Path, RunDir] = {}
         for path, entries in self._listed.items():
             if is_checkpoint(path) and path not in self.roots:
                 if any(e.name == TRAINER_STATE for e in entries) and path.parent in self._listed:
                     found.setdefault(path.parent, RunDir(path.parent))
                 continue
-            # A pipe or a device under a run's file name counts too: it is a run with a problem.
+            # A pipe or a device with the name of a run's file counts too: it is a run with a problem.
             if any(e.name in RUN_EVIDENCE and not e.is_dir for e in entries):
                 found.setdefault(path, RunDir(path))
             if path.parent.name == "runs" and path.parent.parent in self._listed and _has_events(entries):
@@ -75,7 +75,7 @@ class RunTree(DirectoryTree):
             for run in found.values():
                 if path in run.path.parents:
                     run.errors["."] = why
-        self._give_events(found)
+        self._assign_events(found)
         return found
 
     def fill(self, run: RunDir) -> None:
@@ -94,7 +94,8 @@ class RunTree(DirectoryTree):
         found = self.listing(path) or []
         return sum(entry.size if entry.is_file else self._size(entry.path) for entry in found)
 
-    def _give_events(self, found: dict[Path, RunDir]) -> None:
+    def _assign_events(self, found: dict[Path, RunDir]) -> None:
+        """Add each TensorBoard event file to the nearest run above it."""
         for path, entries in self._listed.items():
             events = [e for e in entries if e.is_file and EVENT_FILE.match(e.name)]
             if events:
@@ -115,8 +116,10 @@ class CheckpointScanner:
         self._space: SpaceSeen | None = None
 
     def update(self, run_dir: RunDir, live: bool) -> tuple[tuple[CheckpointDir, ...], list[Update]]:
-        """Return all checkpoints of a listing, and the updates since the last. The free space is measured when the
-        checkpoints change, and each time for a run that is ``live``."""
+        """Return all checkpoints of a listing, and the updates since the last call.
+
+        The free space is measured when the checkpoints have changed, and each time for a run that is ``live``.
+        """
         items = tuple(self._checkpoint(run_dir, step) for step in sorted(run_dir.checkpoints))
         out: list[Update] = []
         changed = items != self._reported
@@ -128,6 +131,7 @@ class CheckpointScanner:
         return items, out
 
     def _checkpoint(self, run_dir: RunDir, step: int) -> CheckpointDir:
+        """Return the record of the checkpoint of a step."""
         entry, inside = run_dir.checkpoints[step]
         state = inside.get(TRAINER_STATE)
         # The directory's own time changes with every copy; the files in it keep the producer's.
@@ -139,7 +143,7 @@ class CheckpointScanner:
         )  # fmt: skip
 
     def _measure_space(self) -> SpaceSeen | None:
-        """Return the free space if it has changed noticeably."""
+        """Return the free space if it has changed by more than NOTICEABLE_SHARE, else None."""
         found = self._source.space(self._path)
         before = self._space
         if found is None or (before is not None and abs(found.free - before.free) <= NOTICEABLE_SHARE * before.free):
@@ -148,8 +152,10 @@ class CheckpointScanner:
         return self._space
 
     def _state_parses(self, entry: Entry) -> bool:
-        """Return whether a trainer_state.json is whole: transformers indents it, so that only its very last brace
-        stands at the start of a line."""
+        """Return whether a trainer_state.json is complete.
+
+        transformers indents it, so that only its very last brace is at the start of a line.
+        """
         name = str(entry.path)
         known = self._parsed.get(name)
         if known is not None and known[0] == (entry.mtime, entry.size):
@@ -161,7 +167,7 @@ class CheckpointScanner:
             starts = ends = b""
         parses = starts == b"{" and ends.endswith(b"\n}")
         if starts == b"{" and ends.endswith(b"}") and not parses and entry.size <= MAX_ONE_LINE_STATE:
-            # Written by another program, on one line, or cut off behind an inner brace.
+            # Written on one line by another program, or cut off after an inner brace.
             try:
                 parse_trainer_state(self._source.read(entry.path, 0, MAX_ONE_LINE_STATE))
                 parses = True
@@ -172,17 +178,21 @@ class CheckpointScanner:
 
 
 def _has_events(entries: Iterable[Entry]) -> bool:
+    """Return whether a TensorBoard event file is among the entries."""
     return any(EVENT_FILE.match(entry.name) for entry in entries)
 
 
 def _is_copy(entries: Iterable[Entry]) -> bool:
-    """Return whether a directory inside a run is a checkpoint under another name ("best-500"): it holds a trainer's
-    state and nothing else of a run."""
+    """Return whether a directory inside a run is a copy of a checkpoint under another name ("best-500").
+
+    It is if it holds a trainer's state and no other evidence of a run.
+    """
     names = {entry.name for entry in entries}
     return names & RUN_EVIDENCE == {TRAINER_STATE} and not any(CHECKPOINT.match(name) for name in names)
 
 
 def _relative(path: Path, base: Path) -> str:
+    """Return ``path`` relative to ``base``, or as it is where it is not below it."""
     try:
         return str(path.relative_to(base)) or "."
     except ValueError:

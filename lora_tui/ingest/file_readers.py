@@ -1,8 +1,7 @@
 """Readers of one file of a run: a log from where the last reading ended, any other file as a whole.
 
-A list of many runs shows one line of each. Of a long log that nobody writes any more it needs the first, the last and
-the evaluation rows, which :func:`read_sample` reads alone: a thousand logs read whole would take seconds and a hundred
-megabytes.
+The list of runs needs only the first, the last and the evaluation rows of a long log that is no longer written.
+:func:`read_sample` reads these alone, since reading a thousand whole logs would take seconds and a hundred megabytes.
 """
 
 from __future__ import annotations
@@ -27,54 +26,63 @@ from lora_tui.records.updates import FileDoc, FileProblem, FileRows, FileSeen, R
 from lora_tui.sources.base import Entry, Source, SourceError
 
 CHUNK = 1 << 18
-"""Bytes of a log that are read at a time."""
+"""Number of bytes of a log that are read at a time."""
 MAX_DOCUMENT = 1 << 26
 """Size in bytes (64 MiB) beyond which a document is not read."""
 TORN_S = 5.0
-"""Seconds after which a document that is cut off is reported: no producer writes its JSON atomically."""
+"""Seconds since its last change after which an incomplete document is reported as a problem.
+
+Before that it is probably being written, since no producer writes its JSON atomically."""
 FINGERPRINT = 64
-"""First bytes of a log by which a replaced one is recognised."""
+"""Number of first bytes of a log that are compared to recognise a replaced file."""
 SETTLE_S = 2.0
-"""Seconds after which nothing more is expected that belongs to the last line of a console log."""
+"""Seconds since its last change after which the last line of a console log counts as complete."""
 
 MIN_SAMPLED = 1 << 16
-"""Smallest log in bytes that is sampled: of a smaller one there would be little to skip."""
-SAMPLE_HEAD, SAMPLE_TAIL = 1 << 11, 1 << 12
-"""Bytes read at either end of a sampled log."""
+"""Size in bytes of the smallest log that is sampled; in a smaller one there is little to skip."""
+SAMPLE_HEAD = 1 << 11
+"""Number of bytes read at the start of a sampled log."""
+SAMPLE_TAIL = 1 << 12
+"""Number of bytes read at the end of a sampled log."""
 SAMPLE_MIDDLE = 1 << 25
-"""Bytes before the end of a sampled log that are searched for evaluations."""
+"""Number of bytes before the end of a sampled log that are searched for evaluations."""
 SAMPLE_CHUNK = 1 << 20
-"""Bytes of a sampled log that are searched at a time."""
+"""Number of bytes of a sampled log that are searched at a time."""
 EVAL_KEY = b'"eval_'
-"""Start of the keys by which an evaluation row is found."""
+"""Start of a key in an evaluation row, by which such rows are found."""
 
 
 class TailReader:
-    """Reads what is appended to a file. ``source`` is the kind of its rows, None if it has none."""
+    """Reads what is appended to a file. ``source`` is the kind of its rows, None if it has no rows."""
 
     def __init__(self, name: str, entry: Entry, source: RowSource | None) -> None:
         self.name = name
         self.entry = entry
-        """The file when it was looked at last."""
+        """Entry of the file when it was last checked."""
         self.failed = False
-        """Whether the last reading failed, so that the next one is due though nothing has changed."""
+        """Whether the last reading failed, so that the file must be read again even if it has not changed."""
         self.settled = True
-        """Whether no row that was read waits for more text that may belong to it."""
+        """Whether no row of a console log waits for more text that may belong to it."""
         self.sampled = False
-        """Whether only the ends and the evaluations of the file have been reported so far."""
+        """Whether only the first, the last and the evaluation rows of the file have been reported so far."""
         self._source = source
         self._parser = _stream_parser(source)
         self._offset = 0
+        """Number of bytes that have been read."""
         self._head = b""
+        """First bytes of the file at the last reading."""
         self._key: tuple[int, int] | None = None
+        """Device and inode of the file at the last reading, None before the first one."""
         self._restarted = False
+        """Whether the next rows replace those that were reported before."""
         self._snapshot: object | None = None
+        """Document that was reported last."""
 
     def read(self, disk: Source, end: float, live: bool, now: float) -> tuple[list[Update], bool]:
-        """Return the updates of what the file has gained, and whether that was all.
+        """Return the updates from what was appended since the last reading, and whether all of it has been read.
 
-        Read until ``end`` (monotonic seconds). ``live``: what is new since the last reading was written just now, at
-        ``now`` (Unix seconds). Raises SourceError.
+        Stops at ``end`` (monotonic seconds). With ``live``, what is new counts as written just now, at ``now`` (Unix
+        seconds). Raises SourceError.
         """
         if not self.entry.is_file:
             raise SourceError("not a regular file")
@@ -97,14 +105,16 @@ class TailReader:
             if len(data) < CHUNK:
                 all_read = True
                 self.settled = self._source != "console"
-                rows.extend(self._settle(now, live))
+                rows.extend(self._release_row(now, live))
             elif time.monotonic() >= end:
                 break
         return self._updates(rows, now if live and known else None), all_read
 
     def read_sample(self, disk: Source) -> list[Update]:
-        """Return the ends and the evaluations of a trainer_log.jsonl; the next reading returns all rows. Raises
-        SourceError."""
+        """Return the first, the last and the evaluation rows of a trainer_log.jsonl.
+
+        The next call of :meth:`read` returns all rows. Raises SourceError.
+        """
         if not self.entry.is_file:
             raise SourceError("not a regular file")
         parser, (front, end) = TrainerLogParser(), read_sample(disk, self.entry)
@@ -113,7 +123,7 @@ class TailReader:
         return [FileRows(self.name, "log", Rows([*first, *last]), self.entry.mtime, again, None, len(last))]
 
     def _check_replaced(self, disk: Source) -> None:
-        """Start over if the file is another one now, or is shorter or begins differently than before."""
+        """Start over if the file is another one now, is shorter than before, or begins differently."""
         entry = self.entry
         head = disk.read(entry.path, 0, FINGERPRINT)
         if entry.size < self._offset:
@@ -128,19 +138,22 @@ class TailReader:
         self._key = entry.key
         self._head = head
 
-    def _settle(self, now: float, live: bool) -> Sequence[LogRow]:
-        """Return the row of a console log that waited for its progress bar, if this is the first reading or the log is
-        quiet by now."""
+    def _release_row(self, now: float, live: bool) -> Sequence[LogRow]:
+        """Return the row of a console log that waits for its progress bar, once no more text is expected.
+
+        That is at the first reading, or when the log has not changed for SETTLE_S.
+        """
         if self.settled or (live and now - self.entry.mtime < SETTLE_S):
             return []
         self.settled = True
         return self._parser.feed(b"")
 
     def _updates(self, rows: Sequence[LogRow], arrived: float | None) -> list[Update]:
+        """Return the updates of a reading; ``arrived`` is the Unix time at which new rows were read, else None."""
         out: list[Update] = []
         name, mtime, source = self.name, self.entry.mtime, self._source
         if self._restarted:
-            # The problems were those of the file before.
+            # The problems so far were those of the replaced file.
             out.append(FileProblem(name, 0, ""))
         if source is not None and (rows or self._restarted or source == "log"):
             out.append(FileRows(name, source, rows, mtime, self._restarted, arrived))
@@ -156,30 +169,32 @@ class TailReader:
 
 
 class DocumentReader:
-    """Reads a file as a whole. ``name`` is relative to the run; its last part is one of ``file_names.DOCUMENTS``."""
+    """Reads a whole file. ``name`` is its path relative to the run; its last part is in ``file_names.DOCUMENTS``."""
 
     def __init__(self, name: str, entry: Entry) -> None:
         self.name = name
         self.entry = entry
-        """The file when it was looked at last."""
+        """Entry of the file when it was last checked."""
         self._parse = _document_parser(name.rpartition("/")[2])
         self._read_version: object = None
-        """Version of the file that has been read."""
+        """Version of the file that was read last, None if it must be read."""
 
     @property
     def changed(self) -> bool:
-        """Whether the file differs from what was read of it."""
+        """Whether the file has changed since it was read."""
         return self._read_version != self.entry.version
 
     def read(self, disk: Source, now: float) -> FileDoc | None:
-        """Return the document, or None while it is being written. Raises FormatError once per version, and
-        SourceError."""
+        """Return the document, or None while it is being written.
+
+        ``now`` is the Unix time. Raises SourceError, and FormatError once for each version of the file.
+        """
         entry = self.entry
         if not entry.is_file:
             raise SourceError("not a regular file")
         if entry.size > MAX_DOCUMENT:
             raise SourceError(f"larger than {MAX_DOCUMENT >> 20} MiB, not read")
-        # A permission that comes back makes no new version, so the version counts as read only after the reading.
+        # Set only after a successful reading, since a permission that is granted again makes no new version.
         data = disk.read(entry.path, 0, MAX_DOCUMENT)
         self._read_version = entry.version
         try:
@@ -187,13 +202,13 @@ class DocumentReader:
         except TornError:
             if now - entry.mtime >= TORN_S:
                 raise
-            # It is read again next time.
+            # Read it again next time.
             self._read_version = None
             return None
 
 
 def _document_parser(name: str) -> Callable[[bytes], object]:
-    """Return the parser of a document. Import those of configuration files here, as not every run has any."""
+    """Return the parser of a document; import those of configuration files only where a run has some."""
     if name == TRAINER_STATE:
         return parse_trainer_state
     if name in RESULTS:
@@ -210,6 +225,7 @@ def _document_parser(name: str) -> Callable[[bytes], object]:
 
 
 def _stream_parser(source: RowSource | None) -> StreamParser:
+    """Return a new parser for a kind of rows, or that of the predictions for None."""
     if source == "log":
         return TrainerLogParser()
     if source == "events":
@@ -226,14 +242,14 @@ def _stream_parser(source: RowSource | None) -> StreamParser:
 
 
 def is_worth_sampling(entry: Entry) -> bool:
-    """Return whether reading a sample of a log saves much."""
+    """Return whether a log is long enough for a sample of it to save time."""
     return entry.size >= MIN_SAMPLED
 
 
 def read_sample(disk: Source, entry: Entry) -> tuple[bytes, bytes]:
-    """Return lines of a log in their order: its first ones and its evaluations, and all of its last ones.
+    """Return lines of a log in their order: the first ones with the evaluations, and all of the last ones.
 
-    One may be cut off at its front, which no parser accepts. Raises SourceError.
+    One line may lack its beginning, so that no parser accepts it. Raises SourceError.
     """
     head = disk.read(entry.path, 0, SAMPLE_HEAD)
     lines = [head[: head.rfind(b"\n") + 1]]

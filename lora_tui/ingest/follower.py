@@ -1,8 +1,8 @@
 """The loop that the app and the commands share: wait -> read for a bounded time -> parse -> batch.
 
-A :class:`Follower` finds the runs below the given paths and reads what they gain. ``read`` does one bounded turn and
-returns an immutable :class:`~lora_tui.records.updates.Batch`. The app calls it in a thread; commands without a terminal
-call it until everything is read.
+A :class:`Follower` finds the runs below the given paths and reads what is appended to their files. ``read`` takes a
+bounded time and returns an immutable :class:`~lora_tui.records.updates.Batch`. The app calls it in a thread; commands
+without a terminal call it until everything is read.
 """
 
 from __future__ import annotations
@@ -16,41 +16,44 @@ from pathlib import Path
 from lora_tui.ingest.console_logs import ConsoleLogs
 from lora_tui.ingest.directory_tree import ACTIVE_S
 from lora_tui.ingest.discovery import RunTree
-from lora_tui.ingest.run_reader import STAGES, RunReader
+from lora_tui.ingest.run_reader import READ_STAGES, RunReader
 from lora_tui.records.updates import Batch, RunUpdates
 from lora_tui.sources.base import Source, SourceError
 from lora_tui.sources.local_disk import LocalDisk
 
 HEARTBEAT_S = 3.0
-"""Seconds between two looks at recently active runs, whatever events report: events get lost, and a log may be a link
-to a directory that is not watched."""
+"""Seconds between two checks of the recently active runs, with or without events.
+
+Events get lost, and a log may be a link into a directory that is not watched."""
 SLOW_HEARTBEAT_S = 15.0
-"""Seconds between two looks at everything where events come."""
+"""Seconds between two checks of everything where there are file events."""
 POLL_S = 0.5
-"""Seconds between two looks at everything where no events come."""
+"""Seconds between two checks of everything where there are no file events."""
 POLL_SHARE = 0.01
-"""Share of a core that looking at everything may cost: with many runs the looks become seldom. The looks at recently
-active runs may cost half of it besides."""
+"""Maximum share of a core for checking everything, so that many runs are checked less often.
+
+The checks of the recently active runs may take half of that in addition."""
 EVENTS_SHARE = 0.002
-"""The same share where events come, so that such a look finds hardly anything."""
+"""The same share where there are file events, so that a check hardly ever finds a change."""
 MAX_RECENTLY_ACTIVE = 20
-"""Recently active runs that are looked at often."""
+"""Maximum number of recently active runs that are checked often."""
 QUIET_S = 0.25
-"""Seconds without a change after which the next one is passed on at once."""
+"""Seconds without a change after which the next one is reported at once."""
 GATHER_S = 0.15
-"""Seconds for which the changes after that are gathered."""
+"""Seconds for which the changes that follow it are gathered."""
 DRAIN_S = 0.002
-"""Seconds that the listener's thread has to hand over the events that came while changes were gathered."""
+"""Seconds that the listener's thread has to deliver the events that came while changes were gathered."""
 
 
 class Follower:
     """Follows the runs below ``paths`` (directories, runs or console logs, which may not exist yet).
 
-    ``logs``: console logs kept elsewhere, joined to the run that they name or to the only run there is.
-    ``poll``: look again twice a second instead of waiting for events.
-    ``cwd``: another directory in which to look for console logs that name one of the runs.
+    ``logs``: console logs in other places, assigned to the run that they name or to the only run there is.
+    ``poll``: check all files twice a second instead of waiting for file events.
+    ``cwd``: another directory in which to search for console logs that name one of the runs.
     ``clock``: returns the Unix time in seconds.
-    ``sample``: read only the ends and the evaluations of long logs that are quiet, until a full reading is requested.
+    ``sample``: read only the first, the last and the evaluation rows of long logs that are not being written, until a
+    full reading is requested.
     """
 
     def __init__(
@@ -69,21 +72,27 @@ class Follower:
         self._console_logs = ConsoleLogs(self._source, self._tree, [Path(p).absolute() for p in logs], cwd)
         self._readers: dict[Path, RunReader] = {}
         self._changed: set[Path] | None = None
-        """Paths to look at in the next turn; None means everything."""
-        self._look_at_recent = False
-        """Whether to look at the recently active runs in the next turn."""
+        """Paths to check at the next reading; None means everything."""
+        self._check_recent = False
+        """Whether to check the recently active runs at the next reading."""
         self._started = False
+        """Whether file events are watched for."""
         self._with_logs = False
-        """Whether console logs have been assigned to their runs. The first turn leaves that out to be quick: finding
-        out whose a log is means reading in it, and the curve comes from other files."""
+        """Whether console logs have been assigned to their runs.
+
+        The first reading leaves that out to be quick: finding the run of a log takes time, since both ends of the log
+        must be read, and the curve comes from other files."""
         self._sample = sample
         self._requested: deque[Path] = deque()
+        """Runs of which a full reading has been requested."""
         self._order: list[RunReader] | None = None
-        """Readers with something left to read after the last turn; None if something else has changed since."""
+        """Readers with something left to read after the last reading; None if something else has changed since."""
         self._complete = False
-        self._last_news = 0.0
+        """Whether everything that was there at the start has been read."""
+        self._last_change = 0.0
+        """Time of the last change, monotonic seconds."""
         self._due = self._recent_due = 0.0
-        """Times of the next look at everything and at the recently active runs, monotonic seconds."""
+        """Times of the next checks of everything and of the recently active runs, monotonic seconds."""
 
     @property
     def roots(self) -> list[Path]:
@@ -92,7 +101,7 @@ class Follower:
 
     @property
     def missing(self) -> list[Path]:
-        """Paths that do not exist, or not yet."""
+        """Given paths that do not exist (yet)."""
         return self._tree.missing + self._console_logs.missing
 
     @property
@@ -100,12 +109,12 @@ class Follower:
         """Directories that cannot be read, each with the reason."""
         return dict(self._tree.errors)
 
-    # -- one turn ------------------------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self, budget_s: float = 0.1, each_s: float = math.inf) -> Batch:
-        """Look at what may have changed and parse it for about ``budget_s`` seconds, ``each_s`` for one run at most.
+        """Check what may have changed and parse it for about ``budget_s`` seconds, at most ``each_s`` for one run.
 
-        ``Batch.complete`` is False while more is waiting: call again.
+        ``Batch.complete`` is False while there is more to read: call again.
         """
         end = time.monotonic() + budget_s
         now = self._clock()
@@ -116,9 +125,9 @@ class Follower:
                 found.request_full_read()
                 self._order = None
         order = self._order = self._pending()
-        # First what the list and the chart show, for all runs; long console logs and event files last.
+        # First the files that the list and the chart need, for all runs; long console logs and event files last.
         served: set[Path] = set()
-        for stage in STAGES:
+        for stage in READ_STAGES:
             for reader in order:
                 if not reader.pending or reader.path in served or (out and time.monotonic() >= end):
                     continue
@@ -134,8 +143,10 @@ class Follower:
         return Batch(tuple(out), complete, self._notes(), errors)
 
     def _pending(self) -> list[RunReader]:
-        """Return the readers with something to read, the newest run first. At the start, request a full reading of that
-        one."""
+        """Return the readers with something to read, the newest run first.
+
+        Before everything has been read once, also request a full reading of the newest run.
+        """
         if self._order is not None:
             return [reader for reader in self._order if reader.pending]
         if not self._complete and self._readers:
@@ -144,6 +155,7 @@ class Follower:
         return sorted(pending, key=lambda reader: -reader.newest)
 
     def _notes(self) -> tuple[str, ...]:
+        """Return the codes of notes about missing paths and file events."""
         no_events = self._source.no_events
         return (("waiting_for_path",) if self.missing else ()) + ((no_events,) if no_events else ())
 
@@ -155,39 +167,40 @@ class Follower:
         return batches
 
     def _refresh(self) -> list[Path]:
-        """Look at what may have changed; return the runs that are gone."""
+        """Check what may have changed; return the runs that are gone."""
         changed, self._changed = self._changed, set()
-        recent, self._look_at_recent = self._look_at_recent, False
+        recent, self._check_recent = self._check_recent, False
         if changed is None or changed or recent or not self._with_logs:
             self._order = None
         if changed is None:
-            return self._look_everywhere()
+            return self._check_everything()
         if not self._with_logs:
             self._with_logs = True
             return self._assign(outside=True)
         begin = time.thread_time()
-        unknown = {path for path in changed if not self._look_at(path)}
+        unknown = {path for path in changed if not self._check_path(path)}
         if recent:
-            unknown |= self._look_at_recently_active()
+            unknown |= self._check_recently_active()
         gone = self._rescan(unknown) if unknown else []
         if recent:
             every = POLL_S if self._must_poll else HEARTBEAT_S
             self._recent_due = time.monotonic() + max(every, 2 * (time.thread_time() - begin) / POLL_SHARE)
         return gone
 
-    def _look_everywhere(self) -> list[Path]:
+    def _check_everything(self) -> list[Path]:
+        """List all directories that may have changed and check all files; return the runs that are gone."""
         begin = time.thread_time()
         changed = self._tree.scan(self._clock()) or bool(self._console_logs.missing)
         if self._complete:
             changed = self._console_logs.scan_outside(self._readers) or changed
         gone = self._assign(outside=False) if changed or not self._complete else []
         for reader in self._readers.values():
-            reader.look()
+            reader.check()
         if self._started:
-            # Logs kept elsewhere, and those that are followed alone.
+            # Logs in other places, and those that are followed alone.
             for place in {path.parent for path in self._console_logs.outside_tree()}:
                 self._source.watch(place)
-        # No event says that a permission on a directory above came back.
+        # No event reports that a permission on a directory above is granted again.
         every = POLL_S if self._must_poll else HEARTBEAT_S if self.errors else SLOW_HEARTBEAT_S
         share = POLL_SHARE if self._must_poll else EVENTS_SHARE
         now = time.monotonic()
@@ -197,29 +210,32 @@ class Follower:
 
     @property
     def _must_poll(self) -> bool:
-        """Whether there may be changes of which no event comes."""
+        """Whether there may be changes without an event."""
         return bool(self.missing or self._tree.unwatched)
 
-    def _look_at(self, path: Path) -> bool:
-        """Look at the run whose file a path is; return False if it is none."""
+    def _check_path(self, path: Path) -> bool:
+        """Check the file at a path; return False if it belongs to no run or its directory must be listed."""
         for place in (path, *path.parents):
             reader = self._readers.get(place)
-            if reader is not None and reader.look(path):
+            if reader is not None and reader.check(path):
                 return True
-        return any(reader.look(path) for reader in self._readers.values() if reader.has_outside_files)
+        return any(reader.check(path) for reader in self._readers.values() if reader.has_outside_files)
 
-    def _look_at_recently_active(self) -> set[Path]:
-        """Look at the recently active runs; return the directories without events that are worth a look: those of these
-        runs, and those in which runs may appear."""
+    def _check_recently_active(self) -> set[Path]:
+        """Check the recently active runs; return the directories without events that should be listed again.
+
+        Those are the directories of these runs, and those in which runs may appear.
+        """
         now = self._clock()
         recent = [reader for reader in self._readers.values() if now - reader.newest < ACTIVE_S]
         unwatched = self._tree.unwatched & {*self.roots, *(path.parent for path in self._readers)}
         for reader in sorted(recent, key=lambda reader: -reader.newest)[:MAX_RECENTLY_ACTIVE]:
-            reader.look()
+            reader.check()
             unwatched |= self._tree.unwatched_below(reader.path)
         return unwatched | {path for path in self._tree.missing if self._appeared(path)}
 
     def _appeared(self, path: Path) -> bool:
+        """Return whether a missing path exists by now."""
         try:
             return self._source.stat(path) is not None
         except SourceError:
@@ -237,8 +253,10 @@ class Follower:
         return []
 
     def _assign(self, outside: bool) -> list[Path]:
-        """Make, update and drop readers so that there is one for each run; return the runs that are gone. ``outside``:
-        look for console logs outside the tree too."""
+        """Create, update and remove readers so that there is one for each run; return the runs that are gone.
+
+        With ``outside``, console logs outside the tree are searched too.
+        """
         found = self._tree.runs()
         if outside:
             self._console_logs.scan_outside(found)
@@ -246,7 +264,7 @@ class Follower:
             self._with_logs = True
             self._console_logs.assign(found)
         for path, reader in self._readers.items():
-            # A producer deletes its log to start over; until its first row there may be no other sign of the run.
+            # A producer deletes its log to start over; until its first row there may be no other evidence of the run.
             if path not in found and reader.has_log and (kept := self._tree.directory(path)) is not None:
                 found[path] = kept
         gone = [path for path in self._readers if path not in found]
@@ -261,42 +279,42 @@ class Follower:
     # -- waiting -------------------------------------------------------------------------------------------------
 
     def start_watching(self) -> None:
-        """Watch for file events from the next turn on, which looks at everything once more."""
+        """Watch for file events from the next reading on, which checks everything once more."""
         self._started = self._tree.watching = True
         self._changed = None
 
     def request_full_read(self, paths: Iterable[Path]) -> None:
-        """Read the logs of these runs whole. May be called from another thread."""
+        """Read the whole logs of these runs. May be called from another thread."""
         self._requested.extend(paths)
         self.wake()
 
     def wait(self, timeout_s: float = 60.0) -> bool:
-        """Sleep until there may be something to read, for ``timeout_s`` at most. Return False if the time is over."""
+        """Sleep until there may be something to read, at most ``timeout_s`` seconds; return False if time is over."""
         if self._changed is None or not self._with_logs or self._requested:
             return True
-        # While one file is still being read, changes of the others are taken note of too.
+        # While one file is still being read, changes of the others are collected as well.
         pending = any(reader.pending for reader in self._readers.values())
         now = time.monotonic()
         until = now if pending else min(now + timeout_s, self._due, self._recent_due)
         changed = self._source.wait(max(0.0, until - now))
         now = time.monotonic()
         if changed:
-            if not pending and now - self._last_news < QUIET_S:
-                # The first change after QUIET_S passed at once; those that follow it are gathered.
-                time.sleep(max(0.0, self._last_news + GATHER_S - now))
+            if not pending and now - self._last_change < QUIET_S:
+                # The first change after QUIET_S was reported at once; those that follow it are gathered.
+                time.sleep(max(0.0, self._last_change + GATHER_S - now))
                 changed |= self._source.wait(DRAIN_S)
-            now = self._last_news = time.monotonic()
-        self._look_at_recent = self._look_at_recent or now >= self._recent_due
+            now = self._last_change = time.monotonic()
+        self._check_recent = self._check_recent or now >= self._recent_due
         if now >= self._due:
             self._changed = None
         else:
             self._changed |= changed
-        return pending or bool(changed or self._requested) or self._look_at_recent or self._changed is None
+        return pending or bool(changed or self._requested) or self._check_recent or self._changed is None
 
     def wake(self) -> None:
         """End a ``wait`` in another thread."""
         self._source.wake()
 
     def close(self) -> None:
-        """Stop watching and give everything back."""
+        """Stop watching; release all watches and threads."""
         self._source.close()

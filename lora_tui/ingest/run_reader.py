@@ -1,4 +1,4 @@
-"""The files of one run: which exist, which have changed, and in which order they are read."""
+"""The reader of one run: which files it has, which have changed, and in which order they are read."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from lora_tui.records.file_names import (
 from lora_tui.records.updates import FileGone, FileProblem, FileSeen, RowSource, Update
 from lora_tui.sources.base import Entry, NoAnswer, Source, SourceError
 
-STAGES = ("log", "documents", "all")
-"""Order in which the files of many runs are read: first what the list and the chart need, then the rest."""
+READ_STAGES = ("log", "documents", "all")
+"""Order in which the files of many runs are read: first those that the list and the chart need, then the rest."""
 
 
 class RunReader:
-    """Reads the files of one run: ``attach`` takes the list of them, ``look`` finds those that changed, and ``read``
-    reads some of these. ``sample``: read a long log that is quiet only in part (:attr:`sampled`)."""
+    """Reads the files of one run.
+
+    ``attach`` sets the list of its files, ``check`` finds those that have changed, and ``read`` reads some of these.
+    With ``sample``, a long log that is not being written is read only in part (:attr:`sampled`).
+    """
 
     def __init__(
         self, source: Source, path: Path, clock: Callable[[], float] = time.time, *, sample: bool = False
@@ -37,27 +40,35 @@ class RunReader:
         self._source = source
         self._clock = clock
         self._tails: dict[str, TailReader] = {}
+        """Readers of logs, event files and predictions by file name."""
         self._documents: dict[str, DocumentReader] = {}
+        """Readers of files that are read as a whole, by file name."""
         self._seen: dict[str, float] = {}
+        """Modification time (Unix seconds) that was reported of each file whose content is not read."""
         self._pending: dict[str, None] = {}
+        """Names of the files to read, in the order in which they changed."""
         self._out: list[Update] = []
+        """Updates that the next reading returns."""
         self._checkpoints = CheckpointScanner(source, path)
         self._run_dir = RunDir(path)
         self._errors: dict[str, str] = {}
+        """Directories that cannot be listed and that were reported, each with the reason."""
         self._problems: dict[str, str] = {}
+        """Reported problem of each file or directory; empty once it is over."""
         self._sample = sample
         self._caught_up = False
+        """Whether the log has been read to the end once."""
         self.has_log = False
-        """Whether a trainer_log.jsonl was ever seen here, though it may be deleted by now."""
+        """Whether the run has or had a trainer_log.jsonl."""
 
     @property
     def sampled(self) -> bool:
-        """Whether only the ends and the evaluations of its log have been read."""
+        """Whether only the first, the last and the evaluation rows of its log have been read."""
         tail = self._tails.get(TRAINER_LOG)
         return tail is not None and tail.sampled
 
     def request_full_read(self) -> None:
-        """Read the log whole from now on."""
+        """Read the whole log from now on."""
         self._sample = False
         if self.sampled:
             self._pending[TRAINER_LOG] = None
@@ -74,25 +85,25 @@ class RunReader:
 
     @property
     def newest(self) -> float:
-        """Modification time of its newest file, Unix seconds."""
+        """Modification time of its newest file, Unix seconds; 0 without files."""
         times = [t.entry.mtime for t in self._tails.values()] + [d.entry.mtime for d in self._documents.values()]
         return max(times, default=0.0)
 
     @property
     def has_outside_files(self) -> bool:
-        """Whether some of its files, which are console logs, lie outside its directory."""
+        """Whether some of its console logs are outside its directory."""
         return any(tail.entry.path.parent != self.path and name[:1] == "/" for name, tail in self._tails.items())
 
     # -- which files exist ---------------------------------------------------------------------------------------
 
     def attach_directory(self, run_dir: RunDir) -> None:
-        """Take a new listing of the run's own directory; its console logs and event files stay the same."""
+        """Set a new listing of the run's own directory; its console logs and event files stay the same."""
         before = self._run_dir
         run_dir.consoles, run_dir.events, run_dir.errors = before.consoles, before.events, before.errors
         self.attach(run_dir)
 
     def attach(self, run_dir: RunDir) -> None:
-        """Take a new listing of the run."""
+        """Set a new listing of the run; report files that are gone and directories that cannot be listed."""
         self._run_dir = run_dir
         names: set[str] = set()
         for name, entry in run_dir.files.items():
@@ -107,12 +118,14 @@ class RunReader:
         self._report_errors(run_dir.errors)
 
     def _name(self, path: Path) -> str:
+        """Return the name of a file in updates: its path relative to the run, or absolute where it is outside."""
         try:
             return str(path.relative_to(self.path))
         except ValueError:
             return str(path)
 
     def _attach_file(self, name: str, entry: Entry) -> list[str]:
+        """Attach a file of the run's own directory; return its name if it is used, else nothing."""
         if name == TRAINER_LOG:
             self.has_log = True
             return [self._attach_tail(name, entry, "log")]
@@ -127,16 +140,18 @@ class RunReader:
         return []
 
     def _attach_tail(self, name: str, entry: Entry, source: RowSource | None) -> str:
+        """Attach a file that is appended to, and return its name."""
         tail = self._tails.get(name)
         if tail is None:
             tail = self._tails[name] = TailReader(name, entry, source)
             self._pending[name] = None
         elif entry.version != tail.entry.version:
-            # The listing may be older than the tail's entry: it is kept until something in its directory changes.
-            self._look_at_tail(tail)
+            # The listing may be older than the tail's entry, since it is only renewed when its directory changes.
+            self._check_tail(tail)
         return name
 
     def _attach_document(self, name: str, entry: Entry) -> None:
+        """Attach a file that is read as a whole."""
         document = self._documents.get(name)
         if document is None:
             document = self._documents[name] = DocumentReader(name, entry)
@@ -147,7 +162,7 @@ class RunReader:
             self._pending[name] = None
 
     def _attach_checkpoints(self) -> set[str]:
-        """Attach the newest checkpoint's state and, without one in the root, its adapter; return their names."""
+        """Attach the state of the newest checkpoint and, without one in the root, an adapter; return their names."""
         names: set[str] = set()
         items, updates = self._checkpoints.update(self._run_dir, self._clock() - self.newest < ACTIVE_S)
         self._out.extend(updates)
@@ -169,11 +184,13 @@ class RunReader:
         return names
 
     def _report_seen(self, name: str, mtime: float) -> None:
+        """Report the modification time (Unix seconds) of a file if it has changed."""
         if self._seen.get(name) != mtime:
             self._seen[name] = mtime
             self._out.append(FileSeen(name, mtime))
 
     def _drop(self, name: str) -> None:
+        """Stop reading a file that is gone; report that unless it is a checkpoint's, whose data stay valid."""
         self._tails.pop(name, None)
         self._documents.pop(name, None)
         self._seen.pop(name, None)
@@ -183,12 +200,12 @@ class RunReader:
             self._out.append(FileGone(name))
 
     def _report_errors(self, errors: dict[str, str]) -> None:
-        """Report the directories of the run that cannot be listed, by relative path, and those that can be again."""
+        """Report the directories of the run that cannot be listed (by relative path), and those that can be again."""
         if "." in errors:
-            # Where no event told of it, its files were looked at first and failed for the same reason.
+            # Without an event, its files were checked before the listing and failed for the same reason.
             for name in [name for name, why in self._problems.items() if why == errors["."]]:
                 self._report_problem(name, "")
-        # The run's own directory has no name inside it.
+        # The run's own directory has no path relative to itself.
         present = {(f"{self.path.name}/" if name == "." else name): why for name, why in errors.items()}
         for name, why in present.items():
             self._report_problem(name, why)
@@ -207,33 +224,36 @@ class RunReader:
 
     # -- which files have changed --------------------------------------------------------------------------------
 
-    def look(self, path: Path | None = None) -> bool:
-        """Compare the files, or the one at ``path``, with what has been read of them. Return False if ``path`` is none
-        of them."""
+    def check(self, path: Path | None = None) -> bool:
+        """Find the files that have changed since they were read, or check only the one at ``path``.
+
+        Returns False if ``path`` is none of them, or if the directory must be listed instead.
+        """
         if "." in self._run_dir.errors:
-            # It is reported once, of the directory.
+            # The error is reported once, for the directory.
             return False
         found = False
         for tail in list(self._tails.values()):
             if path is None or tail.entry.path == path:
-                found = self._look_at_tail(tail) or found
+                found = self._check_tail(tail) or found
         for document in list(self._documents.values()):
             if path is None or document.entry.path == path:
-                found = self._look_at_document(document) or found
+                found = self._check_document(document) or found
         return found
 
     def _stat(self, name: str, path: Path) -> Entry | None:
+        """Return the entry of a file, None if it is gone or cannot be read, which is reported."""
         try:
             return self._source.stat(path)
         except NoAnswer:
-            # It is reported once, of the whole mount.
+            # The error is reported once, for the whole mount.
             return None
         except SourceError as error:
             self._report_problem(name, str(error))
             return None
 
-    def _look_at_tail(self, tail: TailReader) -> bool:
-        """Return False if the file is gone, which the directory's next listing reports."""
+    def _check_tail(self, tail: TailReader) -> bool:
+        """Note the file for reading if it has changed; return False if it is gone, which the next listing reports."""
         entry = self._stat(tail.name, tail.entry.path)
         if entry is None:
             return False
@@ -244,7 +264,8 @@ class RunReader:
             self._pending[tail.name] = None
         return True
 
-    def _look_at_document(self, document: DocumentReader) -> bool:
+    def _check_document(self, document: DocumentReader) -> bool:
+        """Note the file for reading if it has changed; return False if its directory must be listed."""
         entry = self._stat(document.name, document.entry.path)
         if entry is not None:
             self._attach_document(document.name, entry)
@@ -254,10 +275,12 @@ class RunReader:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self, stage: str, end: float, live: bool, now: float) -> list[Update]:
-        """Read pending files of ``stage`` (one of :data:`STAGES`) and of those before it, until ``end`` (monotonic
-        seconds), and return their updates. ``live`` and ``now``: see :meth:`TailReader.read`."""
+        """Read pending files of ``stage`` (one of :data:`READ_STAGES`) and of the stages before it; return the updates.
+
+        Stops at ``end`` (monotonic seconds). For ``live`` and ``now`` see :meth:`TailReader.read`.
+        """
         for name in sorted(self._pending, key=self._stage):
-            if self._stage(name) > STAGES.index(stage):
+            if self._stage(name) > READ_STAGES.index(stage):
                 break
             tail = self._tails.get(name)
             if tail is not None:
@@ -272,11 +295,13 @@ class RunReader:
         return out
 
     def _stage(self, name: str) -> int:
+        """Return the index of the stage in which a file is read."""
         return 0 if name == TRAINER_LOG else 1 if name in self._documents else 2
 
     def _read_tail(self, tail: TailReader, end: float, live: bool, now: float) -> None:
+        """Read what was appended to a file, or a sample of it, and keep the updates."""
         try:
-            sample = self._sample and tail.name == TRAINER_LOG and not self._caught_up and self._is_quiet(tail, now)
+            sample = self._sample and tail.name == TRAINER_LOG and not self._caught_up and self._can_sample(tail, now)
             if sample:
                 updates, all_read = tail.read_sample(self._source), True
             else:
@@ -296,10 +321,12 @@ class RunReader:
         self._out.extend(updates)
 
     @staticmethod
-    def _is_quiet(tail: TailReader, now: float) -> bool:
+    def _can_sample(tail: TailReader, now: float) -> bool:
+        """Return whether a log is inactive at the Unix time ``now`` and long enough to be sampled."""
         return now - tail.entry.mtime > ACTIVE_S and is_worth_sampling(tail.entry)
 
     def _read_document(self, document: DocumentReader, now: float) -> None:
+        """Read a whole file and keep its document, or report why it cannot be used."""
         self._pending.pop(document.name, None)
         if not document.changed:
             return

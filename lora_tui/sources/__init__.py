@@ -1,1 +1,1 @@
-"""Access to the files of a run: listing, reading, change events, mounts that may hang."""
+"""Access to the files of runs: listings, reading, file events, and mounts that may stop answering."""

@@ -3,10 +3,10 @@
 Two listeners implement :class:`~lora_tui.sources.base.Listener`; :func:`open_listener` chooses. ``docs/file-events.md``
 has the measurements behind the choice.
 
-- :class:`DirectoryEvents`: Linux with watchdog 7.1 or later. One inotify descriptor and one thread for everything, and
-  a watch for exactly those directories that the caller names.
+- :class:`DirectoryEvents`: Linux with watchdog 7.1 or later. One inotify descriptor and one thread in all, and a
+  watch for exactly those directories that the caller names.
 - :class:`TreeEvents`: every other system, and Linux with an older watchdog (Python 3.10 has none newer than 6). One
-  recursive watch a root.
+  recursive watch per root.
 
 Importing watchdog takes 30 ms of CPU time alone, 17 ms in the app, and 1.3 MB. So this module is imported when the
 first directory is to be watched, which is after the first frame.
@@ -37,13 +37,15 @@ IS_LINUX = sys.platform == "linux"
 WATCH_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 """File with the number of inotify watches that all processes of one user may have together (inotify(7))."""
 UNKNOWN_WATCH_LIMIT = 1 << 17
-"""Watches assumed to be allowed where the limit cannot be read; the kernel then refuses those beyond it."""
+"""Limit that is assumed where it cannot be read; the kernel then refuses the watches beyond the real one."""
 MAX_TREE_DIRECTORIES = 20_000
-"""Largest tree that gets a recursive watch on Linux: watchdog adds a watch for each directory in it."""
+"""Number of directories in the largest tree that is watched on Linux, where watchdog adds a watch for each."""
 MAX_TREES = 16
-"""Most recursive watches at a time: each has up to three threads, and an inotify instance of 128 in older versions."""
+"""Maximum number of recursive watches at a time.
+
+Each has up to three threads and, in older versions of watchdog, one of the user's 128 inotify instances."""
 JOIN_S = 2.0
-"""Longest wait for watchdog's threads to end, seconds."""
+"""Maximum seconds to wait for watchdog's threads to end."""
 
 CHANGES: list[type[events.FileSystemEvent]] = [
     getattr(events, name)
@@ -53,23 +55,27 @@ CHANGES: list[type[events.FileSystemEvent]] = [
     )
     if hasattr(events, name)
 ]  # fmt: skip
-"""Events that a recursive watch asks for, as far as this watchdog has them (those of attributes came with 7): neither
-opening nor closing, nor ``DirModifiedEvent``, which comes beside every new file and names the directory alone."""
+"""Types of events that a recursive watch requests, as far as this watchdog has them (those of attributes came with 7).
 
-# Without a handler, Python prints watchdog's warnings (about lost events, say) on stderr, in the middle of the screen.
+Not among them are opening, closing and ``DirModifiedEvent``, which accompanies every new file and names only the
+directory."""
+
+# Without a handler, Python would print watchdog's warnings (such as those of lost events) over the screen.
 logging.getLogger("watchdog").addHandler(logging.NullHandler())
 
 
 def open_listener() -> Listener:
-    """Return a listener for this system. Raises OSError where there are no file events or no more can be had."""
+    """Return a listener for this system. Raises OSError where it has no file events or a limit is reached."""
     if has_shared_descriptor():
         return DirectoryEvents()
     return TreeEvents()
 
 
 def has_shared_descriptor() -> bool:
-    """Return whether this is Linux and watchdog has an ``InotifyFD`` that reports lost events, as 7.1 has. That of 7.0
-    drops them in silence."""
+    """Return whether this is Linux and watchdog has an ``InotifyFD`` that reports lost events.
+
+    7.1 has; that of 7.0 drops them silently.
+    """
     if not IS_LINUX:
         return False
     try:
@@ -80,7 +86,7 @@ def has_shared_descriptor() -> bool:
 
 
 def max_watches() -> int:
-    """Return how many inotify watches to take at most: half of the user's limit, as editors need some too."""
+    """Return the maximum number of inotify watches to use: half of the user's limit, since editors need some too."""
     try:
         return int(WATCH_LIMIT.read_text()) // 2
     except (OSError, ValueError):
@@ -88,7 +94,7 @@ def max_watches() -> int:
 
 
 class _ChangedPaths:
-    """Paths that changed, collected by watchdog's threads and taken by the one that waits for them."""
+    """Paths that changed, added by watchdog's threads and taken by the thread that waits for them."""
 
     def __init__(self) -> None:
         self._paths: set[Path] = set()
@@ -101,7 +107,7 @@ class _ChangedPaths:
             self._paths.update(paths)
 
     def wake(self) -> None:
-        """Wake the waiting thread, or the next one that is going to wait."""
+        """Wake the waiting thread, or end its next wait at once."""
         self._event.set()
 
     def wake_for_paths(self) -> None:
@@ -111,7 +117,7 @@ class _ChangedPaths:
                 self._event.set()
 
     def take(self, timeout_s: float) -> set[Path]:
-        """Wait until woken or for ``timeout_s`` seconds, and return and forget the paths."""
+        """Wait until woken or for ``timeout_s`` seconds; remove and return the paths."""
         self._event.wait(timeout_s)
         with self._lock:
             self._event.clear()
@@ -123,18 +129,18 @@ class DirectoryEvents:
     """Events of single directories, by one ``watchdog.observers.inotify_c.InotifyFD`` (inotify(7)).
 
     watchdog's own observer has a thread and a move queue for each watch, watches whole trees, and reads events one by
-    one as they come. Here the kernel's queue is read once for each ``wait``, or as long as that lasts: identical events
-    in a row are merged in the queue meanwhile, so a job that opens, writes and closes its log 1,000 times a second
-    causes a few events, not thousands (1.2 % of a core instead of 14 to 19).
+    one as they come. Here the kernel's queue is read once for each ``wait``, or as long as that lasts. Between two
+    reads the kernel merges identical events in a row, so a job that opens, writes and closes its log 1,000 times a
+    second causes a few events, not thousands (1.2 % of a core instead of 14 to 19).
 
-    Raises OSError where the user has no inotify instance left.
+    The constructor raises OSError where the user has no inotify instance left.
     """
 
     def __init__(self) -> None:
         from watchdog.observers.inotify_c import CallbackId, InotifyFD, Mask
         from watchdog.observers.inotify_c import InotifyConstants as In
 
-        # Neither opening nor closing, which a producer does for every row.
+        # No events of opening and closing, which a producer does for every row.
         self._mask = Mask(
             In.IN_MODIFY | In.IN_ATTRIB | In.IN_MOVED_FROM | In.IN_MOVED_TO | In.IN_CREATE | In.IN_DELETE
             | In.IN_DELETE_SELF | In.IN_MOVE_SELF | In.IN_ONLYDIR | In.IN_EXCL_UNLINK
@@ -157,12 +163,14 @@ class DirectoryEvents:
 
     @property
     def no_events(self) -> str:
-        """``no_watch`` while no more watches can be had, else empty."""
+        """``no_watch`` while no more watches are available, else empty."""
         return self._no_events
 
     def watch(self, directory: Path) -> bool:
-        """Report changes directly in a directory from now on; call again after it was made anew. False if that cannot
-        be."""
+        """Report changes directly in a directory from now on; return False if no watch is possible.
+
+        Call it again after the directory was deleted and recreated.
+        """
         with self._lock:
             if self._failed or (directory not in self._descriptors and len(self._descriptors) >= self._limit):
                 self._no_events = "no_watch"
@@ -201,11 +209,13 @@ class DirectoryEvents:
                 self._remove(descriptor)
 
     def _remove(self, descriptor: WatchDescriptor) -> None:
-        known = self._forget(descriptor)
+        """Remove a watch."""
+        known = self._pop(descriptor)
         if known is not None:
             self._inotify.remove_callbacks([(descriptor, known[1])])
 
-    def _forget(self, descriptor: WatchDescriptor) -> tuple[Path, CallbackId] | None:
+    def _pop(self, descriptor: WatchDescriptor) -> tuple[Path, CallbackId] | None:
+        """Remove and return the directory and callback of a watch, None if it is unknown."""
         known = self._directories.pop(descriptor, None)
         if known is not None and self._descriptors.get(known[0]) == descriptor:
             del self._descriptors[known[0]]
@@ -214,7 +224,7 @@ class DirectoryEvents:
     # -- called by the thread that reads events ------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Hand over what the kernel has, each time somebody waits for it."""
+        """Handle the kernel's events whenever a thread waits for them (the target of the thread)."""
         try:
             while not self._closed:
                 self._is_waited_for.wait()
@@ -222,31 +232,31 @@ class DirectoryEvents:
                     self._inotify.handle_event(event)
                 self._changed.wake_for_paths()
         except OSError:
-            # No watch reports anything any more: the directories are looked at, and refused when asked for again.
+            # No watch works any more: all directories count as changed, and new watches are refused.
             with self._lock:
                 self._failed, self._no_events = True, "no_watch"
             self.on_queue_overflow()
             self._changed.wake()
 
     def on_event(self, event: InotifyEvent) -> None:
-        """Note the path of an event (watchdog's ``WatchCallback``)."""
+        """Add the path of an event to the changes (watchdog's ``WatchCallback``)."""
         with self._lock:
             known = self._directories.get(event.wd)
             if known is not None:
                 self._changed.add(known[0] / os.fsdecode(event.name) if event.name else known[0])
                 if event.mask & self._move_self:
-                    # The watch goes on elsewhere, under a name that is not known here.
+                    # The watch follows the directory to a new path, which is not known here.
                     self._remove(event.wd)
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
-        """Forget a directory that was deleted or unmounted (watchdog's ``WatchCallback``)."""
+        """Handle the end of a watch whose directory was deleted or unmounted (watchdog's ``WatchCallback``)."""
         with self._lock:
-            known = self._forget(wd)
+            known = self._pop(wd)
             if known is not None:
                 self._changed.add(known[0])
 
     def on_queue_overflow(self) -> None:
-        """Note every directory, as events were lost and nobody knows which (watchdog's ``WatchCallback``)."""
+        """Add every directory to the changes, since events were lost (watchdog's ``WatchCallback``)."""
         with self._lock:
             self._changed.add(*self._descriptors)
 
@@ -265,7 +275,7 @@ class DirectoryEvents:
         self._changed.wake()
 
     def close(self) -> None:
-        """Give back every watch, the descriptor and the thread."""
+        """Release all watches, the descriptor and the thread."""
         if not self._closed:
             self._closed = True
             with self._lock:
@@ -283,7 +293,7 @@ class TreeEvents:
     A watch covers everything below its directory, so those inside a watched one need none. On Linux a tree of more than
     :data:`MAX_TREE_DIRECTORIES` directories, or of more than half of the user's watches, is refused and must be polled.
     Events that the kernel drops are not reported by watchdog before 7.1 on Linux: the follower's heartbeat finds those
-    changes. Raises OSError where events cannot be had.
+    changes. The constructor raises OSError where watchdog has no observer but the polling one.
     """
 
     def __init__(self) -> None:
@@ -296,22 +306,22 @@ class TreeEvents:
         self._observer.daemon = True
         self._observer.start()
         self._watched: dict[Path, tuple[tuple[int, int], ObservedWatch, int]] = {}
-        """Directory -> its device and inode when the watch was set, the watch, and the directories below it."""
+        """Directory -> its device and inode when the watch was set, the watch, and the number of directories in it."""
         self._refused: set[Path] = set()
-        """Directories that are too large, or for which the system had no watches left."""
+        """Directories whose trees are too large or for which there were no watches left."""
         self._ended: set[Path] = set()
-        """Watched directories that were deleted, with which their watch ended."""
+        """Watched directories that were deleted or moved, which ended their watches."""
         self._limit = min(MAX_TREE_DIRECTORIES, max_watches()) if IS_LINUX else sys.maxsize
         self._changed = _ChangedPaths()
         self._no_events = ""
 
     @property
     def no_events(self) -> str:
-        """``no_watch`` while no more watches can be had, ``no_instance`` if no inotify instance, else empty."""
+        """``no_watch`` while no more watches are available, ``no_instance`` if no inotify instance is, else empty."""
         return self._no_events
 
     def watch(self, directory: Path) -> bool:
-        """Report changes in a directory and everything below it. False if that cannot be."""
+        """Report changes in a directory and everything below it; return False if no watch is possible."""
         if any(up in self._watched and up not in self._ended for up in directory.parents):
             return True
         try:
@@ -323,7 +333,7 @@ class TreeEvents:
         if known is not None:
             if known[0] == key and directory not in self._ended:
                 return True
-            # Deleted and made anew since: the system's watch went with the old one.
+            # Deleted and recreated since: the system's watch has ended with the old directory.
             self.unwatch(directory)
         if any(up in self._refused for up in directory.parents):
             return False
@@ -356,6 +366,7 @@ class TreeEvents:
             self._observer.unschedule(known[1])
 
     def _on_event(self, event: events.FileSystemEvent) -> None:
+        """Add the paths of an event to the changes."""
         paths = [Path(os.fsdecode(name)) for name in (event.src_path, event.dest_path) if name]
         if event.event_type in (events.EVENT_TYPE_DELETED, events.EVENT_TYPE_MOVED) and paths[0] in self._watched:
             self._ended.add(paths[0])
@@ -371,7 +382,7 @@ class TreeEvents:
         self._changed.wake()
 
     def close(self) -> None:
-        """Give back every watch and thread."""
+        """Release all watches and threads."""
         self._observer.stop()
         self._observer.join(JOIN_S)
         self._watched.clear()

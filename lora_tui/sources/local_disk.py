@@ -1,4 +1,4 @@
-"""Access to mounted file systems: plain reads, and file events where they can be had."""
+"""Access to mounted file systems: plain reads, and file events where the system provides them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lora_tui.sources.timeouts import TimedCalls
 
 T = TypeVar("T")
 RETRY_EVENTS_S = 30.0
-"""Seconds after which events are asked for again once they were refused."""
+"""Seconds after which file events are requested again if the system has refused them."""
 
 
 def reason(error: OSError) -> str:
@@ -29,8 +29,8 @@ def reason(error: OSError) -> str:
 class LocalDisk:
     """Implements :class:`~lora_tui.sources.base.Source` for mounted file systems.
 
-    ``poll``: ask for no events. Files on a remote mount (served by another machine or by a process) are read in a
-    thread of that mount's own, and no events are asked for there.
+    With ``poll`` no file events are requested. Files on a remote mount (served by another machine or by a process) are
+    read in a separate thread for that mount, and no file events are requested for them.
     """
 
     def __init__(self, poll: bool = False, mounts: Mounts | None = None) -> None:
@@ -38,12 +38,12 @@ class LocalDisk:
         self._mounts = mounts if mounts is not None else Mounts()
         self._timed: dict[Mount, TimedCalls] = {}
         self._remote_entries: dict[Path, Entry] = {}
-        """Last known entries of names in local directories that lead to a remote mount."""
+        """Last known entries of paths in local directories that lead to a remote mount."""
         self._listener: Listener | None = None
         self._refused_at = float("-inf")
-        """Time when events were last refused, monotonic seconds."""
+        """Time at which the system last refused file events, monotonic seconds."""
         self._refusal = ""
-        """Code of the reason for that, if it is a limit."""
+        """Code of the limit that was the reason for the refusal, else empty."""
         self._woken = threading.Event()
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -53,19 +53,19 @@ class LocalDisk:
         return self._call("stat", path, lambda: _stat(path))
 
     def entries(self, path: Path) -> list[Entry]:
-        """Return everything in a directory that still exists when looked at."""
+        """Return all entries of a directory that still exist when their details are read."""
         if self._mounts.remote_mount(path) is not None:
             return self._call("entries", path, lambda: _entries(path, _entry_of_item))
         return self._call("entries", path, lambda: _entries(path, self._entry_of_item))
 
     def _entry_of_item(self, item: os.DirEntry[str]) -> Entry | None:
-        """Return the entry of a name in a local directory, which may be a mount that hangs or a link into one."""
+        """Return the entry of an item in a local directory, which may be a mount that hangs or a link into one."""
         if item.is_file(follow_symlinks=False) or self._mounts.remote_mount(path := Path(item.path)) is None:
             return _entry_of_item(item)
         try:
             entry = self.stat(path)
         except NoAnswer:
-            # The last known entry; one that was never seen is listed next, which reports that it does not answer.
+            # The last known entry. Without one it is taken for a directory: listing it reports that it does not answer.
             return self._remote_entries.get(path) or Entry(item.name, path, True, False, 0, 0.0, (0, hash(path)))
         except SourceError:
             return None
@@ -78,14 +78,14 @@ class LocalDisk:
         return self._call(("read", offset, limit), path, lambda: _read(path, offset, limit))
 
     def space(self, path: Path) -> Space | None:
-        """Return the room on the file system of ``path``, or None if it is unknown."""
+        """Return the space on the file system of ``path``, or None if it is unknown."""
         try:
             return self._call("space", path, lambda: _space(path))
         except NoAnswer:
             return None
 
     def _call(self, what: object, path: Path, work: Callable[[], T]) -> T:
-        """Return ``work()``, called in a thread of its own where it may hang. Raises SourceError."""
+        """Return ``work()``, called in a separate thread where it may hang. Raises SourceError."""
         mount = self._mounts.remote_mount(path)
         try:
             if mount is None:
@@ -95,6 +95,7 @@ class LocalDisk:
             raise SourceError(reason(error)) from error
 
     def _timed_calls(self, mount: Mount) -> TimedCalls:
+        """Return the calls of a remote mount; end the threads of mounts that are gone."""
         calls = self._timed.get(mount)
         if calls is None:
             for unmounted in [known for known in self._timed if not self._mounts.is_mounted(known)]:
@@ -105,11 +106,11 @@ class LocalDisk:
     # -- events --------------------------------------------------------------------------------------------------
 
     def watch(self, directory: Path) -> bool:
-        """Report changes in a directory; return False where only looking again shows them."""
+        """Report changes in a directory from now on; return False where it must be polled."""
         if self._poll or self._mounts.remote_mount(directory) is not None:
             return False
         if self._listener is None and time.monotonic() - self._refused_at >= RETRY_EVENTS_S:
-            # Imported here: watchdog takes longer than the first frame may wait.
+            # Imported here, since the import of watchdog would delay the first frame.
             from lora_tui.sources.events import open_listener
 
             try:
@@ -126,7 +127,7 @@ class LocalDisk:
 
     @property
     def no_events(self) -> str:
-        """Code of the reason why no events, or no more of them, can be had; empty as long as they can."""
+        """Code of the reason why there are no events, or no more watches; empty as long as there are."""
         return self._listener.no_events if self._listener is not None else self._refusal
 
     def wait(self, timeout_s: float) -> set[Path]:
@@ -145,7 +146,7 @@ class LocalDisk:
             self._listener.wake()
 
     def close(self) -> None:
-        """Give back every watch and thread."""
+        """Release all watches and threads."""
         for calls in list(self._timed.values()):
             calls.close()
         self._timed.clear()
@@ -174,15 +175,15 @@ def _entry_of_item(item: os.DirEntry[str]) -> Entry | None:
     except PermissionError:
         if item.is_symlink():
             return None
-        # The directory may be listed, but nothing in it may be looked at.
+        # The directory may be listed, but the details of what is in it may not be read.
         raise
     except OSError:
-        # A dangling link, or a file that vanished between listing and looking (checkpoint rotation).
+        # A dangling link, or a file that was deleted after it was listed (checkpoint rotation).
         return None
 
 
 def _read(path: Path, offset: int, limit: int) -> bytes:
-    # Without blocking: opening a named pipe would wait for its writer.
+    # O_NONBLOCK, since opening a named pipe would wait for its writer.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
         if not modes.S_ISREG(os.fstat(handle).st_mode):
@@ -201,7 +202,7 @@ def _space(path: Path) -> Space | None:
     try:
         found = os.statvfs(path)
     except OSError:
-        # Deleted since it was listed, or a file system that does not count its blocks: nothing to warn of.
+        # Deleted since it was listed, or a file system that does not count its blocks.
         return None
     size = found.f_frsize or found.f_bsize
     return Space(found.f_bavail * size, found.f_blocks * size) if found.f_blocks else None

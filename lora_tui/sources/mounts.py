@@ -1,4 +1,4 @@
-"""The mount table: which paths lie on remote file systems, which may hang and report no changes of other machines."""
+"""The mount table: find the paths on remote file systems, which may hang and report no changes of other machines."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 TABLE = Path("/proc/self/mountinfo")
-"""The kernel's mount table: number, parent, device, root, mount point, options, optional fields, "-", type, source, …
-(proc_pid_mountinfo(5))."""
+"""The kernel's mount table (proc_pid_mountinfo(5)).
+
+Fields: number, parent, device, root, mount point, options, optional fields, "-", type, source, …"""
 REREAD_S = 3.0
 """Seconds after which the table is read again."""
 REMOTE_TYPES = frozenset({
@@ -17,13 +18,16 @@ REMOTE_TYPES = frozenset({
     "lustre", "mmfs", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs", "pvfs2", "smb3", "smbfs",
     "vboxsf", "virtiofs", "vmhgfs", "wekafs",
 })  # fmt: skip
-"""File system types whose files other machines change without an event here (inotify(7), "Limitations and caveats"),
-and whose server may stop answering. A FUSE mount of any subtype is remote too, except :data:`LOCAL_FUSE_TYPES`."""
+"""Types of file systems that count as remote.
+
+Other machines change their files without an event here (inotify(7), "Limitations and caveats"), and their server may
+stop answering. FUSE mounts of all subtypes are remote too, except :data:`LOCAL_FUSE_TYPES`."""
 LOCAL_FUSE_TYPES = frozenset({"fuse.fuse-overlayfs", "fuse.lxcfs", "fuseblk"})
-"""FUSE on top of a local disk (rootless containers, NTFS): every change goes through the same mount and causes an
-event, as on overlay."""
+"""Types of FUSE file systems on a local disk (rootless containers, NTFS), which count as local.
+
+Every change goes through the same mount and causes an event, as on overlay."""
 MAX_LINKS = 40
-"""Symbolic links that the kernel follows at most in one path (path_resolution(7))."""
+"""Maximum number of symbolic links that the kernel follows in one path (path_resolution(7))."""
 
 
 class Mount(NamedTuple):
@@ -33,7 +37,7 @@ class Mount(NamedTuple):
     kind: str
     """File system type."""
     number: str
-    """Numbers of the mount and of its device, which another mount on the same point does not share."""
+    """Numbers of the mount and of its device, by which it differs from another mount on the same point."""
 
     @property
     def is_remote(self) -> bool:
@@ -42,7 +46,7 @@ class Mount(NamedTuple):
 
 
 def parse_table(text: str) -> list[Mount]:
-    """Return the mounts of a mountinfo file, only the uppermost of several on one point. Skip malformed lines."""
+    """Return the mounts in a mountinfo file, of several on one point only the uppermost; skip malformed lines."""
     found: dict[str, Mount] = {}
     for line in text.splitlines():
         before, dash, after = line.partition(" - ")
@@ -55,7 +59,7 @@ def parse_table(text: str) -> list[Mount]:
 
 
 class Mounts:
-    """Finds the remote mount on which a path lies, without touching anything on it.
+    """Finds the remote mount on which a path lies, without accessing anything on it.
 
     Where there is no mount table (another system, no /proc), everything counts as local.
     """
@@ -68,10 +72,13 @@ class Mounts:
         """Mount point -> the mount if it is remote, None for a local one."""
         self._any_remote = False
         self._known: dict[Path, Mount | None] = {}
+        """Cached results of :meth:`remote_mount`."""
 
     def remote_mount(self, path: Path) -> Mount | None:
-        """Return the remote mount on which a path lies or through which it leads, links followed; None if all of it is
-        local."""
+        """Return the remote mount on which a path lies or through which it leads, None if all of it is local.
+
+        Symbolic links are followed.
+        """
         now = time.monotonic()
         if now - self._read_at >= REREAD_S:
             self._read_at = now
@@ -87,6 +94,7 @@ class Mounts:
         return self._mounts.get(str(mount.point)) == mount
 
     def _reread(self) -> None:
+        """Read the mount table again and clear the cached results."""
         try:
             text = self._table.read_text("utf-8", "surrogateescape")
         except OSError:
@@ -96,10 +104,11 @@ class Mounts:
             mounts = parse_table(text)
             self._mounts = {str(mount.point): mount if mount.is_remote else None for mount in mounts}
             self._any_remote = any(mount.is_remote for mount in mounts)
-        # A link may lead elsewhere by now.
+        # A link may have another target by now.
         self._known.clear()
 
     def _find(self, path: Path) -> Mount | None:
+        """Resolve a path part by part, without accessing a remote mount; return the first remote mount that is met."""
         left = list(reversed(path.parts[1:]))
         here, links = "", 0
         found = self._mounts.get("/")
@@ -122,8 +131,9 @@ class Mounts:
         return found
 
     def _link(self, path: str) -> str | None:
+        """Return the target of a symbolic link, None for anything else."""
         try:
             return str(Path(path).readlink())
         except OSError:
-            # It is no link, or does not exist.
+            # Not a link, or it does not exist.
             return None

@@ -1,4 +1,4 @@
-"""Calls to a file system that may hang, made in a thread so that the caller can go on without the answer."""
+"""Calls to a file system that may hang, made in a thread so that the caller can go on without a result."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lora_tui.sources.base import NoAnswer
 
 T = TypeVar("T")
 TIMEOUT_S = 1.0
-"""Seconds that a call may take; no further call is made while one has not returned."""
+"""Seconds after which a call raises NoAnswer; no further call is made before it has returned."""
 
 
 class _Call:
-    """One call and its outcome."""
+    """One call and its result or exception."""
 
     def __init__(self, key: Hashable, work: Callable[[], object]) -> None:
         self.key = key
@@ -26,6 +26,7 @@ class _Call:
         self.done = threading.Event()
 
     def run(self) -> None:
+        """Make the call, in the thread of the mount."""
         try:
             self._result = self._work()
         except Exception as error:  # raised in the thread that made the call
@@ -33,6 +34,7 @@ class _Call:
         self.done.set()
 
     def outcome(self) -> object:
+        """Return the result of the call or raise its exception."""
         if self._error is not None:
             raise self._error
         return self._result
@@ -45,14 +47,14 @@ class TimedCalls:
         self._point = point
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._late: _Call | None = None
-        """A call that has not returned in time."""
+        """Call that has not returned in time, None without one."""
         self._thread: threading.Thread | None = None
 
     def call(self, key: Hashable, work: Callable[[], T]) -> T:
         """Return what ``work`` returns, or raise what it raises.
 
         Raises NoAnswer if that takes longer than :data:`TIMEOUT_S`. A later call with the same ``key`` then gets the
-        answer that has come meanwhile.
+        result that has come in the meantime.
         """
         late = self._late
         if late is not None:
@@ -69,11 +71,13 @@ class TimedCalls:
         return late.outcome()  # type: ignore[return-value]
 
     def _start(self) -> None:
+        """Start the thread at the first call."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=f"reading {self._point}", daemon=True)
             self._thread.start()
 
     def _work(self) -> None:
+        """Make the calls one after the other until None comes (the thread's target)."""
         while (call := self._calls.get()) is not None:
             call.run()
 

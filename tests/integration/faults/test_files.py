@@ -271,7 +271,7 @@ def test_a_lost_permission_of_which_no_event_comes(tmp_path: Path, watched: Watc
     with permissions_count():
         try:
             run.chmod(0)
-            assert not reader.look()
+            assert not reader.check()
             watch.until(lambda: watch.problems("a") == [("a/", "permission denied")])
         finally:
             run.chmod(0o755)
