@@ -40,7 +40,7 @@ class Problems:
             self._dropped += 1
 
     def take(self) -> list[Problem]:
-        """Return the problems since the last call, in order; after 20, one more of line 0 says how many followed."""
+        """Return the problems since the last call, in order; after 20, one more at line 0 counts the rest."""
         if not self._kept:
             return []
         taken = self._kept

@@ -271,7 +271,7 @@ def read_position(value: dict[str, object]) -> tuple[int | None, int | None, str
 
 
 def row_shape(value: dict[str, object]) -> RowShape | None:
-    """Return the shape of a row whose keys hold plain numbers, or None for a row that needs more care."""
+    """Return the shape of a row whose keys hold plain numbers, or None for a row that must be read on its own."""
     if "max_steps" in value or "global_step/max_steps" in value or "iteration" in value:
         return None
     step = "current_steps" if "current_steps" in value else "step"

@@ -114,7 +114,7 @@ class ConfigDoc:
 
     values: Mapping[str, ConfigValue]
     producer: str | None = None
-    """llamafactory, trl or transformers, where the file says so (in the tags of a model card)."""
+    """llamafactory, trl or transformers, where the file states it (in the tags of a model card)."""
 
 
 class BadPrediction(NamedTuple):

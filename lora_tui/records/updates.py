@@ -29,7 +29,7 @@ class FileRows(NamedTuple):
     """Whether the file was truncated, replaced, or deleted and recreated, so that all its earlier rows are void."""
     arrived: float | None = None
     """Unix time at which the new rows were read, None for rows that the file had when it was first read."""
-    last: int | None = None
+    tail_rows: int | None = None
     """Number of rows at the end without a gap between them, where only a sample was read; None where all rows were."""
 
 

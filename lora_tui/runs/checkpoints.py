@@ -113,8 +113,8 @@ def reached_end(run: RunData) -> bool:
     if last is None or saved is None:
         return True
     row, time = timeline.rows[last], timeline.times[last]
-    began_anew = row.step is not None and row.step < state.global_step and time is not None and time > saved
-    return not began_anew
+    restarted = row.step is not None and row.step < state.global_step and time is not None and time > saved
+    return not restarted
 
 
 def steps_at_risk(run: RunData) -> int | None:

@@ -76,8 +76,8 @@ class Eta:
 
         Time beyond the expected next row is not subtracted, since a row that is late does not bring the end nearer.
         """
-        gone = max(0.0, min(silent, self.pause))
-        return TimeLeft(*(max(0.0, value - gone) for value in self.left))
+        passed = max(0.0, min(silent, self.pause))
+        return TimeLeft(*(max(0.0, value - passed) for value in self.left))
 
 
 # -- when a training evaluates and saves -------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Files:
         elif update.restarted:
             table.rows.clear()
             table.times.cut(0)
-        table.mtime, table.last = update.mtime, update.last
+        table.mtime, table.tail_rows = update.mtime, update.tail_rows
         rows = update.rows if isinstance(update.rows, Rows) else Rows(update.rows)
         times = Times(rows.times())
         if times and times[-1] is None and update.arrived is not None:

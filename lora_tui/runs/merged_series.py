@@ -49,7 +49,7 @@ class Table:
     """Unix time of each row, None where it is not known."""
     mtime: float = 0.0
     """Modification time of the file, Unix seconds."""
-    last: int | None = None
+    tail_rows: int | None = None
     """Number of rows at the end without a gap between them, where only a sample was read; None where all rows were."""
 
 

@@ -83,7 +83,7 @@ def has_final_results(run: RunData) -> bool:
 
 
 def has_final_model(run: RunData) -> bool:
-    """Return whether the final model is in the root or the console says that training is over.
+    """Return whether the final model is in the root or the console log shows that training is over.
 
     Where the results files were deleted, this alone shows that training is over. In a running job the results follow
     within moments.

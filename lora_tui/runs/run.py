@@ -51,7 +51,7 @@ class Run(RunData):
 
     @property
     def has_final_model(self) -> bool:
-        """Whether the final model is in the root or the console says that training is over."""
+        """Whether the final model is in the root or the console log shows that training is over."""
         return has_final_model(self)
 
     def checkpoints(self) -> Sequence[Checkpoint]:

@@ -94,8 +94,8 @@ class RunData:
         if rebuild:
             self._rebuild()
         log = self.files.tables.get(TRAINER_LOG)
-        if log is not None and log.last is not None:
-            self.timeline.recount_gaps(log.last)
+        if log is not None and log.tail_rows is not None:
+            self.timeline.recount_gaps(log.tail_rows)
         if config_changed:
             self.config = merge_config(self.files.docs.values(), self.files.state)
         self._stage = stage_of(self.config, self._merged.series, self.files.results)

@@ -158,6 +158,7 @@ class LocalDisk:
 
 
 def _stat(path: Path) -> Entry | None:
+    """Return the entry at a path, None if there is none."""
     try:
         return _entry(path.name, path, path.stat())
     except (FileNotFoundError, NotADirectoryError):
@@ -165,11 +166,13 @@ def _stat(path: Path) -> Entry | None:
 
 
 def _entries(path: Path, entry_of: Callable[[os.DirEntry[str]], Entry | None]) -> list[Entry]:
+    """Return the entries of a directory that ``entry_of`` returns for its items."""
     with os.scandir(path) as found:
         return [entry for item in found if (entry := entry_of(item)) is not None]
 
 
 def _entry_of_item(item: os.DirEntry[str]) -> Entry | None:
+    """Return the entry of an item of a directory, links followed, None if it does not exist any more."""
     try:
         return _entry(item.name, Path(item.path), item.stat())
     except PermissionError:
@@ -183,6 +186,7 @@ def _entry_of_item(item: os.DirEntry[str]) -> Entry | None:
 
 
 def _read(path: Path, offset: int, limit: int) -> bytes:
+    """Return at most ``limit`` bytes of a regular file from ``offset``."""
     # O_NONBLOCK, since opening a named pipe would wait for its writer.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
@@ -199,6 +203,7 @@ def _read(path: Path, offset: int, limit: int) -> bytes:
 
 
 def _space(path: Path) -> Space | None:
+    """Return the space on the file system of a path, None if it is unknown."""
     try:
         found = os.statvfs(path)
     except OSError:
@@ -209,6 +214,7 @@ def _space(path: Path) -> Space | None:
 
 
 def _entry(name: str, path: Path, info: os.stat_result) -> Entry:
+    """Return the entry with the details in ``info``."""
     mode = info.st_mode
     return Entry(
         name, path, modes.S_ISDIR(mode), modes.S_ISREG(mode), info.st_size, info.st_mtime, (info.st_dev, info.st_ino)

@@ -53,7 +53,7 @@ def cell_width(s: str) -> int:
 def is_narrow(s: str) -> bool:
     """Return whether one regular expression match shows that every character takes one cell and combines with none.
 
-    It does for most texts, frames and charts, whose width is then their length. False is no statement about the width.
+    It does for most texts, frames and charts, whose width is then their length. Otherwise the width must be computed.
     """
     return _NARROW.fullmatch(s) is not None
 

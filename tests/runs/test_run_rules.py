@@ -143,7 +143,7 @@ class TestApply:
             *(row(step)._replace(elapsed_s=900.0 + step) for step in range(90, 96)),
         )
         whole = run_of(FileRows(LOG, "log", given, NOW))
-        sampled = run_of(FileRows(LOG, "log", given, NOW, last=6))
+        sampled = run_of(FileRows(LOG, "log", given, NOW, tail_rows=6))
         assert whole.timeline.longest_gap == 989.0
         assert sampled.timeline.longest_gap == 1.0
 
