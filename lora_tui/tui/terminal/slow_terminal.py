@@ -8,6 +8,7 @@ is done in portions, short stretches first, so that numbers do not wait for curv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from textual.geometry import Region
@@ -53,7 +54,7 @@ class PendingCells:
 
     def take(self, screen: Region, slow: bool, now: float) -> list[Region]:
         """Return the stretches to paint now, cut to ``screen``: a portion over a slow line, else all of them."""
-        room = PORTION if slow else screen.area
+        room: float = PORTION if slow else math.inf
         portion: list[Region] = []
         for stretch in sorted(self._stretches, key=lambda stretch: stretch.width):
             room -= stretch.width + MOVE_CELLS
