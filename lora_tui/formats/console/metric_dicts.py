@@ -130,7 +130,7 @@ class EventMerger:
         """Last event that has a row, None before the first one of a training."""
 
     def merge(self, event: LogEvent) -> bool:
-        """Return whether ``event`` was logged before: it equals the waiting event, else the last one.
+        """Return whether ``event`` is the same as the waiting event, or the last one where none waits.
 
         Merges its numbers into the waiting event.
         """

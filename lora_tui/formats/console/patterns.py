@@ -113,7 +113,7 @@ def may_be_equal(a: Number, b: Number) -> bool:
 
 
 def find_dict(text: str, start: int) -> ParsedDict | None:
-    """Parse the dict whose ``{`` is at ``start``; returns None if it is nested, incomplete or no dict.
+    """Parse the dict whose ``{`` is at ``start``; return None if it is nested, incomplete or no dict.
 
     Leaves out values that are no numbers ("5.00%", ``None``), except that "10/720" under ``global_step/max_steps``
     (ms-swift) becomes ``step`` and ``total_steps``.
