@@ -11,9 +11,9 @@ Groups of keys, in ``lora_tui.po`` unless another file is named:
   keys. help. theme. tui.``; times and units: ``duration. age. unit. span.``; errors of the program: ``fault. reason.``
 * judgements: ``metric.<name>.label|meaning`` (metrics.po), ``level. confidence. basis. trust. rating.<words>
   rule.<code>[.numbers] source.<code> reservation.<code>`` (ratings.po), ``note.<code>``,
-  ``severity.`` (findings.po), ``finding.<code>[.<variant>].name|text|advice`` (findings_<module>.po, one for each module
-  of lora_tui/analysis/findings), ``explain.<metric or code>.what|how|helps`` (explain.po), ``forecast.`` and ``choice.``
-  (which checkpoint to take)
+  ``severity.`` (findings.po), ``finding.<code>[.<variant>].name|text|advice`` (findings_<module>.po, one for each
+  module of lora_tui/analysis/findings), ``explain.<metric or code>.what|how|helps`` (explain.po), ``forecast.`` and
+  ``choice.`` (which checkpoint to take)
 * commands and reports: ``cli.`` (commands.po, ``cli.expression.`` in expressions.po), ``settings. compare. report.
   html.``, each in a file of that name
 """
