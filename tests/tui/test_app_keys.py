@@ -229,6 +229,19 @@ async def test_mouse_selects_a_run_scrolls_the_list_and_clicks_keys(all_runs: Pa
         assert selected(app) == names(app)[2], "the wheel moves the window, not the selection"
 
 
+async def test_a_click_between_two_keys_of_the_footer_does_nothing(all_runs: Path) -> None:
+    app = make_app(all_runs)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        footer = rows(app)[-1]
+        for gap in (footer.index("6 config") - 1, footer.index("6 config") + len("6 config")):
+            assert footer[gap] == " "
+            await pilot.click("#footer", offset=(gap, 0))
+            await settled(pilot)
+            assert app.state.page == "overview"
+        assert app.state.focus == "runs"
+
+
 async def test_a_click_focuses_a_card_or_a_finding_and_a_second_one_explains_it(all_runs: Path) -> None:
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=WIDE) as pilot:

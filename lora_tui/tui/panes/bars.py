@@ -54,6 +54,10 @@ def _unread(state: AppState) -> str:
     return f"{text} +{len(more)}" if more else text
 
 
+HINT_GAP = 2
+"""Cells between two keys of the footer."""
+
+
 class FooterPane(Pane):
     """The footer: the keys that work in the focused place, or a note on what just happened, or a reading error."""
 
@@ -66,21 +70,23 @@ class FooterPane(Pane):
         listed = "runs" in state.places and not state.drawer
         all_hints = hints(state.page, state.focus, state.drawer, listed, len(state.runs))
         parts: list[Line] = [
-            [(hint.shown, "key|bold"), (f" {state.words.t('keys.' + hint.code)}  ", "muted")] for hint in all_hints
+            [(hint.shown, "key|bold"), (f" {state.words.t('keys.' + hint.code)}", "muted")] for hint in all_hints
         ]
         # Where not all keys fit, those for help and for quitting are kept first.
         order = sorted(range(len(parts)), key=lambda i: (all_hints[i].code not in ("help", "quit"), i))
         kept: set[int] = set()
-        room = width + 1
+        room = width - 1 + HINT_GAP
         for index in order:
-            if width_of(parts[index]) <= room:
+            cells = width_of(parts[index]) + HINT_GAP
+            if cells <= room:
                 kept.add(index)
-                room -= width_of(parts[index])
-        out: Line = [(" ", "text")]
+                room -= cells
+        out: Line = []
         for index in sorted(kept):
+            # A click between two keys does nothing.
+            out.append((" " * HINT_GAP, "muted") if out else (" ", "text"))
             out += clickable(parts[index], f"app.{all_hints[index].action}")
-        text, role = out[-1]
-        return [cut([*out[:-1], (text.rstrip(), role)], width)]
+        return [cut(out, width)]
 
 
 class LinePane(Pane):
