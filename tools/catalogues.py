@@ -80,7 +80,7 @@ def messages(found: Catalog) -> dict[str, tuple[str, ...]]:
     for message in found:
         if message.id:
             key = message.id if isinstance(message.id, str) else message.id[0]
-            out[key] = (message.string,) if isinstance(message.string, str) else tuple(message.string)
+            out[key] = (message.string,) if isinstance(message.string, str) else tuple(message.string or ())
     return out
 
 

@@ -43,8 +43,8 @@ def test_same_keys_and_plurals():
     plural = {message.id[0] for message in en if message.pluralizable}
     assert plural == {message.id[0] for message in zh if message.pluralizable}
     for key in plural:
-        assert len(en[key].string) == 2, key
-        assert len(zh[key].string) == 1, key
+        assert len(messages(en)[key]) == 2, key
+        assert len(messages(zh)[key]) == 1, key
 
 
 def test_same_order():
