@@ -104,6 +104,8 @@ class LoraTuiApp(App[int]):
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda _: self._on_theme())
+        # Published by Textual's own driver only, which leaves the screen empty after fg.
+        self.app_resume_signal.subscribe(self, lambda _: self.come_back())
         self._catch_signals()
         self._up = True
         if self._leaving:

@@ -98,6 +98,32 @@ def test_stopped_and_brought_back(tmp_path: Path) -> None:
         at_prompt(terminal)
 
 
+ON_PUBLIC_PARTS = """
+import sys
+from lora_tui.tui.terminal import textual_patches
+textual_patches.PRIVATE_PARTS += (("textual.app", "App", ("_is_gone",)),)
+from lora_tui.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""A start of the program with a Textual that has not all of the parts that are patched."""
+
+
+def test_with_the_driver_of_textual_it_is_drawn_anew_too(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "saves/a", [3.0, 2.5], 10)
+    make_old(run)
+    (tmp_path / "start.py").write_text(ON_PUBLIC_PARTS)
+    with shell(tmp_path) as terminal:
+        terminal.send(f"{sys.executable} start.py watch saves\n")
+        terminal.wait_for("loss 2.5000", "quit")
+        before = terminal.settle()
+        terminal.send(STOP)
+        at_prompt(terminal)
+        terminal.send("fg\n")
+        terminal.wait_until(partial(eq, before), "the screen as it was")
+        terminal.send("q")
+        at_prompt(terminal)
+
+
 def test_what_is_drawn_after_fg_is_what_a_fresh_start_draws(tmp_path: Path) -> None:
     """At another size too: the window may be another one by then."""
     run = write_run(tmp_path / "saves/a", [3.0 - step / 20 for step in range(30)], 60)
