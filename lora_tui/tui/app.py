@@ -247,7 +247,7 @@ class LoraTuiApp(App[int]):
         try:
             reported = notifier.check(state.runs, state.now, state.words, state.status, EVENTS_S)
         except Exception as error:  # an error in the report of events ends nothing else
-            self._note(fault_text(record_fault("run", "events", error), state.words))
+            self._note(fault_text(record_fault("command", "events", error), state.words))
             return
         if reported:
             if notifier.bell:

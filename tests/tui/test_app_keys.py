@@ -229,6 +229,17 @@ async def test_mouse_selects_a_run_scrolls_the_list_and_clicks_keys(all_runs: Pa
         assert selected(app) == names(app)[2], "the wheel moves the window, not the selection"
 
 
+async def test_shift_tab_from_a_list_without_a_place_goes_to_the_last_pane(all_runs: Path) -> None:
+    """The list of a single run has no place in a narrow terminal."""
+    app = make_app(all_runs / "lora/dpo")
+    async with app.run_test(size=NARROW) as pilot:
+        await settled(pilot)
+        assert "runs" not in app.state.places
+        for key, focus in (("shift+tab", "findings"), ("shift+tab", "cards"), ("tab", "findings"), ("tab", "cards")):
+            await press(pilot, key)
+            assert app.state.focus == focus
+
+
 async def test_a_click_between_two_keys_of_the_footer_does_nothing(all_runs: Path) -> None:
     app = make_app(all_runs)
     async with app.run_test(size=(120, 40)) as pilot:

@@ -277,6 +277,30 @@ async def test_a_run_of_which_nothing_can_be_said(
         assert app.is_running
 
 
+class _FailingNotifier:
+    """A notifier whose check for events fails."""
+
+    bell = False
+    pending = False
+
+    def check(self, *_: object) -> list[str]:
+        raise ValueError("no such event")
+
+
+@pytest.mark.parametrize(("lang", "said"), [("en", "Internal error: ValueError"), ("zh", "ValueError")])
+async def test_a_check_for_events_that_fails(lang: str, said: str, all_runs: Path) -> None:
+    app = make_app(all_runs / "lora", lang=lang, notifier=_FailingNotifier())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        app._reader.complete = True
+        app._report_events()
+        await settled(pilot)
+        assert said in pane(app, "footer")
+        assert app.state.words.t("fault.run", error="ValueError")[:8] not in pane(app, "footer"), "no run failed"
+        assert app.is_running
+    assert [path.name.rsplit("-", 1)[0] for path in kept()] == ["fault-command-events"]
+
+
 async def test_one_run_of_the_list(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = run_list.note_spans
 
