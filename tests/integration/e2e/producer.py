@@ -123,6 +123,30 @@ class Job:
             self.process.wait(30)
         self.ended = min(self.ended, time.time())
 
+    def kill_between_saves(self) -> None:
+        """End it at once, at a moment when its newest checkpoint is whole and it has logged a later step.
+
+        It is stopped to look. Killed within a save, it could not go on from its newest checkpoint.
+        """
+        while True:
+            self.signal(signal.SIGSTOP)
+            saved, rows = self.checkpoints(), self.rows()
+            if saved and rows and self._is_whole(saved[-1]) and rows[-1]["current_steps"] > saved[-1]:
+                self.kill()
+                return
+            self.signal(signal.SIGCONT)
+            if not self.running:
+                raise AssertionError(f"it ended before such a moment; checkpoints {saved}")
+            time.sleep(0.02)
+
+    def _is_whole(self, step: int) -> bool:
+        """Whether the trainer has written the last file of a checkpoint."""
+        try:
+            json.loads((self.output / f"checkpoint-{step}" / "trainer_state.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
+        return True
+
     # -- what it wrote --------------------------------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, Any]]:

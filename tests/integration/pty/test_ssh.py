@@ -41,6 +41,9 @@ def server(tmp_path: Path) -> Iterator[list[str]]:
         encoding="utf-8",
     )
     assert SSHD is not None
+    if os.geteuid() == 0:
+        # What the system's service does before it starts one; a container has the program alone.
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     with open(tmp_path / "sshd.log", "wb") as said:  # noqa: PTH123
         daemon = subprocess.Popen([SSHD, "-D", "-e", "-f", tmp_path / "sshd_config"], stdout=said, stderr=said)
     try:
