@@ -54,17 +54,15 @@ def _fail(error: Exception, argv: Sequence[str] | None) -> int:
 
     Where that file cannot be written, the traceback goes to stderr.
     """
-    import traceback
-
     from lora_tui.i18n import Words
-    from lora_tui.settings.fault_log import fault_text, record_fault
+    from lora_tui.settings.fault_log import fault_text, record_fault, traceback_text
     from lora_tui.settings.settings import settings_language
 
     known = build_parser()
     args, _ = known.parse_known_args(sys.argv[1:] if argv is None else list(argv))
     fault = record_fault("command", args.command, error)
     if fault.file is None:
-        traceback.print_exception(error)
+        print(traceback_text("command", args.command or "", error), file=sys.stderr)
     print(f"lora-tui: {fault_text(fault, Words(settings_language(args.lang)))}", file=sys.stderr)
     return 1
 

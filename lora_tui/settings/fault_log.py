@@ -12,6 +12,7 @@ write. At most ``MOST_FILES`` files are kept.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ MESSAGE_CHARACTERS = 80
 LINE_CHARACTERS = 500
 """Length at which a line of a traceback is cut, in characters, since a message may quote a file of the run."""
 _PREFIX = "fault-"
+_OWN_NAME = re.compile(_PREFIX + r"(?:pane|screen|list|run|events|command)-.*-[0-9a-f]{8}\.txt")
 _PACKAGE = str(Path(__file__).parent.parent)
 
 
@@ -148,7 +150,7 @@ def _keep(name: str, kind: str, part: str, error: Exception) -> Path | None:
         number, beside = tempfile.mkstemp(prefix=f".{_PREFIX}", dir=directory)  # readable by the user alone
         try:
             with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(_traceback(kind, part, error))
+                file.write(traceback_text(kind, part, error))
             Path(beside).replace(directory / name)
         except BaseException:
             Path(beside).unlink(missing_ok=True)
@@ -160,14 +162,18 @@ def _keep(name: str, kind: str, part: str, error: Exception) -> Path | None:
 
 
 def _remove_old(directory: Path) -> None:
-    """Remove the oldest files of faults above ``MOST_FILES``."""
-    files = sorted(directory.glob(f"{_PREFIX}*.txt"), key=lambda path: path.lstat().st_mtime, reverse=True)
+    """Remove the oldest files of faults above ``MOST_FILES``, and nothing that was not written here."""
+    files = [path for path in directory.iterdir() if _OWN_NAME.fullmatch(path.name) and path.is_file()]
+    files.sort(key=lambda path: path.lstat().st_mtime, reverse=True)
     for path in files[MOST_FILES:]:
         path.unlink(missing_ok=True)
 
 
-def _traceback(kind: str, part: str, error: Exception) -> str:
-    """Return the versions and Python's own traceback, without local variables, with secrets masked."""
+def traceback_text(kind: str, part: str, error: Exception) -> str:
+    """Return the versions and Python's own traceback, without local variables, with secrets masked.
+
+    It holds no control characters but line ends, so that a terminal can show it.
+    """
     import platform
     from importlib.metadata import PackageNotFoundError, version
     from traceback import format_exception
@@ -185,8 +191,8 @@ def _traceback(kind: str, part: str, error: Exception) -> str:
         f"{moment}  {kind} {part}\n"
         "Please report this file in the issue tracker of lora-tui.\n\n"
     )
-    lines = "".join(format_exception(type(error), error, error.__traceback__)).splitlines()
-    body = "\n".join(clean(mask_text(line[:10_000]), LINE_CHARACTERS) for line in lines)
-    if len(body) > MOST_CHARACTERS:
-        body = f"{body[: MOST_CHARACTERS // 2]}\n...\n{body[-MOST_CHARACTERS // 2 :]}"
-    return head + body + "\n"
+    text = "".join(format_exception(type(error), error, error.__traceback__))
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[: MOST_CHARACTERS // 2]}\n...\n{text[-MOST_CHARACTERS // 2 :]}"
+    # Masked as a whole: a name and its secret may stand on two lines.
+    return head + "\n".join(clean(line, LINE_CHARACTERS) for line in mask_text(text).splitlines()) + "\n"

@@ -141,7 +141,8 @@ def _parse(file: Path, named: bool, data: bytes, saved: Mapping[str, str], lang:
         rules = make_context(values, lines)
     except toml.TomlError as error:
         reason = _words(lang, saved).t("settings.error.syntax", reason=clean(str(error)))
-        raise SettingsError(f"{clean(str(file))}:{error.line}: {reason}") from error
+        place = clean(str(file)) + (f":{error.line}" if error.line is not None else "")
+        raise SettingsError(f"{place}: {reason}") from error
     except SettingsFault as fault:
         words = _words(lang, saved)
         text = words.t(f"settings.error.{fault.code}", **{name: clean(value) for name, value in fault.params.items()})

@@ -18,16 +18,21 @@ KeyPath = tuple[str | int, ...]
 _KEY = r"""(?:[\w-]+|"[^"\\\n]*"|'[^'\n]*')"""
 _KEYS = rf"{_KEY}(?:[ \t]*\.[ \t]*{_KEY})*"
 _LINE = re.compile(rf"[ \t]*(?:\[\[?[ \t]*({_KEYS})[ \t]*\]\]?[ \t]*(?:#.*)?$|({_KEYS})[ \t]*=)")
-_MULTI_LINE_STRING = re.compile(r'"""[\s\S]*?"""|' r"'''[\s\S]*?'''")
+_COMMENT_OR_STRING = re.compile(
+    r"#[^\n]*"
+    r'|"""(?:\\[\s\S]|[^\\])*?"""' r"|'''[\s\S]*?'''"
+    r'|"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'"
+)  # fmt: skip
+"""Matches what may contain a text that looks like a key, from its beginning, so that none is found inside another."""
 
 
 class TomlError(Exception):
     """A file is not TOML. ``str()`` is the parser's reason without the position."""
 
-    def __init__(self, reason: str, line: int) -> None:
+    def __init__(self, reason: str, line: int | None) -> None:
         super().__init__(reason)
         self.line = line
-        """Line of the error, from 1."""
+        """Line of the error, from 1; None where it is not known."""
 
 
 def parse(data: bytes) -> dict[str, Any]:
@@ -44,7 +49,10 @@ def parse(data: bytes) -> dict[str, Any]:
         found = re.match(r"line (\d+)", position)
         raise TomlError(reason, int(found[1]) if found else text.rstrip("\n").count("\n") + 1) from error
     except RecursionError as error:
-        raise TomlError("nested too deeply", 1) from error
+        raise TomlError("nested too deeply", None) from error
+    except ValueError as error:
+        # Python refuses to read an integer of more than 4,300 digits (sys.set_int_max_str_digits).
+        raise TomlError("a number has too many digits", None) from error
     return tables
 
 
@@ -54,7 +62,7 @@ def key_lines(data: bytes, tables: Mapping[str, Any]) -> dict[KeyPath, int]:
     A table has the line of its first header; a value inside an array or an inline table has the line of the key before
     it. Keys that are written in an unusual way (with escapes, below ``[[...]]``) are left out.
     """
-    text = _MULTI_LINE_STRING.sub(lambda match: "\n" * match[0].count("\n"), data.decode("utf-8-sig"))
+    text = _COMMENT_OR_STRING.sub(_without_text, data.decode("utf-8-sig"))
     lines: dict[KeyPath, int] = {}
     root: tuple[KeyPath, Any] = ((), tables)
     table = root
@@ -77,8 +85,17 @@ def key_lines(data: bytes, tables: Mapping[str, Any]) -> dict[KeyPath, int]:
     return lines
 
 
+def _without_text(match: re.Match[str]) -> str:
+    """Return a string of one line as it is, since it may be a key, and only the line ends of anything else."""
+    text = match[0]
+    return text if text[0] in "\"'" and text[:3] not in ('"""', "'''") else "\n" * text.count("\n")
+
+
 def _add_nested(lines: dict[KeyPath, int], path: KeyPath, value: Any, number: int) -> None:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        lines.setdefault((*path, key), number)
-        _add_nested(lines, (*path, key), inner, number)
+    left = [(path, value)]
+    while left:
+        path, value = left.pop()
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, inner in items:
+            lines.setdefault((*path, key), number)
+            left.append(((*path, key), inner))

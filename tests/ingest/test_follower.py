@@ -321,19 +321,20 @@ for run in lora_tui.load_all(sys.argv[1]):
 """
 
 
-def open_to_all(path: Path) -> None:
-    """Let another user reach a directory of pytest's."""
-    for place in (path, *path.parents):
-        if place.stat().st_uid == os.getuid() and Path(tempfile.gettempdir()) in place.parents:
-            place.chmod(place.stat().st_mode | 0o055)
+@pytest.fixture
+def public_dir() -> Iterator[Path]:
+    """A directory that every user can enter: pytest closes its own to others, and so does each other run of it."""
+    with tempfile.TemporaryDirectory(prefix="lora-tui-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
-def test_files_and_directories_without_permission_are_named(copy_run: CopyRun, tmp_path: Path) -> None:
-    run = copy_run("lora/default")
-    open_to_all(run)
+def test_files_and_directories_without_permission_are_named(copy_run: CopyRun, public_dir: Path) -> None:
+    run = public_dir / "lora" / "default"
+    shutil.copytree(copy_run("lora/default"), run)
     (run / "train_results.json").chmod(0)
     (run / "checkpoint-120").chmod(0)
-    said = as_nobody(READ, tmp_path)
+    said = as_nobody(READ, public_dir)
     (run / "checkpoint-120").chmod(0o755)
     assert "lora/default 12 " in said
     assert "('train_results.json', 'permission denied')" in said

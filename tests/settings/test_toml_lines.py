@@ -43,6 +43,25 @@ def test_lines_in_strings_are_no_keys():
     assert lines_of(data) == {("ui",): 1, ("ui", "text"): 2, ("ui", "lang"): 6, ("notify",): 7, ("notify", "bell"): 8}
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('# """\n[notify]\non_event = """\nlang = "x"\n[ui]\nlang = "q"\n"""\n[ui]\nlang = "xx"\n', 9),
+        ("# '''\n[notify]\non_event = '''\nlang = 1\n[ui]\nlang = 2\n'''\n[ui]\nlang = 3\n", 9),
+        ('[notify]\non_event = """a \\""" b\n[ui]\nlang = "en"\n"""\n[ui]\nlang = "xx"\n', 7),
+        ('a = "# \\" ''\'"  # """\n[ui]\nlang = "xx"\n', 3),
+        ("a = '\"\"\"'\n[ui]\nlang = 'xx'\nb = '''\n[ui]\nlang = 1'''\n", 3),
+    ],
+)
+def test_quotes_in_comments_and_strings_begin_no_string(text, line):
+    assert lines_of(text.encode())["ui", "lang"] == line
+
+
+def test_deep_tables_are_no_error():
+    data = b"x = {" + b".".join([b"a"] * 3000) + b" = 1}\n"
+    assert lines_of(data)["x", "a"] == 1
+
+
 def test_no_line_rather_than_a_wrong_one():
     assert lines_of(b'[[p]]\nq = 1\n[[p]]\nq = 2\n"\\u0041" = 1\n') == {("p",): 1}
     assert lines_of(b"a = [\n[1],\n]\nb = 1\n") == {("a",): 1, ("a", 0): 1, ("a", 0, 0): 1, ("b",): 4}
@@ -57,7 +76,7 @@ def test_windows_line_ends_and_a_byte_order_mark():
     ("data", "line"),
     [
         (b"a = 1\nb =\n", 2), (b"a = 1\na = 2\n", 2), (b"[a]\n[a]\n", 2), (b"a = 1\n\nb = \xff\n", 3),
-        (b"a = " + b"[" * 5000, 1), (b"[ui]\nlang = zh\n", 2),
+        (b"a = " + b"[" * 5000, None), (b"a = " + b"9" * 5000, None), (b"[ui]\nlang = zh\n", 2),
     ],
 )  # fmt: skip
 def test_what_is_no_toml(data, line):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lora_tui.tui.dashboard import Dashboard
-from tests.support.app_pilot import make_app, pane, rows, text
+from tests.support.app_pilot import make_app, pane, rows, settled, text
 
 SIZE = (140, 44)
 
@@ -52,7 +52,7 @@ async def test_the_drawer_and_the_chosen_finding(all_runs: Path) -> None:
 async def test_one_key_is_one_repaint_and_no_change_is_none(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.1)
+        await settled(pilot)
         drawn: list[bool] = []
         renew = Dashboard.renew
 

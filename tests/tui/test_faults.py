@@ -365,6 +365,26 @@ def test_it_holds_no_secret_and_is_not_long() -> None:
     assert len(fault.error) < 100
 
 
+def test_a_secret_on_the_line_after_its_name_is_masked() -> None:
+    fault = record_fault("pane", "loss", raised(ValueError("password:\n  hunter2secret\nlast")))
+    assert fault.file is not None
+    content = fault.file.read_text()
+    assert "hunter2secret" not in content
+    assert "last" in content
+
+
+def test_only_files_of_faults_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fault_log, "MOST_FILES", 2)
+    directory = fault_log.state_dir()
+    (directory / "fault-pane-x-00000000.txt").mkdir(parents=True)
+    (directory / "fault-in-the-disk.txt").write_text("mine")
+    for number in range(4):
+        assert record_fault("pane", f"p{number}", raised(KeyError("loss"))).file is not None
+    assert (directory / "fault-in-the-disk.txt").read_text() == "mine"
+    assert (directory / "fault-pane-x-00000000.txt").is_dir()
+    assert len([path for path in directory.glob("fault-pane-p*") if path.is_file()]) == 2
+
+
 def test_a_link_in_its_place_is_replaced_not_followed(tmp_path: Path) -> None:
     first = record_fault("pane", "loss", raised(KeyError("loss"))).file
     assert first is not None
