@@ -49,7 +49,7 @@ def test_lines_in_strings_are_no_keys():
         ('# """\n[notify]\non_event = """\nlang = "x"\n[ui]\nlang = "q"\n"""\n[ui]\nlang = "xx"\n', 9),
         ("# '''\n[notify]\non_event = '''\nlang = 1\n[ui]\nlang = 2\n'''\n[ui]\nlang = 3\n", 9),
         ('[notify]\non_event = """a \\""" b\n[ui]\nlang = "en"\n"""\n[ui]\nlang = "xx"\n', 7),
-        ('a = "# \\" ''\'"  # """\n[ui]\nlang = "xx"\n', 3),
+        ('a = "# \\" \'"  # """\n[ui]\nlang = "xx"\n', 3),
         ("a = '\"\"\"'\n[ui]\nlang = 'xx'\nb = '''\n[ui]\nlang = 1'''\n", 3),
     ],
 )
