@@ -193,7 +193,7 @@ def settings_file(data: bytes) -> None:
         tables = toml.parse(data)
     except toml.TomlError as error:
         check_text(str(error))
-        found = [error.line]
+        found = [error.line] if error.line is not None else []
     else:
         found = list(toml.key_lines(data, tables).values())
     assert all(1 <= line <= lines for line in found), found
