@@ -25,7 +25,7 @@ from textual.widget import Widget
 import lora_tui
 from lora_tui.tui.terminal import textual_patches
 from lora_tui.tui.terminal.textual_patches import PRIVATE_PARTS, REPLACED_METHODS, install, missing_parts
-from tests.support.app_pilot import make_app, rows, text
+from tests.support.app_pilot import make_app, rows, settled, text
 from tests.support.live_app import PYTHON, row, write_run
 from tests.support.terminal import Terminal
 
@@ -92,10 +92,10 @@ async def test_the_same_screen_and_keys_on_public_parts_alone(all_runs: Path) ->
         await pilot.pause()
         assert "\n".join(line.rstrip() for line in rows(app)) + "\n" == PICTURE.read_text(encoding="utf-8")
         await pilot.press("6")
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "adapter_config.json" in text(app)
         await pilot.press("1", "tab", "enter")
-        await pilot.pause(0.1)
+        await settled(pilot)
         assert "How far the predictions are" in text(app)
         await pilot.press("escape", "q")
     assert app.return_code == 0
