@@ -17,7 +17,9 @@ _SECRET_KEY = re.compile(_WORD, re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"hf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6,}|sk-[A-Za-z0-9_-]{8,}")
 _SECRET_INSIDE = re.compile(
     r"(?<=://)[^/\s]{1,500}(?=@)"
-    r"|(?<![A-Za-z0-9_-])(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[opsu]_[A-Za-z0-9]{20,}|AKIA[0-9A-Z]{16})"
+    r"|(?<![A-Za-z0-9_-])(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[oprsu]_[A-Za-z0-9]{20,}"
+    r"|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_.-]{20,}|xox[a-z]-[A-Za-z0-9-]{10,}|npm_[A-Za-z0-9]{20,}"
+    r"|AKIA[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{30,})"
     r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"
 )
 # "HF_TOKEN=…", "api_key: …", "?token=…"; "--hub_token …". Short words and "<|im_end|>" are tokens of a vocabulary.
@@ -27,7 +29,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 # Matches every text in which something may be masked, in one quick search.
-_HINT = re.compile(r"hf_|sk-|gh[opsu]_|AKIA|://|[Bb]earer |" + _WORD, re.IGNORECASE)
+_HINT = re.compile(r"hf_|sk-|gh[oprsu]_|github_pat_|glpat-|xox[a-z]-|npm_|AKIA|AIza|://|[Bb]earer |" + _WORD, re.IGNORECASE)
 
 
 def mask_secrets(values: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
@@ -45,6 +47,11 @@ def mask_text(text: str) -> str:
     if _HINT.search(text) is None:
         return text
     return _NAMED.sub(rf"\g<1>{MASK}", _SECRET_INSIDE.sub(MASK, text))
+
+
+def mask_and_cut(text: str, limit: int) -> str:
+    """Return the first ``limit`` characters of the masked text, so that no part of a secret stays before the cut."""
+    return mask_text(text)[:limit]
 
 
 def _mask(key: str, value: ConfigValue) -> ConfigValue:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import IO
 
+from lora_tui.formats.secrets import mask_text
 from lora_tui.i18n import Words
 from lora_tui.text.sanitize import clean
 
@@ -93,5 +94,5 @@ class Hook:
                 lines = errors.read(1 << 20).decode("utf-8", "replace").strip().splitlines()
         except OSError as error:
             return self._words.t("cli.event.error", reason=error.strerror or str(error))
-        last = clean(lines[-1], 200) if lines else ""
+        last = clean(mask_text(lines[-1]), 200) if lines else ""
         return self._words.t("cli.event.failed_saying" if last else "cli.event.failed", code=code, said=last)

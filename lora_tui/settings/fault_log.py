@@ -120,7 +120,7 @@ def _line(error: Exception) -> str:
     from lora_tui.formats.secrets import mask_text
 
     try:
-        message = clean(mask_text(str(error)[:10_000]), MESSAGE_CHARACTERS)
+        message = clean(mask_text(str(error)), MESSAGE_CHARACTERS)
     except Exception:  # the error's own __str__ may be what fails
         message = ""
     name = type(error).__qualname__
@@ -191,8 +191,8 @@ def traceback_text(kind: str, part: str, error: Exception) -> str:
         f"{moment}  {kind} {part}\n"
         "Please report this file in the issue tracker of lora-tui.\n\n"
     )
-    text = "".join(format_exception(type(error), error, error.__traceback__))
+    # Masked as a whole and before it is cut: a name and its secret may stand on two lines, and half a secret is not known.
+    text = mask_text("".join(format_exception(type(error), error, error.__traceback__)))
     if len(text) > MOST_CHARACTERS:
         text = f"{text[: MOST_CHARACTERS // 2]}\n...\n{text[-MOST_CHARACTERS // 2 :]}"
-    # Masked as a whole: a name and its secret may stand on two lines.
-    return head + "\n".join(clean(line, LINE_CHARACTERS) for line in mask_text(text).splitlines()) + "\n"
+    return head + "\n".join(clean(line, LINE_CHARACTERS) for line in text.splitlines()) + "\n"

@@ -38,6 +38,16 @@ def test_a_failure_is_reported_with_the_last_line_of_output_without_escapes() ->
     assert lines == ["事件命令的退出码为 1：no mail for you"]
 
 
+def test_a_failure_names_no_secret() -> None:
+    lines: list[str] = []
+    secret = "xoxb-" + "1234567890" * 3
+    hook = Hook(f"echo {'x' * 190} {secret} >&2; false", Words("en"), lines.append)
+    hook.start("", {})
+    hook.close(DEADLINE_S)
+    (line,) = lines
+    assert "xoxb" not in line
+
+
 @pytest.mark.parametrize("shell", ["", "/nowhere/sh", "/bin/sh"])
 def test_the_shell_is_that_of_the_user_or_sh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
     monkeypatch.setenv("SHELL", shell)

@@ -365,6 +365,20 @@ def test_it_holds_no_secret_and_is_not_long() -> None:
     assert len(fault.error) < 100
 
 
+def test_half_a_secret_does_not_stay_where_a_text_is_cut() -> None:
+    key = "hf_" + "Ab3xY" * 6
+    for before in range(0, len(key), 3):
+        fault_log.forget_recorded()
+        fault = record_fault("pane", "loss", raised(ValueError("x" * before + f"\n{key}" * 4000)))
+        assert fault.file is not None
+        content = fault.file.read_text()
+        assert "Ab3" not in content, before
+        assert "xYA" not in content, before
+        # The invisible characters are removed after the cut, which brings what is behind them into sight.
+        fault = record_fault("pane", f"p{before}", raised(ValueError("\u200b" * (10_000 - before) + " " + key)))
+        assert "Ab3" not in fault.error, before
+
+
 def test_a_secret_on_the_line_after_its_name_is_masked() -> None:
     fault = record_fault("pane", "loss", raised(ValueError("password:\n  hunter2secret\nlast")))
     assert fault.file is not None

@@ -10,7 +10,7 @@ import re
 from collections import deque
 from typing import Literal
 
-from lora_tui.formats.secrets import mask_text
+from lora_tui.formats.secrets import mask_and_cut
 from lora_tui.records.documents import Failure
 
 Kind = Literal["exception", "out_of_memory", "interrupted", "terminated"]
@@ -182,14 +182,14 @@ class FailureTracker:
             return
         elif re.search(_MEMORY, text) is not None:
             kind = "out_of_memory"
-        self._found(Failure(kind, text[:MAX_MESSAGE], phase, _cut(lines)), weight, rank, step)
+        self._found(Failure(kind, mask_and_cut(text, MAX_MESSAGE), phase, _cut(lines)), weight, rank, step)
 
     def _read_failure_line(self, text: str, rank: str | None, phase: str | None, step: int | None) -> bool:
         """Read a line outside of tracebacks; return whether it shows a failure."""
         match = re.search(_FAILURE_LINE, text)
         if match is None:
             return False
-        message = text[match.start() :].strip()[:MAX_MESSAGE]
+        message = mask_and_cut(text[match.start() :].strip(), MAX_MESSAGE)
         kind: Kind = "terminated"
         weight = _SIGNALLED
         if match["death"]:
@@ -202,11 +202,11 @@ class FailureTracker:
             found = _exit_kind(self._code)
             if found is None:
                 return False
-            kind, weight, message = found, _LAUNCHER, text.strip()[:MAX_MESSAGE]
+            kind, weight, message = found, _LAUNCHER, mask_and_cut(text.strip(), MAX_MESSAGE)
         elif match["watchdog"]:
             kind, weight = "exception", _CAUSE
         elif match["oomkill"]:
-            kind, weight, message = "out_of_memory", _CAUSE, text.strip()[:MAX_MESSAGE]
+            kind, weight, message = "out_of_memory", _CAUSE, mask_and_cut(text.strip(), MAX_MESSAGE)
         elif match["memory"]:
             kind, weight = "out_of_memory", _CAUSE
         elif (match["how"] or text).startswith(("Segm", "Abort")):
@@ -228,7 +228,7 @@ class FailureTracker:
             if weight == old_weight and not self._replaces(old, new, weight, rank):
                 return
         kind: Kind = "out_of_memory" if self._follows_out_of_memory(old, new) else new.kind
-        self.failure = Failure(kind, mask_text(new.message), new.during, tuple(map(mask_text, new.excerpt)))
+        self.failure = Failure(kind, new.message, new.during, new.excerpt)
         self._weight = weight
         self._rank = rank
         self._step = step
@@ -260,5 +260,5 @@ def _exit_kind(code: str | None) -> Kind | None:
 
 
 def _cut(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the last lines that are not blank, each of limited length."""
-    return tuple(line.rstrip()[:MAX_MESSAGE] for line in lines[-MAX_EXCERPT:] if line.strip())
+    """Return the last lines that are not blank, masked, each of limited length."""
+    return tuple(mask_and_cut(line.rstrip(), MAX_MESSAGE) for line in lines[-MAX_EXCERPT:] if line.strip())

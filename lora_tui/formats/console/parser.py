@@ -28,6 +28,7 @@ from lora_tui.formats.console.text import (
     split_records,
 )
 from lora_tui.formats.json_lines import MAX_METRICS, Problems
+from lora_tui.formats.secrets import mask_and_cut
 from lora_tui.records.documents import ConsoleFacts, LogRow, Problem
 
 TAIL_LINES = 12
@@ -53,6 +54,11 @@ def looks_like_training_log(head: bytes, tail: bytes) -> bool:
     traceback (a job may die before it logs anything).
     """
     return re.search(_TRAINING_LOG, head) is not None or re.search(_TRAINING_LOG, tail) is not None
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return at most ``limit`` characters of a text that is masked later; masked here already where it is cut."""
+    return text if len(text) <= limit else mask_and_cut(text, limit)
 
 
 class ConsoleParser:
@@ -144,7 +150,7 @@ class ConsoleParser:
         line = text.strip()
         if not line:
             return
-        self._tail.append(line[:_TAIL_WIDTH])
+        self._tail.append(_cut(line, _TAIL_WIDTH))
         if (joined := self._dicts.join(text)) is not None:
             self._add_metrics(joined, False)
             return
@@ -191,7 +197,7 @@ class ConsoleParser:
                 return
         elif self._dump and text[:1] == "{":
             return
-        if self._job.note_line(text[:MAX_TEXT], self._prefixes.rank, self._dump):
+        if self._job.note_line(_cut(text, MAX_TEXT), self._prefixes.rank, self._dump):
             self._is_log = True
             return
         if self._dump:

@@ -173,7 +173,7 @@ def test_ascii_glyphs_in_the_palette(tmp_path: Path) -> None:
     with watching(tmp_path, "saves", "--run", "a", "--glyphs", "ascii") as terminal:
         terminal.wait_for("loss 1.5500")
         terminal.send(":")
-        terminal.wait_for("page down")
+        terminal.wait_for("half a page down")
         terminal.settle()
         odd = sorted({char for char in WIDE_CHARS.sub("", terminal.text) if ord(char) > 126})
         shown = terminal.shown()
