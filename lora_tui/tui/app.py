@@ -16,7 +16,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.timer import Timer
 
-from lora_tui.settings.fault_log import fault_text, record_fault
+from lora_tui.settings.fault_log import Fault, fault_text, record_fault
 from lora_tui.text.sanitize import clean
 from lora_tui.tui import theme
 from lora_tui.tui.dashboard import Dashboard, MainScreen
@@ -83,6 +83,8 @@ class LoraTuiApp(App[int]):
         self._complete = False
         self._reader = ReaderThread(self.post_message)
         self._note_timer: Timer | None = None
+        self._events_fault: Fault | None = None
+        """The error of the last check for events, which was said when it was new; None after a check without one."""
         self._leaving = self._up = False
         self.set_class(self.state.ascii, "-ascii-glyphs")
 
@@ -247,8 +249,12 @@ class LoraTuiApp(App[int]):
         try:
             reported = notifier.check(state.runs, state.now, state.words, state.status, EVENTS_S)
         except Exception as error:  # an error in the report of events ends nothing else
-            self._note(fault_text(record_fault("command", "events", error), state.words))
+            fault = record_fault("command", "events", error)
+            if fault != self._events_fault:
+                self._events_fault = fault
+                self._note(fault_text(fault, state.words))
             return
+        self._events_fault = None
         if reported:
             if notifier.bell:
                 self.bell()

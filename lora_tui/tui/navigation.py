@@ -6,7 +6,7 @@ from lora_tui.tui.dashboard import Dashboard
 from lora_tui.tui.pages.page import PagePane
 from lora_tui.tui.panes.base import Pane
 from lora_tui.tui.panes.cards import CardsPane
-from lora_tui.tui.panes.run_list import RUN_LINES
+from lora_tui.tui.panes.run_list import RUN_LINES, RunListPane
 from lora_tui.tui.state import AppState
 
 
@@ -36,8 +36,14 @@ class Navigator:
 
     def leap(self, by: int) -> None:
         """Go down or up by half a page: half the lines of a page of text, or half the runs that fit on the screen."""
-        lines = 1 if self.state.page != "overview" else RUN_LINES
-        self.move(by * max(1, self.dashboard.size.height // lines // 2))
+        dashboard = self.dashboard
+        if self.state.page != "overview":
+            fit = dashboard.query_one("#page", PagePane).size.height - 2
+        elif "runs" in self.state.places:
+            fit = dashboard.query_one("#runs", RunListPane).capacity
+        else:
+            fit = dashboard.size.height // RUN_LINES
+        self.move(by * max(1, fit // 2))
 
     def _cards(self) -> int:
         return self.dashboard.query_one("#cards", CardsPane).count

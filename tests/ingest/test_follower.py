@@ -16,7 +16,8 @@ import pytest
 
 import lora_tui
 from lora_tui.demo.samples import sample_dir
-from lora_tui.ingest.follower import Follower
+from lora_tui.i18n import LANGUAGES, Words
+from lora_tui.ingest.follower import POLL_S, Follower
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace
 from tests.support.job_writer import Writer
@@ -518,3 +519,11 @@ def test_whose_a_log_is_does_not_depend_on_the_order_of_a_set(tmp_path: Path) ->
     log.parent.mkdir()
     log.write_text("{'loss': 2.0, 'epoch': 0.1}\nSaving model checkpoint to gone/saves/a/checkpoint-50\n")
     assert [run.name for run in lora_tui.load_all(tmp_path) if run.console is not None] == ["project-11/saves/a"]
+
+
+def test_the_note_on_polling_says_how_often_it_is() -> None:
+    said = {"en": "twice a second", "zh": "每秒检查两次"}
+    for lang in LANGUAGES:
+        for code in ("no_watch", "no_instance"):
+            assert said[lang] in Words(lang).t(f"note.{code}")
+    assert POLL_S == 0.5

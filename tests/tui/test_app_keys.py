@@ -46,6 +46,19 @@ async def test_the_newest_run_is_selected_and_j_k_move(all_runs: Path) -> None:
         assert selected(app) == order[0]
 
 
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+async def test_half_a_page_of_the_list_is_half_of_the_runs_that_fit(all_runs: Path, size: tuple[int, int]) -> None:
+    app = make_app(all_runs / "lora")
+    async with app.run_test(size=size) as pilot:
+        await press(pilot, *(["tab"] if size == NARROW else []))
+        half = app.query_one("#runs", RunListPane).capacity // 2
+        assert 2 <= half < len(names(app)) - 1
+        await press(pilot, "ctrl+d")
+        assert selected(app) == names(app)[half]
+        await press(pilot, "pageup")
+        assert selected(app) == names(app)[0]
+
+
 async def test_gg_and_G_reach_both_ends_and_the_list_follows(all_runs: Path) -> None:
     app = make_app(all_runs / "lora")
     async with app.run_test(size=WIDE) as pilot:
@@ -108,13 +121,14 @@ async def test_pages_scroll_with_keys_and_wheel(all_runs: Path) -> None:
     app = make_app(all_runs / "lora", run="sft")
     async with app.run_test(size=(100, 24)) as pilot:
         await press(pilot, "6")
-        top = pane(app, "page").splitlines()[1]
+        inside = pane(app, "page").splitlines()[1:-1]
+        top, middle = inside[0], inside[len(inside) // 2]
         await press(pilot, "j")
         assert pane(app, "page").splitlines()[1] != top
         await press(pilot, "g", "g")
         assert pane(app, "page").splitlines()[1] == top
         await press(pilot, "ctrl+d")
-        assert pane(app, "page").splitlines()[1] != top
+        assert pane(app, "page").splitlines()[1] == middle
         await press(pilot, "ctrl+u")
         assert pane(app, "page").splitlines()[1] == top
 

@@ -301,6 +301,40 @@ async def test_a_check_for_events_that_fails(lang: str, said: str, all_runs: Pat
     assert [path.name.rsplit("-", 1)[0] for path in kept()] == ["fault-command-events"]
 
 
+async def test_a_check_for_events_that_goes_on_failing_is_said_once(all_runs: Path) -> None:
+    class Notifier(_FailingNotifier):
+        error: Exception | None = ValueError("no such event")
+
+        def check(self, *_: object) -> list[str]:
+            if self.error is not None:
+                raise self.error
+            return []
+
+    notifier = Notifier()
+    app = make_app(all_runs / "lora", notifier=notifier)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        app._reader.complete = True
+
+        def said() -> str:
+            """Check for events once more, and return what is said of it where nothing was said before."""
+            app._note("")
+            app._report_events()
+            return app.state.note
+
+        assert "ValueError" in said()
+        assert [said() for _ in range(3)] == ["", "", ""]
+        notifier.error = KeyError("loss")
+        assert "KeyError" in said(), "another error"
+        assert said() == ""
+        notifier.error = None
+        assert said() == ""
+        notifier.error = KeyError("loss")
+        assert "KeyError" in said(), "failed again after it had recovered"
+        assert said() == ""
+    assert len(kept()) == 2
+
+
 async def test_one_run_of_the_list(all_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = run_list.note_spans
 
