@@ -29,7 +29,9 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 # Matches every text in which something may be masked, in one quick search.
-_HINT = re.compile(r"hf_|sk-|gh[oprsu]_|github_pat_|glpat-|xox[a-z]-|npm_|AKIA|AIza|://|[Bb]earer |" + _WORD, re.IGNORECASE)
+_HINT = re.compile(
+    r"hf_|sk-|gh[oprsu]_|github_pat_|glpat-|xox[a-z]-|npm_|AKIA|AIza|://|[Bb]earer |" + _WORD, re.IGNORECASE
+)
 
 
 def mask_secrets(values: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
