@@ -191,7 +191,7 @@ def traceback_text(kind: str, part: str, error: Exception) -> str:
         f"{moment}  {kind} {part}\n"
         "Please report this file in the issue tracker of lora-tui.\n\n"
     )
-    # Masked as a whole and before it is cut: a name and its secret may stand on two lines, and half a secret is not known.
+    # Masked as a whole and before it is cut: a name and its secret may stand on two lines; half a key looks like none.
     text = mask_text("".join(format_exception(type(error), error, error.__traceback__)))
     if len(text) > MOST_CHARACTERS:
         text = f"{text[: MOST_CHARACTERS // 2]}\n...\n{text[-MOST_CHARACTERS // 2 :]}"
