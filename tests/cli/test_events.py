@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.live_app import descendants, start, watching
+from tests.support.live_app import start, watching
 from tests.support.live_job import Job
+from tests.support.processes import descendants, state
 from tests.support.program import Waiting, lora_tui, strict
 from tests.support.terminal import Terminal, repository_root
 from tests.support.waiting import DEADLINE_S, wait_until
@@ -156,7 +157,7 @@ def test_watch_runs_the_command_and_rings(job: Job, all_runs: Path, tmp_path: Pa
         terminal.settle()
         assert bells(terminal) == 1
         assert "JUNK" not in terminal.text
-        assert not [child for child in descendants(terminal) if child.status() == psutil.STATUS_ZOMBIE]
+        wait_until(lambda: psutil.STATUS_ZOMBIE not in map(state, descendants(terminal)), "each command is reaped")
 
 
 @pytest.mark.pty

@@ -10,11 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from lora_tui.demo import samples as demo
 from lora_tui.formats.tensorboard import EventFileParser
+from tests.support.processes import is_running
 from tests.support.waiting import DEADLINE_S, wait_until
 
 WRITER = Path(demo.__file__).with_name("replay.py")
@@ -165,15 +165,7 @@ def test_it_ends_when_its_parent_dies(tmp_path: Path) -> None:
         check=False,
     )
     writer = int(done.stdout)
-    wait_until(lambda: not running(writer), "the writer ends")
-
-
-def running(pid: int) -> bool:
-    """Return whether a process runs; a zombie does not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    wait_until(lambda: not is_running(writer), "the writer ends")
 
 
 def test_the_demo_directory_lives_as_long_as_its_context() -> None:

@@ -14,8 +14,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 from tests.support.terminal import Terminal, cell_width, repository_root
 
 PYTHON = {"PYTHONPATH": str(repository_root())}
@@ -97,11 +95,6 @@ def make_old(run: Path) -> None:
     then = time.time() - 3.52 * 86_400
     for path in run.iterdir():
         os.utime(path, (then, then))
-
-
-def descendants(terminal: Terminal) -> list[psutil.Process]:
-    """Return all processes below the program."""
-    return psutil.Process(terminal.process.pid).children(recursive=True)
 
 
 # -- reading the chart off the screen --------------------------------------------------------------------------------

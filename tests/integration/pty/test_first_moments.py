@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.support.live_app import PYTHON, write_run
+from tests.support.processes import command_line
 from tests.support.terminal import Terminal
 from tests.support.waiting import wait_until
 
@@ -61,14 +62,7 @@ def test_demo_leaves_no_process_and_no_directory(tmp_path: Path, sign: signal.Si
 
 
 def running_below(directory: Path) -> list[psutil.Process]:
-    return [process for process in psutil.process_iter() if str(directory) in command(process)]
-
-
-def command(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
+    return [process for process in psutil.process_iter() if str(directory) in " ".join(command_line(process))]
 
 
 def test_ctrl_c_twice(tmp_path: Path) -> None:

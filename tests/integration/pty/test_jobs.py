@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.job_writer import Writer
 from tests.support.live_app import PYTHON, make_old, row, start, watching, write_run
+from tests.support.processes import command_line, descendants, state
 from tests.support.terminal import Terminal
 from tests.support.waiting import STEP_S, wait_until
 
@@ -54,8 +55,7 @@ def at_prompt(terminal: Terminal) -> None:
 
 def program(terminal: Terminal) -> psutil.Process | None:
     """The program that the shell runs, or the one that its wrapper runs; None where it has not been started yet."""
-    below = psutil.Process(terminal.process.pid).children(recursive=True)
-    return next((process for process in below if "lora_tui" in process.cmdline()), None)
+    return next((process for process in descendants(terminal) if "lora_tui" in command_line(process)), None)
 
 
 def running(terminal: Terminal) -> psutil.Process:
@@ -65,7 +65,7 @@ def running(terminal: Terminal) -> psutil.Process:
 
 def stopped(terminal: Terminal) -> psutil.Process:
     process = running(terminal)
-    wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "the program is stopped")
+    wait_until(lambda: state(process) == psutil.STATUS_STOPPED, "the program is stopped")
     return process
 
 
@@ -211,7 +211,7 @@ def test_where_no_shell_could_bring_it_back_it_goes_on(tmp_path: Path, how: str)
         terminal.send(STOP) if how == "key" else terminal.process.send_signal(signal.SIGTSTP)
         terminal.settle()
         terminal.wait_until(lambda text: text == before, "the screen as it was")
-        assert psutil.Process(terminal.process.pid).status() != psutil.STATUS_STOPPED
+        assert state(psutil.Process(terminal.process.pid)) != psutil.STATUS_STOPPED
 
 
 @pytest.mark.parametrize(

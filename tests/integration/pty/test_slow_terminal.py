@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.job_writer import Writer
 from tests.support.live_app import PYTHON, row, start, write_run
+from tests.support.processes import is_running
 from tests.support.terminal import Terminal
 from tests.support.waiting import DEADLINE_S, STEP_S, wait_until
 
@@ -115,7 +116,7 @@ def test_a_terminal_that_takes_nothing_at_all_does_not_keep_it(tmp_path: Path, b
         else:
             terminal.hang_up()
         assert terminal.process.wait(DEADLINE_S) == 0
-        assert not psutil.pid_exists(terminal.process.pid) or not psutil.Process(terminal.process.pid).is_running()
+        assert not is_running(terminal.process.pid)
 
 
 def test_a_terminal_that_answers_nothing_is_not_waited_for(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from tests.support.job_writer import Writer
-from tests.support.live_app import PYTHON, descendants, row, start, write_run
+from tests.support.live_app import PYTHON, row, start, write_run
+from tests.support.processes import descendants, group
 from tests.support.terminal import Terminal
 from tests.support.waiting import DEADLINE_S, wait_until
 
@@ -39,19 +40,7 @@ def check_restored(terminal: Terminal) -> None:
         assert f"\x1b[?{mode}h" in raw, mode
         assert raw.rfind(f"\x1b[?{mode}l") > raw.rfind(f"\x1b[?{mode}h"), mode
     assert raw.rfind("\x1b[?25h") > raw.rfind("\x1b[?25l")
-    wait_until(lambda: not group(terminal), "no process is left")
-
-
-def group(terminal: Terminal) -> list[psutil.Process]:
-    """What still runs of the program's process group."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == terminal.process.pid and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess, PermissionError):
-            continue
-    return found
+    wait_until(lambda: not group(terminal.process.pid), "no process is left")
 
 
 @pytest.mark.parametrize("key", ["q", "\x03", "\x11"], ids=["q", "ctrl-c", "ctrl-q"])
@@ -105,7 +94,7 @@ def test_a_connection_that_breaks_ends_it(tmp_path: Path) -> None:
     with up(tmp_path) as terminal:
         terminal.hang_up()
         assert terminal.process.wait(DEADLINE_S) == 0
-        wait_until(lambda: not group(terminal), "no process is left")
+        wait_until(lambda: not group(terminal.process.pid), "no process is left")
 
 
 def test_a_signal_while_a_page_lies_over_the_screen(tmp_path: Path) -> None:
