@@ -1,4 +1,4 @@
-"""Look at processes that may end at any moment: one that has ended, or waits to be reaped, is no error but not there."""
+"""Look at processes that may end at any moment: one that has just ended is no error."""
 
 from __future__ import annotations
 
