@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from lora_tui.analysis.run_facts import names_in
 from lora_tui.records.documents import ConfigDoc, ConfigValue, ConsoleFacts
 from lora_tui.records.file_names import MODEL_CARD
 from lora_tui.runs.run import Run
@@ -32,12 +33,12 @@ def trained_on(run: Run) -> frozenset[str]:
     """Return names of the data sets that this run was trained on; empty if no file tells them apart from others."""
     for values in _options(run):
         if values.get("dataset") and not _only_evaluates(values):
-            return _names(values["dataset"])
+            return names_in(values["dataset"])
     card = run.files.docs.get(MODEL_CARD)
     if card is not None and isinstance(card.doc, ConfigDoc) and card.doc.values.get("dataset"):
-        return _names(card.doc.values["dataset"])
+        return names_in(card.doc.values["dataset"])
     for facts in _consoles(run):
-        loaded = _names(facts.config.get("dataset"))
+        loaded = names_in(facts.config.get("dataset"))
         # A job that trains and evaluates prints both in a row.
         if "num_examples" in facts.config and len(loaded) == 1:
             return loaded
@@ -51,13 +52,13 @@ def evaluated_on(source: Run) -> Evaluated | None:
     """
     for values in _options(source):
         if values.get("eval_dataset"):
-            return Evaluated(_names(values["eval_dataset"]))
+            return Evaluated(names_in(values["eval_dataset"]))
         if _only_evaluates(values) and values.get("val_size"):
             return None
     for facts in _consoles(source):
         if facts.config.get("eval_dataset"):
-            return Evaluated(_names(facts.config["eval_dataset"]))
-        loaded = _names(facts.config.get("dataset"))
+            return Evaluated(names_in(facts.config["eval_dataset"]))
+        loaded = names_in(facts.config.get("dataset"))
         setting_up = facts.phase is not None and facts.phase.code in SETUP_PHASES
         # Before it has begun, the log of a job that will train says no more than that of one that will evaluate.
         if "num_examples" in facts.config or not loaded or setting_up:
@@ -101,16 +102,14 @@ def _held_back(run: Run, source: Run) -> float | None:
 
 def _options(run: Run) -> Iterator[Mapping[str, ConfigValue]]:
     """Yield options as a job was given them, the newest file first."""
-    docs = [d for d in run.files.docs.values() if isinstance(d.doc, ConfigDoc) and PurePath(d.file).name != MODEL_CARD]
-    for doc in sorted(docs, key=lambda d: -d.mtime):
-        assert isinstance(doc.doc, ConfigDoc)
-        yield doc.doc.values
+    for doc, update in sorted(run.files.of(ConfigDoc), key=lambda found: -found[1].mtime):
+        if PurePath(update.file).name != MODEL_CARD:
+            yield doc.values
 
 
 def _consoles(run: Run) -> Iterator[ConsoleFacts]:
     """Yield what the console logs say, the newest first."""
-    docs = [(d.mtime, d.doc) for d in run.files.docs.values() if isinstance(d.doc, ConsoleFacts)]
-    for _, facts in sorted(docs, key=lambda found: -found[0]):
+    for facts, _ in sorted(run.files.of(ConsoleFacts), key=lambda found: -found[1].mtime):
         yield facts
 
 
@@ -118,10 +117,3 @@ def _only_evaluates(values: Mapping[str, ConfigValue]) -> bool:
     """Return whether the job predicts or evaluates and does not train. An option that is off is left out of the
     file."""
     return bool(values.get("do_predict") or values.get("do_eval")) and not values.get("do_train")
-
-
-def _names(value: ConfigValue) -> frozenset[str]:
-    if value is None or isinstance(value, bool):
-        return frozenset()
-    parts = value if isinstance(value, tuple) else str(value).split(",")
-    return frozenset(text for part in parts if (text := str(part).strip()))

@@ -89,10 +89,10 @@ def _build() -> Mapping[str, Metric]:
             for side in ("chosen", "rejected"):
                 topic = f"{kind}/{side}"
                 metrics.append(Metric(split + topic, group="preference", place="results", topic=topic))
-    for name, direction in (("accuracies", "higher"), ("margins", "higher"), ("chosen", "none"), ("rejected", "none")):
-        way: Direction = "higher" if direction == "higher" else "none"
-        metrics.append(Metric(f"rewards/{name}", direction=way, group="preference"))
-        metrics.append(Metric(f"eval_rewards/{name}", direction=way, group="preference"))
+        for name in ("accuracies", "margins"):
+            metrics.append(Metric(f"{split}rewards/{name}", direction="higher", group="preference"))
+        for name in ("chosen", "rejected"):
+            metrics.append(Metric(f"{split}rewards/{name}", group="preference"))
     for split in ("predict", "eval"):
         for score in ("bleu-4", "rouge-1", "rouge-2", "rouge-l"):
             metrics.append(Metric(f"{split}_{score}", "0-100", "higher", "generation", topic=score))
@@ -103,9 +103,9 @@ def _build() -> Mapping[str, Metric]:
         metrics.append(Metric(f"{split}_runtime", "s", "none", "speed", "results", topic="runtime"))
         for what in ("samples", "steps"):
             # A step of a prediction is a batch: more of them a second says nothing without the batch size.
-            way = "higher" if what == "samples" else "none"
+            direction: Direction = "higher" if what == "samples" else "none"
             topic = f"{what}_per_second"
-            metrics.append(Metric(f"{split}_{topic}", f"{what}/s", way, "speed", "results", topic=topic))
+            metrics.append(Metric(f"{split}_{topic}", f"{what}/s", direction, "speed", "results", topic=topic))
     return MappingProxyType({metric.name: metric for metric in metrics})
 
 

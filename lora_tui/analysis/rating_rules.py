@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from lora_tui.analysis.judgement import Basis, Confidence, Level
-from lora_tui.analysis.stages import LANGUAGE_STAGES, PREFERENCE_STAGES, REINFORCEMENT_STAGES
+from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES, PREFERENCE_STAGES, REINFORCEMENT_STAGES
 
 LEVELS: tuple[Level, ...] = ("excellent", "good", "fair", "poor")
 """Levels of a rating, the best first."""
@@ -353,9 +353,15 @@ def lr_family(stage: str) -> str | None:
     return "rm" if stage == "rm" else None
 
 
-def lr_range(
-    stage: str, adapter: bool, ranges: Mapping[str, Mapping[str, tuple[float, float]]] = LR_RANGES
-) -> tuple[float, float] | None:
-    """Return the usual peak learning rates of a stage (lowest, highest), or None where none are known."""
+def usual_lr_ranges(
+    stage: str, method: str | None, ranges: Mapping[str, Mapping[str, tuple[float, float]]] = LR_RANGES
+) -> dict[str, tuple[float, float]]:
+    """Return the usual peak learning rates (lowest, highest) by side, empty where none are known for the stage.
+
+    The side is "adapter" or "full", as the method trains; both if the method is not known.
+    """
     family = lr_family(stage)
-    return ranges[family]["adapter" if adapter else "full"] if family is not None else None
+    if family is None:
+        return {}
+    sides = ("adapter", "full") if method is None else ("adapter" if method in ADAPTER_METHODS else "full",)
+    return {side: ranges[family][side] for side in sides}

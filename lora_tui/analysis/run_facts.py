@@ -6,12 +6,8 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 
-from lora_tui.analysis.statistics import WINDOW_CAP as WINDOW_CAP
-from lora_tui.analysis.statistics import lower_quartile as lower_quartile
-from lora_tui.analysis.statistics import median as median
-from lora_tui.analysis.statistics import noise as noise
-from lora_tui.analysis.statistics import rounded as rounded
-from lora_tui.analysis.statistics import window as window
+from lora_tui.analysis.statistics import MEDIAN_ERROR, WINDOW_CAP, lower_quartile, median, noise, window
+from lora_tui.records.documents import ConfigValue
 from lora_tui.runs.run import ConfigEntry, ResultSet, Run, Status
 from lora_tui.runs.series import Series
 
@@ -96,13 +92,17 @@ def number_in(settings: Mapping[str, ConfigEntry], *names: str) -> float | None:
 
 
 def names(run: Run, option: str) -> frozenset[str]:
-    """Return the names that an option lists ("a,b" or a sequence)."""
+    """Return the names that an option lists, empty if it is not set."""
     setting = run.config.get(option)
-    if setting is None or setting.value is None or isinstance(setting.value, bool):
+    return names_in(setting.value) if setting is not None else frozenset()
+
+
+def names_in(value: ConfigValue) -> frozenset[str]:
+    """Return the names in the value of an option (``"a,b"`` or a tuple), empty where it has none."""
+    if value is None or isinstance(value, bool):
         return frozenset()
-    value = setting.value
     parts = value if isinstance(value, tuple) else str(value).split(",")
-    return frozenset(str(part).strip() for part in parts if str(part).strip())
+    return frozenset(name for part in parts if (name := str(part).strip()))
 
 
 def main_metric(run: Run) -> str:
@@ -190,10 +190,10 @@ def gap(run: Run, status: Status, rows: int = 3, share: float = 0.05) -> tuple[f
     base = median(recent[-count:])
     if base <= 0:
         return None
-    wanted = math.ceil((1.25 * spread / (0.04 * base)) ** 2)
+    wanted = math.ceil((MEDIAN_ERROR * spread / (0.04 * base)) ** 2)
     count = max(count, min(wanted, end // 4, 200))
     base = median(recent[-count:])
-    error = 1.25 * spread / math.sqrt(min(count, len(recent)))
+    error = MEDIAN_ERROR * spread / math.sqrt(min(count, len(recent)))
     return (current[0] - base) / base * 100, error / base * 100
 
 

@@ -24,8 +24,6 @@ MIN_MISSING = 2
 class SavePlan:
     """What is known of the saves to come."""
 
-    strategy: str | None = None
-    """Value of ``save_strategy``: steps, epoch, best or no."""
     every: int | None = None
     """Steps between two saves, where they are regular and known."""
     total: int | None = None
@@ -70,7 +68,7 @@ def save_plan(run: Run) -> SavePlan:
     seen = None
     if known is None and every is not None and not keeps:
         seen = _seen_limit(run, every, own)
-    return SavePlan(strategy, every, total, limit or seen, seen is not None, keeps)
+    return SavePlan(every, total, limit or seen, seen is not None, keeps)
 
 
 def deleted_by(run: Run, plan: SavePlan, target: Checkpoint, best: str | None, after: int) -> int | None:

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import PurePath
-from weakref import WeakKeyDictionary
 
 from lora_tui.analysis import run_facts
-from lora_tui.records.documents import ConfigDoc, ConsoleFacts
+from lora_tui.records.documents import ConfigDoc, ConfigValue, ConsoleFacts
 from lora_tui.records.file_names import LLAMABOARD_CONFIG, TRAINING_ARGS
 from lora_tui.records.updates import FileDoc
 from lora_tui.runs.job_config import merge_config
 from lora_tui.runs.run import ConfigEntry, ResultSet, Run
+from lora_tui.runs.run_data import derived
 
 _HUB_CACHE = re.compile(r"(?:^|/)models--[^/]*--([^/]+)/snapshots/")
 Names = frozenset[str]
@@ -122,12 +122,9 @@ def only_evaluates(console: ConsoleFacts) -> bool:
     return "eval_examples" in console.config and not trains(console)
 
 
-def _names(value: object) -> Names | None:
-    if value is None or isinstance(value, bool):
-        return None
-    parts: Iterable[object] = value if isinstance(value, (tuple, list)) else str(value).split(",")
-    found = frozenset(name for part in parts if (name := str(part).strip()))
-    return found or None
+def _names(value: ConfigValue) -> Names | None:
+    """Return the names in the value of an option, None where it has none."""
+    return run_facts.names_in(value) or None
 
 
 @dataclass(frozen=True)
@@ -157,18 +154,9 @@ class Setup:
         return None if setting is None or setting.value is None else str(setting.value)
 
 
-_SETUPS: WeakKeyDictionary[Run, tuple[int, Setup]] = WeakKeyDictionary()
-
-
+@derived
 def setup_of(run: Run) -> Setup:
-    """Return the setup, worked out once for each state of the run."""
-    kept = _SETUPS.get(run)
-    if kept is None or kept[0] != run.revision:
-        kept = _SETUPS[run] = (run.revision, _setup(run))
-    return kept[1]
-
-
-def _setup(run: Run) -> Setup:
+    """Return how a run was made, computed once for each state of its data."""
     settings = merge_config(_training_docs(run), run.files.state)
     eval_sets = settings.get("eval_dataset")
     examples = run_facts.number_in(settings, "num_examples")
@@ -201,9 +189,9 @@ def _batch(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
     As a file says it; or samples/s divided by steps/s of the training results, which the trainer computes from it; or
     the product of the options, all three of them.
     """
-    told = run_facts.number_in(settings, "total_train_batch_size")
-    if told is not None:
-        return int(told)
+    stated = run_facts.number_in(settings, "total_train_batch_size")
+    if stated is not None:
+        return int(stated)
     results = run.results().get("train")
     if results is not None:
         samples, steps = (results.values.get(f"train_{name}_per_second") for name in ("samples", "steps"))
@@ -216,9 +204,9 @@ def _batch(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
 
 
 def _eval_samples(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
-    told = run_facts.number_in(settings, "eval_examples")
-    if told is not None:
-        return int(told)
+    stated = run_facts.number_in(settings, "eval_examples")
+    if stated is not None:
+        return int(stated)
     results = run.results().get("eval")
     if results is not None and "eval_loss" in results.values:
         return run_facts.samples(results, "eval", run)

@@ -301,13 +301,8 @@ class Rows(Sequence[LogRow]):
         for row in rows:
             self.append(row)
 
-    def clear(self) -> None:
-        """Remove all rows."""
-        self.cut(0)
-
-    def cut(self, count: int) -> list[LogRow]:
-        """Keep the first ``count`` rows; return those after them."""
-        dropped = self[count:]
+    def cut(self, count: int) -> None:
+        """Keep the first ``count`` rows."""
         while self._parts and self._starts[-1] >= count:
             self._base = self._starts.pop()
             self._parts.pop()
@@ -318,7 +313,6 @@ class Rows(Sequence[LogRow]):
             self._base = count
             self._tail.clear()
         del self._tail[count - self._base :]
-        return dropped
 
     def times(self) -> list[float | None]:
         """Return ``time`` of every row, Unix seconds or None."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from lora_tui.records.documents import ConfigDoc, ConsoleFacts, Predictions, Results, TrainerState
@@ -19,16 +18,6 @@ MAX_PROBLEMS = 50
 """Maximum number of problems kept for each file."""
 
 Doc = TypeVar("Doc")
-
-
-@dataclass(frozen=True)
-class FileNote:
-    """A part of a file that could not be used."""
-
-    file: str
-    line: int
-    """Line number from 1; 0 where lines have no meaning."""
-    reason: str
 
 
 class Files:
@@ -46,7 +35,7 @@ class Files:
         """Unix time by step of every complete checkpoint seen so far, including those deleted since."""
         self.space: SpaceSeen | None = None
         """Free and total space of the file system when it was last checked."""
-        self._notes: dict[str, list[FileNote]] = {}
+        self._problems: dict[str, list[FileProblem]] = {}
         self._console: tuple[ConsoleFacts, float] | None = None
         """Cached result of ``console``."""
 
@@ -60,8 +49,7 @@ class Files:
         if table is None:
             table = self.tables[update.file] = Table(update.source, update.file)
         elif update.restarted:
-            table.rows.clear()
-            table.times.cut(0)
+            table.clear()
         table.mtime, table.tail_rows = update.mtime, update.tail_rows
         rows = update.rows if isinstance(update.rows, Rows) else Rows(update.rows)
         times = Times(rows.times())
@@ -88,17 +76,17 @@ class Files:
     def add_problem(self, update: FileProblem) -> None:
         """Store a problem; one without a reason clears the problems of its file."""
         if not update.reason:
-            self._notes.pop(update.file, None)
+            self._problems.pop(update.file, None)
             return
-        notes = self._notes.setdefault(update.file, [])
-        if len(notes) < MAX_PROBLEMS:
-            notes.append(FileNote(update.file, update.line, update.reason))
+        problems = self._problems.setdefault(update.file, [])
+        if len(problems) < MAX_PROBLEMS:
+            problems.append(update)
 
     def remove(self, update: FileGone) -> Table | None:
         """Remove a file; return its rows, which the caller removes or keeps, None without any."""
         self.times.pop(update.file, None)
         self.docs.pop(update.file, None)
-        self._notes.pop(update.file, None)
+        self._problems.pop(update.file, None)
         self._console = None
         return self.tables.get(update.file)
 
@@ -109,9 +97,9 @@ class Files:
         return [(d.doc, d) for d in self.docs.values() if isinstance(d.doc, kind)]
 
     @property
-    def problems(self) -> Sequence[FileNote]:
+    def problems(self) -> Sequence[FileProblem]:
         """Parts of files that could not be used, file by file."""
-        return [note for notes in self._notes.values() for note in notes]
+        return [problem for problems in self._problems.values() for problem in problems]
 
     @property
     def state(self) -> TrainerState | None:
@@ -184,12 +172,6 @@ class Files:
             return [Table("state", f.file, Rows(d.rows), Times([None] * len(d.rows)), f.mtime) for d, f in found]
         tables = [table for table in self.tables.values() if table.kind == kind]
         return sorted(tables, key=lambda t: (t.mtime if t.times.earliest is None else t.times.earliest, t.file))
-
-    def count_of(self, kind: SourceKind) -> int:
-        """Return the number of files of one kind of source."""
-        return (
-            sum(table.kind == kind for table in self.tables.values()) if kind != "state" else len(self.of(TrainerState))
-        )
 
     def log_mtime(self) -> float | None:
         """Return the modification time of trainer_log.jsonl (Unix seconds), None without one."""

@@ -52,6 +52,11 @@ class Table:
     tail_rows: int | None = None
     """Number of rows at the end without a gap between them, where only a sample was read; None where all rows were."""
 
+    def clear(self) -> None:
+        """Remove all rows."""
+        self.rows.cut(0)
+        self.times.cut(0)
+
 
 def group(row: LogRow) -> str:
     """Return "train" for a training row, else "eval", since a ``mark`` may be an evaluation without metrics."""

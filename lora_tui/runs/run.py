@@ -10,13 +10,12 @@ from pathlib import Path
 
 from lora_tui.runs.checkpoints import Checkpoint, list_checkpoints
 from lora_tui.runs.eta import Eta, eta_of
-from lora_tui.runs.files import FileNote
 from lora_tui.runs.job_config import ConfigEntry
-from lora_tui.runs.results import ResultSet, has_final_model, has_final_results, results_of
+from lora_tui.runs.results import ResultSet, results_of
 from lora_tui.runs.run_data import RunData
 from lora_tui.runs.status import Progress, StateName, Status, progress_of, status_of
 
-__all__ = ["Checkpoint", "ConfigEntry", "Eta", "FileNote", "Progress", "ResultSet", "Run", "StateName", "Status"]
+__all__ = ["Checkpoint", "ConfigEntry", "Eta", "Progress", "ResultSet", "Run", "StateName", "Status"]
 
 
 class Run(RunData):
@@ -43,16 +42,6 @@ class Run(RunData):
     def results(self) -> Mapping[str, ResultSet]:
         """Return the results by split (train, eval, predict); those of an earlier attempt are marked as stale."""
         return results_of(self)
-
-    @property
-    def has_final_results(self) -> bool:
-        """Whether a file written only after training (results, the root's state) is as new as the last row."""
-        return has_final_results(self)
-
-    @property
-    def has_final_model(self) -> bool:
-        """Whether the final model is in the root or the console log shows that training is over."""
-        return has_final_model(self)
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         """Return the checkpoints on disk, sorted by step, with their eval losses; the best one is marked."""

@@ -25,7 +25,7 @@ from lora_tui.records.updates import (
     Update,
 )
 from lora_tui.runs.eval_jobs import EvalJob
-from lora_tui.runs.files import FileNote, Files
+from lora_tui.runs.files import Files
 from lora_tui.runs.job_config import ConfigEntry, merge_config, stage_of
 from lora_tui.runs.merged_series import RANK, MergedSeries, SourceKind
 from lora_tui.runs.series import Series
@@ -112,7 +112,7 @@ class RunData:
         if table.kind != self._primary:
             rows = zip(update.rows, times, strict=True)
             return self._choose_primary() != self._primary or not self._merged.enrich_tail(table.kind, rows)
-        if self.files.count_of(table.kind) > 1:
+        if sum(other.kind == table.kind for other in self.files.tables.values()) > 1:
             # Several event files or console logs: one may end after another begins.
             return True
         return not all(self._append_piece(piece, time) for piece, time in pieces(update.rows, times))
@@ -149,8 +149,7 @@ class RunData:
         if table.kind == "log":
             # The producer deletes its log to start over; the other files are still those of the earlier attempt.
             self.log_deleted = True
-            table.rows.clear()
-            table.times.cut(0)
+            table.clear()
         else:
             del self.files.tables[update.file]
         return True
@@ -313,7 +312,7 @@ class RunData:
         return self.files.predictions
 
     @property
-    def problems(self) -> Sequence[FileNote]:
+    def problems(self) -> Sequence[FileProblem]:
         """Parts of files that could not be used, file by file."""
         return self.files.problems
 
@@ -347,11 +346,14 @@ class RunData:
         return self.eval_job.time
 
 
-def derived(function: Callable[[RunData], T]) -> Callable[[RunData], T]:
+AnyRun = TypeVar("AnyRun", bound=RunData)
+
+
+def derived(function: Callable[[AnyRun], T]) -> Callable[[AnyRun], T]:
     """Decorate a function that depends on a run's data alone: cache its result until the next update of the run."""
 
     @wraps(function)
-    def cached(run: RunData) -> T:
+    def cached(run: AnyRun) -> T:
         results = run._derived
         if function not in results:
             results[function] = function(run)

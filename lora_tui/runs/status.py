@@ -110,13 +110,11 @@ def status_of(run: RunData, now: float) -> Status:
         return replace(base, state="interrupted" if cut else "failed", phase=ended.during, failure=ended)
     if (setup := _new_attempt(run, base)) is not None:
         return setup
-    if run.timeline.rows and not run.log_deleted:
-        return _training(run, base)
     if run.log_deleted:
         return _waiting(run, base)
-    if run.eval_job.rows or results_of(run):
-        return _job(run, base)
-    return _waiting(run, base)
+    if run.timeline.rows:
+        return _training(run, base)
+    return _job(run, base) if run.eval_job.rows or results_of(run) else _waiting(run, base)
 
 
 def _ended_by_console(run: RunData) -> Failure | None:
@@ -232,15 +230,10 @@ def _after_training(run: RunData, silent: float) -> str:
 
     Plots take a second or two; what takes longer writes results of its own.
     """
-    fresh = _fresh_results(run)
-    if "eval" not in fresh and was_evaluated(run):
+    evaluation = results_of(run).get("eval")
+    if (evaluation is None or evaluation.stale) and was_evaluated(run):
         return "evaluating"
     return "predicting" if silent > SLACK_S or job_kind(run.config) == "predicting" else "saving"
-
-
-def _fresh_results(run: RunData) -> set[str]:
-    """Return the splits (train, eval, predict) with results of this attempt."""
-    return {split for split, result in results_of(run).items() if not result.stale}
 
 
 def _quiet_in_training(run: RunData, base: Status, at_end: bool) -> Status | None:
@@ -398,14 +391,13 @@ def progress_of(run: RunData, now: float) -> Progress:
     total_steps, step = run.total_steps, last.step
     fraction = min(1.0, step / total_steps) if step is not None and total_steps else None
     epoch = run.epoch
-    whole = epoch is not None and step and total_steps
     steps_per_s, tokens_per_s = timeline.rate()
     return Progress(
         step=step,
         total_steps=total_steps,
         fraction=fraction,
         epoch=epoch,
-        total_epochs=epoch * total_steps / step if whole and epoch and total_steps and step else None,
+        total_epochs=epoch * total_steps / step if epoch and total_steps and step else None,
         elapsed_s=timeline.elapsed_s(),
         remaining_s=remaining,
         finish_at=finish_at,

@@ -324,8 +324,8 @@ class Timeline:
         c, d = self.rows[first].elapsed_s, self.rows[end].elapsed_s
         return Span(d - c, True) if c is not None and d is not None and abs(d - c) < MAX_SPAN_S else None
 
-    def rate(self, whole_segment: bool = False) -> tuple[float | None, float | None]:
-        """Return steps and tokens per second in the current segment: over its last rows, or over all of it.
+    def rate(self) -> tuple[float | None, float | None]:
+        """Return steps and tokens per second over the last rows of the current segment.
 
         Pauses for evaluations and saves are included. Both are None where the clocks are too coarse, and the tokens
         also where they are not logged.
@@ -333,11 +333,10 @@ class Timeline:
         if not self.rows:
             return None, None
         first, end = self.starts[-1], len(self.rows) - 1
-        if not whole_segment:
-            index = end - WINDOW_ROWS
-            while index > first and ((span := self.span(index, end)) is None or span.seconds < MIN_SPAN_S):
-                index -= 1
-            first = max(first, index)
+        index = end - WINDOW_ROWS
+        while index > first and ((span := self.span(index, end)) is None or span.seconds < MIN_SPAN_S):
+            index -= 1
+        first = max(first, index)
         span = self.span(first, end) if first < end else None
         if span is None or span.seconds < (MIN_SPAN_S if span.whole_seconds else 1.0):
             return None, None

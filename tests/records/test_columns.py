@@ -45,8 +45,7 @@ class TestRows:
         rows.extend(Rows(plain))
         plain = plain + plain
         for cut in (len(plain), *cuts):
-            dropped = rows.cut(cut)
-            assert as_text(dropped) == as_text(plain[cut:])
+            rows.cut(cut)
             plain = plain[:cut]
             assert len(rows) == len(plain)
             assert as_text(rows) == as_text(plain)

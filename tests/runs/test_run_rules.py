@@ -20,6 +20,7 @@ from lora_tui.records.updates import (
     SpaceSeen,
     Update,
 )
+from lora_tui.runs.results import has_final_model, has_final_results
 from lora_tui.runs.run import Run
 
 LOG, EVENTS, CONSOLE = "trainer_log.jsonl", "runs/events.out.tfevents.1", "train.log"
@@ -90,7 +91,7 @@ class TestApply:
         assert (run.stage, run.method, run.model, run.total_steps, run.epoch, run.eta) == (None,) * 6
         assert (run.activity, run.last_row_time, run.last_job_time, run.console, run.predictions) == (None,) * 5
         assert (run.segments, list(run.resumed_at), run.checkpoints(), list(run.adapters)) == (1, [], (), [])
-        assert (run.has_final_results, run.has_final_model, run.counted_rows, run.is_plain_trainer) == (False,) * 4
+        assert (has_final_results(run), has_final_model(run), run.counted_rows, run.is_plain_trainer) == (False,) * 4
         assert run.console_time == -math.inf
         assert Run(Path("/runs/made"), "other").name == "other"
 

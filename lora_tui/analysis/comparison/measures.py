@@ -94,11 +94,6 @@ class Spec:
     """Whether it stands for the end of the run, so that runs which are still under way cannot be compared by it."""
 
 
-def _loss_end(side: Side) -> Value | None:
-    series = side.series("loss")
-    return None if series is None else level_at(series, math.inf)
-
-
 def level_at(series: Series, step: float) -> Value | None:
     """Return the level of a noisy series at its end, or before a step: the median of 5 % of its rows, 3 to 50 of
     them."""
@@ -113,7 +108,7 @@ def level_at(series: Series, step: float) -> Value | None:
     return Value(median(part), int(rows[-1][0]), error)
 
 
-def eval_noise(series: Series) -> float | None:
+def observed_eval_noise(series: Series) -> float | None:
     """Return the noise of one evaluation from second differences; None if they are few, or their curve is too bent to
     tell.
 
@@ -135,7 +130,7 @@ def eval_noise(series: Series) -> float | None:
 def eval_error(side: Side) -> float | None:
     """Return the noise of this run's evaluations, or None."""
     series = side.series("eval_loss")
-    return None if series is None else eval_noise(series)
+    return None if series is None else observed_eval_noise(series)
 
 
 def eval_last(side: Side) -> Value | None:
@@ -295,7 +290,7 @@ SPECS: tuple[Spec, ...] = (
     Spec("eval_margins", "eval_rewards/margins", "preference", _level("eval_rewards/margins"), wins=False),
     Spec("margins", "rewards/margins", "preference", _level("rewards/margins"), wins=False),
     Spec("reward", "reward", "reward", _level("reward")),
-    Spec("loss_end", "loss", "loss", _loss_end),
+    Spec("loss_end", "loss", "loss", _level("loss")),
     Spec("gap", "gap", "evaluation", _gap, wins=False),
     Spec("samples_per_s", "train_samples_per_second", "speed", _samples_per_s, final=False),
     Spec("tokens_per_s", "throughput", "speed", _tokens_per_s, final=False),

@@ -9,7 +9,6 @@ from typing import Literal
 
 from lora_tui.analysis.comparison.measures import (
     Side,
-    Value,
     eval_last,
     same_predictions,
     score,
@@ -112,7 +111,7 @@ def _against(own: Side, before: Side, keys: Sequence[tuple[str, str]]) -> Since 
         change = _change(own, before, split, key, alike[split] is True)
         if change is not None:
             changes[key] = change
-    used = {key.partition("_")[0]: own.results[key.partition("_")[0]][0] for key in changes}
+    used = {split: own.results[split][0] for split, key in keys if key in changes}
     return Since(before.run, changes, used, all(alike[split] for split in used)) if changes else None
 
 
@@ -127,13 +126,9 @@ def _change(own: Side, before: Side, split: str, key: str, paired: bool) -> Chan
         return Change(difference, "changed")
     code, read = _READ[name]
     mine, theirs = read(own), read(before)
-    least = _least(code, mine, theirs, paired)
+    least = significant_difference(spec_of(code), mine, theirs, paired) if mine and theirs else None
     if least is None:
         return Change(difference, "changed")
     if abs(difference) <= least:
         return Change(difference, "same")
     return Change(difference, "better" if (difference > 0) == (about.direction == "higher") else "worse")
-
-
-def _least(code: str, mine: Value | None, theirs: Value | None, paired: bool) -> float | None:
-    return None if mine is None or theirs is None else significant_difference(spec_of(code), mine, theirs, paired)

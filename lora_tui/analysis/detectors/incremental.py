@@ -55,6 +55,11 @@ class Hysteresis:
         self._hits: list[float] = []
         self._misses: list[float] = []
 
+    @property
+    def episodes(self) -> list[Episode]:
+        """The closed episodes, oldest first, then the current one if there is one."""
+        return [*self.closed, self.current] if self.current is not None else self.closed
+
     def feed(self, step: float, *, fires: bool, holds: bool, begin: float, evidence: Mapping[str, Param]) -> None:
         """Add the check at ``step``.
 

@@ -23,6 +23,7 @@ from functools import cached_property
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.checkpoint_choice import BROKEN, choose
 from lora_tui.analysis.context import PLAIN, Context
+from lora_tui.analysis.detectors.incremental import Episode
 from lora_tui.analysis.judgement import CheckpointChoice, Finding, Param, Severity
 from lora_tui.runs.run import Progress, Run, Status
 from lora_tui.runs.series import Series
@@ -71,6 +72,8 @@ class FindingCollector:
         self.stage, _ = run_facts.stage(run)
         self.step = self.progress.step if self.progress.unit == "steps" else None
         """Step that the run has reached, or None where its progress is counted in something else."""
+        self.resume_steps: tuple[float, ...] = tuple(float(step) for step in run.resumed_at)
+        """First step of every segment after the first."""
         self.loss: Series | None = run.series.get("loss")
         self.findings: list[Finding] = []
         self._begun: set[FindingFunction] = set()
@@ -96,6 +99,11 @@ class FindingCollector:
             raise ValueError(f"finding {code!r} is critical, but registered as {registered}")
         severity = registered if severity is None else severity
         self.findings.append(Finding(code, severity, at, end_step, known, variant, over))
+
+    def add_episode(self, code: str, episode: Episode, evidence: Mapping[str, Param | None], *, variant: str) -> None:
+        """Add a finding that began with an episode, and ended with it or still holds."""
+        end = int(episode.end) if episode.end is not None else None
+        self.add(code, evidence, step=episode.begin, end_step=end, variant=variant, over=end is not None)
 
     def has(self, *codes: str) -> bool:
         """Return whether one of these findings holds now (is not over)."""

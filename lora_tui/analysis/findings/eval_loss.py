@@ -143,12 +143,9 @@ def overfitting(collector: FindingCollector) -> None:
         return
     if collector.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
         return
-    starts = tuple(float(step) for step in collector.run.resumed_at)
+    starts = collector.resume_steps
     check = updated_check(evals, EvalLossCheck, starts, lambda: EvalLossCheck(starts))
-    for episode in (*check.rising.closed, check.rising.current):
-        if episode is None:
-            continue
-        over = episode.end is not None
+    for episode in check.rising.episodes:
         best_step, last_step = float(episode.evidence["best_step"]), float(episode.evidence["last_step"])
         then, now = _train_rows(collector, best_step), _train_rows(collector, last_step)
         if _train_has_risen(collector, then, now):
@@ -158,11 +155,8 @@ def overfitting(collector: FindingCollector) -> None:
         evidence: dict[str, Param | None] = {**episode.evidence, "checkpoint": _checkpoint_of(collector, best_step)}
         if then and now:
             evidence.update(train_then=rounded(median(then)), train_now=rounded(median(now)))
-        variant = "over" if over else "" if evidence["checkpoint"] is not None else "no_checkpoint"
-        end = int(episode.end) if episode.end is not None else None
-        collector.add(
-            "overfitting", evidence, step=episode.begin, end_step=end, variant=variant, over=over,
-        )  # fmt: skip
+        variant = "" if evidence["checkpoint"] is not None else "no_checkpoint"
+        collector.add_episode("overfitting", episode, evidence, variant="over" if episode.end is not None else variant)
 
 
 def _train_rows(collector: FindingCollector, step: float) -> list[float]:

@@ -105,19 +105,10 @@ def grad_explosion(collector: FindingCollector) -> None:
     norms = collector.run.series.get("grad_norm")
     if norms is None or collector.has("dead_run", "nan_loss", "diverging", "worse_than_start"):
         return
-    starts = tuple(float(step) for step in collector.run.resumed_at)
-    total = collector.progress.total_steps
+    starts, total = collector.resume_steps, collector.progress.total_steps
     check = updated_check(norms, GradNormCheck, (starts, total), lambda: GradNormCheck(starts, total))
     lower = lower_lr(collector)
-    for episode in (*check.exploding.closed, check.exploding.current):
-        if episode is None:
-            continue
-        over = episode.end is not None
-        evidence: dict[str, Param | None] = dict(episode.evidence)
-        evidence["lr"] = lower
+    for episode in check.exploding.episodes:
         few = int(episode.evidence["count"]) < MANY
-        variant = "over" if over else "plain" if lower is None else "level" if few else ""
-        end = int(episode.end) if episode.end is not None else None
-        collector.add(
-            "grad_explosion", evidence, step=episode.begin, end_step=end, variant=variant, over=over,
-        )  # fmt: skip
+        variant = "over" if episode.end is not None else "plain" if lower is None else "level" if few else ""
+        collector.add_episode("grad_explosion", episode, {**episode.evidence, "lr": lower}, variant=variant)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.judgement import Param, Severity
-from lora_tui.analysis.rating_rules import lr_range
+from lora_tui.analysis.rating_rules import usual_lr_ranges
 from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES, PREFERENCE_STAGES
 from lora_tui.analysis.statistics import rounded
 from lora_tui.runs.results import was_evaluated
@@ -44,11 +44,10 @@ def lr_unusual(collector: FindingCollector) -> None:
     rising = planned is None and (series.last_step is None or series.max_step >= series.last_step)
     peak = planned if planned is not None and seen <= planned * 1.01 else seen
     method = collector.run.method
-    sides = [True, False] if method is None else [method in ADAPTER_METHODS]
-    ranges = [usual for side in sides if (usual := lr_range(stage, side, collector.context.lr_ranges)) is not None]
+    ranges = usual_lr_ranges(stage, method, collector.context.lr_ranges).values()
     if peak <= 0 or not ranges:
         return
-    low, high = min(usual[0] for usual in ranges), max(usual[1] for usual in ranges)
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     evidence: dict[str, Param | None] = {"lr": peak, "low": low, "high": high, "stage": stage, "method": method}
     if peak > UNUSUAL_FACTOR * high * 1.0001:
         harm = collector.has("diverging", "worse_than_start", "grad_explosion")

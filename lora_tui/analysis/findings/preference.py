@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 
 from lora_tui.analysis import run_facts
-from lora_tui.analysis.detectors.incremental import Episode, Hysteresis, SeriesCheck, updated_check
+from lora_tui.analysis.detectors.incremental import Hysteresis, SeriesCheck, updated_check
 from lora_tui.analysis.detectors.levels import CLOSING_WIDTH
 from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.findings.shared_measures import reference_loss
@@ -83,7 +83,7 @@ class LevelCheck(SeriesCheck):
 
 def _level_check(collector: FindingCollector, *names: str) -> LevelCheck | None:
     """Return the check of the first of these series that the run has, or None."""
-    starts = tuple(float(step) for step in collector.run.resumed_at)
+    starts = collector.resume_steps
     for name in names:
         series = collector.run.series.get(name)
         if series is not None and series.finite:
@@ -92,18 +92,10 @@ def _level_check(collector: FindingCollector, *names: str) -> LevelCheck | None:
 
 
 def _add(collector: FindingCollector, code: str, hysteresis: Hysteresis, variant: str = "") -> None:
-    for episode in (*hysteresis.closed, hysteresis.current):
-        if episode is not None:
-            over = episode.end is not None
-            evidence: dict[str, Param | None] = dict(episode.evidence)
-            collector.add(
-                code, evidence, step=episode.begin, end_step=_end(episode), over=over,
-                variant="over" if over and not variant else variant,
-            )  # fmt: skip
-
-
-def _end(episode: Episode) -> int | None:
-    return int(episode.end) if episode.end is not None else None
+    """Add a finding for each episode; one without a ``variant`` gets "over" when it has ended."""
+    for episode in hysteresis.episodes:
+        default = "over" if episode.end is not None else ""
+        collector.add_episode(code, episode, episode.evidence, variant=variant or default)
 
 
 @finding("dpo_wrong_start", "warning", rank=150)

@@ -8,8 +8,8 @@ from lora_tui.analysis import run_facts
 from lora_tui.analysis.detectors.incremental import updated_check
 from lora_tui.analysis.detectors.loss import LossCheck, LossInputs
 from lora_tui.analysis.findings.collector import FindingCollector
-from lora_tui.analysis.rating_rules import lr_range
-from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES
+from lora_tui.analysis.rating_rules import usual_lr_ranges
+from lora_tui.analysis.stages import LANGUAGE_STAGES
 from lora_tui.analysis.statistics import rounded
 
 LR_ADVICE = 0.3
@@ -35,7 +35,7 @@ def loss_check(collector: FindingCollector) -> LossCheck | None:
         if abs(run_facts.head(loss, 1)[0] / start - 1) > START_TOLERANCE:
             # A start that is wrong itself is another finding; what comes after is measured against it.
             start = None
-    inputs = LossInputs(tuple(float(step) for step in collector.run.resumed_at), collector.progress.total_steps, start)
+    inputs = LossInputs(collector.resume_steps, collector.progress.total_steps, start)
     lr = collector.run.series.get("lr")
     return updated_check(loss, LossCheck, (inputs, id(lr)), lambda: LossCheck(inputs, lr))
 
@@ -77,10 +77,8 @@ def usual_low(collector: FindingCollector) -> float | None:
     known."""
     if collector.stage is None:
         return None
-    method = collector.run.method
-    sides = [True, False] if method is None else [method in ADAPTER_METHODS]
-    usual = (lr_range(collector.stage, side, collector.context.lr_ranges) for side in sides)
-    return min((one[0] for one in usual if one is not None), default=None)
+    ranges = usual_lr_ranges(collector.stage, collector.run.method, collector.context.lr_ranges)
+    return min((low for low, _ in ranges.values()), default=None)
 
 
 def lower_lr(collector: FindingCollector) -> float | None:

@@ -184,12 +184,6 @@ def throughput_drop(collector: FindingCollector) -> None:
     check = updated_check(collector.run.timeline, SpeedCheck, None, SpeedCheck)
     if collector.has("dead_run"):
         return
-    for episode in (*check.slower.closed, check.slower.current):
-        if episode is None:
-            continue
-        over = episode.end is not None
-        end = int(episode.end) if episode.end is not None else None
-        collector.add(
-            "throughput_drop", episode.evidence, step=episode.begin, end_step=end,
-            variant="over" if over else "steps" if episode.evidence["unit"] == "steps/s" else "", over=over,
-        )  # fmt: skip
+    for episode in check.slower.episodes:
+        variant = "over" if episode.end is not None else "steps" if episode.evidence["unit"] == "steps/s" else ""
+        collector.add_episode("throughput_drop", episode, episode.evidence, variant=variant)

@@ -71,17 +71,17 @@ def _overlap(a: Episode, b: Episode) -> bool:
 
 
 def _add_level_left(collector: FindingCollector, code: str, episode: Episode, *, against_chance: bool) -> None:
-    evidence: dict[str, Param | None] = dict(episode.evidence)
     if episode.end is not None:
-        collector.add(code, evidence, step=episode.begin, end_step=int(episode.end), variant="over", over=True)
+        collector.add_episode(code, episode, episode.evidence, variant="over")
         return
-    evidence["lr"] = lower = lower_lr(collector)
+    lower = lower_lr(collector)
+    evidence: dict[str, Param | None] = {**episode.evidence, "lr": lower}
     variant = "reference" if code == "worse_than_start" and against_chance else ""
     if code == "diverging":
         point = run_facts.resume_point(collector.run, int(episode.begin) - 1)
         evidence["checkpoint"] = point[1] if point else None
         variant = "restart" if point is None else "" if collector.run.method in (None, *ADAPTER_METHODS) else "full"
-    collector.add(code, evidence, step=episode.begin, variant=variant if lower is not None else "plain")
+    collector.add_episode(code, episode, evidence, variant=variant if lower is not None else "plain")
 
 
 @finding("loss_spike", "warning", rank=130)

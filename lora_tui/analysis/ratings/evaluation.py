@@ -11,6 +11,7 @@ from lora_tui.analysis.rating_rules import Rule, find_rule
 from lora_tui.analysis.ratings.collector import RatingCollector, batch_size, eval_samples
 from lora_tui.analysis.stages import LANGUAGE_STAGES
 from lora_tui.analysis.statistics import median
+from lora_tui.runs.merged_series import perplexity
 from lora_tui.runs.run import ResultSet, Run
 from lora_tui.runs.series import Series
 
@@ -43,15 +44,8 @@ def _evaluation(collector: RatingCollector) -> None:
     if not banded and "perplexity" in collector.run.series:
         unknown = collector.rule("perplexity", "stage_unknown")
         if unknown is not None:
-            collector.add(unknown, "perplexity", _exp(value), None, unknown.words["none"])
+            collector.add(unknown, "perplexity", perplexity(value), None, unknown.words["none"])
     _gap(collector, few, reservations)
-
-
-def _exp(value: float) -> float:
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf
 
 
 def _by_size(
@@ -63,10 +57,10 @@ def _by_size(
 ) -> None:
     """Rate a final evaluation, or a first one, by the thresholds of the perplexity, and the loss by their
     logarithms."""
-    for name, number in (("eval_loss", value), ("perplexity", _exp(value))):
+    for name, number in (("eval_loss", value), ("perplexity", perplexity(value))):
         rule = collector.rule(name)
         if rule is not None and rule.thresholds is not None:
-            level = rule.thresholds.level(_exp(value))
+            level = rule.thresholds.level(perplexity(value))
             collector.add(
                 rule, name, number, level, rule.words[level], params, confidence=few, reservations=reservations
             )
@@ -91,7 +85,7 @@ def _by_trend(
         word = "near"
     names = ("eval_loss", "perplexity") if collector.stage in LANGUAGE_STAGES else ("eval_loss",)
     for name in names:
-        number = value if name == "eval_loss" else _exp(value)
+        number = value if name == "eval_loss" else perplexity(value)
         collector.add(rule, name, number, level, rule.words[word], params, confidence=few, reservations=reservations)
 
 
@@ -185,8 +179,8 @@ def _speed(collector: RatingCollector) -> None:
 
 def rate_evaluation(collector: RatingCollector) -> None:
     """Rate eval loss, perplexity, gap and speed."""
-    for part in (_evaluation, _speed):
-        part(collector)
+    _evaluation(collector)
+    _speed(collector)
 
 
 SOME_SAMPLES = 200

@@ -7,7 +7,7 @@ import math
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.judgement import Confidence, Level, Param
 from lora_tui.analysis.ratings.collector import RatingCollector, batch_size, eval_samples, slope
-from lora_tui.analysis.statistics import median, noise, window
+from lora_tui.analysis.statistics import MEDIAN_ERROR, median, noise, window
 from lora_tui.runs.series import Series
 
 
@@ -143,7 +143,7 @@ def _reward(collector: RatingCollector) -> None:
     word = "fair"
     if trend == "level":
         size = window(series.finite)
-        margin = 2 * 1.25 * noise(series.tail(200)) * math.sqrt(2 / size)
+        margin = 2 * MEDIAN_ERROR * noise(series.tail(200)) * math.sqrt(2 / size)
         if median(series.tail(size)) - median(run_facts.head(series, size)) > margin:
             level, word = "good", "kept"
     else:
@@ -166,7 +166,7 @@ def _kl(collector: RatingCollector) -> None:
         else:
             size = window(series.finite)
             start, now = median(run_facts.head(series, size)), median(series.tail(size))
-            margin = 2 * 1.25 * noise(series.tail(200)) / math.sqrt(size)
+            margin = 2 * MEDIAN_ERROR * noise(series.tail(200)) / math.sqrt(size)
             word = "good"
             if now < -margin:
                 word = "negative"

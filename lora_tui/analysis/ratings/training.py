@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.judgement import Confidence, Level, Param
-from lora_tui.analysis.rating_rules import Rule, lr_family, lr_range
+from lora_tui.analysis.rating_rules import Rule, lr_family, usual_lr_ranges
 from lora_tui.analysis.ratings.collector import RatingCollector, batch_size
 from lora_tui.analysis.stages import ADAPTER_METHODS
 from lora_tui.analysis.statistics import median, noise, window
@@ -171,15 +171,9 @@ def _lr(collector: RatingCollector) -> None:
         collector.add(rule, "lr", peak, None, rule.words["early"], params, confidence="few")
         return
     method = collector.run.method
-    sides = [True, False] if method is None else [method in ADAPTER_METHODS]
     best: tuple[int, Level, str] | None = None
     family = lr_family(collector.stage)
-    for adapter in sides:
-        usual = lr_range(collector.stage, adapter, collector.context.lr_ranges)
-        if usual is None:
-            continue
-        own = f"{family}.{'adapter' if adapter else 'full'}" in collector.context.own_lr
-        low, high = usual
+    for side, (low, high) in usual_lr_ranges(collector.stage, method, collector.context.lr_ranges).items():
         factor = max(low / peak, peak / high)
         # A decayed first row may stand a little under the bound that it started from.
         rank: tuple[int, Level, str]
@@ -192,7 +186,7 @@ def _lr(collector: RatingCollector) -> None:
         if best is None or rank < best:
             best = rank
             params.update(low=low, high=high)
-            rule = replace(rule, own=rule.own or own)
+            rule = replace(rule, own=rule.own or f"{family}.{side}" in collector.context.own_lr)
     if best is not None:
         # Outside the usual range the number alone proves nothing: small models train well far above it.
         trust: Confidence | None = None if (best[0] == 0 and method is not None) or rule.own else "orientation"
@@ -282,18 +276,8 @@ def _speed_change(run: Run, name: str | None, least: int) -> tuple[float, int] |
 
     The start of the segment is left out. None if it is too short to tell.
     """
-    rows = run.rows
-    begin = 0
-    if run.resumed_at:
-        low, high = 0, len(rows)
-        while low < high:
-            middle = (low + high) // 2
-            row = rows[middle]
-            if (row.step or 0) < run.resumed_at[-1]:
-                low = middle + 1
-            else:
-                high = middle
-        begin = low
+    rows, starts = run.rows, run.timeline.starts
+    begin = starts[-1] if starts else 0
     count = len(rows) - begin
     if count < least:
         return None

@@ -12,7 +12,13 @@ import pytest
 
 import lora_tui
 from lora_tui.analysis.comparison.compare import Comparison, compare
-from lora_tui.analysis.comparison.measures import Value, eval_noise, significant_difference, spec_of, training_speed
+from lora_tui.analysis.comparison.measures import (
+    Value,
+    observed_eval_noise,
+    significant_difference,
+    spec_of,
+    training_speed,
+)
 from lora_tui.analysis.comparison.settings import differences
 from lora_tui.analysis.similarity import same_eval_set, setup_of, training_data
 from lora_tui.records.documents import ConfigValue, ConsoleFacts, LogRow
@@ -375,19 +381,19 @@ class TestNoise:
 
     def test_of_a_flat_curve(self):
         chance = random.Random(3)
-        found = [eval_noise(self.series([1 + chance.gauss(0, 0.02) for _ in range(30)])) for _ in range(40)]
+        found = [observed_eval_noise(self.series([1 + chance.gauss(0, 0.02) for _ in range(30)])) for _ in range(40)]
         known = sorted(value for value in found if value is not None)
         assert len(known) == 40
         assert known[20] == pytest.approx(0.02, rel=0.25)
 
     def test_a_smooth_bend_is_none(self):
-        smooth = eval_noise(self.series([1 + math.exp(-at / 4) for at in range(20)]))
+        smooth = observed_eval_noise(self.series([1 + math.exp(-at / 4) for at in range(20)]))
         assert smooth is not None
         assert smooth < 0.001
 
     def test_few_points_on_a_bend_do_not_tell(self):
-        assert eval_noise(self.series([1 + math.exp(-at) for at in range(5)])) is None
-        assert eval_noise(self.series([1.0, 1.1, 1.0, 1.1])) is None
+        assert observed_eval_noise(self.series([1 + math.exp(-at) for at in range(5)])) is None
+        assert observed_eval_noise(self.series([1.0, 1.1, 1.0, 1.1])) is None
 
     def test_the_same_value_every_time(self):
-        assert eval_noise(self.series([1.0] * 6)) == 0.0
+        assert observed_eval_noise(self.series([1.0] * 6)) == 0.0

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lora_tui.analysis.context import PLAIN
-from lora_tui.analysis.rating_rules import RULES, lr_family, lr_range
+from lora_tui.analysis.rating_rules import RULES, lr_family, usual_lr_ranges
 from lora_tui.analysis.ratings.rate import rate
 from lora_tui.records.documents import LogRow
 from tests.support.rated_runs import (
@@ -133,7 +133,7 @@ class TestLearningRate:
         assert [lr_family(stage) for stage in ("sft", "pt", "rm", "dpo", "grpo", "other")] == [
             "language", "language", "rm", "preference", "preference", None,
         ]  # fmt: skip
-        assert lr_range("other", True) is None
+        assert usual_lr_ranges("other", "lora") == usual_lr_ranges("other", None) == {}
 
 
 class TestOwnNumbers:
