@@ -50,6 +50,8 @@ def load_all(*paths: str | PathLike[str]) -> list[Run]:
     try:
         for batch in follower.read_all():
             workspace.apply(batch)
+            if batch.error is not None:
+                raise batch.error
     finally:
         follower.close()
     return workspace.runs

@@ -14,7 +14,9 @@ import hypothesis
 import pytest
 
 from lora_tui.demo.samples import restore_mtimes, sample_dir
+from lora_tui.ingest.run_reader import RunReader
 from lora_tui.runs.run import Run
+from lora_tui.runs.run_data import RunData
 from lora_tui.settings import fault_log
 
 # No test depends on who runs it: neither on the language, time zone or umask nor on what a terminal says of itself.
@@ -120,14 +122,29 @@ def own_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[None]:
     """No test reads or writes the settings of whoever runs it, and none leaves an error of the program behind that was
-    caught and shown somewhere on the screen, unless it is marked ``faults``."""
+    caught and shown somewhere on the screen, or kept with a run, unless it is marked ``faults``."""
     monkeypatch.setenv("LORA_TUI_CONFIG_DIR", str(tmp_path_factory.mktemp("config")))
     faults = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("LORA_TUI_STATE_DIR", str(faults))
     fault_log.forget_recorded()
+    caught: list[Exception] = []
+    for kind, method in ((RunReader, "report_fault"), (RunData, "note_fault")):
+        monkeypatch.setattr(kind, method, _noting(getattr(kind, method), caught))
     yield
     if request.node.get_closest_marker("faults") is None:
         assert [path.read_text() for path in faults.iterdir()] == []
+        assert caught == []
+
+
+def _noting(method: Callable[..., None], caught: list[Exception]) -> Callable[..., None]:
+    """Return a method that also appends the error that it is called with, if any, to ``caught``."""
+
+    def noting(self: object, part: str, error: Exception | None) -> None:
+        if error is not None:
+            caught.append(error)
+        method(self, part, error)
+
+    return noting
 
 
 def last_write(run: Run) -> float:

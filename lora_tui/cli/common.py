@@ -59,13 +59,27 @@ def words_of(lang: str, for_json: bool, settings: Settings) -> Words:
 # -- runs -------------------------------------------------------------------------------------------------------------
 
 
-def read_runs(paths: Sequence[Path], logs: Sequence[Path] = (), poll: bool = False) -> tuple[Follower, Workspace]:
-    """Read everything below the paths once; return the follower, which the caller must close, and the runs."""
+def read_runs(
+    paths: Sequence[Path], words: Words, logs: Sequence[Path] = (), poll: bool = False
+) -> tuple[Follower, Workspace]:
+    """Read everything below the paths once; return the follower, which the caller must close, and the runs.
+
+    An error of the program itself in one run is printed, and the other runs are read; any other one is raised.
+    """
     follower = Follower(paths, logs, poll, cwd=Path.cwd())
     workspace = Workspace(follower.roots)
     for batch in follower.read_all():
-        workspace.apply(batch)
+        apply_batch(workspace, batch, words)
+        if batch.error is not None:
+            raise batch.error
     return follower, workspace
+
+
+def apply_batch(workspace: Workspace, batch: Batch, words: Words) -> None:
+    """Apply a batch, and print once each error of the program itself that a run was read with."""
+    for run in workspace.apply(batch):
+        for error in run.faults.values():
+            report_fault("reading", run, words, error)
 
 
 def check_logs(logs: Iterable[Path], words: Words) -> None:
@@ -94,6 +108,7 @@ class ErrorReporter:
 
     def __init__(self, words: Words, follower: Follower) -> None:
         self._words = words
+        self._search_fault: Fault | None = None
         self._reported: set[tuple[str, str]] = {(str(path), why) for path, why in follower.errors.items()}
 
     def report(self, batch: Batch) -> None:
@@ -104,6 +119,13 @@ class ErrorReporter:
             print_error(words.t("cli.error.read", path=printable(name), reason=words.reason(why)) if why
                         else words.t(f"note.{name}"))  # fmt: skip
         self._reported = now
+        if batch.error is not None:
+            fault = record_fault("search", "command", batch.error)
+            if fault != self._search_fault:
+                print_error(fault_text(fault, words))
+            self._search_fault = fault
+        else:
+            self._search_fault = None
 
 
 @cache
@@ -222,6 +244,9 @@ def snapshot_data(run: Run, now: float, words: Words, context: Context = PLAIN) 
     found = snapshot(run, now, words, judgement)
     if fault is not None:
         found.problems.append(ProblemPart(file=".", reason=words.t("fault.run", error=fault.error)))
+    for error in run.faults.values():
+        fault = record_fault("reading", "command", error)
+        found.problems.append(ProblemPart(file=".", reason=words.t("fault.reading", error=fault.error)))
     return found.to_json()
 
 
@@ -243,11 +268,16 @@ def or_report(kind: str, run: Run, words: Words, make: Callable[[], T], otherwis
     try:
         return make(), None
     except Exception as error:  # recorded and printed, see above
-        fault = record_fault(kind, "command", error)
+        return otherwise, report_fault(kind, run, words, error)
+
+
+def report_fault(kind: str, run: Run, words: Words, error: Exception) -> Fault:
+    """Record an error of the program itself in one run, print it unless it was printed before, and return the fault."""
+    fault = record_fault(kind, "command", error)
     if (run.path, fault) not in _reported_faults:
         _reported_faults.add((run.path, fault))
         print_error(f"{clean(run.name)}: {fault_text(fault, words)}")
-    return otherwise, fault
+    return fault
 
 
 def judge_or_report(run: Run, now: float, words: Words, context: Context = PLAIN) -> tuple[Judgement, Fault | None]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from lora_tui.formats.results import parse_results
 from lora_tui.formats.trainer_log import TrainerLogParser
 from lora_tui.formats.trainer_state import parse_trainer_state
-from lora_tui.records.documents import LogRow, StreamParser, TornError
+from lora_tui.records.documents import LogRow, Problem, StreamParser, TornError
 from lora_tui.records.file_names import (
     ADAPTER_CONFIG,
     LLAMABOARD_CONFIG,
@@ -24,6 +26,8 @@ from lora_tui.records.file_names import (
 from lora_tui.records.rows import Rows
 from lora_tui.records.updates import FileDoc, FileProblem, FileRows, FileSeen, RowSource, Update
 from lora_tui.sources.base import Entry, Source, SourceError
+
+T = TypeVar("T")
 
 CHUNK = 1 << 18
 """Number of bytes of a log that are read at a time."""
@@ -77,6 +81,8 @@ class TailReader:
         """Whether the next rows replace those that were reported before."""
         self._snapshot: object | None = None
         """Document that was reported last."""
+        self.error: Exception | None = None
+        """The last error in the parser itself since the file began or was replaced; some of its content is missing."""
 
     def read(self, disk: Source, end: float, live: bool, now: float) -> tuple[list[Update], bool]:
         """Return the updates from what was appended since the last reading, and whether all of it has been read.
@@ -101,7 +107,7 @@ class TailReader:
                 # What was parsed is reported first; if the error lasts, the next reading raises it again.
                 break
             self._offset += len(data)
-            rows.extend(self._parser.feed(data))
+            rows.extend(self._attempt(partial(self._parser.feed, data), []))
             if len(data) < CHUNK:
                 all_read = True
                 self.settled = self._source != "console"
@@ -135,6 +141,7 @@ class TailReader:
             self._offset = 0
             self._restarted = True
             self._snapshot = None
+            self.error = None
         self._key = entry.key
         self._head = head
 
@@ -146,7 +153,18 @@ class TailReader:
         if self.settled or (live and now - self.entry.mtime < SETTLE_S):
             return []
         self.settled = True
-        return self._parser.feed(b"")
+        return self._attempt(partial(self._parser.feed, b""), [])
+
+    def _attempt(self, parse: Callable[[], T], otherwise: T) -> T:
+        """Return what ``parse`` returns; if it raises, keep the error and return ``otherwise``.
+
+        The rows before an error in the parser stay, and reading goes on behind it.
+        """
+        try:
+            return parse()
+        except Exception as error:  # reported as :attr:`error`
+            self.error = error
+            return otherwise
 
     def _updates(self, rows: Sequence[LogRow], arrived: float | None) -> list[Update]:
         """Return the updates of a reading; ``arrived`` is the Unix time at which new rows were read, else None."""
@@ -158,13 +176,14 @@ class TailReader:
         if source is not None and (rows or self._restarted or source == "log"):
             out.append(FileRows(name, source, rows, mtime, self._restarted, arrived))
         self._restarted = False
-        snapshot = self._parser.snapshot()
+        snapshot = self._attempt(self._parser.snapshot, None)
         if snapshot is not None and (snapshot is not self._snapshot or source == "console"):
             self._snapshot = snapshot
             out.append(FileDoc(name, snapshot, mtime))
         elif source == "events" and not rows:
             out.append(FileSeen(name, mtime))
-        out.extend(FileProblem(name, problem.line, problem.reason) for problem in self._parser.take_problems())
+        problems: Sequence[Problem] = self._attempt(self._parser.take_problems, [])
+        out.extend(FileProblem(name, problem.line, problem.reason) for problem in problems)
         return out
 
 

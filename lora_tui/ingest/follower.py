@@ -11,15 +11,19 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from lora_tui.ingest.console_logs import ConsoleLogs
 from lora_tui.ingest.directory_tree import ACTIVE_S
-from lora_tui.ingest.discovery import RunTree
+from lora_tui.ingest.discovery import RunDir, RunTree
 from lora_tui.ingest.run_reader import READ_STAGES, RunReader
 from lora_tui.records.updates import Batch, RunUpdates
 from lora_tui.sources.base import Source, SourceError
 from lora_tui.sources.local_disk import LocalDisk
+
+T = TypeVar("T")
 
 HEARTBEAT_S = 3.0
 """Seconds between two checks of the recently active runs, with or without events.
@@ -87,6 +91,8 @@ class Follower:
         """Runs of which a full reading has been requested."""
         self._order: list[RunReader] | None = None
         """Readers with something left to read after the last reading; None if something else has changed since."""
+        self._error: Exception | None = None
+        """The error in this program itself with which the last search for runs and changes ended; None without one."""
         self._complete = False
         """Whether everything that was there at the start has been read."""
         self._last_change = 0.0
@@ -114,11 +120,13 @@ class Follower:
     def read(self, budget_s: float = 0.1, each_s: float = math.inf) -> Batch:
         """Check what may have changed and parse it for about ``budget_s`` seconds, at most ``each_s`` for one run.
 
-        ``Batch.complete`` is False while there is more to read: call again.
+        ``Batch.complete`` is False while there is more to read: call again. An error in this program itself ends the
+        part of the work that raised it alone: it is in the batch, as ``Batch.error`` or, for a run, as a ``ReadFault``.
         """
         end = time.monotonic() + budget_s
         now = self._clock()
-        out = [RunUpdates(path, gone=True) for path in self._refresh()]
+        nothing: list[Path] = []
+        out = [RunUpdates(path, gone=True) for path in self._attempt(self._refresh, nothing)]
         while self._requested:
             found = self._readers.get(self._requested.popleft())
             if found is not None:
@@ -140,7 +148,41 @@ class Follower:
         complete = not any(reader.pending for reader in self._readers.values()) and self._with_logs
         self._complete = self._complete or complete
         errors = tuple((str(path), why) for path, why in self._tree.errors.items())
-        return Batch(tuple(out), complete, self._notes(), errors)
+        return Batch(tuple(out), complete, self._notes(), errors, self._error)
+
+    def _attempt(self, work: Callable[[], T], otherwise: T) -> T:
+        """Return what ``work`` returns; where it raises an error of this program itself, keep it for the next batch."""
+        try:
+            return work()
+        except OSError:
+            raise
+        except Exception as error:  # reported as Batch.error; the runs that are known are read on
+            self._error = error
+            # Without a change, not again at once.
+            self._due = self._recent_due = time.monotonic() + SLOW_HEARTBEAT_S
+            return otherwise
+
+    @staticmethod
+    def _check_run(reader: RunReader, path: Path | None = None) -> bool:
+        """Check a run as :meth:`RunReader.check` does; an error of this program itself is reported for that run."""
+        try:
+            found = reader.check(path)
+        except Exception as error:  # reported as ReadFault; the other runs are read on
+            reader.report_fault(":changes", error)
+            return False
+        if path is None:
+            reader.report_fault(":changes", None)
+        return found
+
+    @staticmethod
+    def _attach(reader: RunReader, attach: Callable[[RunDir], None], run_dir: RunDir) -> None:
+        """Give a reader a new listing by its method ``attach``; an error is reported as in :meth:`_check_run`."""
+        try:
+            attach(run_dir)
+        except Exception as error:  # reported as ReadFault; the other runs are read on
+            reader.report_fault(":listing", error)
+        else:
+            reader.report_fault(":listing", None)
 
     def _pending(self) -> list[RunReader]:
         """Return the readers with something to read, the newest run first.
@@ -173,6 +215,7 @@ class Follower:
         if changed is None or changed or recent or not self._with_logs:
             self._order = None
         if changed is None:
+            self._error = None
             return self._check_everything()
         if not self._with_logs:
             self._with_logs = True
@@ -192,10 +235,10 @@ class Follower:
         begin = time.thread_time()
         changed = self._tree.scan(self._clock()) or bool(self._console_logs.missing)
         if self._complete:
-            changed = self._console_logs.scan_outside(self._readers) or changed
+            changed = self._attempt(partial(self._console_logs.scan_outside, self._readers), False) or changed
         gone = self._assign(outside=False) if changed or not self._complete else []
         for reader in self._readers.values():
-            reader.check()
+            self._check_run(reader)
         if self._started:
             # Logs in other places, and those that are followed alone.
             for place in {path.parent for path in self._console_logs.outside_tree()}:
@@ -217,9 +260,9 @@ class Follower:
         """Check the file at a path; return False if it belongs to no run or its directory must be listed."""
         for place in (path, *path.parents):
             reader = self._readers.get(place)
-            if reader is not None and reader.check(path):
+            if reader is not None and self._check_run(reader, path):
                 return True
-        return any(reader.check(path) for reader in self._readers.values() if reader.has_outside_files)
+        return any(self._check_run(reader, path) for reader in self._readers.values() if reader.has_outside_files)
 
     def _check_recently_active(self) -> set[Path]:
         """Check the recently active runs; return the directories without events that should be listed again.
@@ -230,7 +273,7 @@ class Follower:
         recent = [reader for reader in self._readers.values() if now - reader.newest < ACTIVE_S]
         unwatched = self._tree.unwatched & {*self.roots, *(path.parent for path in self._readers)}
         for reader in sorted(recent, key=lambda reader: -reader.newest)[:MAX_RECENTLY_ACTIVE]:
-            reader.check()
+            self._check_run(reader)
             unwatched |= self._tree.unwatched_below(reader.path)
         return unwatched | {path for path in self._tree.missing if self._appeared(path)}
 
@@ -249,7 +292,7 @@ class Follower:
         for path in {up for place in changed for up in (place, *place.parents) if up in self._readers}:
             run_dir = self._tree.directory(path)
             if run_dir is not None:
-                self._readers[path].attach_directory(run_dir)
+                self._attach(self._readers[path], self._readers[path].attach_directory, run_dir)
         return []
 
     def _assign(self, outside: bool) -> list[Path]:
@@ -259,10 +302,10 @@ class Follower:
         """
         found = self._tree.runs()
         if outside:
-            self._console_logs.scan_outside(found)
+            self._attempt(partial(self._console_logs.scan_outside, found), False)
         if self._with_logs or not found:
             self._with_logs = True
-            self._console_logs.assign(found)
+            self._attempt(partial(self._console_logs.assign, found), None)
         for path, reader in self._readers.items():
             # A producer deletes its log to start over; until its first row there may be no other evidence of the run.
             if path not in found and reader.has_log and (kept := self._tree.directory(path)) is not None:
@@ -273,7 +316,7 @@ class Follower:
         for path, run_dir in found.items():
             if path not in self._readers:
                 self._readers[path] = RunReader(self._source, path, sample=self._sample)
-            self._readers[path].attach(run_dir)
+            self._attach(self._readers[path], self._readers[path].attach, run_dir)
         return gone
 
     # -- waiting -------------------------------------------------------------------------------------------------

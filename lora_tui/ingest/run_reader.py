@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from traceback import clear_frames
 
 from lora_tui.ingest.directory_tree import ACTIVE_S
 from lora_tui.ingest.discovery import CheckpointScanner, RunDir
@@ -19,7 +20,7 @@ from lora_tui.records.file_names import (
     TRAINER_LOG,
     TRAINER_STATE,
 )
-from lora_tui.records.updates import FileGone, FileProblem, FileSeen, RowSource, Update
+from lora_tui.records.updates import FileGone, FileProblem, FileSeen, ReadFault, RowSource, Update
 from lora_tui.sources.base import Entry, NoAnswer, Source, SourceError
 
 READ_STAGES = ("log", "documents", "all")
@@ -55,6 +56,8 @@ class RunReader:
         """Directories that cannot be listed and that were reported, each with the reason."""
         self._problems: dict[str, str] = {}
         """Reported problem of each file or directory; empty once it is over."""
+        self._faults: dict[str, type[Exception]] = {}
+        """Type of the reported error in this program itself, by the part of the run that could not be read."""
         self._sample = sample
         self._caught_up = False
         """Whether the log has been read to the end once."""
@@ -196,6 +199,7 @@ class RunReader:
         self._seen.pop(name, None)
         self._pending.pop(name, None)
         self._problems.pop(name, None)
+        self.report_fault(name, None)
         if not (name.startswith("checkpoint-") and name.endswith(".json")):
             self._out.append(FileGone(name))
 
@@ -221,6 +225,17 @@ class RunReader:
             self._problems[name] = why
             if why:
                 self._out.append(FileProblem(name, line, why))
+
+    def report_fault(self, part: str, error: Exception | None) -> None:
+        """Report an error in this program itself once for each type, or that ``part`` could be read without one."""
+        if error is None:
+            if self._faults.pop(part, None) is not None:
+                self._out.append(ReadFault(part, None))
+        elif self._faults.get(part) is not type(error):
+            self._faults[part] = type(error)
+            # What was being read need not be kept for as long as the error is shown.
+            clear_frames(error.__traceback__)
+            self._out.append(ReadFault(part, error))
 
     # -- which files have changed --------------------------------------------------------------------------------
 
@@ -282,17 +297,26 @@ class RunReader:
         for name in sorted(self._pending, key=self._stage):
             if self._stage(name) > READ_STAGES.index(stage):
                 break
-            tail = self._tails.get(name)
-            if tail is not None:
-                self._read_tail(tail, end, live, now)
-            elif (document := self._documents.get(name)) is not None:
-                self._read_document(document, now)
-            else:
+            try:
+                self._read_file(name, end, live, now)
+            except Exception as error:  # an error in one file must not end the reading of the others
+                # Read again when it has changed, and not before.
                 self._pending.pop(name, None)
+                self.report_fault(name, error)
             if time.monotonic() >= end:
                 break
         out, self._out = self._out, []
         return out
+
+    def _read_file(self, name: str, end: float, live: bool, now: float) -> None:
+        """Read a pending file."""
+        tail = self._tails.get(name)
+        if tail is not None:
+            self._read_tail(tail, end, live, now)
+        elif (document := self._documents.get(name)) is not None:
+            self._read_document(document, now)
+        else:
+            self._pending.pop(name, None)
 
     def _stage(self, name: str) -> int:
         """Return the index of the stage in which a file is read."""
@@ -319,6 +343,7 @@ class RunReader:
             tail.failed = False
             self._report_problem(tail.name, "")
         self._out.extend(updates)
+        self.report_fault(tail.name, tail.error)
 
     @staticmethod
     def _can_sample(tail: TailReader, now: float) -> bool:
@@ -339,6 +364,7 @@ class RunReader:
         if doc is None:
             return
         self._report_problem(document.name, "")
+        self.report_fault(document.name, None)
         self._out.append(doc)
         if document.name in ROOT_MODEL_FILES:
             self._report_seen(document.name, doc.mtime)

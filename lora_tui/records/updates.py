@@ -98,7 +98,16 @@ class SpaceSeen(NamedTuple):
     """Size of the file system, bytes."""
 
 
-Update = FileRows | FileDoc | FileSeen | FileGone | FileProblem | CheckpointsSeen | SpaceSeen
+class ReadFault(NamedTuple):
+    """An error in this program itself, and not in a file, while a part of a run was read; other parts are read on."""
+
+    part: str
+    """The name of the file, or ``:listing`` or ``:changes`` for the search for files and for changed ones."""
+    error: Exception | None
+    """The error; None once the part has been read without one."""
+
+
+Update = FileRows | FileDoc | FileSeen | FileGone | FileProblem | CheckpointsSeen | SpaceSeen | ReadFault
 
 
 class RunUpdates(NamedTuple):
@@ -125,3 +134,5 @@ class Batch(NamedTuple):
     """Codes of notes about the watching itself; so far only ``waiting_for_path``."""
     errors: tuple[tuple[str, str], ...] = ()
     """Paths of directories that cannot be read, each with the reason in a few words."""
+    error: Exception | None = None
+    """The error in this program itself with which the last search for runs and changes ended; None without one."""

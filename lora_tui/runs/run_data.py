@@ -21,6 +21,7 @@ from lora_tui.records.updates import (
     FileProblem,
     FileRows,
     FileSeen,
+    ReadFault,
     SpaceSeen,
     Update,
 )
@@ -56,6 +57,8 @@ class RunData:
         """Whether only the first and last rows and the evaluations of the log have been read."""
         self.log_deleted = False
         """Whether trainer_log.jsonl was deleted while being watched: a new attempt has begun but has not logged yet."""
+        self.faults: dict[str, Exception] = {}
+        """Errors in this program itself by the part of the run that was not, or not wholly, read because of them."""
         self.files = Files()
         self.eval_job = EvalJob()
         self.config: Mapping[str, ConfigEntry] = {}
@@ -88,6 +91,8 @@ class RunData:
                 self.files.space = update
             elif isinstance(update, FileProblem):
                 self.files.add_problem(update)
+            elif isinstance(update, ReadFault):
+                self._apply_fault(update)
             else:
                 rebuild = self._remove_file(update) or rebuild
                 config_changed = True
@@ -99,6 +104,18 @@ class RunData:
         if config_changed:
             self.config = merge_config(self.files.docs.values(), self.files.state)
         self._stage = stage_of(self.config, self._merged.series, self.files.results)
+        self._derived.clear()
+        self.revision += 1
+
+    def _apply_fault(self, update: ReadFault) -> None:
+        if update.error is None:
+            self.faults.pop(update.part, None)
+        else:
+            self.faults[update.part] = update.error
+
+    def note_fault(self, part: str, error: Exception) -> None:
+        """Keep an error that :meth:`apply` or the workspace has met; the run keeps what it had until then."""
+        self.faults[part] = error
         self._derived.clear()
         self.revision += 1
 

@@ -11,7 +11,10 @@ from lora_tui.runs.run import Run
 
 
 class Workspace:
-    """All runs below some paths. Not thread-safe: only the thread that displays the runs may use it."""
+    """All runs below some paths. Not thread-safe: only the thread that displays the runs may use it.
+
+    An error in this program itself that one run raises is kept in the run (:attr:`RunData.faults`); the others go on.
+    """
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = [Path(root).absolute() for root in roots]
@@ -41,7 +44,10 @@ class Workspace:
                 run = self._by_path[item.path] = Run(item.path)
                 list_changed = True
             run.partial, run.sampled = item.partial, item.sampled
-            run.apply(item.updates)
+            try:
+                run.apply(item.updates)
+            except Exception as error:  # kept with the run, which shows it; the other runs go on
+                run.note_fault(":updates", error)
             changed.add(run)
         self.complete = self.complete or batch.complete
         if list_changed:
@@ -89,7 +95,12 @@ class Workspace:
         """Give each run the eval and predict jobs that loaded its adapter."""
         jobs: dict[Path, list[Run]] = {}
         for run in self.runs:
-            if not run.timeline.rows and (trained := self._run_of_adapter(run)) is not None:
+            try:
+                trained = self._run_of_adapter(run) if not run.timeline.rows else None
+            except Exception as error:  # kept with the run, which shows it; the other runs go on
+                run.note_fault(":adapters", error)
+                continue
+            if trained is not None:
                 jobs.setdefault(trained.path, []).append(run)
         for run in self.runs:
             linked = tuple(jobs.get(run.path, ()))

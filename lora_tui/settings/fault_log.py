@@ -35,7 +35,7 @@ MESSAGE_CHARACTERS = 80
 LINE_CHARACTERS = 500
 """Length at which a line of a traceback is cut, in characters, since a message may quote a file of the run."""
 _PREFIX = "fault-"
-_OWN_NAME = re.compile(_PREFIX + r"(?:pane|screen|list|run|events|command)-.*-[0-9a-f]{8}\.txt")
+_OWN_NAME = re.compile(_PREFIX + r"(?:pane|screen|list|run|reading|search|events|command)-.*-[0-9a-f]{8}\.txt")
 _PACKAGE = str(Path(__file__).parent.parent)
 
 
@@ -44,7 +44,8 @@ class Fault:
     """An error of this program that was caught by the caller of the part that raised it."""
 
     kind: str
-    """What failed: ``pane``, ``screen``, ``list`` (a row of the run list), ``run`` (its judgement), ``command``."""
+    """What failed: ``pane``, ``screen``, ``list`` (a row of the run list), ``run`` (its judgement),
+    ``reading`` (a part of a run), ``search`` (for runs and changes), ``command``."""
     error: str
     """Type and message on one line, for example ``KeyError: 'loss'``."""
     file: Path | None
@@ -96,7 +97,7 @@ def fault_text(fault: Fault, words: Words, short: bool = False) -> str:
     ``short``: only the type of the error and the file, for places of a single line; the file contains the rest.
     """
     if short and fault.file is not None:
-        key = "fault.short_run" if fault.kind == "run" else "fault.short"
+        key = f"fault.short_{fault.kind}" if words.has(f"fault.short_{fault.kind}") else "fault.short"
         return words.t(key, error=fault.error.partition(":")[0], file=_home_path(fault.file))
     what = words.t(f"fault.{fault.kind}", error=fault.error)
     if fault.file is None:

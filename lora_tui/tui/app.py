@@ -191,19 +191,22 @@ class LoraTuiApp(App[int]):
     def on_batch_read(self, message: BatchRead) -> None:
         batch, state = message.batch, self.state
         self._reader.batch_applied(batch.complete)
-        changed = state.workspace.apply(batch)
+        try:
+            changed, error = state.workspace.apply(batch), batch.error
+        except Exception as caught:  # shown in the footer; the next batch is applied all the same
+            changed, error = set(), caught
         if not batch.complete and state.selected is not None:
             # A part with each batch: all at once, with the next chart, would keep a key waiting.
-            for series in state.selected.series.values():
-                series.update_extremes()
-        before = (state.notes, state.errors)
+            state.update_extremes(state.selected)
+        before = (state.notes, state.errors, state.search_fault)
         state.notes, state.errors = batch.notes, batch.errors
+        state.search_fault = record_fault("search", "runs", error) if error is not None else None
         for code in set(batch.notes) - {*before[0], "waiting_for_path"}:
             self._note(state.words.t(f"note.{code}"))
         first = batch.complete and not self._complete
         if first:
             state.judgements.postpone(0.0)
-        if batch.runs or first or before != (state.notes, state.errors):
+        if batch.runs or first or before != (state.notes, state.errors, state.search_fault):
             state.read_error = ""
             selected = state.selected
             self._dashboard.selected = state.run_to_select()
@@ -219,7 +222,11 @@ class LoraTuiApp(App[int]):
                 self.call_after_refresh(self.write_screenshot)
 
     def on_reading_failed(self, message: ReadingFailed) -> None:
-        self.state.read_error = message.error
+        error = message.error
+        if error is None or isinstance(error, OSError):
+            self.state.read_error = str(error) if error is not None else ""
+        else:
+            self.state.read_error = record_fault("search", "thread", error)
         self._repainter.paint(charts=False)
 
     def write_screenshot(self) -> None:

@@ -23,6 +23,8 @@ REST_S = 0.1
 """Seconds for which the reading of a long log rests after a key, so that the answer has the interpreter for itself."""
 BRIEF_RUN_S, KEYS_S = 0.005, 2.0
 """Seconds of parsing for one run in a turn where a key came within the last KEYS_S seconds, as another may follow."""
+RETRY_S, MOST_RETRY_S = 1.0, 16.0
+"""Seconds after which a turn that ended with an error is tried again, at first and at most: twice as many each time."""
 MAX_WAITING = 1
 """Batches that may wait while one is applied; more would only fill the memory, and keep keys waiting."""
 
@@ -36,9 +38,9 @@ class BatchRead(Message, bubble=False):
 
 
 class ReadingFailed(Message, bubble=False):
-    """A turn of reading ended with an input/output error; the next one is tried."""
+    """A turn of reading ended with an error, and the next one is tried; with None, reading works again."""
 
-    def __init__(self, error: str) -> None:
+    def __init__(self, error: Exception | None) -> None:
         super().__init__()
         self.error = error
 
@@ -77,6 +79,7 @@ class ReaderThread:
     def run(self, follower: Follower) -> None:
         """Read until the Textual worker that this runs in is cancelled, then close the follower."""
         worker = get_current_worker()
+        retry_s = RETRY_S
         try:
             follower.start_watching()
             while not worker.is_cancelled:
@@ -86,16 +89,22 @@ class ReaderThread:
                 if not self.complete:
                     # Once before each turn: a key that is held down slows the reading, but never stops it.
                     time.sleep(max(0.0, self._key_at + REST_S - time.monotonic()))
-                if not follower.wait(60.0) or worker.is_cancelled:
-                    continue
                 try:
+                    if not follower.wait(60.0) or worker.is_cancelled:
+                        continue
                     keys = time.monotonic() - self._key_at < KEYS_S
                     batch = follower.read(TURN_S, BRIEF_RUN_S if keys else RUN_S)
-                except OSError as error:
-                    self._post(ReadingFailed(str(error)))
-                    time.sleep(1.0)
+                except Exception as error:  # shown in the footer; an error must not end the app
+                    self._post(ReadingFailed(error))
+                    until = time.monotonic() + retry_s
+                    retry_s = min(2 * retry_s, MOST_RETRY_S)
+                    while not worker.is_cancelled and time.monotonic() < until:
+                        time.sleep(0.05)
                     continue
-                if batch.runs or batch.notes or batch.complete:
+                if retry_s > RETRY_S:
+                    retry_s = RETRY_S
+                    self._post(ReadingFailed(None))
+                if batch.runs or batch.notes or batch.complete or batch.error is not None:
                     self._posted += 1
                     if not self._post(BatchRead(batch)):
                         return

@@ -76,8 +76,10 @@ class AppState:
         """Codes of the follower's notes on the watching itself."""
         self.errors: tuple[tuple[str, str], ...] = ()
         """Directories that cannot be read, with the reason."""
-        self.read_error = ""
-        """The error of the last turn of reading; empty after a turn without one."""
+        self.read_error: str | Fault = ""
+        """The error of the last turn of reading, a fault where it is one of this program; empty after one without."""
+        self.search_fault: Fault | None = None
+        """The error of this program with which the last search for runs and changes ended, or None."""
         self.note = ""
         """What just happened, said in the footer for some seconds."""
         self.now = options.clock()
@@ -120,7 +122,7 @@ class AppState:
         return (
             self._views_made, len(self.runs), sum(run.revision for run in self.runs), self.selected, self.page,
             self.drawer, self.focus, self.card, self.finding, self.ascii, self.places, self.note, self.read_error,
-            self.notes, self.errors,
+            self.search_fault, self.notes, self.errors,
         )  # fmt: skip
 
     @property
@@ -198,6 +200,9 @@ class AppState:
         progress = self._attempt(run, "progress", lambda: run.progress(self.now), Progress())
         self._views_made += 1
         fault = next((fault for (path, _), fault in self._faults.items() if path == run.path), None)
+        for error in run.faults.values():
+            # What was not read is the cause of what cannot be judged.
+            fault = record_fault("reading", "run", error)
         if judgement is None:
             return RunView(run, self.now, status, progress, self.judgements.last_known(run), fault)
         view = RunView(run, self.now, status, progress, judgement, fault)
@@ -252,6 +257,15 @@ class AppState:
         if self._faults:
             self._faults.pop((run.path, part), None)
         return made
+
+    def update_extremes(self, run: Run) -> None:
+        """Update what the charts of a run take from its series, so that the next drawing takes less time."""
+
+        def update() -> None:
+            for series in run.series.values():
+                series.update_extremes()
+
+        self._attempt(run, "extremes", update, None)
 
     def context(self, run: Run) -> Context:
         """Return what this run is judged with: the settings, and the runs to compare it with."""

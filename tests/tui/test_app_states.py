@@ -213,7 +213,7 @@ async def test_only_changed_cells_are_repainted(tmp_path: Path, monkeypatch: pyt
 async def test_an_unreadable_disk_is_said_and_survived(all_runs: Path) -> None:
     app = make_app(all_runs / "lora" / "sft")
     async with app.run_test(size=SIZE) as pilot:
-        app.post_message(ReadingFailed("Stale file handle"))
+        app.post_message(ReadingFailed(OSError("Stale file handle")))
         await settled(pilot)
         assert "Stale file handle" in rows(app)[-1]
         app.post_message(BatchRead(Batch()))

@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
                            if args.output is not None else "text")  # fmt: skip
     settings = settings_of(args)
     words = words_of(args.lang, form == "json", settings)
-    follower, workspace = read_runs([search_root(name) for name in args.runs], args.log)
+    follower, workspace = read_runs([search_root(name) for name in args.runs], words, args.log)
     follower.close()
     runs = _select(args.runs, follower, workspace, words)
     if len(runs) < 2:

@@ -61,7 +61,7 @@ def _general_page(topic: str, words: Words, context: Context, width: int) -> lis
 
 
 def _run_page(args: argparse.Namespace, settings: Settings, topic: str, words: Words, width: int) -> list[Line]:
-    follower, workspace = read_runs([search_root(args.run)], args.log)
+    follower, workspace = read_runs([search_root(args.run)], words, args.log)
     try:
         run = find_run(args.run, follower, workspace, words)
     finally:

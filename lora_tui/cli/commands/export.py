@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
     Raises CommandError for a path or name without a run, and for a file that cannot be written.
     """
     words = words_of(args.lang, False, settings_of(args))
-    follower, workspace = read_runs([search_root(args.run)], args.log)
+    follower, workspace = read_runs([search_root(args.run)], words, args.log)
     follower.close()
     run = find_run(args.run, follower, workspace, words)
     form: str = args.format or _by_ending(args.output)

@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError(words.t("cli.ls.two_formats", format=form))
     now = time.time()
     selection = _Selection(args.filter, args.since, now, words)
-    follower, workspace = read_runs(args.paths or [Path()], args.log)
+    follower, workspace = read_runs(args.paths or [Path()], words, args.log)
     follower.close()
     check_paths(follower, words)
     found = selection.of(workspace, settings, now, words)

@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     form = _format(args, settings)
     words = words_of(args.lang, form == "json", settings)
-    follower, workspace = read_runs([search_root(args.run)], args.log)
+    follower, workspace = read_runs([search_root(args.run)], words, args.log)
     follower.close()
     run = find_run(args.run, follower, workspace, words)
     context = context_of(run, SiblingIndex(workspace), settings)

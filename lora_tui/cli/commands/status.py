@@ -12,6 +12,7 @@ from lora_tui.analysis import Context
 from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.common import (
     ErrorReporter,
+    apply_batch,
     context_of,
     describe_job,
     find_run,
@@ -42,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
     """
     settings = settings_of(args)
     words = words_of(args.lang, args.json, settings)
-    follower, workspace = read_runs([search_root(args.run)], args.log, args.poll)
+    follower, workspace = read_runs([search_root(args.run)], words, args.log, args.poll)
     try:
         run = find_run(args.run, follower, workspace, words)
         if args.follow:
@@ -84,7 +85,7 @@ def _follow(follower: Follower, workspace: Workspace, run: Run, as_json: bool, w
         if follower.wait(POLL_S):
             batch = follower.read(0.2)
             errors.report(batch)
-            workspace.apply(batch)
+            apply_batch(workspace, batch, words)
             # A directory that was removed and created again is a new run.
             run = next((known for known in workspace.runs if known.path == run.path), run)
     signal.signal(signal.SIGINT, before)

@@ -22,6 +22,7 @@ from lora_tui.analysis.sibling_index import SiblingIndex
 from lora_tui.cli.commands.status import INTERRUPTED, POLL_S
 from lora_tui.cli.common import (
     ErrorReporter,
+    apply_batch,
     check_errors,
     check_logs,
     check_metric_names,
@@ -97,7 +98,7 @@ def _resolve(names: Sequence[str], logs: Sequence[Path], words: Words) -> list[P
         path = Path(name)
         if not path.exists() and not _is_path(name):
             if known is None:
-                follower, known = read_runs([Path()], logs)
+                follower, known = read_runs([Path()], words, logs)
                 follower.close()
             runs = known.find(name)
             if len(runs) > 1:
@@ -178,7 +179,9 @@ class _Waiter:
         end = time.monotonic() + timeout_s if timeout_s is not None else None
         follower, workspace = self._follower, self._workspace
         for batch in follower.read_all():
-            workspace.apply(batch)
+            apply_batch(workspace, batch, self._words)
+            if batch.error is not None:
+                raise batch.error
         check_errors(follower, self._words)
         self._find()
         if self._expression is not None:
@@ -204,7 +207,7 @@ class _Waiter:
                 if follower.wait(pause):
                     batch = follower.read(MIN_INTERVAL_S)
                     errors.report(batch)
-                    workspace.apply(batch)
+                    apply_batch(workspace, batch, self._words)
                     complete, changed = batch.complete, True
             return INTERRUPTED
         finally:

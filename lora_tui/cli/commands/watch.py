@@ -117,6 +117,7 @@ def _run_app(
 ) -> int:
     workspace = Workspace(follower.roots)
     for batch in follower.read_all() if args.screenshot is not None else [follower.read(FIRST_READ_S, FIRST_LOG_S)]:
+        # An error in the search for runs comes again in the first batch of the app, which shows it.
         workspace.apply(batch)
     from lora_tui.tui.app import LoraTuiApp
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from lora_tui.analysis.run_facts import main_metric
 from lora_tui.runs.run import StateName
+from lora_tui.settings.fault_log import Fault
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.keys import hints
-from lora_tui.tui.panes.base import Pane
+from lora_tui.tui.panes.base import Pane, fault_lines
 from lora_tui.tui.panes.header import percent
 from lora_tui.tui.panes.symbols import STATE_SYMBOLS, format_cell, state_span
 from lora_tui.tui.state import AppState
@@ -63,7 +64,10 @@ class FooterPane(Pane):
 
     def draw(self, width: int, height: int) -> list[Line]:
         state = self.state
-        if state.read_error:
+        fault = state.read_error or state.search_fault
+        if isinstance(fault, Fault):
+            return [cut([(" ", "text"), *fault_lines(state.words, fault, width - 1, 1)[0]], width)]
+        if isinstance(state.read_error, str) and state.read_error:
             return [spread([(" ! " + clean(state.read_error), "rating-fair")], [], width)]
         if state.note:
             return [cut([(" " + clean(state.note), "text")], width)]

@@ -154,7 +154,10 @@ def note_spans(state: AppState, view: RunView) -> Line:
     """Return the most important fact of a run: its worst finding, its state, the remaining time, or its score."""
     words, status = state.words, view.status
     if view.fault is not None:
-        return [("! ", "rating-fair"), (words.t("fault.run_short"), "rating-fair")]
+        return [
+            ("! ", "rating-fair"),
+            (words.t("fault.reading_short" if view.fault.kind == "reading" else "fault.run_short"), "rating-fair"),
+        ]
     worst = next((f for f in view.judgement.findings if f.severity in ("critical", "warning")), None)
     if worst is not None and not worst.code.startswith(("failed", "stalled", "interrupted")):
         return [(finding_span(worst)[0] + " ", worst.severity), (words.finding_name(worst), worst.severity)]
