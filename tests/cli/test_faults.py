@@ -11,6 +11,9 @@ import pytest
 
 from lora_tui.analysis.findings import find
 from lora_tui.cli.main import main
+from lora_tui.ingest.directory_tree import DirectoryTree
+from lora_tui.ingest.file_readers import TailReader
+from lora_tui.ingest.run_reader import RunReader
 from lora_tui.runs.run import Run
 from lora_tui.settings.fault_log import forget_recorded
 
@@ -115,6 +118,48 @@ def test_where_no_file_can_be_kept_the_traceback_is_said(
     assert "Traceback (most recent call last)" in said
     assert "could not be saved" in said.splitlines()[-1]
     assert str(tmp_path) not in said.splitlines()[-1]
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the log of lora/killed raises."""
+    usual = RunReader._read_tail
+
+    def fail(reader: RunReader, tail: TailReader, *arguments: float) -> None:
+        if reader.path.name == "killed" and tail.name == "trainer_log.jsonl":
+            raise KeyError("loss")
+        usual(reader, tail, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RunReader, "_read_tail", fail)
+
+
+@pytest.mark.usefixtures("unread")
+def test_a_run_that_cannot_be_read_is_named_and_the_others_are_said(
+    all_runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ls", str(all_runs), "--json"]) == 0
+    said = capsys.readouterr()
+    rows = {row["run"]["name"]: row for row in json.loads(said.out)}
+    reasons = [problem["reason"] for problem in rows["lora/killed"]["problems"]]
+    assert reasons == ["Not all of this run could be read: KeyError: 'loss'."]
+    assert rows["lora/sft"]["ratings"]
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith("lora-tui: lora/killed: Not all of this run could be read: KeyError: 'loss'.")
+    (file,) = kept()
+    assert str(file) in said.err
+
+
+def test_a_search_for_runs_that_fails_ends_a_command_in_one_line(
+    all_runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("loss")
+
+    monkeypatch.setattr(DirectoryTree, "scan", fail)
+    for command in (["ls", str(all_runs)], ["wait", str(all_runs / "lora" / "sft")]):
+        assert main(command) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("lora-tui: Internal error: KeyError: 'loss'.")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

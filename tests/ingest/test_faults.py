@@ -190,9 +190,7 @@ def test_a_search_for_runs_that_fails_is_reported_and_what_is_known_is_read_on(
     assert watched.losses("c") == [5.0]
 
 
-def test_one_run_that_cannot_be_applied(
-    root: Path, watch: Callable[[], Watch], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_run_that_cannot_be_applied(watch: Callable[[], Watch], monkeypatch: pytest.MonkeyPatch) -> None:
     usual = Run.apply
 
     def fail(self: Run, *arguments: object) -> None:

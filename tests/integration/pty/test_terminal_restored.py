@@ -109,7 +109,7 @@ def test_a_signal_while_a_page_lies_over_the_screen(tmp_path: Path) -> None:
 # -- an exception ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["widget", "thread", "handler"])
+@pytest.mark.parametrize("place", ["widget", "handler"])
 def test_an_exception_is_told_whole_on_a_restored_terminal(tmp_path: Path, place: str) -> None:
     write_run(tmp_path / "saves/a", [3.0, 2.5, 2.25], 10)
     with Terminal([sys.executable, "-m", "tests.support.failing_app", place], 120, 40, PYTHON, tmp_path) as terminal:
@@ -124,6 +124,21 @@ def test_an_exception_is_told_whole_on_a_restored_terminal(tmp_path: Path, place
         assert "failing_on_purpose" in after
         assert re.search(r"ValueError: on purpose: \[red\]x\[/red\]", after), after[-2000:]
         assert "Traceback" not in raw[: raw.rindex("\x1b[?1049l")]
+
+
+def test_an_exception_in_the_thread_that_reads_ends_nothing(tmp_path: Path) -> None:
+    write_run(tmp_path / "saves/a", [3.0, 2.5, 2.25], 10)
+    environment = {**PYTHON, "LORA_TUI_STATE_DIR": str(tmp_path / "state")}
+    command = [sys.executable, "-m", "tests.support.failing_app", "thread"]
+    with Terminal(command, 120, 40, environment, tmp_path) as terminal:
+        terminal.wait_for("reading the runs failed: ValueError, see ")
+        terminal.send("6")
+        terminal.wait_for("─ config ─")
+        terminal.send("q")
+        assert terminal.wait_exit() == 0
+        check_restored(terminal)
+    (file,) = (tmp_path / "state").iterdir()
+    assert "failing_on_purpose" in file.read_text()
 
 
 # -- demo has a second process --------------------------------------------------------------------------------------
