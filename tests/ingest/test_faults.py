@@ -128,7 +128,7 @@ def test_the_rows_before_an_error_stay_and_a_new_log_is_read_without_one(
     (root / "a/trainer_log.jsonl").unlink()
     append(root / "a", row(1, 9.0))
     watched.look()
-    wait_until(lambda: watched.look() or watched.losses("a") == [9.0], "the rows of the new log")
+    wait_until(lambda: watched.losses("a") == [9.0], "the rows of the new log", step=watched.look)
     assert not watched.run("a").faults
 
 
