@@ -126,7 +126,7 @@ def own_settings(
     monkeypatch.setenv("LORA_TUI_CONFIG_DIR", str(tmp_path_factory.mktemp("config")))
     faults = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("LORA_TUI_STATE_DIR", str(faults))
-    fault_log.forget_recorded()
+    fault_log.recorded.clear()
     caught: list[Exception] = []
     for kind, method in ((RunReader, "report_fault"), (RunData, "note_fault")):
         monkeypatch.setattr(kind, method, _noting(getattr(kind, method), caught))

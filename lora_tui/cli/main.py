@@ -100,7 +100,3 @@ def _run(argv: Sequence[str] | None) -> int:
     # Each command is a module of its own, so that it does not pay for the imports of the others.
     command: Callable[[argparse.Namespace], int] = import_module(f"lora_tui.cli.commands.{args.command}").main
     return command(args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

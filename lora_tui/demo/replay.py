@@ -362,19 +362,12 @@ def write_demo(target: Path, samples: Path, speed: float, alive: Callable[[], bo
         apply_event(event, folder)
 
 
-def default_samples() -> Path:
-    """Return the directory of the sample runs: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    packaged = package / "sample_runs"
-    return packaged if packaged.is_dir() else package.parent / "sample_runs"
-
-
 def main() -> int:
     """Run the command line of the replay."""
     parser = argparse.ArgumentParser(prog="replay", description="Replay sample runs live into a directory.")
     parser.add_argument("target", type=Path, metavar="DIR", help="the directory to write into")
     parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than the demo's own speed")
-    parser.add_argument("--samples", type=Path, default=default_samples(), help="the sample runs to replay")
+    parser.add_argument("--samples", type=Path, required=True, help="the directory of the sample runs to replay")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="stop when this is no longer the parent")
     options = parser.parse_args()
     if not options.speed > 0:

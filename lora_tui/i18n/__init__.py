@@ -30,13 +30,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from lora_tui.text.sanitize import clean
 
 if TYPE_CHECKING:
-    from gettext import GNUTranslations
-
     from lora_tui.analysis.judgement import Finding, Rating
     from lora_tui.runs.run import Status
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
+LANGUAGE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+"""Environment variables that determine the language, the first one that is set."""
 DOMAIN = "lora_tui"
 HERE = Path(__file__).parent
 
@@ -51,7 +51,7 @@ def resolve_language(option: str, kept: str | None, env: Mapping[str, str]) -> L
         for lang in LANGUAGES:
             if choice == lang:
                 return lang
-    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+    for name in LANGUAGE_VARIABLES:
         value = env.get(name, "")
         if value:
             return "zh" if value.lower().startswith("zh") else "en"
@@ -71,8 +71,11 @@ class Words:
 
     def __init__(self, lang: str) -> None:
         self.lang: Language = "zh" if lang == "zh" else "en"
-        self._translations = _load(self.lang)
-        self._formatter = _Formatter(self)
+        # Imported here because a program that prints no text does not need it.
+        from gettext import GNUTranslations
+
+        with catalogue(self.lang).open("rb") as file:
+            self._translations = GNUTranslations(file)
 
     def has(self, key: str) -> bool:
         """Return whether the catalogue has this key."""
@@ -81,7 +84,7 @@ class Words:
     def t(self, key: str, **params: object) -> str:
         """Return the text of a key, with its placeholders filled in."""
         text = self._translations.gettext(key)
-        return self._formatter.fill(text, params) if params and "{" in text else text
+        return self._fill(text, params) if params and "{" in text else text
 
     def reason(self, text: str) -> str:
         """Translate the reason why something cannot be read or written.
@@ -94,14 +97,14 @@ class Words:
     def n(self, key: str, count: int, **params: object) -> str:
         """Return the text of a key with plural forms, in the form for ``count``, which also fills in ``{n}``."""
         params.setdefault("n", count)
-        return self._formatter.fill(self._translations.ngettext(key, key, count), params)
+        return self._fill(self._translations.ngettext(key, key, count), params)
 
     # -- times and numbers --
 
-    def duration(self, seconds: float, style: Literal["short", "long", "clock"] = "short") -> str:
+    def duration(self, seconds: float, style: Literal["short", "long"] = "short") -> str:
         """Return a duration in words; a dash for one that is not finite.
 
-        ``short``: 1h52m, 3m25s or 1小时52分. ``long``: 1 h 52 min or 1小时52分钟. ``clock``: 0:28:05 in both languages.
+        ``short``: 1h52m, 3m25s or 1小时52分. ``long``: 1 h 52 min or 1小时52分钟.
         """
         if not math.isfinite(seconds):
             return "–"
@@ -109,8 +112,6 @@ class Words:
         days, rest = divmod(whole, 86400)
         hours, rest = divmod(rest, 3600)
         minutes, secs = divmod(rest, 60)
-        if style == "clock":
-            return f"{days}d {hours}:{minutes:02}:{secs:02}" if days else f"{hours}:{minutes:02}:{secs:02}"
         # Seconds are left out from ten minutes on, minutes from a day on.
         if days:
             parts = [("d", days), ("h", hours)]
@@ -290,49 +291,38 @@ class Words:
             return str(int(value))
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
+    # -- placeholders --
 
-class _Formatter(Formatter):
-    """A ``str.format`` that leaves unknown fields as they are and knows the catalogue's own format specs."""
-
-    def __init__(self, words: Words) -> None:
-        self._words = words
-
-    def fill(self, text: str, params: Mapping[str, object]) -> str:
+    def _fill(self, text: str, params: Mapping[str, object]) -> str:
+        """Fill in the placeholders as ``str.format`` does; one without a value, and text that is no format, stay."""
         out: list[str] = []
         try:
-            for literal, name, spec, _ in self.parse(text):
+            for literal, name, spec, _ in Formatter().parse(text):
                 out.append(literal)
                 if name is None:
                     continue
                 if name in params:
-                    out.append(self._format(params[name], spec or ""))
+                    out.append(self._format_value(params[name], spec or ""))
                 else:
                     out.append("{" + name + (f":{spec}" if spec else "") + "}")
         except ValueError:
             return text
         return "".join(out)
 
-    def _format(self, value: Any, spec: str) -> str:
+    def _format_value(self, value: Any, spec: str) -> str:
+        """Format a value by one of the catalogue's own format specs, or by one of Python's."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             if spec in ("num", "lr", "count"):
-                return self._words.number(value, spec)
+                return self.number(value, spec)
             if spec == "dur":
-                return self._words.duration(value)
+                return self.duration(value)
             if spec == "age":
-                return self._words.age(value)
+                return self.age(value)
             if spec == "size":
-                return self._words.size(value)
+                return self.size(value)
             if not spec:
-                return str(value) if isinstance(value, int) else self._words.number(value)
+                return str(value) if isinstance(value, int) else self.number(value)
         try:
             return format(value, spec)
         except (ValueError, TypeError):
             return str(value)
-
-
-def _load(lang: Language) -> GNUTranslations:
-    """Load the compiled catalogue. gettext is imported here because a program that prints no text does not need it."""
-    from gettext import GNUTranslations
-
-    with catalogue(lang).open("rb") as file:
-        return GNUTranslations(file)

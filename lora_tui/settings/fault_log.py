@@ -52,17 +52,8 @@ class Fault:
     """The file that holds the traceback, or None if it could not be written."""
 
 
-_recorded: dict[tuple[str, ...], Fault] = {}
-
-
-def recorded_faults() -> list[Fault]:
-    """Return every fault of this process so far, the first one first."""
-    return list(_recorded.values())
-
-
-def forget_recorded() -> None:
-    """Forget the faults so far, so that each is written again when it happens again; for tests."""
-    _recorded.clear()
+recorded: dict[tuple[str, ...], Fault] = {}
+"""Every fault of this process so far, by part, type and line, the first one first."""
 
 
 def state_dir() -> Path:
@@ -82,12 +73,12 @@ def record_fault(kind: str, name: str, error: Exception) -> Fault:
     command) and must not come from a run. Never raises: if the directory cannot be written, the fault has no file.
     """
     key = (kind, name, type(error).__qualname__, _origin(error.__traceback__))
-    fault = _recorded.get(key)
+    fault = recorded.get(key)
     if fault is None:
         from hashlib import sha256
 
         file = _keep(f"{_PREFIX}{kind}-{name}-{sha256(repr(key).encode()).hexdigest()[:8]}.txt", kind, name, error)
-        fault = _recorded[key] = Fault(kind, _line(error), file)
+        fault = recorded[key] = Fault(kind, _line(error), file)
     return fault
 
 

@@ -34,8 +34,8 @@ def load_saved_choices() -> dict[str, str]:
     return {str(k): v for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {}
 
 
-def save_choices(**choices: str) -> None:
-    """Add choices to the file, atomically. Raises OSError, which names the file or directory, if that fails."""
+def save_choice(name: str, value: str) -> None:
+    """Add a choice to the file, atomically. Raises OSError, which names the file or directory, if that fails."""
     path = saved_choices_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps({**load_saved_choices(), **choices}, indent=2) + "\n")
+    write_atomically(path, json.dumps({**load_saved_choices(), name: value}, indent=2) + "\n")

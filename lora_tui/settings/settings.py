@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lora_tui.analysis.context import PLAIN, Context
-from lora_tui.i18n import LANGUAGES, Language, Words, resolve_language
+from lora_tui.i18n import LANGUAGE_VARIABLES, LANGUAGES, Language, Words, resolve_language
 from lora_tui.settings.errors import SettingsError
 from lora_tui.settings.saved_choices import config_dir, load_saved_choices
 from lora_tui.text.sanitize import clean
@@ -29,8 +29,6 @@ DEFAULTS: Mapping[str, Any] = {
     "ui.lang": "auto", "ui.theme": "dark", "ui.glyphs": "unicode", "notify.on_event": "", "notify.bell": False,
 }  # fmt: skip
 """Default values of the keys that an option, a key of the app or the environment can also set."""
-LANGUAGE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
-"""Environment variables that name the language; the first that is set decides."""
 
 
 class Choice(NamedTuple):
@@ -76,7 +74,7 @@ class Settings:
         for name in LANGUAGE_VARIABLES:
             if os.environ.get(name):
                 return Choice(resolve_language("auto", None, os.environ), "environment", f"{name}={os.environ[name]}")
-        return Choice(resolve_language("auto", None, {}), "default")
+        return Choice("en", "default")
 
     def language(self, option: str | None = None) -> Language:
         """Return the language in effect."""

@@ -15,7 +15,7 @@ from lora_tui.ingest.directory_tree import DirectoryTree
 from lora_tui.ingest.file_readers import TailReader
 from lora_tui.ingest.run_reader import RunReader
 from lora_tui.runs.run import Run
-from lora_tui.settings.fault_log import forget_recorded
+from lora_tui.settings.fault_log import recorded
 
 pytestmark = pytest.mark.faults
 
@@ -175,5 +175,5 @@ def test_an_end_that_is_wanted_is_no_error(
             main(["ls", str(all_runs), "--json"])
     else:
         assert main(["ls", str(all_runs), "--json"]) == 130
-    forget_recorded()
+    recorded.clear()
     assert kept() == []

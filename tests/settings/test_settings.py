@@ -13,7 +13,7 @@ from lora_tui.analysis.rating_rules import COUNTS, LR_RANGES, RULES
 from lora_tui.i18n import Words
 from lora_tui.runs.run import Run
 from lora_tui.settings.errors import SettingsError
-from lora_tui.settings.saved_choices import save_choices, saved_choices_path
+from lora_tui.settings.saved_choices import save_choice, saved_choices_path
 from lora_tui.settings.settings import config_path, load_settings
 from tests.conftest import last_write
 from tests.support.program import lora_tui as program
@@ -119,7 +119,7 @@ class TestFaults:
 
     def test_in_chinese(self):
         assert refused('[ratings.bleu4]\ngood = "60"\n', "zh") == "2: ratings.bleu4.good: 必须是数字"
-        save_choices(lang="zh")
+        save_choice("lang", "zh")
         assert "没有这个键" in refused("[nothing]\n", "auto")
 
     def test_no_terminal_control_of_the_file_reaches_the_terminal(self):
@@ -151,11 +151,13 @@ class TestPrecedence:
 
     def test_what_was_chosen_in_the_app_is_the_later_word(self):
         write('[ui]\nlang = "zh"\ntheme = "light"\n')
-        save_choices(lang="en", theme="ansi")
+        save_choice("lang", "en")
+        save_choice("theme", "ansi")
         assert (load_settings().language(), load_settings().theme()) == ("en", "ansi")
 
     def test_a_file_that_is_named_goes_before_that(self, tmp_path):
-        save_choices(lang="en", theme="ansi")
+        save_choice("lang", "en")
+        save_choice("theme", "ansi")
         found = load_settings(write('[ui]\nlang = "zh"\n', tmp_path / "team.toml"))
         assert (found.language(), found.theme()) == ("zh", "ansi")
 
@@ -171,7 +173,7 @@ class TestPrecedence:
         assert load_settings().language() == "zh"
 
     def test_a_theme_that_another_version_kept(self):
-        save_choices(theme="mono")
+        save_choice("theme", "mono")
         assert load_settings().theme() == "dark"
 
     def test_damaged_choices_are_none(self):

@@ -375,7 +375,7 @@ def test_where_no_file_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     fault = record_fault("pane", "loss", raised(KeyError("loss")))
     assert fault.file is None
     monkeypatch.setenv("LORA_TUI_STATE_DIR", "somewhere/else")
-    fault_log.forget_recorded()
+    fault_log.recorded.clear()
     assert record_fault("pane", "loss", raised(KeyError("loss"))).file is None, "no directory is made where we stand"
 
 
@@ -402,7 +402,7 @@ def test_it_holds_no_secret_and_is_not_long() -> None:
 def test_half_a_secret_does_not_stay_where_a_text_is_cut() -> None:
     key = "hf_" + "Ab3xY" * 6
     for before in range(0, len(key), 3):
-        fault_log.forget_recorded()
+        fault_log.recorded.clear()
         fault = record_fault("pane", "loss", raised(ValueError("x" * before + f"\n{key}" * 4000)))
         assert fault.file is not None
         content = fault.file.read_text()
@@ -439,7 +439,7 @@ def test_a_link_in_its_place_is_replaced_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     first.unlink()
     first.symlink_to(tmp_path / "precious")
-    fault_log.forget_recorded()
+    fault_log.recorded.clear()
     assert record_fault("pane", "loss", raised(KeyError("loss"))).file == first
     assert not first.is_symlink()
     assert (tmp_path / "precious").read_text() == "mine"

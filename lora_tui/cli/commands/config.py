@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import NamedTuple
 
 from lora_tui.analysis.rating_rules import LR_RANGES, RULES, Rule
@@ -95,7 +96,8 @@ def _text(settings: Settings, entries: list[Entry], words: Words) -> str:
     lines = [f"{printable(settings.file)}  ({words.t('settings.read' if read else 'settings.absent')})"]
     table = ""
     rows: list[tuple[str, str, str]] = []
-    for name, group in _grouped(entries):
+    for name, found in groupby(entries, _group_name):
+        group = list(found)
         here, _, rest = name.partition(".")
         if here != table:
             lines += _aligned(rows)
@@ -106,22 +108,9 @@ def _text(settings: Settings, entries: list[Entry], words: Words) -> str:
     return "\n".join([*lines, *_aligned(rows)])
 
 
-def _grouped(entries: list[Entry]) -> Iterator[tuple[str, list[Entry]]]:
-    """Yield the numbers of each rule as one group under the rule's key, and every other key as a group of its own."""
-    group: list[Entry] = []
-    for entry in entries:
-        name = entry.key.rpartition(".")[0] if entry.key.startswith("ratings.") else entry.key
-        if group and not (name.startswith("ratings.") and group[0].key.startswith(f"{name}.")):
-            yield _name(group), group
-            group = []
-        group.append(entry)
-    if group:
-        yield _name(group), group
-
-
-def _name(group: list[Entry]) -> str:
-    key = group[0].key
-    return key.rpartition(".")[0] if key.startswith("ratings.") else key
+def _group_name(entry: Entry) -> str:
+    """Return the name under which an entry is listed: that of the rule for its numbers, else the entry's own key."""
+    return entry.key.rpartition(".")[0] if entry.key.startswith("ratings.") else entry.key
 
 
 def _values(group: list[Entry]) -> str:

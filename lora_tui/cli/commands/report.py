@@ -24,6 +24,7 @@ from lora_tui.cli.common import (
 from lora_tui.cli.errors import UsageError
 from lora_tui.i18n import Words
 from lora_tui.settings.settings import Settings
+from lora_tui.tui.terminal.capabilities import can_draw
 
 _FORMATS = {
     ".txt": "box", ".text": "box", "": "box", ".md": "md", ".markdown": "md", ".html": "html", ".htm": "html",
@@ -95,8 +96,4 @@ def _can_draw() -> bool:
     """Return whether stdout can show the box and shows an emoji in two cells (a Linux console shows it in one)."""
     if os.environ.get("TERM") in ("linux", "dumb") and sys.stdout.isatty():
         return False
-    try:
-        _SAMPLE.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+    return can_draw(sys.stdout.encoding, _SAMPLE)

@@ -23,7 +23,7 @@ from lora_tui.cli.errors import CommandError
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
 from lora_tui.runs.workspace import Workspace
-from lora_tui.settings.saved_choices import save_choices
+from lora_tui.settings.saved_choices import save_choice
 from lora_tui.settings.settings import Settings
 from lora_tui.text.sanitize import clean
 from lora_tui.tui.options import AppOptions
@@ -120,9 +120,6 @@ def _run_app(
         # An error in the search for runs comes again in the first batch of the app, which shows it.
         workspace.apply(batch)
     from lora_tui.tui.app import LoraTuiApp
-
-    def save_choice(key: str, value: str) -> None:
-        save_choices(**{key: value})
 
     notifier = _notifier(args, settings, lambda line: app.command_failed(line)) if args.command == "watch" else None
     if is_monochrome(os.environ):

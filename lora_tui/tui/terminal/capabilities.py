@@ -21,10 +21,10 @@ def is_monochrome(environ: Mapping[str, str]) -> bool:
     return _MONOCHROME.fullmatch(environ.get("TERM", "")) is not None
 
 
-def can_draw(encoding: str | None) -> bool:
-    """Return whether the terminal's encoding has the characters that the app draws with."""
+def can_draw(encoding: str | None, glyphs: str = _GLYPHS) -> bool:
+    """Return whether the encoding has the given characters, by default those that the app draws with."""
     try:
-        _GLYPHS.encode(encoding or "ascii")
+        glyphs.encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True
