@@ -57,7 +57,7 @@ class LineSplitter:
     A line longer than ``limit`` is skipped, with one entry in ``problems``; at most ``limit`` bytes of it are held.
     """
 
-    def __init__(self, problems: Problems | None = None, limit: int = MAX_LINE) -> None:
+    def __init__(self, problems: Problems, limit: int = MAX_LINE) -> None:
         self._problems = problems
         self._limit = limit
         self._tail = bytearray()
@@ -115,8 +115,7 @@ class LineSplitter:
             self._tail += rest
 
     def _note(self, number: int) -> None:
-        if self._problems is not None:
-            self._problems.add(number, f"line longer than {self._limit // 1024} KiB")
+        self._problems.add(number, f"line longer than {self._limit // 1024} KiB")
 
 
 def _lenient_int(digits: str) -> int | float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from copy import deepcopy
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -112,13 +113,6 @@ class _Counts:
             texts = (as_text(prompt[-size:]), as_text(predict[:size]), as_text(label[:size]))
             self.worst.append(BadPrediction(line, reason, *texts))
 
-    def copy(self) -> _Counts:
-        """Return an independent copy."""
-        other = _Counts()
-        for name, value in vars(self).items():
-            setattr(other, name, value.copy() if isinstance(value, (dict, list)) else value)
-        return other
-
     def freeze(self) -> Predictions:
         """Return an immutable copy as a :class:`Predictions` record."""
         return Predictions(
@@ -174,7 +168,7 @@ class PredictionsParser:
             record = _record(last) if last.endswith(b"}") else "unfinished"
             counts = self._counts
             if not isinstance(record, str):
-                counts = counts.copy()
+                counts = deepcopy(counts)
                 counts.add(record, self._lines.next_line)
             self._snapshot = counts.freeze()
         return self._snapshot

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from lora_tui.ingest.directory_tree import is_checkpoint, is_skipped
@@ -227,11 +228,7 @@ def _directory(written: bytes) -> str | None:
     return text or None
 
 
-def _common_tail(a: Iterable[str], b: Iterable[str]) -> int:
+def _common_tail(a: tuple[str, ...], b: tuple[str, ...]) -> int:
     """Return the number of equal parts at the ends of two paths."""
-    count = 0
-    for left, right in zip(reversed(list(a)), reversed(list(b)), strict=False):
-        if left != right:
-            break
-        count += 1
-    return count
+    pairs = zip(reversed(a), reversed(b), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

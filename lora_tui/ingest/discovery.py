@@ -70,7 +70,7 @@ class RunTree(DirectoryTree):
         for path, why in self._unread.items():
             owner = next((p for p in (path, *path.parents) if p in found), None)
             if owner is not None:
-                found[owner].errors[_relative(path, owner)] = why
+                found[owner].errors[relative_name(path, owner)] = why
                 continue
             for run in found.values():
                 if path in run.path.parents:
@@ -191,9 +191,9 @@ def _is_copy(entries: Iterable[Entry]) -> bool:
     return names & RUN_EVIDENCE == {TRAINER_STATE} and not any(CHECKPOINT.match(name) for name in names)
 
 
-def _relative(path: Path, base: Path) -> str:
+def relative_name(path: Path, base: Path) -> str:
     """Return ``path`` relative to ``base``, or as it is where it is not below it."""
     try:
-        return str(path.relative_to(base)) or "."
+        return str(path.relative_to(base))
     except ValueError:
         return str(path)

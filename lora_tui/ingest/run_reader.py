@@ -8,7 +8,7 @@ from pathlib import Path
 from traceback import clear_frames
 
 from lora_tui.ingest.directory_tree import ACTIVE_S
-from lora_tui.ingest.discovery import CheckpointScanner, RunDir
+from lora_tui.ingest.discovery import CheckpointScanner, RunDir, relative_name
 from lora_tui.ingest.file_readers import DocumentReader, TailReader, is_worth_sampling
 from lora_tui.records.documents import FormatError
 from lora_tui.records.file_names import (
@@ -112,20 +112,13 @@ class RunReader:
         for name, entry in run_dir.files.items():
             names.update(self._attach_file(name, entry))
         for entry in run_dir.events:
-            names.add(self._attach_tail(self._name(entry.path), entry, "events"))
+            names.add(self._attach_tail(relative_name(entry.path, self.path), entry, "events"))
         for entry in run_dir.consoles:
-            names.add(self._attach_tail(self._name(entry.path), entry, "console"))
+            names.add(self._attach_tail(relative_name(entry.path, self.path), entry, "console"))
         names.update(self._attach_checkpoints())
         for name in [n for n in (*self._tails, *self._documents, *self._seen) if n not in names]:
             self._drop(name)
         self._report_errors(run_dir.errors)
-
-    def _name(self, path: Path) -> str:
-        """Return the name of a file in updates: its path relative to the run, or absolute where it is outside."""
-        try:
-            return str(path.relative_to(self.path))
-        except ValueError:
-            return str(path)
 
     def _attach_file(self, name: str, entry: Entry) -> list[str]:
         """Attach a file of the run's own directory; return its name if it is used, else nothing."""
@@ -217,14 +210,14 @@ class RunReader:
             self._report_problem(name, "")
         self._errors = present
 
-    def _report_problem(self, name: str, why: str, line: int = 0) -> None:
+    def _report_problem(self, name: str, why: str) -> None:
         """Report a problem of a file once; an empty ``why`` reports that it is over."""
         if self._problems.get(name, "") != why:
             if self._problems.get(name):
                 self._out.append(FileProblem(name, 0, ""))
             self._problems[name] = why
             if why:
-                self._out.append(FileProblem(name, line, why))
+                self._out.append(FileProblem(name, 0, why))
 
     def report_fault(self, part: str, error: Exception | None) -> None:
         """Report an error in this program itself once for each type, or that ``part`` could be read without one."""

@@ -23,7 +23,8 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from pydantic import BaseModel, ConfigDict, field_serializer
 
-from lora_tui.analysis import PLAIN, CheckpointChoice, Context, Forecast, Interval, Judgement, judge
+from lora_tui.analysis import CheckpointChoice, Forecast, Interval, Judgement
+from lora_tui.formats.json_lines import as_text
 from lora_tui.i18n import Words
 from lora_tui.records.documents import ConfigValue
 from lora_tui.runs.run import Progress, Run
@@ -184,15 +185,10 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _utf8(value: str) -> str:
-    """Replace what UTF-8 cannot encode: a file name may contain bytes that are not text."""
-    return value.encode("utf-8", "replace").decode("utf-8")
-
-
 def _json_scalar(value: object) -> Number:
     if isinstance(value, float):
         return json_number(value)
-    return value if isinstance(value, int) else _utf8(str(value))
+    return value if isinstance(value, int) else as_text(str(value))
 
 
 def _json_value(value: ConfigValue) -> Plain:
@@ -216,7 +212,7 @@ def _known_fields(
         if field.name in unix_times:
             value = iso_time(value) if isinstance(value, (int, float)) else None
         elif isinstance(value, str):
-            value = _utf8(value)
+            value = as_text(value)
         elif isinstance(value, (int, float)) and "float" in str(field.type):
             # A whole number of seconds may be an int, but the JSON type of a field does not change.
             value = _finite(float(value))
@@ -274,15 +270,8 @@ def _metric(series: Series, level: str | None, counted: bool) -> MetricPart:
     )
 
 
-def snapshot(
-    run: Run, now: float, words: Words, judgement: Judgement | None = None, context: Context = PLAIN
-) -> Snapshot:
-    """Return the snapshot of ``run`` at the Unix time ``now``, with texts in the language of ``words``.
-
-    Without a ``judgement`` the run is judged with ``context``.
-    """
-    if judgement is None:
-        judgement = judge(run, now, context)
+def snapshot(run: Run, now: float, words: Words, judgement: Judgement) -> Snapshot:
+    """Return the snapshot of ``run`` at the Unix time ``now``, with texts in the language of ``words``."""
     status, progress = run.status(now), run.progress(now)
     levels = {metric: rating.level for metric, rating in judgement.ratings.items()}
     findings = []
@@ -316,11 +305,11 @@ def snapshot(
     ]
     return Snapshot(
         run=RunPart(
-            name=_utf8(run.name),
-            path=_utf8(str(run.path.resolve())),
+            name=as_text(run.name),
+            path=as_text(str(run.path.resolve())),
             stage=run.stage,
             method=run.method,
-            model=_utf8(run.model) if run.model is not None else None,
+            model=as_text(run.model) if run.model is not None else None,
             producer=run.producer,
         ),
         state=status.state,
@@ -328,16 +317,16 @@ def snapshot(
         updated_at=iso_time(run.activity),
         progress=progress,
         metrics={
-            _utf8(name): _metric(series, levels.get(name), run.counted_rows) for name, series in run.series.items()
+            as_text(name): _metric(series, levels.get(name), run.counted_rows) for name, series in run.series.items()
         },
         findings=findings,
         results={
-            split: {**{_utf8(k): json_number(v) for k, v in result.values.items()}, "stale": result.stale}
+            split: {**{as_text(k): json_number(v) for k, v in result.values.items()}, "stale": result.stale}
             for split, result in run.results().items()
         },
         ratings=ratings,
-        config={_utf8(key): _json_value(setting.value) for key, setting in run.config.items()},
-        config_sources={_utf8(key): _utf8(setting.source) for key, setting in run.config.items()},
+        config={as_text(key): _json_value(setting.value) for key, setting in run.config.items()},
+        config_sources={as_text(key): as_text(setting.source) for key, setting in run.config.items()},
         checkpoints=[
             CheckpointPart(
                 step=item.step,
@@ -351,7 +340,7 @@ def snapshot(
         forecast=judgement.forecast if judgement.forecast != Forecast() else None,
         checkpoint_choice=judgement.choice if judgement.choice != CheckpointChoice() else None,
         problems=[
-            ProblemPart(file=_utf8(note.file), line=note.line or None, reason=_utf8(note.reason))
+            ProblemPart(file=as_text(note.file), line=note.line or None, reason=as_text(note.reason))
             for note in run.problems
         ],
     )

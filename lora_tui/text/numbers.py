@@ -53,9 +53,7 @@ def count(n: float) -> str:
     if not math.isfinite(n):
         return _non_finite(n)
     size = abs(n)
-    if size < 1000:
-        return number(n, 3)
-    if size >= 9.995e14:
+    if size < 1000 or size >= 9.995e14:
         return number(n, 3)
     for unit, suffix in ((1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T")):
         if size < unit * 999.5 or suffix == "T":

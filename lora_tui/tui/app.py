@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from lora_tui.settings.fault_log import Fault, fault_text, record_fault
+from lora_tui.settings.settings import THEMES
 from lora_tui.text.sanitize import clean
 from lora_tui.tui import theme
 from lora_tui.tui.dashboard import Dashboard, MainScreen
@@ -350,8 +351,8 @@ class LoraTuiApp(App[int]):
 
     def action_theme(self) -> None:
         """Change to the next theme, also for the next start."""
-        names = theme.NAMES
-        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+        themes: tuple[str, ...] = THEMES
+        self.theme = themes[(themes.index(self.theme) + 1) % len(themes)] if self.theme in themes else themes[0]
         self._save_choice("theme", self.theme)
 
     def _save_choice(self, key: str, value: str) -> None:
@@ -404,12 +405,5 @@ class LoraTuiApp(App[int]):
         for command in commands_of(self.state.page):
             if command.code == "palette":
                 continue
-            yield SystemCommand(
-                words.t(f"keys.{command.code}"), command.shown or command.keys[0], self._runner(command.action)
-            )
-
-    def _runner(self, action: str) -> Callable[[], Awaitable[None]]:
-        async def run() -> None:
-            await self.run_action(action)
-
-        return run
+            run = partial(self.run_action, command.action)
+            yield SystemCommand(words.t(f"keys.{command.code}"), command.shown, run)

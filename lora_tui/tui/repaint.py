@@ -18,16 +18,17 @@ NUMBERS_S = 0.5
 """Seconds between two repaints of the numbers under load: an eye follows two a second."""
 CHARTS_S = 2.0
 """Seconds between two repaints of the curves under load."""
+QUIET_S = 0.25
+"""Seconds without a change after which the next one is painted at once."""
 LINE_SHARE = 4
 """Over a slow line one part in so many of the time is spent on sending curves."""
 
 
 class _RateLimit:
-    """Limits repaints to one in ``every_s`` seconds; after ``quiet_s`` seconds without a change one comes at once."""
+    """Limits repaints to one in ``every_s`` seconds; after ``QUIET_S`` seconds without a change one comes at once."""
 
-    def __init__(self, every_s: float, quiet_s: float) -> None:
+    def __init__(self, every_s: float) -> None:
         self.every_s = every_s
-        self.quiet_s = quiet_s
         self._painted = float("-inf")
         self._changed_at = float("-inf")
 
@@ -36,7 +37,7 @@ class _RateLimit:
 
         ``load`` says that more is sure to come, however long that takes.
         """
-        quiet = now - self._changed_at >= self.quiet_s and not load
+        quiet = now - self._changed_at >= QUIET_S and not load
         self._changed_at = now
         if quiet:
             return 0.0
@@ -58,8 +59,8 @@ class Repainter:
         self._backlog = backlog
         self._state = state
         self._dashboard = dashboard
-        self._numbers = _RateLimit(NUMBERS_S, 0.25)
-        self._charts = _RateLimit(CHARTS_S, 0.25)
+        self._numbers = _RateLimit(NUMBERS_S)
+        self._charts = _RateLimit(CHARTS_S)
         self._number_timer: Timer | None = None
         self._chart_timer: Timer | None = None
         self._clock: Timer | None = None

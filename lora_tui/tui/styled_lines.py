@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lora_tui.text.cells import cell_width, clip, is_narrow
-from lora_tui.text.cells import wrap as wrap
 from lora_tui.text.spans import Line as Line
 from lora_tui.text.spans import Span as Span
 
@@ -51,12 +50,12 @@ def cut(line: Iterable[Span], width: int) -> Line:
     return out
 
 
-def fill(line: Iterable[Span], width: int, role: str = "text") -> Line:
+def fill(line: Iterable[Span], width: int) -> Line:
     """Return the line cut or padded to exactly ``width`` cells."""
     out = cut(line, width)
     gap = width - width_of(out)
     if gap > 0:
-        out.append((" " * gap, role))
+        out.append((" " * gap, "text"))
     return out
 
 

@@ -9,8 +9,6 @@ from rich.style import Style
 from textual.color import Color
 from textual.theme import Theme
 
-NAMES = ("dark", "light", "ansi")
-
 _DARK = {
     "text": "#d7dbe6",
     "muted": "#98a1b5",
@@ -148,7 +146,6 @@ _ALIAS = {
     "resume": "mark",
     "nan": "rating-poor|bold",
     "checkpoint": "series-4",
-    "series-1-bold": "series-1|bold",
     "value": "text|bold",
     "state-running": "rating-good|bold",
     "state-evaluating": "series-2|bold",
@@ -170,7 +167,7 @@ _ALIAS = {
 class Palette:
     """A mapping of roles to Rich styles.
 
-    A role may be followed by ``|bold``, ``|dim``, ``|reverse`` and ``|sel`` (the selected row).
+    A role may be followed by ``|bold`` and ``|sel`` (the selected row).
     """
 
     def __init__(self, variables: dict[str, str], ansi: bool) -> None:
@@ -200,8 +197,7 @@ class Palette:
             color=_rich(color),
             bgcolor=_rich(back),
             bold=True if "bold" in marks or (selected and self._ansi) else None,
-            dim=True if "dim" in marks else None,
-            reverse=True if "reverse" in marks or (selected and self._ansi) else None,
+            reverse=True if selected and self._ansi else None,
         )
 
 

@@ -9,7 +9,7 @@ from lora_tui.records.documents import FormatError, Problem, TornError
 
 
 def test_splits_numbers_and_keeps_the_unfinished_line() -> None:
-    splitter = LineSplitter()
+    splitter = LineSplitter(Problems())
     assert splitter.feed(b"one\ntw") == [(1, b"one")]
     assert splitter.pending == b"tw"
     assert splitter.feed(b"") == []
@@ -22,7 +22,7 @@ def test_splits_numbers_and_keeps_the_unfinished_line() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
 def test_chunk_boundaries_do_not_matter(size: int) -> None:
     data = "α\nbb\n\n世界 ccc\r\nlast".encode()
-    splitter = LineSplitter()
+    splitter = LineSplitter(Problems())
     lines = [line for start in range(0, len(data), size) for line in splitter.feed(data[start : start + size])]
     assert lines == [(n, text) for n, text in enumerate(data.split(b"\n")[:-1], 1)]
     assert splitter.pending == b"last"

@@ -22,7 +22,7 @@ MOMENT = 1_750_000_000.0
 
 
 def data_of(run: Run, judgement: Judgement | None = None) -> dict[str, Any]:
-    return snapshot(run, START + 60, EN, judgement).to_json()
+    return snapshot(run, START + 60, EN, judgement or judge(run, START + 60)).to_json()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from lora_tui.report.render.html_page import esc, page, table, tag
-from lora_tui.report.render.svg import Curve, Mark, chart, figure, thin
+from lora_tui.report.render.svg import Curve, Mark, figure, thin
 from tests.support.call_count import calls_of
 
 NAN = math.nan
@@ -40,7 +40,7 @@ def test_a_spike_is_never_thinned_away():
 
 
 def test_values_that_are_not_finite_are_gaps_with_a_mark():
-    markup = chart([Curve("loss", [1, 2, 3, 4, 5], [2.0, 1.5, NAN, 1.2, 1.0])], "step")
+    markup = figure("Loss", [Curve("loss", [1, 2, 3, 4, 5], [2.0, 1.5, NAN, 1.2, 1.0])], "step")
     assert markup.count('class="nan"') == 1
     assert "loss: NaN (3)" in markup
     (path,) = re.findall(r'<path class="s1"[^>]* d="([^"]*)"', markup)
@@ -51,7 +51,7 @@ def test_values_that_are_not_finite_are_gaps_with_a_mark():
 def test_an_outlier_does_not_flatten_the_rest():
     values = [1 + 0.1 * math.sin(at / 9) for at in range(300)]
     values[150] = 500.0
-    markup = chart([Curve("loss", range(300), values)], "step")
+    markup = figure("Loss", [Curve("loss", range(300), values)], "step")
     heights = [y for y in places(markup) if y > 20]
     assert max(heights) - min(heights) > 100
     assert "loss: 500 (150)" in markup
@@ -74,7 +74,7 @@ def test_no_finite_value_gives_no_chart(x, y):
     ],
 )  # fmt: skip
 def test_any_numbers_give_finite_coordinates(x, y):
-    markup = chart([Curve("loss", x, y)], "step")
+    markup = figure("Loss", [Curve("loss", x, y)], "step")
     assert "nan" not in re.sub(r"<title>.*?</title>|class=\"nan\"", "", markup)
     assert "inf" not in markup.replace("<title>loss: inf", "")
     assert all(0 <= place <= 300 for place in places(markup))
@@ -91,7 +91,7 @@ def test_curves_differ_by_more_than_colour():
 
 def test_marks_lie_inside_and_do_not_cover_each_other():
     marks = [Mark(10, "epoch 1"), Mark(10.5, "saved"), Mark(500, "outside")]
-    markup = chart([Curve("loss", [1, 100], [1, 2])], "step", marks=marks)
+    markup = figure("Loss", [Curve("loss", [1, 100], [1, 2])], "step", marks=marks)
     assert markup.count('class="at"') == 2
     assert markup.count(">epoch 1</text>") == 1
     assert ">saved</text>" not in markup
@@ -99,7 +99,7 @@ def test_marks_lie_inside_and_do_not_cover_each_other():
 
 
 def test_the_axis_can_reach_beyond_the_data():
-    match = re.search(r'data-curves="([^"]*)"', chart([Curve("loss", [1, 50], [1, 2])], "step", x_max=100))
+    match = re.search(r'data-curves="([^"]*)"', figure("Loss", [Curve("loss", [1, 50], [1, 2])], "step", x_max=100))
     assert match is not None
     data = json.loads(html.unescape(match[1]))
     assert (data["from"], data["to"]) == (0, 100)

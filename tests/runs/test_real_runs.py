@@ -213,7 +213,7 @@ def test_perplexity_is_the_exponential_and_only_where_it_means_something(runs: d
 @pytest.mark.parametrize("name", STATES)
 def test_the_snapshot_is_strict_json_with_nothing_unknown_in_it(runs: dict[str, Run], name: str, lang: str) -> None:
     run = runs[name]
-    data = json.loads(json.dumps(snapshot(run, LATER, Words(lang)).to_json(), allow_nan=False))
+    data = json.loads(json.dumps(snapshot(run, LATER, Words(lang), judge(run, LATER)).to_json(), allow_nan=False))
     assert data["schema"] == 1
     assert data["state"] == STATES[name]
     assert Path(data["run"]["path"]).is_absolute()
@@ -229,7 +229,8 @@ def test_the_snapshot_is_strict_json_with_nothing_unknown_in_it(runs: dict[str, 
 
 
 def test_a_value_that_is_not_finite_is_spelt_out(runs: dict[str, Run]) -> None:
-    data = snapshot(runs["lora/diverged-nan-nofilter"], LATER, Words("en")).to_json()
+    run = runs["lora/diverged-nan-nofilter"]
+    data = snapshot(run, LATER, Words("en"), judge(run, LATER)).to_json()
     metrics = data["metrics"]
     assert isinstance(metrics, dict)
     assert metrics["loss"]["last"] == "NaN"

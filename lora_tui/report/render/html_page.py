@@ -79,7 +79,7 @@ def table(head: Sequence[Html], rows: Iterable[Sequence[Html]], numbers: Iterabl
     return Html(f'<div class="scroll"><table>{top}<tbody>{body}</tbody></table></div>')
 
 
-def page(title: str, body: Iterable[Html], lang: str, footer: str = "") -> str:
+def page(title: str, body: Iterable[Html], lang: str, footer: str) -> str:
     """Return the whole file. ``lang`` is the language of its texts (en, zh)."""
     # The script shows the values of the points nearest to the pointer. It inserts texts as text, never as markup.
     style, script = _asset("page.css"), "\n" + _asset("page.js")
@@ -88,14 +88,13 @@ def page(title: str, body: Iterable[Html], lang: str, footer: str = "") -> str:
         f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; base-uri 'none'"
     )
     content = "\n".join(body)
-    end = f"<footer>{esc(footer)}</footer>\n" if footer else ""
     return (
         f'<!doctype html>\n<html lang="{"zh-CN" if lang == "zh" else "en"}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{esc(title)}</title>\n<style>\n{_palette()}\n{style}</style>\n</head>\n<body>\n{content}\n{end}"
-        f'<div id="tip"></div>\n<script>{script}</script>\n</body>\n</html>\n'
+        f"<title>{esc(title)}</title>\n<style>\n{_palette()}\n{style}</style>\n</head>\n<body>\n{content}\n"
+        f'<footer>{esc(footer)}</footer>\n<div id="tip"></div>\n<script>{script}</script>\n</body>\n</html>\n'
     )
 
 

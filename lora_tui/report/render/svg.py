@@ -58,38 +58,24 @@ class Mark:
 
 
 def figure(
-    title: str, curves: Sequence[Curve], x_name: str, *, marks: Iterable[Mark] = (), x_max: float | None = None,
-    height: int = HEIGHT,
-) -> Html:  # fmt: skip
+    title: str, curves: Sequence[Curve], x_name: str, *, marks: Iterable[Mark] = (), x_max: float | None = None
+) -> Html:
     """Return a chart with title and legend, or empty markup if no curve has a finite value.
 
-    The x-axis reaches at least to ``x_max``; ``height`` is in SVG units.
+    The x-axis reaches at least to ``x_max``.
     """
-    body = chart(curves, x_name, marks=marks, x_max=x_max, height=height, label=title)
-    if not body:
-        return Html("")
-    keys = [] if len(curves) == 1 and not curves[0].tag else [_key(curve) for curve in curves]
-    legend = tag("div", Html("".join(keys)), "legend") if keys else ""
-    return tag("figure", Html(f"<figcaption>{esc(title)}</figcaption>{body}{legend}"))
-
-
-def chart(
-    curves: Sequence[Curve], x_name: str, *, marks: Iterable[Mark] = (), x_max: float | None = None,
-    height: int = HEIGHT, label: str = "",
-) -> Html:  # fmt: skip
-    """Return the chart without title and legend; see :func:`figure`."""
     thinned = [thin(curve.x, curve.y) for curve in curves]
     xs = [x for points in thinned for x, _ in points]
     ys = [y for points in thinned for _, y in points]
     if not ys:
         return Html("")
-    frame = _Frame.around(xs, ys, x_max, height)
+    frame = _Frame.around(xs, ys, x_max)
     parts = [*_grid(frame, x_name), *_marks(frame, marks)]
     order = sorted(range(len(curves)), key=lambda at: curves[at].style != "raw")
     for at in order:
         parts.extend(_curve(frame, curves[at], thinned[at]))
     parts.extend(_ends(frame, curves, thinned))
-    parts.append(f'<line class="here" x1="0" x2="0" y1="{TOP}" y2="{height - BOTTOM}"/>')
+    parts.append(f'<line class="here" x1="0" x2="0" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
     data = {
         "x": clean(x_name), "from": frame.x0, "to": frame.x1, "left": LEFT, "width": WIDTH - LEFT - RIGHT,
         "curves": [
@@ -99,31 +85,33 @@ def chart(
         ],
     }  # fmt: skip
     held = esc(json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")), None)
-    name = esc(label or ", ".join(curve.name for curve in curves))
-    return Html(
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{name}" data-curves="{held}">'
+    body = (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{esc(title)}" data-curves="{held}">'
         + "".join(parts) + "</svg>"
     )  # fmt: skip
+    keys = [] if len(curves) == 1 and not curves[0].tag else [_key(curve) for curve in curves]
+    legend = tag("div", Html("".join(keys)), "legend") if keys else ""
+    return tag("figure", Html(f"<figcaption>{esc(title)}</figcaption>{body}{legend}"))
 
 
-def thin(x: Sequence[float], y: Sequence[float], buckets: int = MAX_BUCKETS) -> list[tuple[float, float]]:
-    """Thin a curve to about ``2 * buckets`` finite points.
+def thin(x: Sequence[float], y: Sequence[float]) -> list[tuple[float, float]]:
+    """Thin a curve to about ``2 * MAX_BUCKETS`` finite points.
 
     These are the lowest and the highest point of each bucket, and the first and the last point of all.
     """
     total = len(x)
-    if total <= 2 * buckets:
+    if total <= 2 * MAX_BUCKETS:
         return [(a, b) for a, b in zip(x, y, strict=True) if abs(a) < MAX_MAGNITUDE and abs(b) < MAX_MAGNITUDE]
     out: list[tuple[float, float]] = []
-    for bucket in range(buckets):
-        begin, end = bucket * total // buckets, (bucket + 1) * total // buckets
+    for bucket in range(MAX_BUCKETS):
+        begin, end = bucket * total // MAX_BUCKETS, (bucket + 1) * total // MAX_BUCKETS
         finite = [at for at in range(begin, end) if abs(y[at]) < MAX_MAGNITUDE and abs(x[at]) < MAX_MAGNITUDE]
         if finite:
             low, high = min(finite, key=y.__getitem__), max(finite, key=y.__getitem__)
             keep = {low, high}
             if not out:
                 keep.add(finite[0])
-            if bucket == buckets - 1:
+            if bucket == MAX_BUCKETS - 1:
                 keep.add(finite[-1])
             out.extend((x[at], y[at]) for at in sorted(keep))
     return out
@@ -137,10 +125,9 @@ class _Frame:
     x1: float
     y0: float
     y1: float
-    height: int
 
     @classmethod
-    def around(cls, xs: Sequence[float], ys: Sequence[float], x_max: float | None, height: int) -> _Frame:
+    def around(cls, xs: Sequence[float], ys: Sequence[float], x_max: float | None) -> _Frame:
         x0, x1 = min(xs), max(xs)
         if x_max is not None and math.isfinite(x_max):
             x1 = max(x1, x_max)
@@ -150,7 +137,7 @@ class _Frame:
         low, high = _bounds(ys)
         room = (high - low) * 0.05 or abs(high) * 0.05 or 0.5
         y0 = 0.0 if low >= 0 and low - room < 0.15 * high else low - room
-        return cls(x0, x1, y0, high + room, height)
+        return cls(x0, x1, y0, high + room)
 
     def x(self, value: float) -> float:
         return LEFT + (value - self.x0) / (self.x1 - self.x0) * (WIDTH - LEFT - RIGHT)
@@ -158,7 +145,7 @@ class _Frame:
     def y(self, value: float) -> float:
         """Return the SVG coordinate of a value; a value outside the frame lies at its edge."""
         share = (min(max(value, self.y0), self.y1) - self.y0) / (self.y1 - self.y0)
-        return self.height - BOTTOM - share * (self.height - TOP - BOTTOM)
+        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
 
 def _bounds(ys: Sequence[float]) -> tuple[float, float]:
@@ -178,17 +165,15 @@ def _bounds(ys: Sequence[float]) -> tuple[float, float]:
 
 
 def _grid(frame: _Frame, x_name: str) -> Iterator[str]:
-    bottom = frame.height - BOTTOM
-    for value in _ticks(frame.y0, frame.y1, max(3, frame.height // 55)):
+    bottom = HEIGHT - BOTTOM
+    for value in _ticks(frame.y0, frame.y1, max(3, HEIGHT // 55)):
         at = frame.y(value)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
         yield f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{esc(_label(value))}</text>'
     yield f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>'
     for value in _ticks(frame.x0, frame.x1, 8):
         yield f'<text x="{frame.x(value):.1f}" y="{bottom + 16}" text-anchor="middle">{esc(_label(value))}</text>'
-    yield (
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{frame.height - 7}" text-anchor="middle">{esc(x_name)}</text>'
-    )
+    yield (f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 7}" text-anchor="middle">{esc(x_name)}</text>')
 
 
 def _marks(frame: _Frame, marks: Iterable[Mark]) -> Iterator[str]:
@@ -198,7 +183,7 @@ def _marks(frame: _Frame, marks: Iterable[Mark]) -> Iterator[str]:
             continue
         at = frame.x(mark.x)
         yield (
-            f'<line class="at" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{frame.height - BOTTOM}">'
+            f'<line class="at" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}">'
             f"<title>{esc(mark.label)}</title></line>"
         )
         # A label that would cover another one is left out; the line has it as its title.
@@ -236,7 +221,7 @@ def _curve(frame: _Frame, curve: Curve, points: Sequence[tuple[float, float]]) -
                 f'<circle class="f{color}" cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="3.5">'
                 f"<title>{esc(curve.name)}: {esc(number(y, 5))} ({esc(_label(x))})</title></circle>"
             )
-    bottom = frame.height - BOTTOM
+    bottom = HEIGHT - BOTTOM
     for x, y in _thin_marks(gaps):
         at = frame.x(x)
         yield (

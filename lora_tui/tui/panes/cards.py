@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from lora_tui.analysis import run_facts
 from lora_tui.analysis.judgement import Rating
-from lora_tui.analysis.run_facts import main_metric
 from lora_tui.charts import plot as chart
 from lora_tui.records.extremes import BLOCK
-from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 from lora_tui.text.numbers import count, number
 from lora_tui.tui.layout import cards_across
@@ -135,7 +134,7 @@ def cards_of(state: AppState, view: RunView) -> list[Card]:
     """Return the cards of a run, the most informative first."""
     run = view.run
     ratings = view.judgement.ratings
-    main = main_metric(run)
+    main = run_facts.main_metric(run)
     out: list[Card] = []
     for name in (main, *STAGE_CARDS.get(run.stage or "", STAGE_CARDS[""])):
         series = run.series.get(name)
@@ -147,7 +146,7 @@ def cards_of(state: AppState, view: RunView) -> list[Card]:
         elif series is not None and series.last is not None:
             bad = series.last != series.last or (rating is not None and rating.level == "poor" and name == main)
             role = "rating-poor|bold" if bad else "value"
-            note = value_count(state, series)
+            note = state.words.n("card.values", len(series))
             out.append(Card(name, title, format_cell(name, series.last), series, rating, note, role))
         elif rating is not None:
             out.append(Card(name, title, format_cell(name, rating.value), None, rating))
@@ -158,11 +157,6 @@ def cards_of(state: AppState, view: RunView) -> list[Card]:
     out.extend(_job_cards(state, view))
     seen: set[str] = set()
     return [card for card in out if not (card.title in seen or seen.add(card.title))]  # type: ignore[func-returns-value]
-
-
-def value_count(state: AppState, series: Series) -> str:
-    """Return the text on the number of values, for a metric that no rule rates."""
-    return state.words.n("card.values", len(series))
 
 
 def _score_card(state: AppState, view: RunView, name: str) -> Card | None:
@@ -184,7 +178,7 @@ def _speed_cards(state: AppState, view: RunView) -> Iterable[Card]:
                    run.series.get("throughput"), view.judgement.ratings.get("throughput"),
                    words.t("unit.tokens/s"))  # fmt: skip
     if progress.steps_per_s:
-        batch = _option_number(run, "total_train_batch_size")
+        batch = run_facts.number(run, "total_train_batch_size")
         note = words.t("head.samples_per_s", n=number(progress.steps_per_s * batch, 3)) if batch else ""
         rating = view.judgement.ratings.get("steps_per_s")
         if rating is not None and rating.level is None and note:
@@ -204,14 +198,8 @@ def _job_cards(state: AppState, view: RunView) -> Iterable[Card]:
         if progress.epoch and progress.epoch > 1:
             note = words.t("card.per_pass", n=count(tokens.last / progress.epoch))
         yield Card("total_tokens", short_metric(words, "total_tokens"), count(tokens.last), None, None, note)
-    share = _option_number(run, "trainable_percent")
+    share = run_facts.number(run, "trainable_percent")
     if share:
-        params = _option_number(run, "trainable_params")
+        params = run_facts.number(run, "trainable_params")
         note = words.t("card.params", n=count(params)) if params else ""
         yield Card("trainable_percent", short_metric(words, "trainable_percent"), f"{number(share, 3)} %", note=note)
-
-
-def _option_number(run: Run, name: str) -> float | None:
-    setting = run.config.get(name)
-    value = setting.value if setting is not None else None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

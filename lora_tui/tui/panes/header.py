@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lora_tui.analysis import run_facts
 from lora_tui.runs.results import was_evaluated
 from lora_tui.runs.run import Checkpoint
 from lora_tui.runs.status import mean_speed, time_left
@@ -65,7 +66,7 @@ def bar_line(state: AppState, view: RunView, width: int) -> Line:
     return [*bar(progress.fraction, cells, "rating-poor" if view.status.state == "failed" else "bar"), *text]
 
 
-def bar(fraction: float, cells: int, role: str = "bar") -> Line:
+def bar(fraction: float, cells: int, role: str) -> Line:
     """Return a progress bar of ``cells`` cells that is also readable without colour."""
     halves = int(max(0.0, min(1.0, fraction)) * cells * 2)
     full, half = divmod(halves, 2)
@@ -145,12 +146,11 @@ def _critical_finding(state: AppState, view: RunView) -> Parts:
 
 
 def _next_evaluation(state: AppState, view: RunView) -> Parts:
-    setting, progress = view.run.config.get("eval_steps"), view.progress
-    every = setting.value if setting is not None else None
+    every, progress = run_facts.number(view.run, "eval_steps"), view.progress
     strategy = view.run.config.get("eval_strategy")
     if strategy is not None and strategy.value != "steps":
         return []
-    if not isinstance(every, (int, float)) or isinstance(every, bool) or every < 1 or not progress.step:
+    if every is None or every < 1 or not progress.step:
         return []
     step = (progress.step // int(every) + 1) * int(every)
     if not progress.steps_per_s or (progress.total_steps and step > progress.total_steps):

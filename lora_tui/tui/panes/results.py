@@ -96,18 +96,14 @@ def headline_sets(view: RunView) -> list[tuple[Run, ResultSet]]:
 def _headline_keys(result: ResultSet) -> list[str]:
     """Return the keys of at most six scores that are worth a line on the overview."""
     prefix = split_of(result) + "_"
-    return [key for key in score_keys(result) if not _without_split(key, prefix).startswith(DETAILED_SCORES)][:6]
+    return [key for key in score_keys(result) if not key.removeprefix(prefix).startswith(DETAILED_SCORES)][:6]
 
 
 def score_keys(result: ResultSet) -> list[str]:
     """Return the keys of a results file that measure quality, not speed, in :data:`SCORE_ORDER`."""
     prefix = split_of(result) + "_"
-    keys = [key for key in result.values if not _without_split(key, prefix).endswith(NOT_SCORES)]
-    return sorted(keys, key=lambda key: (_score_rank(_without_split(key, prefix)), key))
-
-
-def _without_split(key: str, prefix: str) -> str:
-    return key.removeprefix(prefix)
+    keys = [key for key in result.values if not key.removeprefix(prefix).endswith(NOT_SCORES)]
+    return sorted(keys, key=lambda key: (_score_rank(key.removeprefix(prefix)), key))
 
 
 def _score_rank(name: str) -> int:
@@ -118,7 +114,7 @@ def summary_lines(state: AppState, view: RunView, width: int) -> list[Line]:
     """Return the scores with their ratings, the sample count behind them and the run they are compared with."""
     out: list[Line] = []
     sets = headline_sets(view)
-    names = [_without_split(key, split_of(result) + "_") for _, result in sets for key in _headline_keys(result)]
+    names = [key.removeprefix(split_of(result) + "_") for _, result in sets for key in _headline_keys(result)]
     # Where prediction and evaluation have the same scores, the line below each group names its file.
     ambiguous = len(set(names)) < len(names)
     for _, result in sets:

@@ -103,9 +103,8 @@ class HelpScreen(TextScreen):
         words = state.words
         lines: list[Line] = [[]]
         for command in commands_of(state.page):
-            if command.shown:
-                text = words.t(f"keys.{command.code}")
-                lines.append([(" ", "text"), *fill([(command.shown, "key|bold")], 12), (text, "text")])
+            text = words.t(f"keys.{command.code}")
+            lines.append([(" ", "text"), *fill([(command.shown, "key|bold")], 12), (text, "text")])
         lines.append([])
         for key in (
             "help.mark.levels",
