@@ -21,12 +21,6 @@ def _braille() -> str:
     return " " + "".join(chr(0x2800 + left[n & 15] + right[n >> 4]) for n in range(1, 256))
 
 
-def _blocks() -> str:
-    """Return the 256 cells of :data:`BLOCKS`."""
-    halves = [bool(n & 3) | bool(n & 12) << 1 for n in range(16)]
-    return "".join(" ▘▖▌▝▀▞▛▗▚▄▙▐▜▟█"[halves[n & 15] | halves[n >> 4] << 2] for n in range(256))
-
-
 def ascii_cells(mark: str) -> str:
     """Return 256 cells for terminals without braille.
 
@@ -42,8 +36,6 @@ def ascii_cells(mark: str) -> str:
 
 BRAILLE = _braille()
 """Characters by their dots: bits 0-3 of the index are the left dots from the top down, bits 4-7 the right ones."""
-BLOCKS = _blocks()
-"""Characters indexed as BRAILLE, of quarters of a cell, for fonts in which braille is too faint."""
 
 Cell = tuple[str, int | None]
 """Character and the layer that it shows, None where nothing is drawn."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from lora_tui.charts.canvas import BLOCKS as BLOCK_CELLS
 from lora_tui.charts.canvas import BRAILLE, DOTS_X, ascii_cells
 from lora_tui.records.extremes import Extremes
 
@@ -147,8 +146,6 @@ class Glyphs:
 
 
 UNICODE = Glyphs()
-BLOCKS = Glyphs(line=BLOCK_CELLS, raw=BLOCK_CELLS)
-"""Glyphs for fonts in which braille is too faint."""
 ASCII = Glyphs(
     line=ascii_cells("#"),
     raw=ascii_cells(":"),

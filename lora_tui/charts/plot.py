@@ -22,7 +22,6 @@ from lora_tui.charts.axes import y_ticks as _y_numbers
 from lora_tui.charts.canvas import DOTS_X, DOTS_Y, BrailleCanvas
 from lora_tui.charts.model import (
     ASCII,
-    BLOCKS,
     UNICODE,
     Curve,
     Frame,
@@ -40,7 +39,7 @@ from lora_tui.text.cells import cell_width, clip
 from lora_tui.text.sanitize import clean
 
 __all__ = [
-    "ASCII", "BLOCKS", "UNICODE", "Curve", "Frame", "Glyphs", "Limits", "Mark", "View", "decimate", "draw",
+    "ASCII", "UNICODE", "Curve", "Frame", "Glyphs", "Limits", "Mark", "View", "decimate", "draw",
     "draw_spark", "limits",
 ]  # fmt: skip
 

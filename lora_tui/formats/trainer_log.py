@@ -62,8 +62,6 @@ class RowShape(NamedTuple):
     """Whether the rows have an epoch."""
     metrics: tuple[tuple[str, str], ...]
     """Pairs of the name in the row and the name in the record."""
-    producer: str | None
-    """Producer of the rows by their keys, None if unknown."""
 
 
 class TrainerLogParser:
@@ -74,8 +72,6 @@ class TrainerLogParser:
     """
 
     def __init__(self) -> None:
-        self.producer: str | None = None
-        """"llamafactory", "llamafactory-v1" or "ms-swift" by the keys of the latest row; None before the first row."""
         self._problems = Problems()
         self._lines = LineSplitter(self._problems)
         self._shapes: dict[tuple[str, ...], RowShape | None] = {}
@@ -131,11 +127,7 @@ class TrainerLogParser:
             if shape is None or shape in groups:
                 return None
             groups[shape] = group
-        block = make_block(values, groups)
-        last = self._shapes.get(keys[-1])
-        if block is not None and last is not None:
-            self.producer = last.producer
-        return block
+        return make_block(values, groups)
 
     def _shape(self, keys: tuple[str, ...], value: dict[str, object]) -> RowShape | None:
         """Return the shape of the rows with these keys, of which ``value`` is one; None if they have none."""
@@ -174,8 +166,7 @@ class TrainerLogParser:
             return
         shape = self._shape(tuple(value), value)
         row = read_plain_row(shape, value) if shape is not None else None
-        if row is not None and shape is not None:
-            self.producer = shape.producer
+        if row is not None:
             rows.append(row)
         else:
             self._read_slowly(number, value, rows)
@@ -184,11 +175,10 @@ class TrainerLogParser:
         """Append the row of a line of any version: with nulls, strings for numbers, or values that are no numbers."""
         if "log_history" in value or "last_model_checkpoint" in value:
             return
-        step, total, producer = read_position(value)
+        step, total = read_position(value)
         if step is None:
             self._problems.add(number, "no step")
             return
-        self.producer = producer
         metrics: dict[str, float] = {}
         uncounted = False
         for key, item in value.items():
@@ -254,20 +244,19 @@ def _seconds(text: str) -> float | None:
         return None
 
 
-def read_position(value: dict[str, object]) -> tuple[int | None, int | None, str | None]:
-    """Return the step, the total steps and the producer of a row, by the key names of all versions; None if unknown."""
+def read_position(value: dict[str, object]) -> tuple[int | None, int | None]:
+    """Return the step and the total steps of a row, by the key names of all versions; None if unknown."""
     if value.get("current_steps") is not None:
-        return as_count(value["current_steps"]), as_count(value.get("total_steps")), "llamafactory"
+        return as_count(value["current_steps"]), as_count(value.get("total_steps"))
     for key in ("global_step/max_steps", "iteration"):
         text = value.get(key)
         if isinstance(text, str):
             done, _, total = text.partition("/")
-            return as_count(done), as_count(total), "ms-swift"
+            return as_count(done), as_count(total)
     total_steps = value.get("total_steps")
     if total_steps is None:
         total_steps = value.get("max_steps")
-    producer = "llamafactory-v1" if "total_steps" in value else None
-    return as_count(value.get("step")), as_count(total_steps), producer
+    return as_count(value.get("step")), as_count(total_steps)
 
 
 def row_shape(value: dict[str, object]) -> RowShape | None:
@@ -290,13 +279,12 @@ def row_shape(value: dict[str, object]) -> RowShape | None:
         clocked="elapsed_time" in value,
         epoch=has_epoch,
         metrics=tuple(metrics),
-        producer=read_position(value)[2],
     )
 
 
 def read_plain_row(shape: RowShape, value: dict[str, object]) -> LogRow | None:
     """Return a row read by its shape, None if a value is not the plain number that the shape requires."""
-    kind, step_key, total_key, clocked, has_epoch, pairs, _ = shape
+    kind, step_key, total_key, clocked, has_epoch, pairs = shape
     metrics: dict[str, float] = {}
     for key, name in pairs:
         item = value[key]

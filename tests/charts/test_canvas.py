@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from lora_tui.charts.canvas import BLOCKS, BRAILLE, BrailleCanvas, ascii_cells
+from lora_tui.charts.canvas import BRAILLE, BrailleCanvas, ascii_cells
 from lora_tui.text.cells import cell_width
 
 DOT_BITS = {
@@ -105,10 +105,10 @@ def test_tables_by_layer():
     canvas.line(0, 0, 0, 3, 0)
     canvas.dot(2, 3, 1)
     assert canvas.rows({0: ascii_cells("#"), 1: ascii_cells("*")}) == [[("#", 0), (".", 1)]]
-    assert canvas.rows({0: BLOCKS}) == [[("▌", 0), ("⡀", 1)]]
+    assert canvas.rows({0: ascii_cells("#")}) == [[("#", 0), ("⡀", 1)]]
 
 
-@pytest.mark.parametrize("table", [BRAILLE, BLOCKS, ascii_cells("#")])
+@pytest.mark.parametrize("table", [BRAILLE, ascii_cells("#")])
 def test_tables_hold_256_characters_of_one_cell(table):
     assert len(table) == 256
     assert [cell_width(char) for char in table] == [1] * 256

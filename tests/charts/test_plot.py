@@ -11,7 +11,6 @@ import pytest
 from lora_tui.charts import plot as chart
 from lora_tui.charts.plot import (
     ASCII,
-    BLOCKS,
     UNICODE,
     Curve,
     Frame,
@@ -94,7 +93,7 @@ def test_ends_and_extremes_land_in_their_cells():
         n = rng.randrange(1, 60)
         ys = [rng.uniform(-5, 5) for _ in range(n)]
         width, height = rng.randrange(20, 90), rng.randrange(5, 30)
-        glyphs = rng.choice([UNICODE, BLOCKS, ASCII])
+        glyphs = rng.choice([UNICODE, ASCII])
         frame = draw([line(ys)], [], View(0, max(n - 1, 1), min(ys), max(ys)), width, height, glyphs)
         assert_whole(frame, width, height)
         drawn = cells(frame)
@@ -181,7 +180,7 @@ def test_marks_are_on_the_axis_but_not_over_its_numbers():
     assert "»" in draw([], [Mark(33, "resume")], UNIT, 60, 9).to_plain()[8]
 
 
-@pytest.mark.parametrize("glyphs", [UNICODE, BLOCKS, ASCII])
+@pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
 def test_every_glyph_is_one_cell_wide(glyphs):
     text = "".join(value for value in vars(glyphs).values())
     assert all(cell_width(char) == 1 for char in text)
@@ -257,7 +256,7 @@ def test_nothing_makes_it_fail():
         view = View(rng.choice(ODD), rng.choice(ODD), low, high, log_y, "步", rng.choice(["number", "duration"]))
         width, height = rng.randrange(-1, 60), rng.randrange(-1, 14)
         marks = [Mark(rng.choice(ODD), rng.choice(["epoch", "resume", "nan", "checkpoint"])) for _ in range(4)]
-        frame = draw(curves, marks, view, width, height, rng.choice([UNICODE, ASCII, BLOCKS]))
+        frame = draw(curves, marks, view, width, height, rng.choice([UNICODE, ASCII]))
         assert_whole(frame, max(width, 0), max(height, 0))
         for x in ODD:
             column = frame.column(x)

@@ -170,7 +170,6 @@ def test_marks_and_progress() -> None:
 
 def test_v1_rows() -> None:
     parser = TrainerLogParser()
-    assert parser.producer is None
     rows = parser.feed(
         b'{"epoch": 0, "step": 1, "loss": 1.2345, "grad_norm": 3.21, "learning_rate": 1e-05, "total_steps": 120}\n'
         b'{"epoch": 0, "step": 2, "loss": 0.69, "grad_norm": NaN, "learning_rate": 1e-05, "rewards/accuracies": 0.5,'
@@ -179,7 +178,6 @@ def test_v1_rows() -> None:
     assert rows[0] == LogRow("train", 1, {"loss": 1.2345, "grad_norm": 3.21, "lr": 1e-05}, 120, 0.0)
     assert (rows[1].values["rewards/accuracies"], rows[1].values["accuracy"]) == (0.5, 0.5)
     assert math.isnan(rows[1].values["grad_norm"])
-    assert parser.producer == "llamafactory-v1"
     assert parser.snapshot() is None
 
 
@@ -215,13 +213,6 @@ def test_ms_swift_rows_and_its_closing_object() -> None:
         689.0,
     )
     assert rows[1] == LogRow("eval", 12, {"eval_loss": 1.5, "eval_token_acc": 0.5}, 720, 0.1)
-    assert parser.producer == "ms-swift"
-
-
-def test_producer_of_a_llamafactory_log() -> None:
-    parser = TrainerLogParser()
-    parser.feed((DATA / "dpo" / "trainer_log.jsonl").read_bytes())
-    assert parser.producer == "llamafactory"
 
 
 @pytest.mark.parametrize(

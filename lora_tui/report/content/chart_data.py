@@ -142,10 +142,10 @@ def _marks(run: Run, words: Words, names: Sequence[str]) -> Iterator[ChartMark]:
 
 def _epochs(run: Run) -> list[tuple[int, int]]:
     """Return (step, epoch) for the end of each whole epoch; of many epochs only every second (fifth, …), at most 20."""
-    rows = [row for row in (run.rows[-1:] if len(run.rows) else ()) if row.epoch and row.step]
-    if not rows or rows[0].epoch is None or rows[0].step is None:
+    last = run.rows[-1] if len(run.rows) else None
+    if last is None or not last.epoch or not last.step:
         return []
-    whole, per = math.floor(rows[0].epoch + 1e-9), rows[0].step / rows[0].epoch
+    whole, per = math.floor(last.epoch + 1e-9), last.step / last.epoch
     stride = next(size for size in (1, 2, 5, 10, 20, 50, 100, 1000, 10**9) if whole / size <= 20)
     return [(round(epoch * per), epoch) for epoch in range(stride, whole + 1, stride)]
 
