@@ -36,14 +36,14 @@ TOKEN = re.compile(
     re.DOTALL,
 )
 ALTERNATE_SCREEN = {47, 1047, 1049}
-WRAP, CURSOR = 7, 25
+WRAP, CURSOR, SYNCHRONIZED = 7, 25, 2026
 MODE_NAMES = {
     1: "application cursor keys",
     **dict.fromkeys((1000, 1002, 1003, 1005, 1006, 1015, 1016), "mouse reports"),
     1004: "focus reports",
     **dict.fromkeys(ALTERNATE_SCREEN, "alternate screen"),
     2004: "bracketed paste",
-    2026: "synchronized output",
+    SYNCHRONIZED: "synchronized output",
     2048: "in-band resize reports",
 }
 MAX_PENDING = 1 << 20  # an escape sequence that long will never end
@@ -77,7 +77,8 @@ def cell_width(character: str) -> int:
 class Screen:
     """A screen of text: cursor motion, scrolling, both buffers and the private modes; colours are ignored.
 
-    ``version`` grows with every change of a cell, ``wraps`` with every character written beyond the right edge.
+    During a synchronized update (private mode 2026) :attr:`lines` and :attr:`version` stay what they were before it.
+    ``wraps`` grows with every character written beyond the right edge.
     ``ambiguous`` is the width of characters whose width Unicode leaves open: 2 in terminals set up for CJK text.
     """
 
@@ -85,7 +86,8 @@ class Screen:
         self.columns, self.rows, self.ambiguous = columns, rows, ambiguous
         self.modes: set[int] = {WRAP, CURSOR}
         self.keyboard_flags: list[int] = []  # the stack of the kitty keyboard protocol
-        self.version = 0
+        self._version = 0
+        self._before_update: tuple[list[str], int] | None = None  # lines and version, during a synchronized update
         self.wraps = 0
         self._pending = ""
         self._main: tuple[list[list[str]], int, int] | None = None  # the main buffer while the alternate one is shown
@@ -97,14 +99,23 @@ class Screen:
         self._top, self._bottom = 0, self.rows - 1
         self._saved = (0, 0)
         self._last = " "
-        self.version += 1
+        self._version += 1
 
     def _blank(self) -> list[str]:
         return [" "] * self.columns
 
     @property
+    def version(self) -> int:
+        """Number that grows whenever a cell that is shown changes."""
+        return self._version if self._before_update is None else self._before_update[1]
+
+    @property
     def lines(self) -> list[str]:
         """Lines of the screen; the second cell of a wide character adds nothing to them."""
+        return self._new_lines if self._before_update is None else self._before_update[0][:]
+
+    @property
+    def _new_lines(self) -> list[str]:
         return ["".join(cells) for cells in self._cells]
 
     @property
@@ -135,7 +146,8 @@ class Screen:
             self._main = (fit(self._main[0]), min(self._main[1], columns - 1), min(self._main[2], rows - 1))
         self._x, self._y = min(self._x, columns - 1), min(self._y, rows - 1)
         self._top, self._bottom = 0, rows - 1
-        self.version += 1
+        self._before_update = None
+        self._version += 1
 
     def feed(self, data: str) -> None:
         """Process output; an incomplete escape sequence is kept until its rest arrives."""
@@ -161,7 +173,7 @@ class Screen:
             line, new = self._cells[self._y], list(text)
             if line[self._x : end] != new:
                 line[self._x : end] = new
-                self.version += 1
+                self._version += 1
             self._x, self._last = end, text[-1]
             return
         for character in text:
@@ -178,7 +190,7 @@ class Screen:
             line = self._cells[self._y]
             if line[self._x] != character:
                 line[self._x] = character
-                self.version += 1
+                self._version += 1
             if width == 2 and self._x + 1 < self.columns:
                 line[self._x + 1] = ""
             self._x += width
@@ -209,6 +221,7 @@ class Screen:
                 self._y = max(0, self._y - 1)
         elif escape == "c":
             self.modes, self.keyboard_flags, self._main = {WRAP, CURSOR}, [], None
+            self._before_update = None
             self._reset()
 
     def _line_feed(self) -> None:
@@ -223,7 +236,7 @@ class Screen:
             old, new = (top, self._bottom) if lines > 0 else (self._bottom, top)
             del self._cells[old]
             self._cells.insert(new, self._blank())
-        self.version += 1
+        self._version += 1
 
     def _sequence(self, private: str, parameters: str, final: str) -> None:
         first_parts = [part.split(":")[0] for part in parameters.split(";")] if parameters else []
@@ -256,6 +269,10 @@ class Screen:
         if private == "?" and final in "hl":
             shown = self.alternate
             self.modes = self.modes | set(numbers) if final == "h" else self.modes - set(numbers)
+            if SYNCHRONIZED not in self.modes:
+                self._before_update = None
+            elif SYNCHRONIZED in numbers and self._before_update is None:
+                self._before_update = (self._new_lines, self._version)
             if self.alternate and not shown:
                 self._main = (self._cells, self._x, self._y)
                 self._reset()
@@ -312,9 +329,9 @@ class Screen:
             others = {0: range(self._y + 1, self.rows), 1: range(self._y)}.get(kind, range(self.rows))
             for y in others:
                 self._cells[y] = self._blank()
-            self.version += 1
+            self._version += 1
         elif line != before:
-            self.version += 1
+            self._version += 1
 
 
 class Terminal:

@@ -10,6 +10,7 @@ import pyte
 import pytest
 
 from tests.support.terminal import Screen, Terminal
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.pty
 
@@ -118,3 +119,60 @@ def test_the_screen_agrees_with_another_emulator() -> None:
         ours.feed(character)
     stream.feed(output)
     assert ours.lines == [line.replace("\0", "") for line in theirs.display]
+
+
+def test_a_synchronized_update_is_shown_when_it_is_whole() -> None:
+    screen = Screen(10, 3)
+    screen.feed("old")
+    before = screen.version
+    screen.feed("\x1b[?2026h\x1b[Hnew")
+    assert (screen.lines[0].rstrip(), screen.version) == ("old", before)
+    screen.feed("\x1b[2;1Hmore\x1b[?20")  # the end of the update is cut in two
+    assert (screen.text.split(), screen.version) == (["old"], before)
+    screen.feed("26l")
+    assert screen.text.split() == ["new", "more"]
+    assert screen.version > before
+
+
+def test_every_synchronized_update_of_one_chunk_is_shown() -> None:
+    screen = Screen(10, 3)
+    screen.feed("\x1b[?2026hone\x1b[?2026l\x1b[?2026h\x1b[Htwo")
+    assert screen.text.split() == ["one"]
+    screen.feed("\x1b[?2026l")
+    assert screen.text.split() == ["two"]
+
+
+def test_an_open_synchronized_update_ends_with_a_new_size_or_a_reset() -> None:
+    screen = Screen(10, 3)
+    screen.feed("old\x1b[?2026h\x1b[Hnew")
+    screen.resize(12, 4)
+    assert [line.rstrip() for line in screen.lines] == ["new", "", "", ""]
+    screen.feed("\x1b[?2026h\x1b[Hmore\x1bc")
+    assert screen.text.split() == []
+
+
+def test_no_wait_ends_on_half_of_a_synchronized_update() -> None:
+    source = r"""
+        import os, tty
+        tty.setraw(0)
+        os.write(1, b"\x1b[?1049h\x1b[?2026hstate: finished\x1b[2;1Hstep: 24\x1b[?2026l")
+        os.read(0, 1)
+        os.write(1, b"\x1b[?2026h\x1b[1;1Hstate: waiting \x1b[3;1H")
+        os.write(1, b"\x1b[6n")
+        os.read(0, 16)  # the terminal has what comes before the question
+        os.read(0, 1)
+        os.write(1, b"\x1b[2;1H\x1b[K\x1b[?2026l")
+        os.read(0, 1)
+    """
+    with program(source) as terminal:
+        terminal.wait_for("finished", "24")
+        sent = len(terminal.raw)
+        terminal.send("x")
+        wait_until(lambda: b"\x1b[6n" in terminal.raw[sent:], "half of the update")
+        assert "finished" in terminal.text
+        assert terminal.settle().split() == ["state:", "finished", "step:", "24"]
+        changes = len(terminal.changes)
+        terminal.send("x")
+        terminal.wait_for("waiting")
+        assert terminal.text.split() == ["state:", "waiting"]
+        assert len(terminal.changes) == changes + 1

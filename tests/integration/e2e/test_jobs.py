@@ -271,9 +271,7 @@ def test_a_rerun_over_an_old_attempt(start: Start, tmp_path: Path) -> None:
         states = watch.states(begun)
         began = states.index("waiting")
         assert set(states[:began]) <= {"finished"}, watch.told()
-        # The whole frame: what has come of it so far may have the new state beside the old step.
-        fresh = (s.at for s in watch.sights if s.at >= begun and s.state == "waiting" and s.step is None)
-        check_way(watch, since=next(fresh))
+        check_way(watch, since=next(s.at for s in watch.sights if s.at >= begun and s.state == "waiting"))
         rows = second.rows()
         assert rows[0]["loss"] != old[0]["loss"]
         check_screen(watch, second, rows)
