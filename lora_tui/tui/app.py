@@ -389,11 +389,11 @@ class LoraTuiApp(App[int]):
 
     def action_command_palette(self) -> None:
         """Show the command palette."""
-        from textual.command import CommandPalette
+        from lora_tui.tui.screens.palette import Palette
 
         if isinstance(self.screen, MainScreen):
             placeholder = self.state.words.t("keys.palette")
-            self.push_screen(CommandPalette(placeholder=placeholder, id="--command-palette"))
+            self.push_screen(Palette(placeholder=placeholder, id="--command-palette"))
 
     async def action_quit(self) -> None:
         """End the app."""

@@ -8,6 +8,8 @@ Written for Textual 8.2.8. What the patches do, each because Textual has no publ
   :mod:`lora_tui.tui.terminal.slow_terminal`, :meth:`Patches.catch_up` applies them.
 - The terminal is written to by :class:`lora_tui.tui.terminal.driver.TerminalDriver`, which outlasts a terminal that is
   gone.
+- Escape and a key soon after it are two keys (:func:`_parser_class`). Textual waits 0.1 s for the rest of a sequence,
+  takes what comes meanwhile for one with Alt, drops the Escape, and holds back all that is typed until a pause.
 - The traceback of a crash is Python's own. Textual prints one with the local variables of every frame: thousands of
   lines of the run's own rows, in boxes.
 
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.control import Control
+from textual import events
 from textual.app import App
 from textual.geometry import Region, Size
 from textual.worker import WorkerFailed
@@ -34,6 +37,9 @@ from textual.worker import WorkerFailed
 from lora_tui.tui.terminal.slow_terminal import PendingCells
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from textual._xterm_parser import XTermParser
     from textual.screen import Screen
     from textual.timer import Timer
 
@@ -44,7 +50,8 @@ PRIVATE_PARTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("textual.screen", "Screen", ("_compositor", "_compositor_refresh", "_dirty_widgets")),
     ("textual._compositor", "Compositor", ("_dirty_regions", "size", "update_widgets")),
     ("textual._compositor", "ChopsUpdate", ("chops", "chop_ends", "spans")),
-    ("textual.drivers.linux_driver", "LinuxDriver", ("_file", "_writer_thread", "exit_event")),
+    ("textual.drivers.linux_driver", "LinuxDriver", ("_file", "_writer_thread", "exit_event", "run_input_thread")),
+    ("textual.drivers.linux_driver", "XTermParser", ("parse",)),
     ("textual.drivers._writer_thread", "WriterThread", ("_queue",)),
 )
 """Module, class, and the attributes of it that are used here."""
@@ -53,8 +60,13 @@ REPLACED_METHODS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("textual.app", "App", "_fatal_error", ("self",)),
     ("textual._compositor", "Compositor", "render_partial_update", ("self",)),
     ("textual._compositor", "ChopsUpdate", "render_segments", ("self", "console")),
+    ("textual._xterm_parser", "XTermParser", "_sequence_to_key_events", ("self", "sequence", "alt")),
 )
 """Module, class, method and its parameters: the methods that are replaced here."""
+
+ESCAPE = "\x1b"
+LONGER_SEQUENCES = frozenset("[]NOPX^_\\")
+"""Characters that after an Escape begin or end a longer sequence, as in a terminal's answers (ECMA-48, C1 controls)."""
 
 LOOK_S = 0.5
 """Seconds between two looks whether an answer that is waited for is lost."""
@@ -215,9 +227,38 @@ def _narrow_segments(update: Any, console: Console) -> str:
     return "".join(out)
 
 
+def _parser_class() -> type[XTermParser]:
+    """Return Textual's parser of what a terminal sends, with Escape and the key after it as two keys.
+
+    A terminal sends the same for Alt with a key as for Escape and then that key, unless it knows the kitty keyboard
+    protocol, and tmux joins both where the second comes within its ``escape-time``. No key of the app has Alt.
+    """
+    from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+    from textual._xterm_parser import XTermParser
+
+    class KeyParser(XTermParser):
+        def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
+            """Return the keys of a sequence, none while it is not complete.
+
+            ``alt`` says that the sequence is one character after an Escape that began no longer sequence.
+            """
+            begins = len(sequence) == 2 and sequence[0] == ESCAPE and sequence[1] not in LONGER_SEQUENCES
+            # Named keys stay, as Shift+Tab of the Linux console. What a Mac's Option key prints is not typed here.
+            if alt or (begins and not isinstance(ANSI_SEQUENCES_KEYS.get(sequence), tuple)):
+                yield events.Key("escape", ESCAPE)
+                sequence = sequence[-1]
+            yield from super()._sequence_to_key_events(sequence)
+
+    return KeyParser
+
+
 def _driver_class() -> type[TerminalDriver]:
     """Return the driver of real terminals, with what it needs to set inside Textual's own."""
+    from textual.drivers import linux_driver
+
     from lora_tui.tui.terminal.driver import LEAVE_S, TerminalDriver
+
+    parser_class = _parser_class()
 
     class PatchedDriver(TerminalDriver):
         paces_frames = True
@@ -225,6 +266,11 @@ def _driver_class() -> type[TerminalDriver]:
         def __init__(self, app: App[Any], **options: Any) -> None:
             super().__init__(app, **options)
             self._file = self.output  # type: ignore[assignment]  # all that Textual's writer uses of a file
+
+        def run_input_thread(self) -> None:
+            """Read keys with the parser of :func:`_parser_class`, which Textual takes from its module."""
+            linux_driver.XTermParser = parser_class  # type: ignore[attr-defined]
+            super().run_input_thread()
 
         def close(self) -> None:
             """Wait for the writer, but not for ever: a terminal that takes nothing must not keep the program."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lora_tui.tui.keys import COMMANDS
-from tests.support.live_app import watching
+from tests.support.live_app import start, watching
 from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.pty, pytest.mark.slow]
@@ -175,3 +175,42 @@ def test_the_report_lies_over_the_screen_and_goes_away(all_runs: Path, tmp_path:
         terminal.wait_for("training summary")
         terminal.send("\x1b")
         terminal.wait_gone("training summary")
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        ("?", "next pane"),
+        ("\t\r", "esc close"),
+        ("R", "training summary"),
+        ("6", "─ config ─"),
+        (":", "Search for a command|checkpoints"),
+        ("", "quit"),
+    ],
+    ids=["help", "explanation", "report", "page", "palette", "overview"],
+)
+def test_escape_and_q_at_once_leave(all_runs: Path, tmp_path: Path, keys: str, shown: str) -> None:
+    """As tmux sends them where they are typed within its ``escape-time``, half a second."""
+    with start(tmp_path, all_runs / "lora", "--run", "sft") as terminal:
+        terminal.wait_for(r"[⠁-⣿]", r"✗ 2 failed", "q quit")
+        terminal.settle()
+        for key in keys:
+            terminal.send(key)
+            terminal.settle()
+        terminal.wait_for(shown)
+        terminal.send("\x1bq")
+        assert terminal.wait_exit() == 0
+        assert terminal.left_behind() == []
+
+
+def test_keys_after_escape_are_not_lost(all_runs: Path, tmp_path: Path) -> None:
+    """Each key that comes at once after an Escape counts, and so does the Escape."""
+    with watching(tmp_path, all_runs / "lora") as terminal:
+        terminal.wait_for("╭─ Runs", r"[⠁-⣿]", r"✗ 2 failed")
+        overview = terminal.settle()
+        assert "esc close" in changed(terminal, "question_mark")
+        terminal.send("\x1b6")
+        terminal.wait_for("─ config ─")
+        assert "esc close" not in terminal.settle()
+        terminal.send("\x1b7\x1b")
+        terminal.wait_until(lambda screen: screen == overview, "the overview")

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual._compositor import ChopsUpdate, Compositor
+from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.drivers._writer_thread import WriterThread
 from textual.drivers.linux_driver import LinuxDriver
@@ -69,6 +71,63 @@ async def test_nothing_of_an_app_is_replaced_where_a_part_is_gone(monkeypatch: p
     before = (app.driver_class, app._display, app._fatal_error)
     assert install(app) is None
     assert (app.driver_class, app._display, app._fatal_error) == before
+
+
+# -- Escape and the key after it ---------------------------------------------------------------------------------------
+
+
+def keys_of(*typed: str) -> list[str]:
+    """Return what is made of this input, followed by a pause: names of keys, else of events."""
+    parser = textual_patches._parser_class()()
+    found = [event for each in typed for event in parser.feed(each)]
+    if parser._timeout_time is not None:
+        parser._timeout_time = 0.0
+        found += parser.tick()
+    return [event.key if isinstance(event, events.Key) else type(event).__name__ for event in found]
+
+
+@pytest.mark.parametrize(
+    ("typed", "keys"),
+    [
+        ("\x1bq", ["escape", "q"]),
+        ("\x1bG", ["escape", "G"]),
+        ("\x1b3", ["escape", "3"]),
+        ("\x1b?", ["escape", "question_mark"]),
+        ("\x1b:", ["escape", "colon"]),
+        ("\x1b\r", ["escape", "enter"]),
+        ("\x1b\x03", ["escape", "ctrl+c"]),
+        ("\x1bjjj", ["escape", "j", "j", "j"]),
+        ("\x1b1\x1bq", ["escape", "1", "escape", "q"]),
+        ("\x1b\x1bq", ["escape", "escape", "q"]),
+        ("\x1b\x1b[A", ["escape", "up"]),
+        ("\x1b]", ["escape", "right_square_bracket"]),
+        ("\x1b[", ["escape", "left_square_bracket"]),
+    ],
+)
+def test_escape_and_a_key_are_two_keys(typed: str, keys: list[str]) -> None:
+    assert keys_of(typed) == keys
+    assert keys_of(*typed) == keys, "one at a time"
+
+
+def test_keys_after_escape_wait_for_no_pause() -> None:
+    parser = textual_patches._parser_class()()
+    assert [*parser.feed("\x1b")] == []
+    assert [event.key for event in parser.feed("q") if isinstance(event, events.Key)] == ["escape", "q"]
+    assert parser._timeout_time is None
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "\x1b", "q", "\x1b[A", "\x1bOA", "\x1bOP", "\x1b[1;5C", "\x1b[Z", "\x1b\t", "\x1b\x7f", "\x1bf", "\x1b[27u",
+        "\x1b[113;3u", "\x1b[3;1R", "\x1b[?2026;2$y", "\x1b[I", "\x1b[<0;3;4M", "\x1b[200~a\x1bq\x1b:\x1b[201~",
+    ],
+)  # fmt: skip
+def test_everything_else_is_what_textual_makes_of_it(monkeypatch: pytest.MonkeyPatch, sent: str) -> None:
+    ours = (keys_of(sent), keys_of(*sent))
+    monkeypatch.setattr(textual_patches, "_parser_class", lambda: XTermParser)
+    assert ours == (keys_of(sent), keys_of(*sent))
+    assert ours[0]
 
 
 # -- the app without them ----------------------------------------------------------------------------------------------
