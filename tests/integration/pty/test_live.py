@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.job_writer import Writer
-from tests.support.live_app import DOTS, Chart, eval_row, loss_chart, predict_row, row, watching, write_run
-from tests.support.terminal import Terminal
+from tests.support.live_app import DOTS, Chart, eval_row, loss_chart, make_old, predict_row, row, watching, write_run
+from tests.support.terminal import Screen, Terminal
 from tests.support.waiting import wait_passes
 
 pytestmark = pytest.mark.pty
@@ -226,3 +226,35 @@ def test_a_directory_that_does_not_exist_is_named_and_waited_for(tmp_path: Path)
         shown = " ".join(terminal.text.replace("│", " ").split())
         assert "saves/not/yet does not exist yet; watching for it" in shown
         assert str(tmp_path) in shown
+
+
+def test_no_frame_of_a_rerun_mixes_both_attempts(tmp_path: Path) -> None:
+    """A job over a finished run: the step, the loss and the state of a frame are of the same attempt."""
+    run = write_run(tmp_path / "saves/a", [3.0 + step / 1000 for step in range(24)])
+    (run / "train_results.json").write_text('{"train_loss": 3.01}', encoding="utf-8")
+    (run / "README.md").write_text("# card", encoding="utf-8")
+    make_old(run)
+    with watching(tmp_path, "saves", size=(160, 50)) as terminal, Writer(run) as job:
+        terminal.wait_for("✓ finished", "24/24")
+        terminal.settle()
+        sent = len(terminal.raw)
+        screen = Screen(160, 50)
+        screen.feed(terminal.raw.decode())
+        job("delete")
+        terminal.wait_for("waiting")
+        for step in range(1, 17):
+            job("row", row(step, 1.0 + step / 1000, 16))
+        terminal.wait_for("16/16", r"1\.0160")
+        terminal.settle()
+        frames = []
+        for piece in re.split(r"(?<=\x1b\[\?2026l)", terminal.raw[sent:].decode()):
+            screen.feed(piece)
+            frames.append(screen.text)
+    assert len(frames) > 3
+    for frame in frames:
+        steps, losses = re.findall(r"\d+ %  \d+/(\d+)", frame), re.findall(r"loss (\d)\.\d{4}", frame)
+        attempts = {{"24": "old", "16": "new"}[total] for total in steps}
+        attempts |= {{"3": "old", "1": "new"}[whole] for whole in losses}
+        if " waiting ─╮" in frame:
+            attempts.add("waiting")
+        assert len(attempts) == 1, frame
