@@ -111,7 +111,7 @@ class LocalDisk:
             return False
         if self._listener is None and time.monotonic() - self._refused_at >= RETRY_EVENTS_S:
             # Imported here, since the import of watchdog would delay the first frame.
-            from lora_tui.sources.events import open_listener
+            from lora_tui.sources.file_events import open_listener
 
             try:
                 self._listener, self._refusal = open_listener(), ""

@@ -13,7 +13,7 @@ from lora_tui.i18n import Language
 from lora_tui.settings.settings import GlyphSet, ThemeName
 
 if TYPE_CHECKING:
-    from lora_tui.notify.events import Notifier
+    from lora_tui.notify.run_events import Notifier
 
 
 def _discard(key: str, value: str) -> None:

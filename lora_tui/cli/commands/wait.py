@@ -38,8 +38,8 @@ from lora_tui.cli.common import (
 )
 from lora_tui.i18n import Words
 from lora_tui.ingest.follower import Follower
-from lora_tui.notify.events import Event, Notifier
 from lora_tui.notify.hook import Hook
+from lora_tui.notify.run_events import Event, Notifier
 from lora_tui.query.parser import Expression
 from lora_tui.runs.run import Run
 from lora_tui.runs.workspace import Workspace

@@ -30,7 +30,7 @@ from lora_tui.tui.options import AppOptions
 from lora_tui.tui.terminal.capabilities import can_draw, is_monochrome, may_be_wide
 
 if TYPE_CHECKING:
-    from lora_tui.notify.events import Notifier
+    from lora_tui.notify.run_events import Notifier
 
 EXIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 """Signals on which the app restores the terminal, removes the demo's directory, and exits."""
@@ -171,8 +171,8 @@ def _notifier(args: argparse.Namespace, settings: Settings, report_failure: Call
     command, bell = settings.on_event(args.on_event), settings.bell(args.bell)
     if not command and not bell:
         return None
-    from lora_tui.notify.events import Notifier
     from lora_tui.notify.hook import Hook
+    from lora_tui.notify.run_events import Notifier
 
     hook = Hook(command, Words(settings.language(args.lang)), report_failure) if command else None
     return Notifier(hook, bell, settings.context)

@@ -17,7 +17,7 @@ import pytest
 
 from lora_tui.ingest.follower import Follower
 from lora_tui.sources.base import Entry
-from lora_tui.sources.events import has_shared_descriptor
+from lora_tui.sources.file_events import has_shared_descriptor
 from lora_tui.sources.local_disk import LocalDisk
 from tests.integration.faults.following import Watched, append, events_alone, handles, row, watched, watches
 from tests.support.live_app import watching
@@ -192,7 +192,7 @@ USED_UP = """
 import math, sys
 from pathlib import Path
 from lora_tui.ingest import follower as following
-from lora_tui.sources.events import DirectoryEvents
+from lora_tui.sources.file_events import DirectoryEvents
 from tests.integration.faults.following import Watched, append, row
 place = Path(sys.argv[1])
 taken = [DirectoryEvents(), DirectoryEvents()]

@@ -10,8 +10,8 @@ import pytest
 
 from lora_tui.analysis import Judgement, judge
 from lora_tui.i18n import Words
-from lora_tui.notify import events
-from lora_tui.notify.events import Event, EventDetector, event_json, event_line
+from lora_tui.notify import run_events
+from lora_tui.notify.run_events import Event, EventDetector, event_json, event_line
 from lora_tui.records.documents import ConsoleFacts, Failure, LogRow, Results
 from lora_tui.records.updates import FileDoc, FileRows, Update
 from lora_tui.runs.run import Run
@@ -22,7 +22,7 @@ from tests.support.run_builder import START, summary, train
 @pytest.fixture(autouse=True)
 def judge_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judge at every check, since the rows of these tests come faster than the usual interval."""
-    monkeypatch.setattr(events, "JUDGE_EVERY_S", 0.0)
+    monkeypatch.setattr(run_events, "JUDGE_EVERY_S", 0.0)
 
 
 class Made:
@@ -140,7 +140,7 @@ def test_the_end_of_a_run_that_cannot_be_judged_is_reported(monkeypatch: pytest.
     def fail(*_: object) -> Judgement:
         raise KeyError("loss")
 
-    monkeypatch.setattr(events, "judge", fail)
+    monkeypatch.setattr(run_events, "judge", fail)
     made.fail()
     assert watched.kinds() == ["failed"]
     assert watched.kinds() == []
@@ -168,10 +168,10 @@ def test_a_finding_that_flickers_is_reported_once(monkeypatch: pytest.MonkeyPatc
     watched.check()
     made.rows(math.nan, math.nan, math.nan)
     assert watched.kinds() == ["finding"]
-    monkeypatch.setattr(events, "judge", lambda *_: Judgement())
+    monkeypatch.setattr(run_events, "judge", lambda *_: Judgement())
     made.rows(math.nan)
     assert watched.kinds() == []
-    monkeypatch.setattr(events, "judge", judge)
+    monkeypatch.setattr(run_events, "judge", judge)
     made.rows(math.nan)
     assert watched.kinds() == []
 
@@ -209,7 +209,7 @@ def test_runs_that_ended_before_are_not_judged(monkeypatch: pytest.MonkeyPatch) 
     finished = going()
     finished.finish()
     watched = Watched(finished)
-    monkeypatch.setattr(events, "judge", lambda *_: pytest.fail("judged"))
+    monkeypatch.setattr(run_events, "judge", lambda *_: pytest.fail("judged"))
     assert watched.kinds() == []
 
 

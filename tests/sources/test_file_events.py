@@ -1,4 +1,4 @@
-"""The listeners of file events: what each reports, and that neither load nor lost events get past it."""
+"""The listeners of file file_events: what each reports, and that neither load nor lost file_events get past it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from watchdog.observers.polling import PollingObserver
 
-from lora_tui.sources import events
+from lora_tui.sources import file_events
 from lora_tui.sources.base import Listener
-from lora_tui.sources.events import DirectoryEvents, TreeEvents, open_listener
+from lora_tui.sources.file_events import DirectoryEvents, TreeEvents, open_listener
 from lora_tui.sources.local_disk import LocalDisk
 from tests.integration.faults.following import handles
 from tests.support.waiting import DEADLINE_S, wait_until
 
-needs_descriptor = pytest.mark.skipif(not events.has_shared_descriptor(), reason="needs Linux and watchdog 7.1")
+needs_descriptor = pytest.mark.skipif(not file_events.has_shared_descriptor(), reason="needs Linux and watchdog 7.1")
 KINDS = [pytest.param(DirectoryEvents, marks=needs_descriptor), TreeEvents]
 
 
@@ -39,7 +39,7 @@ def reports(listener: Listener, path: Path) -> bool:
 
 def in_use() -> Counter[object]:
     """The threads and, on Linux, the open files of this process; those of other tests may just be ending."""
-    return Counter([*threading.enumerate(), *(handles() if events.IS_LINUX else [])])
+    return Counter([*threading.enumerate(), *(handles() if file_events.IS_LINUX else [])])
 
 
 @pytest.fixture(params=KINDS)
@@ -104,7 +104,7 @@ def test_another_thread_ends_a_wait(tmp_path: Path, listener: Listener) -> None:
 def test_nothing_is_left_of_a_listener(tmp_path: Path) -> None:
     """Neither a thread nor a descriptor."""
     before = in_use()
-    for kind in (events.open_listener, TreeEvents):
+    for kind in (file_events.open_listener, TreeEvents):
         listener = kind()
         assert listener.watch(tmp_path)
         (tmp_path / kind.__name__).mkdir()
@@ -160,7 +160,7 @@ def test_events_of_a_flood_are_merged_in_the_kernel(tmp_path: Path) -> None:
 
 @needs_descriptor
 def test_lost_events_name_every_directory_and_print_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The kernel's report of lost events has no watch of its own (inotify(7), IN_Q_OVERFLOW)."""
+    """The kernel's report of lost file_events has no watch of its own (inotify(7), IN_Q_OVERFLOW)."""
     from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, Mask, WatchDescriptor
 
     for name in "ab":
@@ -219,7 +219,7 @@ def test_below_a_watched_tree_nothing_more_is_asked_for(tmp_path: Path) -> None:
     listener.close()
 
 
-@pytest.mark.skipif(not events.IS_LINUX, reason="elsewhere a recursive watch costs the same for every tree")
+@pytest.mark.skipif(not file_events.IS_LINUX, reason="elsewhere a recursive watch costs the same for every tree")
 def test_a_tree_that_is_too_large_is_left_to_polling(tmp_path: Path) -> None:
     """Its directories are not asked for one by one either: each would have threads of its own."""
     for number in range(5):
@@ -235,8 +235,8 @@ def test_a_tree_that_is_too_large_is_left_to_polling(tmp_path: Path) -> None:
 
 def test_where_watchdog_would_poll_there_are_no_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lists whole trees once a second; the follower polls within a budget."""
-    monkeypatch.setattr(events, "Observer", PollingObserver)
-    monkeypatch.setattr(events, "has_shared_descriptor", lambda: False)
+    monkeypatch.setattr(file_events, "Observer", PollingObserver)
+    monkeypatch.setattr(file_events, "has_shared_descriptor", lambda: False)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSYS)):
         open_listener()
     disk = LocalDisk()
@@ -246,7 +246,7 @@ def test_where_watchdog_would_poll_there_are_no_events(tmp_path: Path, monkeypat
 
 
 def test_an_old_watchdog_on_linux_gets_recursive_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "has_shared_descriptor", lambda: False)
+    monkeypatch.setattr(file_events, "has_shared_descriptor", lambda: False)
     listener = open_listener()
     assert isinstance(listener, TreeEvents)
     listener.close()
