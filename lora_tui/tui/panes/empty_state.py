@@ -55,16 +55,12 @@ def empty_chart_lines(state: AppState, view: RunView | None, width: int, height:
 
 def _no_runs(state: AppState, width: int, height: int) -> list[Line]:
     words = state.words
-    lines: list[Line] = []
-    for path, nearest in state.options.missing if "waiting_for_path" in state.notes else ():
-        text = words.t("list.missing_nearest", path=clean(path), nearest=clean(nearest))
-        lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
+    missing = state.options.missing if "waiting_for_path" in state.notes else ()
+    texts = [words.t("list.missing_nearest", path=clean(path), nearest=clean(nearest)) for path, nearest in missing]
     for path, reason in state.errors:
-        text = words.t("cli.error.read", path=clean(path), reason=words.reason(clean(reason)))
-        lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
-    if not lines:
-        text = words.t("list.empty_in", path=clean(state.options.title or "."))
-        lines.extend([(part, "text|bold")] for part in wrap(text, width - 8))
+        texts.append(words.t("cli.error.read", path=clean(path), reason=words.reason(clean(reason))))
+    texts = texts or [words.t("list.empty_in", path=clean(state.options.title or "."))]
+    lines: list[Line] = [[(part, "text|bold")] for text in texts for part in wrap(text, width - 8)]
     lines.append([])
     lines.extend([(part, "muted")] for part in wrap(words.t("tui.what_is_a_run"), width - 8))
     above = max(0, (height - len(lines)) // 3)
