@@ -1,5 +1,7 @@
-"""Judge what the numbers of a run mean: ratings, findings, a forecast, and which checkpoint to take. Codes and numbers
-only: the words are in the catalogues."""
+"""Judge the numbers of a run: ratings, findings, a forecast, and which checkpoint to take.
+
+A judgement holds codes and numbers only. Its words are in the catalogues of :mod:`lora_tui.i18n`.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,12 @@ __all__ = [
 
 
 def judge(run: Run, now: float, context: Context = PLAIN) -> Judgement:
-    """Return the judgement of a run at a moment (Unix time). Its cost depends on a window of rows, not on the length of
-    the run."""
-    # Loaded with the first judgement: the app draws its first frame without one.
+    """Return the judgement of a run at the Unix time ``now``.
+
+    Findings that the context turns off are left out, but still count as reservations of ratings. The time this takes
+    depends on windows of rows, not on the length of the run.
+    """
+    # Imported here because the app draws its first frame without a judgement.
     from lora_tui.analysis.checkpoint_choice import choose
     from lora_tui.analysis.findings.find import find
     from lora_tui.analysis.forecast import forecast

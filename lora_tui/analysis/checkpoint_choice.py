@@ -1,4 +1,4 @@
-"""Advise which checkpoint to take, what a later one costs, and what would be lost if the run died now."""
+"""Advise which checkpoint to take, how much worse the newest one is, and what would be lost if the run died now."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from lora_tui.runs.series import Series
 from lora_tui.runs.timeline import SLACK_S
 
 BROKEN = frozenset({"dead_run", "nan_loss", "diverging"})
-"""Findings from whose step on a checkpoint is of no use, where nothing was evaluated."""
+"""Codes of findings from whose step on checkpoints are useless."""
 ESTIMATE_PENALTY = 0.005
-"""Share by which a checkpoint whose value is only estimated must be better to be preferred."""
+"""Share by which a checkpoint with an estimated value must be better to be preferred to one with a measured value."""
 _MEASURES = (
     ("eval_loss", False), ("eval_rouge-l", True), ("eval_bleu-4", True), ("eval_accuracy", True),
     ("eval_rewards/accuracies", True), ("eval_reward", True),
 )  # fmt: skip
-"""Metrics that evaluations are compared by, and whether higher is better, where the job names no
-``metric_for_best_model``."""
+"""Metrics by which evaluations are compared if the job names no ``metric_for_best_model``, and whether higher is
+better; the first one that was evaluated is used."""
 
 
 def choose(run: Run, now: float, findings: Sequence[Finding] = ()) -> CheckpointChoice:
-    """Return the advice at a moment (Unix time); empty where there is no training.
+    """Return the advice at the Unix time ``now``; empty where there is no training.
 
-    Values are those of the evaluation at a checkpoint's own step, else of the nearest one if it is not farther than
-    half the distance between two evaluations. ``findings``: those so far, of which some make checkpoints useless.
+    The value of a checkpoint is that of the evaluation at its step, else of the nearest one if that is at most half the
+    distance between two evaluations away. ``findings`` are those of the run: see BROKEN.
     """
     last = run.timeline.last
     if last is None or last.step is None:
@@ -86,10 +86,10 @@ def choose(run: Run, now: float, findings: Sequence[Finding] = ()) -> Checkpoint
 
 
 def measure(run: Run, state: TrainerState | None = None) -> tuple[str, bool]:
-    """Return the metric that "best" is measured by, and whether higher is better; "" without any.
+    """Return the metric by which checkpoints are compared, and whether higher is better; ``("", False)`` without any.
 
-    The job's ``metric_for_best_model``, else the metric whose value the trainer keeps as its best, else the first known
-    one that was evaluated.
+    It is the job's ``metric_for_best_model``, else the metric whose value the trainer ``state`` has as its best, else
+    the first of a known list that was evaluated.
     """
     named = run.config.get("metric_for_best_model")
     if named is not None and isinstance(named.value, str) and named.value:
@@ -107,13 +107,13 @@ def measure(run: Run, state: TrainerState | None = None) -> tuple[str, bool]:
 
 
 def copy_command(run: Run, item: Checkpoint) -> str:
-    """Return a shell command that keeps a checkpoint under a name that the trainer never deletes."""
+    """Return a shell command that copies a checkpoint to a name that the trainer never deletes."""
     source, target = str(run.path / item.path), str(run.path / f"best-{item.step}")
     return f"cp -r {shlex.quote(source)} {shlex.quote(target)}"
 
 
 def _best(series: Series | None, higher: bool) -> tuple[int | None, float | None]:
-    """Return step and value of the best evaluation."""
+    """Return step and value of the best evaluation, (None, None) without a finite one."""
     if series is None or not series.finite:
         return None, None
     step, value = (series.max_step, series.max) if higher else (series.min_step, series.min)
@@ -121,7 +121,7 @@ def _best(series: Series | None, higher: bool) -> tuple[int | None, float | None
 
 
 def _eval_at(series: Series | None, step: int) -> tuple[float | None, bool]:
-    """Return the evaluation that stands for a checkpoint, and whether it was made at another step."""
+    """Return the evaluated value for a checkpoint at ``step``, and whether the evaluation was at another step."""
     if series is None or not len(series):
         return None, False
     exact = series.at(step)
@@ -136,14 +136,14 @@ def _eval_at(series: Series | None, step: int) -> tuple[float | None, bool]:
         return None, False
     closest = min(abs(steps[i] - step) for i in near)
     values = [series.values[i] for i in near if abs(steps[i] - step) == closest]
-    # Between two of them the worse one: an estimate must not win by luck.
+    # Of two equally near ones the higher loss, so that an estimate does not win by luck.
     return (max(values) if not any(math.isnan(v) for v in values) else math.nan), True
 
 
 def _choose_from(
     own: Sequence[Checkpoint], series: Series | None, higher: bool
 ) -> tuple[Checkpoint | None, float | None, bool]:
-    """Return the checkpoint to take, its value, and whether that is an estimate."""
+    """Return the best of the checkpoints, its value, and whether that is estimated; else the newest without a value."""
     sign = -1.0 if higher else 1.0
     valued: list[tuple[float, Checkpoint, float, bool]] = []
     unknown: list[Checkpoint] = []
@@ -162,7 +162,7 @@ def _choose_from(
 
 
 def _broken_from(findings: Sequence[Finding]) -> float:
-    """Return the step from which on the weights are of no use."""
+    """Return the step from which on the weights are useless, infinity if they are not."""
     steps = [
         f.step for f in findings if f.code in BROKEN and f.severity == "critical" and f.step is not None and not f.over
     ]
@@ -170,16 +170,17 @@ def _broken_from(findings: Sequence[Finding]) -> float:
 
 
 def _cost(taken: float | None, other: float | None, higher: bool) -> float | None:
-    """Return how much worse the other one is, as a share of the one taken."""
+    """Return how much worse ``other`` is than ``taken``, as a share of ``taken``; None if this is not defined."""
     if taken is None or other is None or not (math.isfinite(taken) and math.isfinite(other)) or taken == 0:
         return None
     return ((taken - other) if higher else (other - taken)) / abs(taken)
 
 
 def _was_saved(run: Run, plan: SavePlan, step: int, own: Sequence[Checkpoint]) -> bool:
-    """Return whether a checkpoint of this attempt at ``step`` must have been there.
+    """Return whether this attempt has saved a checkpoint at ``step``.
 
-    It was seen, the trainer has named it, or a save was due at that step and later ones are on disk.
+    It has if the checkpoint was seen, if the trainer has named it as its best, or if a save was due at that step and
+    later checkpoints are on disk.
     """
     seen = run.files.saved.get(step)
     if seen is not None and seen >= attempt_start(run) - SLACK_S:

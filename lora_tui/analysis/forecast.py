@@ -1,10 +1,11 @@
-"""Forecast what is still to come: time left, the clock time of the end, and the final train loss, each as an interval.
+"""Forecast the time left, the clock time of the end, and the final train loss of a run, each as an interval.
 
-The loss follows log loss = a + b g(progress) + c epochs. Progress is the learning rate spent so far as a share of the
-whole plan's, so that a schedule which ends at 0 flattens the curve here as it does in training. Each shape g
-(exponential or power law decay, slow or fast) is a Bayesian linear regression (Bishop, Pattern Recognition and Machine
-Learning, chapter 3) and counts as much as the curve so far speaks for it; what the shapes disagree on is in the width
-of the interval. Whether the intervals hold the truth is measured by ``python -m tools.judge.backtest``.
+The model is log loss = a + b g(progress) + c epochs. Progress is the sum of the learning rates so far as a share of
+that of the whole plan, so that a schedule which ends at 0 flattens the curve as it does in training. For each shape g
+(exponential or power law decay, slow or fast) a, b and c are fitted by Bayesian linear regression (Bishop, Pattern
+Recognition and Machine Learning, chapter 3). Each shape is weighted by its evidence in the curve so far; the
+disagreement between the shapes widens the interval. ``python -m tools.judge.backtest`` measures how often the
+intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -23,48 +24,51 @@ from lora_tui.runs.series import Series
 from lora_tui.runs.status import time_left
 
 MIN_ROWS = 10
-"""Rows after the warm-up, and pieces of the curve, that a forecast of the loss needs."""
+"""Minimum number of rows after the warm-up, and of pieces of the curve, for a forecast of the loss."""
 MIN_SHARE_DONE = 0.15
-"""Share of the run before which a curve says little about its end."""
+"""Share of the planned steps that must be done for a forecast of the loss."""
 POINTS = 40
-"""Pieces of the curve at most, each represented by a median."""
+"""Maximum number of pieces of the curve, each represented by its median."""
 SAMPLES = 15
-"""Rows of a piece at most that its median is taken of."""
+"""Approximate number of rows of a piece from which its median is taken."""
 WINDOWS = 12
-"""Windows by which the noise of their medians is estimated."""
+"""Number of windows from which the noise of their medians is estimated."""
 HALF_WIDTH_ERRORS = 1.5
-"""Half the width of the interval in standard deviations."""
+"""Half the width of the interval, in standard deviations."""
 MISFIT = 0.01
-"""Error that no simple shape avoids, relative to the loss."""
+"""Relative error of the loss that every simple shape has at least."""
 OUTLIER_ERRORS = 4.0
-"""Standard deviations off the median of five pieces around it to which a piece is limited."""
+"""Standard deviations from the median of the five pieces around it to which the level of a piece is clipped."""
 HUBER_ERRORS = 2.0
-"""Standard deviations from which on a piece counts less (Huber)."""
+"""Standard deviations from the fit beyond which a piece counts less (Huber)."""
 END_DROP = 0.92
-"""Loss at the end as a share of that at the start, expected before the curve is looked at."""
+"""Prior mean of the loss at the end of a run as a share of that at its start."""
 END_SPREAD = 0.2
-"""Standard deviation of the logarithm of END_DROP."""
+"""Prior standard deviation of the logarithm of END_DROP."""
 EPOCH_DROP = 0.05
-"""Fall of the logarithm of the loss that is expected when the data comes round again."""
+"""Prior mean of the fall of the log loss when another pass over the data begins."""
 EPOCH_SPREAD = 0.06
-"""Standard deviation of EPOCH_DROP."""
+"""Prior standard deviation of EPOCH_DROP."""
 MAX_PASSES_LEFT = 2
-"""Passes over the data still to begin above which nothing is forecast: the loss falls as far as they are remembered."""
+"""Number of passes yet to begin above which nothing is forecast, since the data is more and more memorised."""
 EPOCH_TOLERANCE = 0.02
-"""Epochs beyond a whole number (3.0005) that begin no pass."""
+"""Epochs beyond a whole number (as in 3.0005) that do not count as another pass."""
 MAX_LOG_LOSS = 700.0
-"""Logarithm of a loss near the end of what a float holds."""
+"""Logarithm of a loss near the largest float."""
 MAX_WIDTH = 0.5
-"""Width of the interval as a share of the loss above which it says nothing."""
+"""Width of the interval as a share of the loss above which no forecast is made."""
 
 Shape = Callable[[float], float]
+"""A function from progress (0 to 1) to the decaying part of the log loss, 1 at the start."""
 
 
 def _exponential(speed: float) -> Shape:
+    """Return an exponential decay that falls by a factor of e within the progress ``speed``."""
     return lambda x: math.exp(-x / speed)
 
 
 def _power(speed: float, exponent: float) -> Shape:
+    """Return a power law decay with this exponent and the progress ``speed`` as its unit."""
     return lambda x: (1 + x / speed) ** -exponent
 
 
@@ -73,24 +77,26 @@ SHAPES: tuple[Shape, ...] = (
     *(_power(speed, 0.7) for speed in (0.01, 0.03, 0.1, 0.3)),
     _power(0.02, 0.3),
 )
+"""All shapes that are fitted."""
 
 
 class Point(NamedTuple):
     """A piece of the curve."""
 
     progress: float
-    """0 … 1: learning rate spent."""
+    """Share of the planned sum of learning rates, 0 to 1."""
     epochs: float
-    """Whole passes over the data behind it."""
+    """Number of passes over the data that were complete before it."""
     loss: float
     """Logarithm of the loss."""
     variance: float
+    """Variance of ``loss``."""
 
 
 def forecast(run: Run, now: float) -> Forecast:
-    """Return the forecast at a moment (Unix time); empty for a run that does not go on.
+    """Return the forecast at the Unix time ``now``; empty for a run that is not running or evaluating.
 
-    Its time left is that of :class:`lora_tui.runs.run.Progress`, with an interval around it.
+    The middle of its time left equals that of :class:`lora_tui.runs.run.Progress`.
     """
     status = run.status(now)
     if status.state not in ("running", "evaluating"):
@@ -105,10 +111,10 @@ def forecast(run: Run, now: float) -> Forecast:
 
 
 def final_loss(run: Run, progress: Progress) -> tuple[Interval | None, str]:
-    """Return the median that the last window of train losses will have, or None and a code of why it cannot be said.
+    """Return the expected median of the last window of train losses, else None and a code of the reason.
 
-    The codes: stage, few_rows, early, warmup, off_course, epochs, erratic; "" at the last step. A window is that of
-    :func:`lora_tui.analysis.statistics.window`.
+    The codes are stage, few_rows, early, warmup, off_course, epochs and erratic; the code is empty at the last step.
+    The size of the window is that of :func:`lora_tui.analysis.statistics.window`.
     """
     loss, total, step = run.series.get("loss"), progress.total_steps, progress.step
     if run.stage in ("ppo", "grpo"):
@@ -148,8 +154,8 @@ def final_loss(run: Run, progress: Progress) -> tuple[Interval | None, str]:
 def window_noise(loss: Series, size: int) -> float:
     """Return the standard error of the median of ``size`` rows.
 
-    It comes from the noise of a row and from what such medians do in this run, since rows that follow each other may be
-    alike.
+    It is estimated from the noise of single rows and from the scatter of such medians in this run, since neighbouring
+    rows may be correlated.
     """
     values = loss.tail(size * WINDOWS)
     estimated = 1.2533 * noise(values[-200:]) / math.sqrt(size)
@@ -161,13 +167,13 @@ def window_noise(loss: Series, size: int) -> float:
 
 
 def _broken(loss: Series) -> bool:
-    """Return whether the last loss is not finite, or exactly 0, which is how the trainer prints NaN."""
+    """Return whether the last loss is not finite or exactly 0, as which the trainer prints NaN."""
     last = loss.values[-1]
     return not math.isfinite(last) or last == 0.0
 
 
 def _points(loss: Series, first: int, plan: Schedule, epochs_a_step: float) -> list[Point]:
-    """Return the curve from row ``first`` on in pieces of equally many rows."""
+    """Return the curve from row ``first`` on in pieces of about equally many rows."""
     count = len(loss) - first
     pieces = min(POINTS, count)
     spread = min(1e6, noise(loss.tail(200)) / max(1e-12, abs(median(loss.tail(window(count))))))
@@ -195,16 +201,16 @@ def _points(loss: Series, first: int, plan: Schedule, epochs_a_step: float) -> l
 
 
 class Target(NamedTuple):
-    """Where the answer is wanted."""
+    """The place at which the loss is predicted: ``progress`` and ``epochs`` as in :class:`Point`."""
 
     progress: float
     epochs: float
 
 
 class Prior(NamedTuple):
-    """What is expected before the curve is looked at: the log loss at a place, with its variance.
+    """A prior: the log loss ``value`` expected at a place before the curve is known, with its variance.
 
-    With ``one=0`` it is the change of the log loss that ``epochs`` bring.
+    With ``one=0`` it is the expected change of the log loss over ``epochs`` epochs instead.
     """
 
     progress: float
@@ -215,7 +221,7 @@ class Prior(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """One shape's answer: its weight (log evidence), the log loss at the target, the variance of that, and a, b, c."""
+    """The fit of one shape: its log evidence, the log loss at the target, the variance of that, and a, b, c."""
 
     evidence: float
     value: float
@@ -238,7 +244,7 @@ def _expect(points: Sequence[Point], target: Target) -> tuple[float, float]:
     best = max(range(len(fits)), key=lambda index: fits[index].evidence)
     (a, b, c), shape = fits[best].factors, SHAPES[best]
     wrong = [point.loss - a - b * shape(point.progress) - c * point.epochs for point in points]
-    # Rows far out count less, and all of them less where no shape fits.
+    # Outliers count less, and all points count less where no shape fits.
     variances = [v * max(1.0, abs(w) / math.sqrt(v) / HUBER_ERRORS) for w, v in zip(wrong, variances, strict=True)]
     misfit = math.fsum(w * w / v for w, v in zip(wrong, variances, strict=True)) / max(1, len(points) - 3)
     misfit = max(1.0, misfit)
@@ -253,7 +259,7 @@ def _expect(points: Sequence[Point], target: Target) -> tuple[float, float]:
 
 
 class Regression:
-    """Bayesian regression of the log loss on 1, g(progress) and epochs. Sums that all shapes share are taken once."""
+    """Bayesian regression of the log loss on 1, g(progress) and epochs. Sums that all shapes share are kept."""
 
     def __init__(self, points: Sequence[Point], variances: Sequence[float]) -> None:
         self._progress = [point.progress for point in points]
@@ -268,7 +274,7 @@ class Regression:
         self._logs = math.fsum(map(math.log, variances))
 
     def fit(self, shape: Shape, priors: Sequence[Prior], target: Target) -> Fit:
-        """Return the answer of one shape."""
+        """Return the fit of one shape under the priors."""
         a = [[0.0] * 3 for _ in range(3)]
         right, squares = [0.0] * 3, 0.0
         for prior in priors:
@@ -298,10 +304,12 @@ class Regression:
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the scalar product of two vectors of equal length."""
     return math.fsum(x * y for x, y in zip(a, b, strict=True))
 
 
 def _determinant(a: Sequence[Sequence[float]]) -> float:
+    """Return the determinant of a 3 x 3 matrix."""
     return (
         a[0][0] * (a[1][1] * a[2][2] - a[1][2] * a[2][1])
         - a[0][1] * (a[1][0] * a[2][2] - a[1][2] * a[2][0])

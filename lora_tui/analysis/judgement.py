@@ -1,4 +1,4 @@
-"""The parts of a judgement. Codes and numbers only: the words for them are in the catalogues."""
+"""The parts of a judgement: codes and numbers only. The words for them are in the catalogues."""
 
 from __future__ import annotations
 
@@ -15,29 +15,34 @@ Param = str | int | float
 
 @dataclass(frozen=True)
 class Rating:
-    """How a number compares with the thresholds of its rule. ``level`` is None where no comparison is fair; ``words``
-    then says why."""
+    """The result of comparing one number with the thresholds of its rule."""
 
     metric: str
+    """Name of the metric, or key of the results file."""
     value: float
+    """The rated number, in the unit of the metric."""
     level: Level | None
+    """Level of the number, None where no comparison is fair; ``words`` then says why."""
     basis: Basis
+    """What the number is compared with: earlier parts of this run (``self``), other runs, the untouched base model,
+    a documented rule, or numbers that only give orientation."""
     confidence: Confidence
+    """How far the level can be trusted; ``few`` means that it rests on few rows or samples."""
     rule: str
     """Code of the rule, which is also the wording key of its explanation."""
     words: str
-    """Wording key of the short verdict ("converging", "close to the reference")."""
+    """Wording code of the short verdict ("converging", "rising again")."""
     params: Mapping[str, Param] = field(default_factory=dict)
-    """Numbers for the wording."""
+    """Numbers and names that the wording inserts."""
     reservations: tuple[str, ...] = ()
     """Codes of findings that undermine the number; they never change the level."""
     own: bool = False
-    """Whether the user's config.toml has set numbers of the rule."""
+    """Whether numbers of the rule come from the user's config.toml."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something worth knowing about a run. Its words are ``finding.<code>`` in the catalogues."""
+    """A condition or event of a run that the user should know. Its words are ``finding.<code>`` in the catalogues."""
 
     code: str
     severity: Severity
@@ -46,16 +51,16 @@ class Finding:
     end_step: int | None = None
     """Step at which it ended; None while it lasts, and for an event."""
     evidence: Mapping[str, Param] = field(default_factory=dict)
-    """Numbers and names for the wording."""
+    """Numbers and names that the wording inserts."""
     variant: str = ""
-    """Suffix that chooses between wordings of one code."""
+    """Suffix of the wording key, where one code has several wordings."""
     over: bool = False
-    """Whether it held from ``step`` to ``end_step`` and no longer does: it is listed behind all others."""
+    """Whether it held from ``step`` to ``end_step`` and no longer holds; such findings are listed last."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number that is not known yet: where it most likely lies, and its most likely value."""
+    """A range in which an unknown number most likely lies (``low`` to ``high``), and its most likely value ``mid``."""
 
     low: float
     mid: float
@@ -64,74 +69,83 @@ class Interval:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is still to come. A part is None where the files do not say enough."""
+    """The expected end of a run. A part is None where the files do not allow an estimate."""
 
     remaining_s: Interval | None = None
-    """Seconds of training left, with evaluations and saves."""
+    """Seconds of training left, including evaluations and saves."""
     finish_at: Interval | None = None
     """Unix time of the last step."""
     final_loss: Interval | None = None
     """Train loss at the end: the median of the last window of rows, in nats per token for language models."""
     reason: str = ""
-    """Code of why there is no final loss (catalogue key ``forecast.reason.<code>``)."""
+    """Code of the reason why ``final_loss`` is None (catalogue key ``forecast.reason.<code>``), else empty."""
 
 
 @dataclass(frozen=True)
 class CheckpointChoice:
-    """Which checkpoint to take, what another one costs, and what is at risk."""
+    """The checkpoint to take, how much worse the newest one is, and what would be lost if the run died now."""
 
     metric: str = ""
-    """Metric that "best" is measured by: eval_loss or the job's ``metric_for_best_model``; empty without an
-    evaluation."""
+    """Metric by which checkpoints are compared, see :func:`lora_tui.analysis.checkpoint_choice.measure`; empty without
+    an evaluation."""
     higher: bool = False
-    """Whether a higher value is better."""
+    """Whether a higher value of ``metric`` is better."""
     best_step: int | None = None
     """Step of the best evaluation."""
     best_value: float | None = None
+    """Value of ``metric`` at the best evaluation."""
     best_path: str | None = None
-    """Checkpoint of that step, relative to the run; None if it was not saved, is not complete, or was deleted."""
+    """Path of the checkpoint at ``best_step``, relative to the run; None if it was not saved, is not complete, or was
+    deleted."""
     best_gone: bool = False
-    """Whether it was saved once and is no longer there."""
+    """Whether the checkpoint at ``best_step`` was saved and is no longer there."""
     take_step: int | None = None
+    """Step of the complete checkpoint to take now: the best of those on disk, else the newest."""
     take_path: str | None = None
-    """Complete checkpoint to take now: the best of those on disk, else the newest."""
+    """Path of the checkpoint to take, relative to the run."""
     take_value: float | None = None
+    """Value of ``metric`` for the checkpoint to take, None if no evaluation is near its step."""
     take_estimated: bool = False
-    """Whether ``take_value`` is that of the nearest evaluation, since there was none at its own step."""
+    """Whether ``take_value`` is that of the nearest evaluation, because there was none at ``take_step``."""
     last_step: int | None = None
+    """Step of the newest complete checkpoint."""
     last_path: str | None = None
-    """Newest complete checkpoint."""
+    """Path of the newest complete checkpoint, relative to the run."""
     last_value: float | None = None
+    """Value of ``metric`` for the newest complete checkpoint, None if no evaluation is near its step."""
     cost: float | None = None
-    """How much worse the newest one is than the one to take, as a share of its value (0.02 = 2 %)."""
+    """How much worse ``last_value`` is than ``take_value``, as a share of ``take_value`` (0.02 = 2 %)."""
     deleted_by: int | None = None
-    """Step of the save that will delete the checkpoint to take; None if none will, or it is not known."""
+    """Step of the save that will delete the checkpoint to take, None if none will or this is not known."""
     limit: int | None = None
     """Number of checkpoints that the trainer keeps (``save_total_limit``)."""
     limit_seen: bool = False
-    """Whether the limit was inferred from saves that are gone, not read from an option."""
+    """Whether ``limit`` was inferred from deleted checkpoints, not read from an option."""
     copy: str | None = None
-    """Shell command that keeps the checkpoint to take, where it will be deleted."""
+    """Shell command that copies the checkpoint to take, None unless a save will delete it."""
     next_save: int | None = None
-    """Step of the next save, where known."""
+    """Step of the next save, None where it is not known."""
     saves_left: int | None = None
-    """Saves that are still to come, where known."""
+    """Number of saves that are still to come, None where it is not known."""
     steps_at_risk: int | None = None
+    """Steps that would be lost if the run died now, None once it has ended as planned."""
     seconds_at_risk: float | None = None
-    """Seconds of training that would be lost if the run died now; None once it has ended well."""
+    """Seconds of training that would be lost if the run died now, None once it has ended as planned."""
     free_bytes: int | None = None
-    """Free bytes on the disk of the run, when last looked at."""
+    """Free bytes of the run's file system when they were last checked."""
     needed_bytes: int | None = None
-    """Bytes of the next save, by the newest complete checkpoint."""
+    """Size of the next save in bytes, taken from the newest complete checkpoint."""
     model_bytes: int | None = None
-    """Bytes of the final model in the root beside it."""
+    """Size in bytes of the final model that the trainer writes into the run's directory at the end."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Ratings by metric name; findings, the worst first; the forecast; and which checkpoint to take."""
+    """The judgement of a run at one moment."""
 
     ratings: Mapping[str, Rating] = field(default_factory=dict)
+    """Ratings by metric name."""
     findings: tuple[Finding, ...] = ()
+    """Findings, the worst first, those that no longer hold last."""
     forecast: Forecast = Forecast()
     choice: CheckpointChoice = CheckpointChoice()

@@ -1,4 +1,4 @@
-"""Infer the plan of the learning rate from the rates logged so far: which of transformers' schedules they follow."""
+"""Infer which of transformers' learning rate schedules a run follows from the rates logged so far."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "polynomial": lambda x: (1 - x) ** 2,
     "inverse_sqrt": lambda x: (1 + 19 * x) ** -0.5,
 }
-"""Share of the peak rate at a share of the way from the peak to the last step, by name
-(``transformers.optimization``)."""
+"""Each schedule (``transformers.optimization``) as a function from progress between the peak and the last step (0 to 1)
+to the learning rate as a share of its peak."""
 TOLERANCE = 0.03
-"""Share of the peak within which every rate must be for the rates to follow a schedule."""
+"""Maximum distance of any logged rate from a schedule that it follows, as a share of the peak."""
 SAMPLES = 40
-"""Rows that are compared with the schedules, and points at which the rest of the plan is summed, at most."""
+"""Approximate number of rows that are compared with the schedules, and number of points in the remaining steps."""
 
 
 class Schedule:
-    """The learning rate spent up to a step, as a share of what the whole plan spends."""
+    """The sum of learning rates up to a step, as a share of the sum over all planned steps."""
 
     def __init__(self, lr: Series | None, step: int, total: int) -> None:
         self._total = float(max(step, total))
         self.peak_step = 0.0
-        """Step up to which the learning rate rises; 0 without a warm-up."""
+        """Step at which the warm-up of the learning rate ends, 0 without a warm-up."""
         self._steps: list[float] = [0.0]
         self._sums: list[float] = [0.0]
-        # Without rates in the log: transformers' own default.
+        """Sum of the learning rates up to each of ``_steps``, in units of the peak rate."""
+        # transformers' default, used if the log has no rates.
         rest = SCHEDULES["linear"]
         if lr is not None and lr.finite and lr.max > 0:
             if lr.values[0] < 0.98 * lr.max and lr.min_step < lr.max_step:
@@ -46,29 +47,34 @@ class Schedule:
         now = self._steps[-1]
         for number in range(1, SAMPLES + 1):
             at = now + (self._total - now) * number / SAMPLES
-            self._add(at, rest(self._way(at)))
+            self._add(at, rest(self._progress(at)))
 
     def spent(self, step: float) -> float:
-        """Return the share spent at a step: 0 at the start, 1 at the last step."""
+        """Return the share that is reached at a step: 0 at the start, 1 at the last step."""
         index = min(bisect_right(self._steps, step), len(self._steps) - 1)
         a, b = self._steps[index - 1], self._steps[index]
         part = (min(step, b) - a) / (b - a)
         return (self._sums[index - 1] + part * (self._sums[index] - self._sums[index - 1])) / self._sums[-1]
 
-    def _way(self, step: float) -> float:
+    def _progress(self, step: float) -> float:
+        """Return the progress of a step from the peak (0) to the last step (1)."""
         return min(1.0, (step - self.peak_step) / max(1.0, self._total - self.peak_step))
 
     def _add(self, step: float, share: float) -> None:
+        """Add the steps up to ``step``, over which the rate was ``share`` of its peak."""
         if step > self._steps[-1]:
             self._sums.append(self._sums[-1] + (step - self._steps[-1]) * max(share, 1e-6))
             self._steps.append(step)
 
     def _follow(self, seen: Sequence[tuple[float, float]]) -> Callable[[float], float]:
-        """Return the schedule that comes closest to the rates; where none does, the last rate for the rest."""
+        """Return the schedule nearest to the rates ``seen`` (step, share of the peak).
+
+        If none fits, it is constant at the last rate.
+        """
         if not seen:
             return SCHEDULES["linear"]
         off = {
-            name: max(abs(schedule(self._way(at)) - share) for at, share in seen)
+            name: max(abs(schedule(self._progress(at)) - share) for at, share in seen)
             for name, schedule in SCHEDULES.items()
         }
         best = min(off, key=lambda name: off[name])

@@ -1,9 +1,9 @@
-"""What every metric is: unit, direction, where it belongs on the screen, and the keys of its words.
+"""Properties of every known metric: unit, direction, place on the screen, and keys of its words.
 
 The metrics are those that LLaMA-Factory and the Hugging Face trainers write: transformers ``Trainer`` (loss, grad_norm,
-learning_rate, ``*_runtime`` and its kin), LLaMA-Factory's callbacks and metrics (throughput, accuracy, BLEU and ROUGE
-on a scale of 0-100), TRL (``rewards/*``, kl, entropy, mean_token_accuracy). Derived by us: perplexity, gap and
-steps_per_s.
+learning_rate, ``*_runtime``, ``*_per_second``), LLaMA-Factory's callbacks and metrics (throughput, accuracy, BLEU and
+ROUGE on a scale of 0-100), TRL (``rewards/*``, kl, entropy, mean_token_accuracy). This program computes perplexity,
+gap, steps_per_s and samples_per_s itself.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ Place = Literal["overview", "results"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: its unit, which direction is better (``none`` where neither is), and its place on the screen."""
+    """Properties of one metric."""
 
     name: str
+    """Name as logged, or key of the results file."""
     unit: str = ""
     """Code of the unit (also in the catalogues, ``unit.<code>``); empty for a pure number."""
     direction: Direction = "none"
+    """Which direction is better, ``none`` where neither is."""
     group: Group = "training"
+    """Group in which it is listed."""
     place: Place = "overview"
-    """Where it is shown; ``results``: once after the job, since it would be noise beside live numbers."""
+    """Where it is shown: beside the live numbers, or (``results``) only among the results of a job."""
     topic: str = ""
-    """Name under which the words are kept; several metrics may share one. Empty: ``name``."""
+    """Name under which the catalogues have its words, which several metrics may share; empty for ``name`` itself."""
     known: bool = True
-    """False for a key that is logged but not explained here."""
+    """Whether the metric is in METRICS; False for any other logged key."""
 
     @property
     def label(self) -> str:
@@ -41,11 +44,12 @@ class Metric:
 
     @property
     def meaning(self) -> str:
-        """Wording key of the explanation, one or two sentences."""
+        """Wording key of the explanation in one or two sentences."""
         return f"metric.{self.topic or self.name}.meaning"
 
 
 def _build() -> Mapping[str, Metric]:
+    """Return all known metrics by name."""
     metrics = [
         Metric("loss", direction="lower"),
         Metric("train_loss", direction="lower", place="results"),
@@ -102,7 +106,7 @@ def _build() -> Mapping[str, Metric]:
     for split in ("train", "eval", "predict"):
         metrics.append(Metric(f"{split}_runtime", "s", "none", "speed", "results", topic="runtime"))
         for what in ("samples", "steps"):
-            # A step of a prediction is a batch: more of them a second says nothing without the batch size.
+            # A step of an evaluation or prediction is one batch, so steps/s mean nothing without the batch size.
             direction: Direction = "higher" if what == "samples" else "none"
             topic = f"{what}_per_second"
             metrics.append(Metric(f"{split}_{topic}", f"{what}/s", direction, "speed", "results", topic=topic))
@@ -114,6 +118,6 @@ METRICS: Mapping[str, Metric] = _build()
 
 
 def metric(name: str) -> Metric:
-    """Return the metric called ``name``, or one with ``known=False`` and the name as its only word."""
+    """Return the metric called ``name``, or one with ``known=False`` if it is not in METRICS."""
     found = METRICS.get(name)
     return found if found is not None else Metric(name, known=False)

@@ -1,8 +1,8 @@
-"""The rating rules as data: thresholds, scope, sources and words. Find a rule here by its code (``bleu4``, ``gap``).
+"""The rating rules as data: thresholds, scope, sources and words. Each has a code (``bleu4``, ``gap``).
 
 Names of limits that several rules share: ``min_rows`` is the number of rows that a rating needs; ``late`` the share of
 the planned run from which on a number without progress is rated; ``fall``, ``rise`` and ``slack`` are shares of the
-value compared with; ``window`` and ``rows`` the number of last rows that are looked at; ``good``, ``fair`` and ``poor``
+value compared with; ``window`` and ``rows`` the number of last rows that are read; ``good``, ``fair`` and ``poor``
 bounds of these levels in the metric's unit.
 """
 
@@ -18,25 +18,27 @@ from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES, PREFERENC
 LEVELS: tuple[Level, ...] = ("excellent", "good", "fair", "poor")
 """Levels of a rating, the best first."""
 COUNTS = frozenset({"min_rows", "fair_rows", "min_values", "rows", "pairs", "window", "evals", "warm"})
-"""Names of limits that count rows, values, steps or samples: whole numbers."""
+"""Names of limits that count rows, values, steps or samples, and so are whole numbers."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Bounds of excellent, good and fair, in the metric's unit; what lies beyond is poor. None: there is no such
-    level."""
+    """Bounds of the levels excellent, good and fair, in the metric's unit. Worse values are poor."""
 
     excellent: float | None
+    """Bound of excellent, None if there is no such level."""
     good: float
+    """Bound of good."""
     fair: float
+    """Bound of fair."""
     higher: bool = True
-    """Whether higher is better, and a bound belongs to the better level; else lower is better."""
+    """Whether higher values are better (a value equal to a bound then has the better level), else lower ones."""
     closed: bool = False
-    """With ``higher=False``: whether the bound itself still belongs to the better level."""
+    """Whether a value equal to a bound has the better level where lower values are better."""
 
     @property
     def bounds(self) -> dict[str, float]:
-        """The bounds that there are by level, the best level first."""
+        """The bounds by level without those that are None, the best level first."""
         known = {"excellent": self.excellent, "good": self.good, "fair": self.fair}
         return {name: bound for name, bound in known.items() if bound is not None}
 
@@ -55,41 +57,44 @@ class Rule:
     """How one kind of metric is rated."""
 
     code: str
+    """Unique code, also a key of its words in the catalogues."""
     metrics: tuple[str, ...]
+    """Names of the metrics that it rates; those of results files without their split."""
     sources: tuple[str, ...]
-    """Where the numbers come from: codes of SOURCES, whose words are ``source.<code>`` in the catalogues."""
+    """Sources of the numbers: codes of SOURCES, whose words are ``source.<code>`` in the catalogues."""
     basis: Basis = "rule"
+    """What the metric is compared with."""
     confidence: Confidence = "firm"
     """The best confidence that this rule can reach."""
     stages: frozenset[str] | None = None
-    """Stages that it applies to; None: every stage."""
+    """Stages that it applies to, None for all."""
     producers: frozenset[str] | None = None
-    """Producers that it applies to, by prefix (``llamafactory`` covers its versions); None: every producer."""
+    """Prefixes of the producers that it applies to (``llamafactory`` covers its versions), None for all."""
     thresholds: Thresholds | None = None
-    """Bounds of the levels, where the value alone decides."""
+    """Bounds of the levels, None unless the value alone decides the level."""
     limits: Mapping[str, float] = field(default_factory=dict)
-    """Numbers by name of a rule that needs more than the bounds of levels."""
+    """Other numbers of the rule by name, see the docstring of the module."""
     words: Mapping[str, str] = field(default_factory=dict)
     """Wording code of the short verdict (catalogue key ``rating.<code>``) by level or name of a case."""
     order: tuple[str, ...] = ()
-    """Names of limits that must not descend in this order."""
+    """Names of limits whose values must not decrease in this order."""
     own: bool = False
-    """Whether numbers of the user's own config.toml are in it."""
+    """Whether some of its numbers come from the user's config.toml."""
 
     @property
     def numbers(self) -> Mapping[str, float]:
-        """All numbers of the rule by name: the bounds that it has, then its limits."""
+        """All numbers of the rule by name: its bounds, then its limits."""
         return {**(self.thresholds.bounds if self.thresholds is not None else {}), **self.limits}
 
     def applies(self, stage: str | None, producer: str) -> bool:
-        """Return whether the rule may be used for a run of this stage and producer."""
+        """Return whether the rule applies to a run of this stage and producer."""
         if self.producers is not None and not any(producer.startswith(name) for name in self.producers):
             return False
         return self.stages is None or stage in self.stages
 
 
 def by_level(*codes: str) -> Mapping[str, str]:
-    """Return wording codes by level; they are given with that of the best level first."""
+    """Return four wording codes by level; the first one is that of the best level."""
     return MappingProxyType(dict(zip(LEVELS, codes, strict=True)))
 
 
@@ -105,7 +110,7 @@ SOURCES: tuple[str, ...] = (
     "measured",  # by this project, with LLaMA-Factory's own metric code and on real runs
     "convention",  # ours, without an outside source, and therefore only ever shown as orientation
 )
-"""Codes of where numbers come from, ``source.<code>`` in the catalogues."""
+"""Codes of the sources of numbers; their words are ``source.<code>`` in the catalogues."""
 
 
 _LLAMAFACTORY = frozenset({"llamafactory"})
@@ -115,8 +120,10 @@ _ACCURACY = by_level("accuracy_very_high", "accuracy_high", "accuracy_some", "ne
 
 
 def _score(code: str, metric: str, thresholds: Thresholds, best: str) -> Rule:
-    """Return the rule of a score of 0-100 as LLaMA-Factory computes it; its bounds were measured with LLaMA-Factory's
-    own metric code on 300 answers."""
+    """Return the rule of a score from 0 to 100 as LLaMA-Factory computes it.
+
+    Its bounds were measured with LLaMA-Factory's own metric code on 300 answers.
+    """
     return Rule(
         code, (metric,), ("measured",), stages=LANGUAGE_STAGES, producers=_LLAMAFACTORY, thresholds=thresholds,
         words=by_level(best, "score_high", "score_part", "score_little"),
@@ -124,7 +131,7 @@ def _score(code: str, metric: str, thresholds: Thresholds, best: str) -> Rule:
 
 
 RULES: tuple[Rule, ...] = (
-    # No level for a low loss: that depends on data and masking. 5 % is above the noise of a window of rows.
+    # A low loss has no level, since it depends on data and masking. 5 % is above the noise of a window of rows.
     Rule(
         "loss_trend", ("loss",), ("convention", "unsloth"), "base", stages=LANGUAGE_STAGES | {"orpo", "simpo"},
         limits={"min_rows": 8, "fall": 0.05, "late": 0.25, "fair_rows": 30, "rise": 0.10},
@@ -174,7 +181,7 @@ RULES: tuple[Rule, ...] = (
         words={"good": "epochs_usual", "fair": "epochs_many", "more": "epochs_far_more"},
     ),
     Rule("epochs_other", ("epoch",), ("convention",), words={"none": "no_usual_number"}),
-    # A sum over all passes, padding included unless it is counted without.
+    # A sum over all passes, including padding unless the producer leaves it out.
     Rule(
         "tokens_seen", ("total_tokens", "num_tokens"), ("lf", "hf"),
         words={"none": "tokens_passes", "total": "tokens_total"},
@@ -196,7 +203,7 @@ RULES: tuple[Rule, ...] = (
         limits={"few": 0.1, "usual": 2, "many": 20}, order=("few", "usual", "many"),
         words={"few": "trainable_few", "usual": "trainable_usual", "many": "trainable_many", "all": "trainable_all"},
     ),
-    # Real LF runs 2.8 to 5.2. eval_loss uses the logarithms of the same bounds, so that the two never disagree.
+    # Real LF runs have 2.8 to 5.2. eval_loss uses the logarithms of the same bounds, so that the two never disagree.
     Rule(
         "perplexity", ("perplexity", "eval_loss"), ("convention",), "orientation", "orientation", _SFT,
         thresholds=Thresholds(2, 4, 8, higher=False), words=_PPL,
@@ -206,8 +213,8 @@ RULES: tuple[Rule, ...] = (
         "perplexity_pt", ("perplexity", "eval_loss"), ("convention",), "orientation", "orientation", _PT,
         thresholds=Thresholds(4, 8, 16, higher=False), words=_PPL,
     ),
-    # While the run goes on, and where no thresholds hold: against the first evaluation and the best one. ``evals``: the
-    # evaluations that a firm rating needs.
+    # Compares with the first and the best evaluation, while the run goes on and where no thresholds apply. ``evals``:
+    # number of evaluations that a firm rating needs.
     Rule(
         "eval_trend", ("eval_loss", "perplexity"), ("convention",), "base",
         limits={"evals": 3, "fall": 0.01, "slack": 0.02},
@@ -229,7 +236,7 @@ RULES: tuple[Rule, ...] = (
     _score("rouge1", "rouge-1", Thresholds(85, 65, 40), "rouge1_excellent"),
     _score("rouge2", "rouge-2", Thresholds(75, 50, 25), "rouge2_excellent"),
     _score("rougel", "rouge-l", Thresholds(80, 60, 35), "rougel_excellent"),
-    # Names that other programs use for scores of 0-1 or of 0-100, with other tokenizers.
+    # Other programs use these names for scores of 0-1 or of 0-100, with other tokenizers.
     Rule(
         "score_scale",
         ("bleu-4", "rouge-1", "rouge-2", "rouge-l", "bleu", "sacrebleu", "rouge1", "rouge2", "rougeL", "rougeLsum"),
@@ -271,7 +278,7 @@ RULES: tuple[Rule, ...] = (
         words={"good": "margins_grow", "fair": "margins_small", "poor": "margins_negative", "level": "margins_level",
                "shrinking": "margins_shrink", "early": "early"},
     ),
-    # People agree with each other in about 0.7-0.75.
+    # Human labellers agree with each other on 0.7-0.75 of the pairs.
     Rule(
         "reward_accuracy", ("eval_accuracy", "accuracy"), ("instructgpt", "convention"), stages=_RM,
         thresholds=Thresholds(0.75, 0.65, 0.55), words=_ACCURACY,
@@ -304,9 +311,9 @@ RULES: tuple[Rule, ...] = (
         frozenset({"grpo"}), thresholds=Thresholds(None, 0.3, 0.6, higher=False), limits={"rows": 20},
         words={"good": "groups_differ", "fair": "groups_alike", "poor": "groups_no_signal"},
     ),
-    # Where no file names the stage there is nothing to compare with.
+    # Without a known stage there is nothing to compare with.
     Rule("stage_unknown", ("loss", "perplexity"), ("convention",), words={"none": "stage_unknown"}),
-    # Against other runs of the same model, data and stage; asked for by their codes.
+    # These compare with other runs of the same model, data and stage, and are looked up by their codes.
     Rule(
         "speed_sibling", ("throughput", "steps_per_s", "samples_per_s"), ("convention",), "sibling",
         limits={"min_rows": 10, "good": 0.9}, words={"good": "speed_as_sibling", "fair": "speed_below_sibling"},
@@ -330,14 +337,17 @@ LR_RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = MappingProxyType(
         "preference": {"adapter": (5e-7, 5e-5), "full": (1e-7, 5e-6)},
     }
 )
-"""Usual peak learning rates (lowest, highest) by family of stages and side; the sources are those of the rule
-``lr_peak``."""
+"""Usual peak learning rates (lowest, highest), by family of stages (see :func:`lr_family`) and by side: "adapter", or
+"full" for methods that train the weights themselves. The sources are those of the rule ``lr_peak``."""
 
 
 def find_rule(
     metric: str, stage: str | None, producer: str, code: str | None = None, rules: Sequence[Rule] = RULES
 ) -> Rule | None:
-    """Return the rule for a metric name (without its split), a stage and a producer, or None."""
+    """Return the first rule for a metric (without its split), stage and producer, None if there is none.
+
+    Only the rule with this ``code`` counts if one is given.
+    """
     for rule in rules:
         if metric in rule.metrics and (code is None or rule.code == code) and rule.applies(stage, producer):
             return rule
@@ -345,7 +355,7 @@ def find_rule(
 
 
 def lr_family(stage: str) -> str | None:
-    """Return the family of stages that share usual learning rates, or None where none are known."""
+    """Return the family of stages that share their usual learning rates, None if none are known for the stage."""
     if stage in LANGUAGE_STAGES:
         return "language"
     if stage in PREFERENCE_STAGES or stage in REINFORCEMENT_STAGES:

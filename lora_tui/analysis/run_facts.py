@@ -1,4 +1,4 @@
-"""Facts about a run that ratings and findings share. Each costs a window of rows, never the whole run."""
+"""Facts about a run that ratings and findings share. Each reads a window of rows, never the whole run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from lora_tui.runs.run import ConfigEntry, ResultSet, Run, Status
 from lora_tui.runs.series import Series
 
 FEW_SAMPLES = 50
-"""Samples below which a result is shown but not trusted (BLEU +- 3.5)."""
+"""Number of samples below which a result is shown but not trusted: the standard error of BLEU-4 is then 3.5."""
 BLEU_ERROR = 24.7
 """Standard error of a BLEU-4 score (0-100) times the square root of the number of samples (measured)."""
 EVAL_LOSS_ERROR = 0.6
 """Standard error of an eval loss in nats times the square root of the number of samples (measured: 0.085 at 50)."""
+SUDDEN_ZERO_LOSS = 0.1
+"""Loss in nats from which a fall to exactly 0 within one row is not caused by learning."""
 _NOT_SFT = (
     "accuracy",
     "eval_accuracy",
@@ -28,7 +30,7 @@ _NOT_SFT = (
     "objective/",
     "odds_ratio",
 )
-"""Beginnings of metric names that no sft or pt job logs."""
+"""Prefixes of metric names that no sft or pt job logs."""
 
 
 def head(series: Series, count: int) -> list[float]:
@@ -43,7 +45,7 @@ def head(series: Series, count: int) -> list[float]:
 
 
 def final(status: Status) -> bool:
-    """Return whether nothing more is to come, and the job says so itself."""
+    """Return whether the training has ended as planned or was stopped with its results saved."""
     return status.state in ("finished", "stopped")
 
 
@@ -53,10 +55,11 @@ def llamafactory(run: Run) -> bool:
 
 
 def stage(run: Run) -> tuple[str | None, bool]:
-    """Return the stage to judge by, and whether it is assumed.
+    """Return the training stage, and whether it is assumed.
 
-    A LLaMA-Factory run whose files do not name the stage, and whose rows hold only what every stage logs, is taken for
-    sft, the producer's usual one: unless its loss starts where a preference loss does (rm rows look the same).
+    A LLaMA-Factory run whose files do not name the stage is assumed to be sft, the producer's most common one, if its
+    rows hold only metrics that every stage logs. It is not if its loss starts where a preference loss does (near 0.69
+    or 0.5 nats), since rm rows look the same.
     """
     if run.stage is not None:
         return run.stage, False
@@ -72,12 +75,12 @@ def stage(run: Run) -> tuple[str | None, bool]:
 
 
 def number(run: Run, *names: str) -> float | None:
-    """Return the first of these options that is set to a finite number, or None."""
+    """Return the first of these options of the job that is set to a finite number, None if none is."""
     return number_in(run.config, *names)
 
 
 def number_in(settings: Mapping[str, ConfigEntry], *names: str) -> float | None:
-    """Return the first of these options among ``settings`` that is set to a finite number, or None."""
+    """Return the first of these options in ``settings`` that is set to a finite number, None if none is."""
     for name in names:
         setting = settings.get(name)
         value = None if setting is None else setting.value
@@ -106,13 +109,15 @@ def names_in(value: ConfigValue) -> frozenset[str]:
 
 
 def main_metric(run: Run) -> str:
-    """Return the metric that tells how the run goes: the loss, or the reward in a stage where the loss does not."""
+    """Return the metric that shows progress: "reward" for ppo and grpo if it is logged, else "loss"."""
     return "reward" if run.stage in ("ppo", "grpo") and "reward" in run.series else "loss"
 
 
 def result_sets(run: Run) -> Iterator[tuple[str, ResultSet, Run]]:
-    """Yield results by split with the run that they belong to: the run's own; for a split that it lacks, those of the
-    newest job that loaded its adapter."""
+    """Yield the results of each split (predict, eval, train), with the run in whose directory they are.
+
+    For a split that the run has no results of, they are those of the newest job that loaded its adapter.
+    """
     own = run.results()
     for split in ("predict", "eval", "train"):
         if split in own:
@@ -130,7 +135,7 @@ def result_sets(run: Run) -> Iterator[tuple[str, ResultSet, Run]]:
 
 
 def samples(results: ResultSet, split: str, source: Run) -> int | None:
-    """Return how many samples a results file is about (lines of the predictions, or runtime x samples/s), or None."""
+    """Return the number of samples of a results file: lines of predictions, or runtime x samples/s; None if unknown."""
     if split == "predict" and source.predictions is not None and source.predictions.count:
         return source.predictions.count
     runtime = results.values.get(f"{split}_runtime")
@@ -141,7 +146,7 @@ def samples(results: ResultSet, split: str, source: Run) -> int | None:
 
 
 def reservations(results: ResultSet, split: str, source: Run) -> tuple[str, ...]:
-    """Return codes of what undermines every number of a results file."""
+    """Return codes of findings that undermine every number of a results file."""
     out = ["stale_results"] if results.stale else []
     count = samples(results, split, source) if split != "train" else None
     if count is not None and count < FEW_SAMPLES:
@@ -150,9 +155,10 @@ def reservations(results: ResultSet, split: str, source: Run) -> tuple[str, ...]
 
 
 def last_eval(run: Run, status: Status) -> tuple[float, float, ResultSet | None] | None:
-    """Return the current eval loss: value, step, and the results file if it comes from one; or None.
+    """Return the current eval loss: value, step, and the results file if it comes from one; None without one.
 
-    A job's last evaluation writes no row, so a results file of this attempt wins once the job is over.
+    The last evaluation of a job writes no row, so a results file of this attempt is preferred once the job is over. The
+    step is infinite where no training loss tells it.
     """
     series = run.series.get("eval_loss")
     step = series.last_step if series is not None else None
@@ -170,12 +176,12 @@ def last_eval(run: Run, status: Status) -> tuple[float, float, ResultSet | None]
 
 
 def gap(run: Run, status: Status, rows: int = 3, share: float = 0.05) -> tuple[float, float] | None:
-    """Return how far the eval loss is above the train loss before that evaluation, and its error, both in percent; or
-    None.
+    """Return how far the current eval loss is above the train loss, and its standard error, both in percent.
 
-    The train loss is the median of ``share`` of the rows before, at least ``rows`` of them; where they scatter, as many
-    as bring the error of their median (1.25 s / sqrt(n)) below 4 %, but no more than a quarter, since older ones are of
-    another model.
+    The train loss is the median of the last ``share`` of the rows before the evaluation, at least ``rows`` of them.
+    Where they scatter, more are taken until the error of their median (1.25 s / sqrt(n)) is below 4 %, but no more than
+    a quarter of the rows, since older rows are of an earlier state of the model. None without an eval loss or with too
+    few rows.
     """
     current = last_eval(run, status)
     loss = run.series.get("loss")
@@ -198,7 +204,7 @@ def gap(run: Run, status: Status, rows: int = 3, share: float = 0.05) -> tuple[f
 
 
 def resume_point(run: Run, step: int | None) -> tuple[int, str] | None:
-    """Return step and path of the newest complete checkpoint that is not beyond ``step``, or None."""
+    """Return step and path of the newest complete checkpoint at or before ``step``, None without one."""
     found: tuple[int, str] | None = None
     for item in run.checkpoints():
         if item.complete and (step is None or item.step <= step) and (found is None or item.step > found[0]):
@@ -207,10 +213,10 @@ def resume_point(run: Run, step: int | None) -> tuple[int, str] | None:
 
 
 def above_start(loss: Series) -> tuple[float, float] | None:
-    """Return first and present loss of a model that is worse than the untouched one, or None.
+    """Return the first and the current loss where the model is worse than at its start, None where it is not.
 
-    20 rows, median of the last 2 windows. The first row is one sample of a noisy curve, so the rise must also stand out
-    from the run's own noise.
+    The current loss is the median of the last two windows; at least 20 rows are needed. It must exceed the first loss
+    by 30 %, by 0.3 nats and by three times the noise of a row, since the first row is one sample of a noisy curve.
     """
     if loss.finite < 20:
         return None
@@ -224,15 +230,19 @@ def above_start(loss: Series) -> tuple[float, float] | None:
 
 
 def diverging(loss: Series) -> tuple[float, float] | None:
-    """Return best level and present loss of a loss that has left its best level for good (24 rows, true at two
-    moments), or None."""
+    """Return the best and the current level of a loss that has left its best level for good, None where it has not.
+
+    At least 24 rows are needed. The median of the last window, and of the one half a window earlier, must exceed the
+    best level by 25 %, by 0.3 nats and by four standard errors.
+    """
     count = loss.finite
     if count < 24:
         return None
     size = window(count)
     apart = max(1, size // 2)
     recent = loss.tail(size + apart)
-    # The moving average at up to 200 places stands for the earlier windows: their exact medians would cost the run.
+    # The moving average at up to 200 rows stands for the earlier windows, whose medians would take time in proportion
+    # to the length of the run.
     end = len(loss) - size - apart
     stride = max(1, (end - size) // 200)
     levels = [level for level in loss.smooth[size:end:stride] if math.isfinite(level)]

@@ -1,8 +1,9 @@
-"""When the trainer saves, what it deletes then, and for how long nothing has been saved.
+"""The steps at which the trainer saves, the checkpoints that it then deletes, and the time since the last save.
 
 Source: transformers, ``DefaultFlowCallback`` (a save every ``save_steps``, at each epoch's end, and at the last step)
-and ``rotate_checkpoints`` (after each save the oldest directories go until ``save_total_limit`` are left; the newest
-stays, and so does the best where ``metric_for_best_model`` is set, which ``load_best_model_at_end`` does).
+and ``rotate_checkpoints`` (after each save it deletes the oldest directories until ``save_total_limit`` are left. It
+keeps the newest one, and also the best one where ``metric_for_best_model`` is set, which ``load_best_model_at_end``
+does).
 """
 
 from __future__ import annotations
@@ -17,27 +18,26 @@ from lora_tui.runs.eta import in_steps
 from lora_tui.runs.run import Checkpoint, Run, Status
 
 MIN_MISSING = 2
-"""Saves that must be gone before their absence is taken for a limit."""
+"""Minimum number of missing saves from which a limit is inferred."""
 
 
 @dataclass(frozen=True)
 class SavePlan:
-    """What is known of the saves to come."""
+    """What is known about the saves of a run."""
 
     every: int | None = None
-    """Steps between two saves, where they are regular and known."""
+    """Steps between two saves, None where they are irregular or not known."""
     total: int | None = None
-    """Last step, at which the trainer saves too."""
+    """Last planned step, at which the trainer saves as well; None where it is not known."""
     limit: int | None = None
-    """Number of checkpoints that are kept (``save_total_limit``)."""
+    """Number of checkpoints that the trainer keeps (``save_total_limit``), None without a known limit."""
     limit_seen: bool = False
-    """Whether the limit was inferred from saves that are gone, not read from an option."""
+    """Whether ``limit`` was inferred from deleted checkpoints, not read from an option."""
     keeps_best: bool = False
     """Whether the best checkpoint is never deleted."""
 
     def coming(self, after: int, count: int) -> list[int]:
-        """Return the steps of the next saves after ``after``, at most ``count`` of them; empty where they are not
-        known."""
+        """Return the steps of the next saves after the step ``after``, at most ``count``; empty where not known."""
         if not self.every or (self.total is not None and after >= self.total):
             return []
         first = (after // self.every + 1) * self.every
@@ -48,14 +48,14 @@ class SavePlan:
         return steps if len(steps) >= count else [*steps, self.total]
 
     def left(self, after: int) -> int | None:
-        """How many saves are to come behind ``after``."""
+        """Return the number of saves after the step ``after``, None where it is not known."""
         if not self.every or self.total is None:
             return None
         return max(0, (self.total - 1) // self.every - after // self.every) + 1 if after < self.total else 0
 
 
 def save_plan(run: Run) -> SavePlan:
-    """Return the saves of a run, from its options, its trainer's state and what lies on disk."""
+    """Return the save plan of a run, from its options, its trainer state and the checkpoints on disk."""
     state = own_state(run)
     total = run.total_steps
     strategy = _text(run, "save_strategy")
@@ -72,12 +72,14 @@ def save_plan(run: Run) -> SavePlan:
 
 
 def deleted_by(run: Run, plan: SavePlan, target: Checkpoint, best: str | None, after: int) -> int | None:
-    """Return the step of the save that will delete ``target``, or None if none of those known will. ``best``: the best
-    one's path."""
+    """Return the step of the save after the step ``after`` that will delete ``target``, None if none is known to.
+
+    ``best`` is the path of the best checkpoint, None without one.
+    """
     if plan.limit is None or (plan.keeps_best and target.path == best):
         return None
     newer = sum((item.mtime, item.step) > (target.mtime, target.step) for item in run.checkpoints())
-    # The best one is kept beside the newest, whatever its age.
+    # The best checkpoint is kept in addition to the newest, whatever its age.
     spared = 1 if plan.keeps_best and plan.limit > 1 and best is not None else 0
     needed = max(1, plan.limit - spared - newer)
     steps = plan.coming(after, needed)
@@ -87,7 +89,8 @@ def deleted_by(run: Run, plan: SavePlan, target: Checkpoint, best: str | None, a
 def since_save(run: Run, status: Status, now: float) -> float | None:
     """Return the seconds of training that are in no complete checkpoint of this attempt.
 
-    Until now, or until a run that is dead wrote its last row. None: it has ended well, or the files do not say.
+    They are counted up to ``now`` (Unix time), or up to the last row of a run that has ended. None if it has ended as
+    planned, or if the files do not show the times.
     """
     if run_facts.final(status) or not run.timeline.rows:
         return None
@@ -105,7 +108,7 @@ def since_save(run: Run, status: Status, now: float) -> float | None:
 
 
 def _segment_start(run: Run) -> float | None:
-    """Return when the present process began to train, in Unix seconds."""
+    """Return the Unix time at which the current segment began to train, None if it is not known."""
     seen, segment = run.last_row_time, run.timeline.segments[-1]
     if seen is not None and segment.last_elapsed is not None:
         return seen - segment.last_elapsed
@@ -113,11 +116,12 @@ def _segment_start(run: Run) -> float | None:
 
 
 def _every(run: Run, strategy: str | None, saved: float | None, own: Sequence[int]) -> int | None:
-    """Return the steps between two saves, or None where they are not regular or not known.
+    """Return the steps between two saves, None where they are irregular or not known.
 
-    The option stands in the trainer's state even where it is not used (saves by epoch), so what lies on disk decides.
-    None where that is irregular, though the time left is estimated with a guess
-    (:func:`lora_tui.runs.eta.save_schedule`): nobody may wait for a save, or fear one, that does not come.
+    The trainer state has ``save_steps`` even where it is not used (saves by epoch), so the steps ``own`` of the
+    checkpoints on disk must agree with it. Unlike the estimate of the time left
+    (:func:`lora_tui.runs.eta.save_schedule`), this is None where they are irregular: the user must not be told of a
+    save that does not come.
     """
     if strategy in ("no", "best"):
         return None
@@ -135,7 +139,7 @@ def _every(run: Run, strategy: str | None, saved: float | None, own: Sequence[in
 
 
 def _spacing(own: Sequence[int]) -> int | None:
-    """Return the common distance of at least two checkpoints from each other and from the start, or None."""
+    """Return the distance between the first two checkpoints if all steps are multiples of it, else None."""
     if len(own) < 2:
         return None
     apart = own[1] - own[0]
@@ -143,7 +147,7 @@ def _spacing(own: Sequence[int]) -> int | None:
 
 
 def _epoch_steps(run: Run) -> int | None:
-    """Return the steps of an epoch, where they are a whole number by the rows."""
+    """Return the steps of one epoch by the last row, None where they are not a whole number or not known."""
     last = next((row for row in reversed(run.timeline.rows) if row.step and row.epoch), None)
     total = run.total_steps
     if last is None or last.step is None or last.epoch is None or not total:
@@ -153,7 +157,7 @@ def _epoch_steps(run: Run) -> int | None:
 
 
 def _seen_limit(run: Run, every: int, own: Collection[int]) -> int | None:
-    """Return the limit that shows in saves which are gone: all of them older than those that are left."""
+    """Return the limit that deleted checkpoints imply, None unless all of them are older than those that are left."""
     if not own:
         return None
     first = run.timeline.segments[0].first_step if run.timeline.segments else None
@@ -167,11 +171,13 @@ def _seen_limit(run: Run, every: int, own: Collection[int]) -> int | None:
 
 
 def _text(run: Run, option: str) -> str | None:
+    """Return an option in lower case, None if it is not set to a text."""
     setting = run.config.get(option)
     value = setting.value if setting is not None else None
     return value.lower() if isinstance(value, str) and value else None
 
 
 def _true(run: Run, option: str) -> bool:
+    """Return whether an option is set to true."""
     setting = run.config.get(option)
     return setting is not None and str(setting.value).lower() == "true"

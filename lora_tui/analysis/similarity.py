@@ -1,6 +1,6 @@
-"""What two runs have in common, as far as their files say: model, data, stage, evaluation set, batch.
+"""Compare how two runs were made, as far as their files show: model, data, stage, evaluation set, batch size.
 
-None means "not known" throughout: it is never a difference.
+None means "not known" throughout; it never counts as a difference.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from lora_tui.runs.run import ConfigEntry, ResultSet, Run
 from lora_tui.runs.run_data import derived
 
 _HUB_CACHE = re.compile(r"(?:^|/)models--[^/]*--([^/]+)/snapshots/")
+"""Match a path in the cache of the Hugging Face hub; group 1 is the name of the model without its owner."""
 Names = frozenset[str]
+"""Names of data sets."""
 
 
 def same(left: object | None, right: object | None) -> bool | None:
-    """Return whether two facts are equal, None if one of them is not known."""
+    """Return whether two values are equal, None if one of them is None."""
     return None if left is None or right is None else left == right
 
 
 def all_same(values: Sequence[object | None]) -> bool | None:
-    """Return whether all are equal: False if two known ones differ, None if not all are known."""
+    """Return whether all values are equal: False if two known ones differ, else None if one is None."""
     known = [value for value in values if value is not None]
     if any(value != known[0] for value in known[1:]):
         return False
@@ -38,17 +40,19 @@ def all_same(values: Sequence[object | None]) -> bool | None:
 
 @dataclass(frozen=True)
 class Data:
-    """Names of the training data, by the files that tell them.
+    """Names of the training data, by the kind of file that has them.
 
-    A model card and training_args.yaml name the ``dataset`` option; a console log names every set that was loaded,
-    those for evaluation too, and a set of the hub by its address. So only like is compared with like.
+    A model card and training_args.yaml have the ``dataset`` option. A console log names every data set that was loaded,
+    including those for evaluation, and names a data set of the hub by its address. So the two are compared separately.
     """
 
     option: Names | None = None
+    """Names in the ``dataset`` option."""
     loaded: Names | None = None
+    """Names of the data sets that a console log shows as loaded."""
 
     def agrees(self, other: Data) -> bool | None:
-        """Return whether the data is the same: by the option if both know it, else by what was loaded."""
+        """Return whether the data is the same, by the option if both have it, else by the logs; None if unknown."""
         by_option = same(self.option, other.option)
         if by_option is not None:
             return by_option
@@ -60,22 +64,24 @@ class Data:
 
     @property
     def shown(self) -> str | None:
-        """The names for people, or None."""
+        """The names for display, separated by commas; None if they are not known."""
         names = self.option or self.loaded
         return ", ".join(sorted(names)) if names else None
 
 
 @dataclass(frozen=True)
 class SiblingKey:
-    """What makes runs siblings; it comes from documents alone, at little cost."""
+    """Stage, model and data of a run, which its siblings share. It is read from documents only, so it is cheap."""
 
     stage: str | None
+    """Training stage, None if it is not known."""
     model: str
+    """Name of the base model, see :func:`model_name`."""
     data: Data
 
 
 def sibling_key(run: Run) -> SiblingKey | None:
-    """Return what the run is compared by; None where nothing was trained or the model is not known."""
+    """Return the key by which siblings are found, None where nothing was trained or the model is not known."""
     if not run.timeline.rows:
         return None
     model = model_name(run)
@@ -83,7 +89,7 @@ def sibling_key(run: Run) -> SiblingKey | None:
 
 
 def model_name(run: Run) -> str | None:
-    """Return the base model's own name, without its owner or the directory that it was loaded from."""
+    """Return the name of the base model in lower case, without owner or directory; None if it is not known."""
     model = run.model
     if model is None:
         return None
@@ -93,8 +99,10 @@ def model_name(run: Run) -> str | None:
 
 
 def training_data(run: Run) -> Data:
-    """Return what the run was trained on. A later prediction in the same directory loads other data: its log does not
-    count."""
+    """Return the training data of a run.
+
+    The log of a later prediction in the same directory is ignored, since it loads other data.
+    """
     option = loaded = None
     rank = 0
     newest = float("-inf")
@@ -113,12 +121,12 @@ def training_data(run: Run) -> Data:
 
 
 def trains(console: ConsoleFacts) -> bool:
-    """Return whether the log is of a job that trains: it has counted the training samples."""
+    """Return whether a console log is of a job that trains: it then has the number of training samples."""
     return "num_examples" in console.config
 
 
 def only_evaluates(console: ConsoleFacts) -> bool:
-    """Return whether the log is of a job that only evaluates or predicts."""
+    """Return whether a console log is of a job that only evaluates or predicts."""
     return "eval_examples" in console.config and not trains(console)
 
 
@@ -129,23 +137,28 @@ def _names(value: ConfigValue) -> Names | None:
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything about how a run was made that a comparison asks for."""
+    """How a run was made, as far as a comparison needs it."""
 
     stage: str | None
+    """Training stage, None if it is not known."""
     model: str | None
+    """Name of the base model, see :func:`model_name`."""
     data: Data
     settings: Mapping[str, ConfigEntry]
-    """Options of the training job, without those that later jobs in the same directory loaded."""
+    """Options of the training job, without those of later jobs in the same directory."""
     examples: int | None
-    """Training samples."""
+    """Number of training samples."""
     batch: int | None
-    """Samples of one step, all devices together."""
+    """Samples per optimizer step over all devices."""
     eval_sets: Names | None
+    """Names in the ``eval_dataset`` option."""
     val_size: float | None
+    """The ``val_size`` option: samples held back for evaluation, a share of the data below 1."""
     eval_samples: int | None
+    """Number of samples of an evaluation."""
 
     def number(self, *options: str) -> float | None:
-        """Return the first of these options that is a finite number, or None."""
+        """Return the first of these options that is a finite number, None if none is."""
         return run_facts.number_in(self.settings, *options)
 
     def text(self, option: str) -> str | None:
@@ -174,6 +187,7 @@ def setup_of(run: Run) -> Setup:
 
 
 def _training_docs(run: Run) -> list[FileDoc]:
+    """Return the documents of the training job, or all documents of a run that has not trained."""
     if not run.timeline.rows:
         return list(run.files.docs.values())
     return [
@@ -184,10 +198,10 @@ def _training_docs(run: Run) -> list[FileDoc]:
 
 
 def _batch(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
-    """Return the samples of a step, or None.
+    """Return the samples per optimizer step over all devices, None if unknown.
 
-    As a file says it; or samples/s divided by steps/s of the training results, which the trainer computes from it; or
-    the product of the options, all three of them.
+    It is what a file states, else samples/s divided by steps/s of the training results, which the trainer computes from
+    it, else the product of batch size per device, gradient accumulation and number of devices.
     """
     stated = run_facts.number_in(settings, "total_train_batch_size")
     if stated is not None:
@@ -204,6 +218,7 @@ def _batch(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
 
 
 def _eval_samples(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
+    """Return the number of samples of an evaluation, as a file states it, else runtime x samples/s; None if unknown."""
     stated = run_facts.number_in(settings, "eval_examples")
     if stated is not None:
         return int(stated)
@@ -217,13 +232,13 @@ def _eval_samples(run: Run, settings: Mapping[str, ConfigEntry]) -> int | None:
 
 
 def same_eval_set(left: Setup, right: Setup) -> bool | None:
-    """Return whether the evaluations of two trainings saw the same samples; None if that is not known.
+    """Return whether the evaluations of two trainings used the same samples, None if unknown.
 
-    The same ``eval_dataset``; or the same share of the same data, drawn with the same seed (LLaMA-Factory splits by
-    ``val_size`` and ``seed``).
+    They did with the same ``eval_dataset``, or with the same share of the same data drawn with the same seed
+    (LLaMA-Factory splits by ``val_size`` and ``seed``).
     """
     counts = left.eval_samples, right.eval_samples
-    # A count worked out from a rounded rate may be one off.
+    # A count computed from a rounded rate may be off by one.
     if counts[0] is not None and counts[1] is not None and abs(counts[0] - counts[1]) > max(1, 0.01 * counts[0]):
         return False
     if left.eval_sets is not None or right.eval_sets is not None:
@@ -231,7 +246,7 @@ def same_eval_set(left: Setup, right: Setup) -> bool | None:
     sizes = same(left.val_size, right.val_size)
     data = left.data.agrees(right.data)
     if not data:
-        # Without an eval_dataset of its own, an evaluation is a part of the training data.
+        # Without an eval_dataset, the evaluation uses a part of the training data.
         return False if data is False and sizes is not None else None
     if sizes is None and left.examples == right.examples is not None:
         sizes = same(*counts)
@@ -239,9 +254,9 @@ def same_eval_set(left: Setup, right: Setup) -> bool | None:
 
 
 def prediction_set(source: Run, results: ResultSet) -> tuple[Names | None, int | None]:
-    """Return names and size of the data that a prediction was made on.
+    """Return names and number of samples of the data that was predicted, each None if unknown.
 
-    By ``eval_dataset``, or by the log of a job that did nothing else.
+    The names are those in the log of a job that only predicted, else those in ``eval_dataset``.
     """
     names = None
     for document in source.files.docs.values():
@@ -255,7 +270,7 @@ def prediction_set(source: Run, results: ResultSet) -> tuple[Names | None, int |
 
 
 def name_beside(run: Run, other: Run) -> str:
-    """Return the run's name as it is said beside another one: without the directories that both lie in."""
+    """Return the run's name without the leading directories that it shares with the name of ``other``."""
     mine, theirs = run.name.split("/"), other.name.split("/")
     depth = 0
     while depth < min(len(mine), len(theirs)) - 1 and mine[depth] == theirs[depth]:
@@ -264,16 +279,16 @@ def name_beside(run: Run, other: Run) -> str:
 
 
 def all_true(checks: Iterable[bool | None]) -> bool | None:
-    """Return False if one of them is, else None if one is not known, else True."""
+    """Return False if one of the checks is False, else None if one is None, else True."""
     found = list(checks)
     return False if False in found else None if None in found else True
 
 
 def eval_sets_agree(setups: Sequence[Setup]) -> bool | None:
-    """Return whether the evaluations of all these trainings saw the same samples; None if that is not known."""
+    """Return whether the evaluations of all these trainings used the same samples, None if unknown."""
     return all_true(same_eval_set(left, right) for left, right in combinations(setups, 2))
 
 
 def data_agrees(setups: Sequence[Setup]) -> bool | None:
-    """Return whether all these runs were trained on the same data; None if that is not known."""
+    """Return whether all these runs were trained on the same data, None if unknown."""
     return all_true(left.data.agrees(right.data) for left, right in combinations(setups, 2))

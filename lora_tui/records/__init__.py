@@ -1,1 +1,1 @@
-"""Typed records of what a job writes: rows, documents and updates. Plain data that the packages pass to each other."""
+"""Typed records of the files of a job: rows, documents and updates, as the packages pass them to each other."""

@@ -13,13 +13,15 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 RowKind = Literal["train", "eval", "mark", "progress"]
+"""Kind of a row, see :class:`LogRow`."""
 Scalar = str | int | float | bool | None
 ConfigValue = Scalar | tuple[Scalar, ...]
+"""Value of an option; a list in the file becomes a tuple."""
 
 NO_VALUES: Mapping[str, float] = MappingProxyType({})
-"""The one empty mapping of values that all records share."""
+"""Empty mapping of values, shared by all records."""
 NO_COUNTS: Mapping[int, int] = MappingProxyType({})
-"""The one empty mapping of counts that all records share."""
+"""Empty mapping of counts, shared by all records."""
 
 
 class LogRow(NamedTuple):
@@ -31,6 +33,7 @@ class LogRow(NamedTuple):
     """
 
     kind: RowKind
+    """Kind of the row."""
     step: int | None
     """Optimizer step; batches done in a ``progress`` row; None where the producer writes no step."""
     values: Mapping[str, float] = NO_VALUES
@@ -55,18 +58,18 @@ class Problem(NamedTuple):
 
 
 class FormatError(Exception):
-    """Raised where the content of a whole file does not fit its name. ``str()`` is the reason in one line."""
+    """Raised if the content of a file does not fit its name. ``str()`` gives the reason in one line."""
 
 
 class TornError(FormatError):
-    """Raised where a file is empty or ends inside a value: it is probably being written and should be read again."""
+    """Raised if a file is empty or ends inside a value. It is probably being written and should be read again."""
 
 
 class StreamParser(Protocol):
     """Parser of a file that is appended to, fed chunk by chunk; a chunk may end anywhere, even inside a character."""
 
     def feed(self, data: bytes) -> Sequence[LogRow]:
-        """Parse the next bytes; return their rows. Never raises on content: what cannot be used becomes a problem."""
+        """Parse the next bytes and return their rows. Never raises; content that cannot be used becomes a problem."""
 
     def take_problems(self) -> list[Problem]:
         """Return the problems since the last call: at most 20, plus one that counts the rest."""
@@ -95,26 +98,29 @@ class TrainerState:
     early_stopping: bool = False
     """Whether the EarlyStoppingCallback's patience has run out."""
     rows: tuple[LogRow, ...] = ()
-    """The history without its summary entry."""
+    """Rows of the history, without its summary entry."""
     summary: Mapping[str, float] = field(default_factory=lambda: NO_VALUES)
     """The summary entry of the history (train_loss, train_runtime, …); empty before the end."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """Contents of a ``*_results.json`` file: every numeric key as written, non-finite values kept."""
+    """Contents of a ``*_results.json`` file."""
 
     split: Literal["train", "eval", "predict", "all"]
+    """Split that the file is about, "all" for the union of all splits."""
     values: Mapping[str, float]
+    """Every number in the file by its key, including non-finite ones."""
 
 
 @dataclass(frozen=True)
 class ConfigDoc:
-    """Options of the job found in one file, under LLaMA-Factory's option names, secrets already masked."""
+    """Options of the job found in one file."""
 
     values: Mapping[str, ConfigValue]
+    """Options under LLaMA-Factory's names, with secrets masked."""
     producer: str | None = None
-    """llamafactory, trl or transformers, where the file states it (in the tags of a model card)."""
+    """llamafactory, trl or transformers, None unless the file states it (in the tags of a model card)."""
 
 
 class BadPrediction(NamedTuple):
@@ -123,7 +129,7 @@ class BadPrediction(NamedTuple):
     line: int
     """Line number in the file, from 1."""
     reason: Literal["empty", "repeats", "echo"]
-    """It is blank, repeats itself, or echoes the prompt."""
+    """Why it looks wrong: it is blank, repeats itself, or repeats the prompt."""
     prompt: str
     """The last 200 characters of the prompt."""
     predict: str
@@ -134,14 +140,14 @@ class BadPrediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictions:
-    """Counts over all lines of ``generated_predictions.jsonl``; the texts are not kept."""
+    """Counts over all lines of ``generated_predictions.jsonl``; most texts are not kept."""
 
     count: int = 0
     """Number of predictions."""
     empty: int = 0
     """Number of predictions that are empty or blank."""
     kind: Literal["text", "reward"] = "text"
-    """Generated texts, or the scores of a reward model."""
+    """Whether the predictions are generated texts or the scores of a reward model."""
     sample: Mapping[str, str] | None = None
     """The first record (prompt, predict, label), each cut to 500 characters."""
     repeats: int = 0
@@ -153,7 +159,7 @@ class Predictions:
     label_characters: int = 0
     """Number of characters of all labels together."""
     lengths: Mapping[int, int] = field(default_factory=lambda: NO_COUNTS)
-    """Number of predictions by length in estimated tokens, rounded to 5 %."""
+    """Number of predictions by estimated length in tokens, rounded to 5 %."""
     open_ends: Mapping[int, int] = field(default_factory=lambda: NO_COUNTS)
     """``lengths`` of the predictions that end in the middle of a sentence."""
     open_labels: Mapping[int, int] = field(default_factory=lambda: NO_COUNTS)
@@ -166,6 +172,7 @@ PhaseCode = Literal[
     "starting", "loading_data", "converting", "tokenizing", "loading_model", "resuming", "training",
     "evaluating", "predicting", "saving", "scoring", "completed",
 ]  # fmt: skip
+"""Phase of a job, in the order in which they usually occur."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +180,9 @@ class Phase:
     """The current phase of a job by its console log."""
 
     code: PhaseCode
+    """Code of the phase."""
     done: int | None = None
-    """Count of the phase's progress bar (batches, examples or shards), None without a bar."""
+    """Current count of the phase's progress bar (batches, examples or shards), None without a bar."""
     total: int | None = None
     """Total of the phase's progress bar, None without a bar or a total."""
 
@@ -184,7 +192,7 @@ class Failure:
     """A failure of the job by its console log."""
 
     kind: Literal["exception", "out_of_memory", "interrupted", "terminated"]
-    """``interrupted`` means KeyboardInterrupt; ``terminated`` SIGTERM, SIGHUP or a launcher's closing signal."""
+    """Kind: ``interrupted`` means KeyboardInterrupt, ``terminated`` SIGTERM, SIGHUP or a launcher's closing signal."""
     message: str
     """The exception's own line, cleaned of control characters and cut to 300 characters."""
     during: str | None = None
@@ -200,19 +208,20 @@ class ConsoleFacts:
     is_training_log: bool = False
     """Whether it has a LLaMA-Factory or transformers log line, a metric dict, a metric block or a traceback."""
     phase: Phase | None = None
+    """Current phase, None if the log shows none."""
     failure: Failure | None = None
     """Failure of the job; None again when a later line shows that it went on or was restarted."""
     completed: bool = False
     """Whether training reached its end ("Training completed", or the v1 trainer's "Reached max_steps")."""
     step: int | None = None
-    """Last step of the progress bar or of a row."""
+    """Last step of the progress bar or of a row, None without one."""
     total_steps: int | None = None
-    """Planned steps."""
+    """Planned steps, None if the log does not state them."""
     config: Mapping[str, ConfigValue] = field(default_factory=dict)
     """Options of the job under the names of :class:`ConfigDoc`, plus num_examples, total_train_batch_size,
     trainable_params, all_params, trainable_percent, num_devices, eval_examples and eval_batch_size."""
     output_dir: str | None = None
-    """Output directory of the job, as written in the log."""
+    """Output directory of the job as written in the log, None if it is not there."""
     adapters: tuple[str, ...] = ()
     """Directories of the adapters that the job loaded ("Loaded adapter(s): …")."""
     results: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -1,6 +1,6 @@
-"""An index over a growing column of numbers that finds the least and greatest value of any part, and means of parts.
+"""An index of a growing column of numbers that finds the least and the greatest value of any part, and means of parts.
 
-With it a chart need not read every value.
+It saves charts from reading every value.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Extremes:
         return low, high
 
     def means(self, limit: int) -> list[float]:
-        """Return the means of at most ``limit`` equal runs of whole blocks, and of the values after the last block.
+        """Return the means of at most ``limit`` groups of equally many blocks, and of the values after the last block.
 
         A mean is nan where no value is finite.
         """
@@ -114,7 +114,7 @@ class Extremes:
 
 def _min_max(part: array[float]) -> tuple[int, int]:
     """Return the indexes of the least and the greatest value, (-1, -1) where not all values are finite."""
-    # A sum of finite numbers may overflow.
+    # The sum of finite numbers may overflow, so it alone does not prove a non-finite one.
     if not math.isfinite(sum(part)) and not all(map(math.isfinite, part)):
         return -1, -1
     return part.index(min(part)), part.index(max(part))

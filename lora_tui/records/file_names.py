@@ -1,6 +1,6 @@
 """Names of the files that training jobs write and that this program reads.
 
-They are those of LLaMA-Factory, transformers, peft and trl. All other modules use the constants of this one.
+The producers are LLaMA-Factory, transformers, peft and trl. All other modules use the constants of this one.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import re
 from typing import Literal
 
 TRAINER_LOG = "trainer_log.jsonl"
-"""Rows of LLaMA-Factory's LogCallback, one JSON object a line."""
+"""Log of LLaMA-Factory's LogCallback, one JSON object per line."""
 TRAINER_STATE = "trainer_state.json"
-"""State of transformers' Trainer, in the root when training has ended and in each checkpoint."""
+"""State of transformers' Trainer, written into each checkpoint and at the end of training into the root."""
 RESULTS: dict[str, Literal["train", "eval", "predict", "all"]] = {
     "train_results.json": "train",
     "eval_results.json": "eval",
@@ -20,7 +20,7 @@ RESULTS: dict[str, Literal["train", "eval", "predict", "all"]] = {
 }
 """Split of each results file that transformers' ``Trainer.save_metrics`` writes, "all" for the union of all splits."""
 PREDICTIONS = "generated_predictions.jsonl"
-"""Predictions beside their labels, one JSON object a line."""
+"""Predictions with their prompts and labels, one JSON object per line."""
 
 ADAPTER_CONFIG = "adapter_config.json"
 """Options of the adapter as peft saves them."""
@@ -54,7 +54,7 @@ CONSOLE_SUFFIXES = (".log", ".out")
 """Endings of the names of files to which users redirect the output of a job."""
 
 RUN_EVIDENCE = frozenset(RESULTS) | {TRAINER_LOG, TRAINER_STATE, RUNNING_LOG}
-"""Files of which a single one makes a directory a run."""
+"""Files each of which alone makes a directory a run."""
 
 
 def is_console_name(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Rows of a log in columns, so that a million of them take tens of megabytes instead of a gigabyte.
+"""Rows of a log in columns, so that a million rows take tens of megabytes instead of a gigabyte.
 
 A :class:`Block` is an immutable series of rows, so lists and threads can share it. :class:`Rows` is a growing sequence
 of :class:`~lora_tui.records.documents.LogRow` that creates the records on demand.
@@ -18,15 +18,15 @@ from lora_tui.records.documents import NO_VALUES, LogRow, RowKind
 BLOCK_ROWS = 512
 """Number of single rows that are packed into a block."""
 MIN_BLOCK_ROWS = 64
-"""Fewer rows that arrive at once are added one by one, since blocks of a few rows cost more than they save."""
+"""Minimum number of rows in a shared block; fewer rows are added one by one, since small blocks save no memory."""
 MIN_COLUMN_ROWS = 4
-"""Fewer rows than this take less memory as records than as columns."""
+"""Minimum number of rows that are packed into columns; fewer take less memory as records."""
 KINDS: Sequence[RowKind] = ("train", "eval", "mark", "progress")
-"""Kinds of rows by the code that stands for them in a block."""
+"""Kinds of rows; the code of a kind in a block is its index here."""
 _CODE: Mapping[RowKind, int] = {kind: code for code, kind in enumerate(KINDS)}
 """Code of each kind of rows: its index in KINDS."""
 EXACT_LIMIT = 2**53
-"""Whole numbers below this are exact as floats."""
+"""Limit below which whole numbers are exact as floats."""
 MAX_SPARSITY = 8
 """Maximum number of cells in columns per value; rows with emptier columns are kept as records."""
 
@@ -190,7 +190,7 @@ Part: TypeAlias = "Block | tuple[LogRow, ...]"
 
 
 class Rows(Sequence[LogRow]):
-    """Mutable sequence of records in the order in which they were appended; equal to any sequence of equal records."""
+    """Mutable sequence of records that stores them in columns; it equals any sequence of equal records."""
 
     __hash__ = None  # type: ignore[assignment]  # it is mutable
 

@@ -1,4 +1,4 @@
-"""A column of the times at which rows were written, in which unknown times at the start take no memory."""
+"""A column of the times at which rows were written; unknown times at its start take no memory."""
 
 from __future__ import annotations
 
@@ -96,4 +96,5 @@ class Times(Sequence["float | None"]):
 
 
 def _none_if_nan(time: float) -> float | None:
+    """Return ``time``, None if it is nan."""
     return time if time == time else None

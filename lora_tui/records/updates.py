@@ -1,6 +1,6 @@
-"""Updates that the follower reports about a run's files: small immutable messages in the order of the changes.
+"""Updates about the files of runs: small immutable messages in the order of the changes.
 
-They pass from the reading thread to the thread that owns the runs, so their contents must not be changed. Where a
+They are passed from the reading thread to the thread that owns the runs, so their contents must not be changed. Where a
 message has a ``file``, that is the file's path relative to the run's directory, or an absolute path for a console log
 elsewhere; ``mtime`` is the modification time in Unix seconds.
 """
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from lora_tui.records.documents import LogRow
 
 RowSource = Literal["log", "events", "console"]
-"""Kinds of files that hold rows: trainer_log.jsonl, TensorBoard event files, console logs."""
+"""Kind of a file with rows: trainer_log.jsonl, a TensorBoard event file, or a console log."""
 
 
 class FileRows(NamedTuple):
@@ -50,7 +50,7 @@ class FileSeen(NamedTuple):
 
 
 class FileGone(NamedTuple):
-    """A file was deleted. Its data are void, except for the rows of a log, which a producer deletes only to restart."""
+    """Message that a file was deleted, so that its data is void. A producer deletes trainer_log.jsonl to start over."""
 
     file: str
 
@@ -125,13 +125,13 @@ class RunUpdates(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """All changes that one pass of the follower found."""
+    """All changes that the follower found in one pass over the files."""
 
     runs: tuple[RunUpdates, ...] = ()
     complete: bool = False
     """Whether everything that was there at the start has been read."""
     notes: tuple[str, ...] = ()
-    """Codes of notes about the watching itself; so far only ``waiting_for_path``."""
+    """Codes of notes about the watching itself; the only one is ``waiting_for_path``."""
     errors: tuple[tuple[str, str], ...] = ()
     """Paths of directories that cannot be read, each with the reason in a few words."""
     error: Exception | None = None

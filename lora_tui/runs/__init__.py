@@ -1,1 +1,1 @@
-"""The data of one run, what is derived from it, and the list of all runs. No module reads the disk or the clock."""
+"""The data of one run, values derived from it, and the list of all runs. No module reads the disk or the clock."""

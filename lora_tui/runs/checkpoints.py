@@ -1,4 +1,4 @@
-"""Checkpoints on disk: which are complete, which is the best, how many steps would be lost if the job were killed."""
+"""Checkpoints on disk: which are complete, which is the best, and how many steps are in none of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Checkpoint:
     path: str
     """Path relative to the directory of the run."""
     complete: bool
-    """Whether it was written to the end."""
+    """Whether all of it was written."""
     best: bool = False
     """Whether it is the best checkpoint of the run, by the trainer or the eval loss."""
     eval_loss: float | None = None
@@ -41,7 +41,7 @@ def is_complete(run: RunData, item: CheckpointDir) -> bool:
     """Return whether a checkpoint has a valid trainer_state.json, which is written last, or the v1 trainer's marker."""
     if item.has_state or item.has_marker:
         return True
-    # PPO writes no state into a checkpoint: a later checkpoint, or the end of training, shows that it is complete.
+    # PPO writes no state into a checkpoint. A later checkpoint, or the end of training, shows that it is complete.
     if run.stage != "ppo":
         return False
     return any(other.step > item.step for other in run.files.checkpoints) or run.files.root_state is not None
@@ -151,7 +151,7 @@ def attempt_start(run: RunData) -> float:
         return -math.inf
     root = run.files.root_state
     if root is not None and root[0].global_step == last.step and root[1] < start:
-        # The state, written after this training, is older than its start: the log was modified by something else since.
+        # The state is of this training but older than its start: something else has modified the log since.
         return -math.inf
     return start
 

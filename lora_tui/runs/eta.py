@@ -1,8 +1,8 @@
-"""Estimate the time to the end of a training: the steps left at the current time per step, evaluations and saves.
+"""Estimate the time to the end of a training from the time per step, evaluations and saves.
 
-Evaluations and saves take time of their own: it is subtracted from the time per step, and added again for each one that
-is still to come. Only the rows since the last resume count, since another process may run on another machine at another
-speed. ``python -m tools.judge.backtest`` measures how often the true time lies in the interval.
+The time of evaluations and saves is subtracted from the time per step, and added for each one that is still to come.
+Only the rows since the last resume count, since another process may run on another machine at another speed.
+``python -m tools.judge.backtest`` measures how often the true time lies in the interval.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from lora_tui.runs.timeline import Span, Timeline, timeline_of
 MAX_SAMPLES = 48
 """Maximum number of samples of the time per step into which the segment is divided."""
 RECENT_EVENTS = 20
-"""Number of the last evaluations, or saves, from which their length and distance are estimated."""
+"""Number of last evaluations (or saves) from which their length and distance are estimated."""
 Z = 1.5
 """Half the width of the interval, in standard deviations."""
 WHOLE_SECONDS_VAR = 1 / 6
-"""Variance (s²) of the difference between two clocks that are cut to whole seconds."""
+"""Variance (s²) of the difference between two readings of a clock that counts whole seconds."""
 ARRIVAL_VAR = 4e-4
 """Variance (s²) of the difference between two arrival times of rows, which wait for a flush and a file event."""
 MIN_CLOCK_SPAN_S = 3.0
-"""Seconds; a clock of whole seconds cannot measure a shorter span."""
+"""Minimum number of seconds that a clock of whole seconds can measure."""
 SKIPPED_ROWS = 3
-"""Rows left out at the start where there are four times as many: compilation, caches, a cold disk."""
+"""Number of first rows left out if there are four times as many; they are slow (compilation, caches, a cold disk)."""
 SLOW_START = 0.25
-"""Extra time of the first row as a share of a usual row's, where too few rows are there to skip the first ones.
+"""Extra time of the first row as a share of that of a usual row, used if there are too few rows to skip the first ones.
 
 Published logs of GPUs show 0 to 0.1, small models on a busy CPU 0.3 to 2."""
 SLOW_START_SPREAD = 0.35
@@ -44,9 +44,9 @@ SLOW_START_ROWS = 1.5
 FORWARD_SHARE = 0.4
 """Time of a sample in an evaluation as a share of its time in training: a forward pass only, no gradient."""
 EVAL_SAMPLES = 0.05
-"""Samples of an evaluation as a share of those of the training, where no file states them."""
+"""Samples of an evaluation as a share of those of an epoch, used if no file states their number."""
 LENGTH_SPREAD = 0.25
-"""Relative standard deviation assumed for the lengths of evaluations and saves; counts as much as two of them."""
+"""Prior relative standard deviation of the lengths of evaluations and saves; it has the weight of two of them."""
 UNSEEN_SPREAD = 0.7
 """Relative standard error of the guessed length of an evaluation before the first one."""
 SAVE_S = 5.0
@@ -56,7 +56,7 @@ SAVE_SHARE = 0.01
 
 
 class TimeLeft(NamedTuple):
-    """Seconds until the end: the most likely value, and an interval that holds the truth in at least 4 of 5 cases."""
+    """Seconds until the end: the most likely value ``mid``, and an interval that holds the truth in 4 of 5 cases."""
 
     low: float
     mid: float
@@ -80,7 +80,7 @@ class Eta:
         return TimeLeft(*(max(0.0, value - passed) for value in self.left))
 
 
-# -- when a training evaluates and saves -------------------------------------------------------------------------
+# -- steps of evaluations and saves ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class StepSchedule:
 
 
 def eval_schedule(run: RunData, total: int) -> StepSchedule | None:
-    """Return the steps of evaluations, by those so far and by the options; None where none is expected."""
+    """Return the steps of evaluations, by those so far and by the options; None where none are expected."""
     rows = run.timeline.rows
     past = [rows[index].step or 0 for index in run.timeline.evals[-RECENT_EVENTS:]]
     if len(past) > 1:
@@ -117,12 +117,12 @@ def eval_schedule(run: RunData, total: int) -> StepSchedule | None:
         if planned is not None and planned.within(step, step + 1):
             return planned
         return StepSchedule(step, step) if step > 0 else None
-    # Where a planned step has passed without a row, there are no evaluations.
+    # If a planned step has passed without an evaluation's row, there are no evaluations.
     return planned if planned is not None and planned.within(1, run.timeline.last_step or 0) == 0 else None
 
 
 def save_schedule(run: RunData, total: int) -> StepSchedule | None:
-    """Return the steps at which checkpoints are written, None where unknown; the save at the last step is extra."""
+    """Return the steps at which checkpoints are written, without the last step; None where they are not known."""
     strategy = run.config.get("save_strategy")
     if strategy is not None and strategy.value == "no":
         return None
@@ -249,7 +249,7 @@ class _Estimate:
         # known.
         return Eta(TimeLeft(mid * math.exp(-width), mid, mid * (1 + width + width * width / 2)), min(pause, mid))
 
-    # -- time per step -----------------------------------------------------------------------------------------------
+    # -- time per step -------------------------------------------------------------------------------------------
 
     def _steps(self, first: int, end: int) -> int:
         """Return the number of steps between the rows at two indexes, 0 if unknown."""

@@ -1,4 +1,4 @@
-"""Rows of an eval-only or predict job, which count batches instead of training steps."""
+"""The rows of an eval-only or predict job, whose progress is counted in batches instead of training steps."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ class EvalJob:
 
     def __init__(self) -> None:
         self.rows: list[LogRow] = []
+        """The rows of the job in their order."""
         self.is_last = False
-        """Whether the last row of the log belongs to this job and not to training."""
+        """Whether the last row of the log belongs to this job, and not to a training."""
         self.time: float | None = None
         """Unix time at which its last row arrived, None if the row was there when the log was first read."""
 
     def add(self, row: LogRow, time: float | None) -> None:
-        """Add a row, written at the Unix time ``time`` if known. A job that starts over replaces the one before."""
+        """Add a row, written at the Unix time ``time`` if known. The first row of a new job removes the others."""
         if not self.is_last or self._starts(row):
             self.rows.clear()
         self.rows.append(row)
@@ -24,7 +25,7 @@ class EvalJob:
         self.time = time
 
     def _starts(self, row: LogRow) -> bool:
-        """Return whether a row is the first one of another job: its count of batches does not go on."""
+        """Return whether a row is the first one of another job, since its number of batches is not above the last."""
         if not self.rows or row.kind != "progress":
             return False
         before = self.rows[-1]
@@ -45,5 +46,5 @@ class EvalJob:
 
     @property
     def length_s(self) -> float | None:
-        """Seconds that the job has run by its own clock, None where it writes no clock."""
+        """Seconds that the job has run by its own clock, None if it writes no clock."""
         return self.rows[-1].elapsed_s if self.rows else None

@@ -1,4 +1,4 @@
-"""The contents of one run's files, file by file: documents, times, checkpoint directories, rows as read, problems."""
+"""The contents of the files of one run: documents, times, checkpoint directories, rows as read, problems."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MAX_PROBLEMS = 50
 """Maximum number of problems kept for each file."""
 
 Doc = TypeVar("Doc")
+"""Type of a document."""
 
 
 class Files:
@@ -31,18 +32,20 @@ class Files:
         self.times: dict[str, float] = {}
         """Modification time of each file by name, Unix seconds."""
         self.checkpoints: tuple[CheckpointDir, ...] = ()
+        """Checkpoint directories on disk."""
         self.saved: dict[int, float] = {}
         """Unix time by step of every complete checkpoint seen so far, including those deleted since."""
         self.space: SpaceSeen | None = None
-        """Free and total space of the file system when it was last checked."""
+        """Free and total space of the file system when it was last checked, None before."""
         self._problems: dict[str, list[FileProblem]] = {}
+        """Problems by file name."""
         self._console: tuple[ConsoleFacts, float] | None = None
         """Cached result of ``console``."""
 
     # -- updates -------------------------------------------------------------------------------------------------
 
     def add_rows(self, update: FileRows) -> tuple[Table, Times, bool]:
-        """Store new rows; return their table, their times, and whether there are no valid earlier rows of the file."""
+        """Store new rows; return the table of the file, their times, and whether it has no valid earlier rows."""
         self.times[update.file] = update.mtime
         table = self.tables.get(update.file)
         fresh = table is None or update.restarted
@@ -83,7 +86,7 @@ class Files:
             problems.append(update)
 
     def remove(self, update: FileGone) -> Table | None:
-        """Remove a file; return its rows, which the caller removes or keeps, None without any."""
+        """Remove a file except for its rows; return the table of these for the caller to clear, None without one."""
         self.times.pop(update.file, None)
         self.docs.pop(update.file, None)
         self._problems.pop(update.file, None)
@@ -93,7 +96,7 @@ class Files:
     # -- queries -------------------------------------------------------------------------------------------------
 
     def of(self, kind: type[Doc]) -> list[tuple[Doc, FileDoc]]:
-        """Return the documents of one type, each with the update that brought it."""
+        """Return the documents of one type, each with the update that contained it."""
         return [(d.doc, d) for d in self.docs.values() if isinstance(d.doc, kind)]
 
     @property
@@ -109,7 +112,10 @@ class Files:
 
     @property
     def root_state(self) -> tuple[TrainerState, float] | None:
-        """The root's trainer_state.json, which is written once after training, and its modification Unix time."""
+        """The root's trainer_state.json and its modification time (Unix seconds), None without one.
+
+        The trainer writes it once, after training.
+        """
         doc = self.docs.get(TRAINER_STATE)
         return (doc.doc, doc.mtime) if doc is not None and isinstance(doc.doc, TrainerState) else None
 
@@ -136,14 +142,14 @@ class Files:
             if not found:
                 return None
             latest = max(mtime for _, mtime in found)
-            # running_log.txt and webui_subprocess.log are of one job, and only one of them has its traceback.
+            # running_log.txt and webui_subprocess.log belong to the same job, but only one of them has its traceback.
             together = [item for item in found if item[1] >= latest - SLACK_S]
             self._console = max(together, key=lambda x: (x[0].failure is not None, x[0].phase is not None, x[1]))
         return self._console
 
     @property
     def producer(self) -> str | None:
-        """Producer named by a file, None if no file names one."""
+        """Producer that a file names, None if no file names one."""
         return next((doc.producer for doc, _ in self.of(ConfigDoc) if doc.producer is not None), None)
 
     @property
@@ -166,7 +172,10 @@ class Files:
         return any(self.times.get(name, -math.inf) >= time for name in (*ROOT_MODEL_FILES, ADAPTER_CONFIG))
 
     def tables_of(self, kind: SourceKind) -> list[Table]:
-        """Return the tables of one kind of source, the oldest file first."""
+        """Return the tables of one kind of source, the oldest file first.
+
+        A trainer state becomes a table with the rows of its history.
+        """
         if kind == "state":
             found = sorted(self.of(TrainerState), key=lambda item: item[1].mtime)
             return [Table("state", f.file, Rows(d.rows), Times([None] * len(d.rows)), f.mtime) for d, f in found]

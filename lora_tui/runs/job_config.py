@@ -1,4 +1,4 @@
-"""The options of a job, collected from all files that contain some, each with its source; its stage and kind."""
+"""Options of a job, collected from all files that contain some, with their sources; stage and kind of the job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lora_tui.runs.series import Series
 ADAPTER_KEYS = frozenset(
     {"lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_rslora", "bias", "additional_target"}
 )
-"""Options for which adapter_config.json, which describes the saved adapter itself, is trusted most."""
+"""Options for which adapter_config.json is trusted most, since it describes the saved adapter itself."""
 STAGES = frozenset({"sft", "pt", "rm", "ppo", "dpo", "kto", "orpo", "simpo", "grpo"})
 """Training stages that a file may state."""
 
@@ -24,6 +24,7 @@ class ConfigEntry:
     """One option of the job and the file that it was found in."""
 
     value: ConfigValue
+    """Value of the option; secrets are masked."""
     source: str
     """Path of the file, relative to the directory of the run."""
 

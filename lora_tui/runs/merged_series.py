@@ -1,9 +1,9 @@
-"""One set of series from several files that describe the same training.
+"""Merge several files that describe the same training into one set of series.
 
-The timeline comes from trainer_log.jsonl (else from the best other source); checkpoints' trainer_state.json,
-TensorBoard events and console logs add what it lacks (grad_norm, preference metrics, exact times). A metric found in
-two places becomes one point, with the more precise value. A row of another attempt in the same directory is recognised
-by its loss and left out.
+The timeline comes from trainer_log.jsonl, else from the best other source. The trainer_state.json of checkpoints,
+TensorBoard events and console logs add what it does not have (grad_norm, preference metrics, exact times). A value that
+is found in two files becomes one point, with the more precise number. A row of another attempt in the same directory is
+recognised by its loss and left out.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from lora_tui.runs.timeline import Timeline
 
 SourceKind = Literal["log", "state", "events", "console"]
 RANK: Mapping[str, int] = {"log": 4, "state": 3, "events": 2, "console": 1}
-"""Rank of each source by precision: full floats in the log, and in a state up to its checkpoint; float32; 4 digits."""
+"""Rank of each source by precision: full floats in log and state (up to its checkpoint), float32, 4 digits."""
 REL_TOLERANCE = 6e-4
 """Relative difference allowed between two values of one event: console logs round to 4 significant digits."""
 ABS_TOLERANCE = 6e-5
 """Absolute difference allowed between two values of one event: transformers 4 rounds to 4 decimals."""
 
 MAX_SERIES = 1000
-"""Maximum number of metrics of one run: a log with ever more names is damaged."""
+"""Maximum number of metrics of one run; a log with more names is damaged."""
 
 Key = tuple[int, str]
 """Step and group ("train" or "eval") of a row."""
@@ -59,7 +59,7 @@ class Table:
 
 
 def group(row: LogRow) -> str:
-    """Return "train" for a training row, else "eval", since a ``mark`` may be an evaluation without metrics."""
+    """Return "train" for a training row, else "eval"; a ``mark`` may be an evaluation without metrics."""
     return "train" if row.kind == "train" else "eval"
 
 
@@ -84,7 +84,9 @@ class MergedSeries:
 
     def __init__(self) -> None:
         self.timeline = Timeline()
+        """Rows of the primary source."""
         self.series: dict[str, Series] = {}
+        """Series by metric name."""
         self.ordinal = False
         """Whether the steps of the series are row numbers because the producer writes no steps."""
         self._rank = RANK["log"]
@@ -92,13 +94,13 @@ class MergedSeries:
         self._extras: dict[Key, dict[str, tuple[int, float]]] = {}
         """Values of other sources by the row that they belong to and by metric, each with the rank of its source."""
         self._extra_times: dict[Key, float] = {}
-        """Unix times of rows by other sources."""
+        """Unix times of rows, taken from other sources."""
         self._early: dict[Key, list[tuple[SourceKind, LogRow, float | None]]] = {}
-        """Rows of other sources at steps that the primary source has not reached yet."""
+        """Rows of other sources that the primary source does not have yet, each with its source and Unix time."""
         self._count = 0
         """Number of training rows without a step."""
         self._steps: array[float] = array("d")
-        """One column of steps shared by all metrics that are logged together."""
+        """Column of steps that all metrics of the same rows share."""
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class MergedSeries:
                 matches.append((row, row.step + offset, time, agrees(ours, row)))
         right = sum(1 for match in matches if match[3])
         wrong = sum(1 for match in matches if match[3] is False)
-        # The event file of an evaluation after the training has its own times, not those of the training's last row.
+        # The event file of an evaluation after the training has its own times, not that of the last training row.
         timed = any(row.kind == "train" for row in table.rows)
         for row, step, time, agreement in matches:
             if agreement or (agreement is None and right >= wrong):
@@ -311,7 +313,7 @@ class MergedSeries:
     def _put(self, series: Series, x: float, value: float) -> None:
         """Add one value at step ``x``; eval_loss also adds its perplexity."""
         if series.last_step == x:
-            # One event logged twice (summary after an evaluation, two partial rows, two writers): the last one counts.
+            # Of an event logged twice (summary after an evaluation, partial rows, two writers) the last row counts.
             series.replace_last(value)
         else:
             series.append(x, value)
@@ -353,6 +355,7 @@ def _step_offset(table: Table, index: Mapping[Key, LogRow]) -> int:
         return 0
 
     def matches(offset: int) -> int:
+        """Return the number of rows that agree with the index at this offset."""
         pairs = ((index.get(((row.step or 0) + offset, group(row))), row) for row in table.rows)
         return sum(1 for ours, row in pairs if ours is not None and agrees(ours, row))
 

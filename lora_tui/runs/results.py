@@ -1,4 +1,4 @@
-"""The results files of a run: whether they are of the current attempt, and whether they show that training is over."""
+"""The results of a run: whether they are of the current attempt, and whether they show that training is over."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def results_of(run: RunData) -> Mapping[str, ResultSet]:
         doc, file = found.get(split) or found.get("all") or (None, None)
         if doc is None or file is None:
             continue
-        # all_results.json is the union of the others: it replaces one that was deleted.
+        # all_results.json is the union of the others, so it replaces one that was deleted.
         values = {k: v for k, v in doc.values.items() if doc.split == split or k.startswith(f"{split}_")}
         if values:
             out[split] = ResultSet(values, _is_stale(run, file.mtime), file.mtime, file.file)
@@ -40,7 +40,7 @@ def results_of(run: RunData) -> Mapping[str, ResultSet]:
 
 
 def was_evaluated(run: RunData) -> bool:
-    """Return whether this attempt has evaluated: it has a value, a result, or a row that marks an evaluation.
+    """Return whether this attempt has evaluated: it has a metric, a result or a row of an evaluation.
 
     With ``predict_with_generate`` an evaluation has scores and no loss; LLaMA-Factory logs it as a row without a
     metric, as it does the end of training.
@@ -56,7 +56,10 @@ def was_evaluated(run: RunData) -> bool:
 
 
 def _is_stale(run: RunData, mtime: float) -> bool:
-    """Return whether a training row is newer than the Unix time ``mtime``, or the root state has another last step."""
+    """Return whether a results file is of an earlier attempt, by its modification time (Unix seconds).
+
+    It is if a training row is newer, if the root state ends at another step, or if the log was deleted since.
+    """
     if run.log_deleted or not run.timeline.rows:
         return run.log_deleted
     last_time = run.last_row_time
@@ -73,7 +76,7 @@ def _root_step_differs(run: RunData) -> bool:
 
 
 def has_final_results(run: RunData) -> bool:
-    """Return whether a file written only after training (results, the root's state) is as new as the last row."""
+    """Return whether a file that is written after training (results, the root's state) is as new as the last row."""
     if run.log_deleted:
         return False
     if any(not result.stale for result in results_of(run).values()):
@@ -83,9 +86,9 @@ def has_final_results(run: RunData) -> bool:
 
 
 def has_final_model(run: RunData) -> bool:
-    """Return whether the final model is in the root or the console log shows that training is over.
+    """Return whether the final model is in the root, or the console log shows that training is over.
 
-    Where the results files were deleted, this alone shows that training is over. In a running job the results follow
+    Only this shows the end of a training whose results files were deleted. In a running job the results files follow
     within moments.
     """
     last_time, console = run.last_row_time, run.console

@@ -1,6 +1,6 @@
-"""Data read from the files of one run: rows, series, options, times. :mod:`lora_tui.runs.run` adds what follows.
+"""The data read from the files of one run: rows, series, options, times.
 
-:meth:`RunData.apply` applies the updates that the follower reports. Nothing here reads the disk or the clock.
+:class:`lora_tui.runs.run.Run` adds what is derived from them. Nothing here reads the disk or the clock.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ NO_PERPLEXITY = frozenset({"dpo", "orpo", "simpo", "kto", "rm", "ppo", "grpo"})
 """Stages whose eval_loss is not a cross-entropy per token, so that its exponential means nothing."""
 
 T = TypeVar("T")
+"""Type of a cached result."""
 
 
 class RunData:
@@ -50,7 +51,7 @@ class RunData:
         self.name = name or path.name
         """Name, unique among the runs of a workspace."""
         self.revision = 0
-        """Number that increases with every change of the data: equal revisions mean equal data."""
+        """Number that increases with every change of the data; equal revisions mean equal data."""
         self.partial = False
         """Whether the log is still being read, so that the last row so far is not the last one of the file."""
         self.sampled = False
@@ -60,12 +61,14 @@ class RunData:
         self.faults: dict[str, Exception] = {}
         """Errors in this program itself by the part of the run that was not, or not wholly, read because of them."""
         self.files = Files()
+        """Contents of the files."""
         self.eval_job = EvalJob()
+        """The last eval-only or predict job that wrote into the log."""
         self.config: Mapping[str, ConfigEntry] = {}
         """Options of the job by name, each with the file that it was found in; secrets are masked."""
         self._merged = MergedSeries()
         self._primary: SourceKind = "log"
-        """Source whose rows make up the timeline; the others only add values to it."""
+        """Source whose rows are the timeline; the others only add values to it."""
         self._stage: str | None = None
         self._derived: dict[object, object] = {}
         """Cached results of the functions decorated with :func:`derived`, by function."""
@@ -181,8 +184,8 @@ class RunData:
             counts[table.kind] += sum(row.kind == "train" for row in table.rows)
         state = self.files.state
         counts["state"] = sum(row.kind == "train" for row in state.rows) if state is not None else 0
-        # max() returns the first of equal counts, so the sources are in order of precision, except for the state: it is
-        # last because it ends at its checkpoint.
+        # max() returns the first of equal counts, so the sources are in order of precision, except that the state is
+        # last, since it ends at its checkpoint.
         return max(counts, key=lambda kind: counts[kind])
 
     def _rebuild(self) -> None:
@@ -190,7 +193,7 @@ class RunData:
         self._primary = primary = self._choose_primary()
         self.eval_job = EvalJob()
         timeline = Timeline()
-        # Each checkpoint's state holds the whole history: the newest is enough.
+        # The state of each checkpoint has the whole history, so the newest one is enough.
         for table in self.files.tables_of(primary)[-1 if primary == "state" else 0 :]:
             for row, time in pieces(table.rows, table.times):
                 if isinstance(row, Block) or is_training(row):
@@ -202,7 +205,7 @@ class RunData:
         others = [table for kind in sources if kind != primary for table in self.files.tables_of(kind)]
         self._merged = MergedSeries.build(timeline, RANK[primary], others)
         if not timeline.rows and primary == "log":
-            # An eval-only job: its scores go into the series, but its batches are not training steps.
+            # The scores of an eval-only job go into the series, but its batches are not training steps.
             for row in self.eval_job.rows:
                 if row.kind == "eval":
                     self._merged.append(row, None)
@@ -268,6 +271,7 @@ class RunData:
         return self._stage
 
     def _text(self, option: str) -> str | None:
+        """Return an option that is a text, else None."""
         entry = self.config.get(option)
         return entry.value if entry is not None and isinstance(entry.value, str) else None
 
@@ -364,6 +368,7 @@ class RunData:
 
 
 AnyRun = TypeVar("AnyRun", bound=RunData)
+"""RunData or a subclass."""
 
 
 def derived(function: Callable[[AnyRun], T]) -> Callable[[AnyRun], T]:

@@ -1,4 +1,4 @@
-"""One metric over steps: append-only columns with running statistics and a debiased moving average.
+"""One metric over steps: columns that only grow, with running statistics and a debiased moving average.
 
 Metrics that are logged together have the same steps and share one column of them. A value may be ``nan`` or infinite;
 such values are stored and counted, but bounds and averages leave them out.
@@ -18,7 +18,7 @@ from lora_tui.records.extremes import Extremes
 SMOOTHING = 0.9
 """Weight of the past in the moving average, per row."""
 AVERAGE_WINDOW = 400
-"""Number of finite values that the moving average needs: all earlier ones together weigh less than 1e-18."""
+"""Number of last finite values that the moving average needs; all earlier ones together weigh less than 1e-18."""
 CHUNK = 512
 """Number of values that are smoothed in one pass."""
 
@@ -35,6 +35,7 @@ class Series:
         self._steps: array[float] = array("d") if steps is None else steps
         """Column of steps; where it is shared, longer than ``values`` while another series has more of them."""
         self.values: array[float] = array("d")
+        """Column of values."""
         self.nonfinite = 0
         """Number of values that are nan or infinite."""
         self.min = math.nan
@@ -48,6 +49,7 @@ class Series:
         self._before: tuple[float, float, float, float, int] | None = None
         """``min``, ``min_step``, ``max``, ``max_step`` and ``nonfinite`` without the last value."""
         self._smooth: array[float] = array("d")
+        """The part of ``smooth`` that has been computed."""
         self._average = (0.0, 0.0)
         """Weighted sum of values and sum of weights up to the end of ``_smooth``."""
         self._average_before = (0.0, 0.0)
@@ -235,4 +237,5 @@ class Series:
 
 
 def _average(average: float, value: float) -> float:
+    """Return the weighted sum after one more value."""
     return SMOOTHING * average + (1 - SMOOTHING) * value

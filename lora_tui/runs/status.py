@@ -21,17 +21,17 @@ StateName = Literal["waiting", "running", "evaluating", "stalled", "interrupted"
 STALLED_S = 300.0
 """Seconds without a file change beyond which a run is stalled, if STALLED_INTERVALS are over as well."""
 STALLED_INTERVALS = 10.0
-"""Usual row intervals without a file change beyond which a run is stalled, if STALLED_S are over as well."""
+"""Number of usual row intervals without a file change beyond which a run is stalled, if STALLED_S are over as well."""
 INTERRUPTED_S = 900.0
 """Seconds without a file change beyond which a run is interrupted, if INTERRUPTED_INTERVALS are over as well."""
 INTERRUPTED_INTERVALS = 60.0
-"""Usual row intervals without a file change beyond which a run is interrupted, if INTERRUPTED_S are over as well."""
+"""Number of usual row intervals without a file change beyond which a run is interrupted, with INTERRUPTED_S."""
 MIN_INTERVAL_S = 5.0
 """Minimum length of a row interval in seconds; shorter ones count as this long."""
 QUIET_PHASE_S = 300.0
-"""Seconds that a phase without file changes (QUIET_PHASES) may last in any case."""
+"""Seconds that a phase without rows (QUIET_PHASES) may last in any case."""
 QUIET_PHASE_FACTOR = 3.0
-"""A phase without file changes (QUIET_PHASES) may last this many times its usual length."""
+"""Multiple of its usual length that a phase without rows (QUIET_PHASES) may last."""
 AFTER_TRAINING_S = 60.0
 """Seconds after the results of training within which the next phase may begin where no console log shows it."""
 
@@ -43,24 +43,25 @@ QUIET_PHASES = frozenset({"evaluating", "saving", "predicting", "scoring"})
 
 @dataclass(frozen=True)
 class Status:
-    """What a run is doing at a moment."""
+    """What a run is doing at one moment."""
 
     state: StateName
+    """State of the run."""
     phase: str | None = None
-    """training, evaluating, saving, predicting or scoring; before the first row also what the console says:
-    starting, loading_data, converting, tokenizing, loading_model, resuming."""
+    """Current or last phase: training, evaluating, saving, predicting or scoring, before the first row also one of the
+    console log (starting, loading_data, converting, tokenizing, loading_model, resuming); None if not known."""
     done: int | None = None
     """Batches, examples or shards of the phase that are done, None where no log has the number."""
     total: int | None = None
     """Number of all batches, examples or shards of the phase, None where no log has it."""
     since: float | None = None
-    """Unix time of the last change of the run's files, also the time at which it fell silent or ended."""
+    """Unix time of the last change of the run's files, None without files."""
     silent_s: float | None = None
     """Seconds between ``since`` and now."""
     usual_s: float | None = None
-    """Usual seconds of this phase, or of a pause between two rows, in this run; None if not known."""
+    """Usual seconds of this phase, or between two rows while training, in this run; None if not known."""
     failure: Failure | None = None
-    """How the run failed, by its console log; None where none shows a failure."""
+    """The failure of the run by its console log, None without one."""
 
     @property
     def live(self) -> bool:
@@ -70,7 +71,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is at a moment."""
+    """How far a run is at one moment."""
 
     step: int | None = None
     """Step of the last row; batches done in a job that only evaluates or predicts."""
@@ -133,9 +134,9 @@ def _ended_by_console(run: RunData) -> Failure | None:
 
 
 def _is_of_earlier_attempt(run: RunData, console: ConsoleFacts) -> bool:
-    """Return whether the run has reached its last step although this console log ends before it.
+    """Return whether a console log is from an earlier attempt: it ends before the last step, which the run has reached.
 
-    The log is then from an earlier attempt, which file times do not show where all files were copied at once.
+    File times do not show this if all files were copied at once.
     """
     total, last = run.total_steps, run.timeline.rows[-1].step if run.timeline.rows else None
     if total is None or last is None or console.step is None:
@@ -166,7 +167,8 @@ def _new_attempt(run: RunData, base: Status) -> Status | None:
 def _by_silence(base: Status, run: RunData, quiet: Status | None) -> Status:
     """Return the status of an unfinished training by the time since the last change of its files.
 
-    It is ``quiet`` (None if rows are due) for as long as its phase may last, else running, stalled or interrupted.
+    It is ``quiet``, the status of a phase without rows (None if rows are due), for as long as that phase may last, else
+    running, stalled or interrupted.
     """
     silent = base.silent_s or 0.0
     gap = run.timeline.median_gap() or median_save_gap(run)
@@ -189,7 +191,7 @@ def _waiting(run: RunData, base: Status) -> Status:
         phase = console.phase
         base = replace(base, phase=phase.code, done=phase.done, total=phase.total)
     if console is None or base.silent_s is None:
-        # Without a console log no file changes before the first row, which comes after logging_steps steps.
+        # Without a console log no file changes before the first row, so silence says nothing.
         return base
     if base.silent_s > INTERRUPTED_S:
         return replace(base, state="interrupted")
@@ -207,7 +209,7 @@ def _training(run: RunData, base: Status) -> Status:
         ended = reached_end(run)
     else:
         over = has_final_results(run) or (has_final_model(run) and (base.silent_s or 0.0) > AFTER_TRAINING_S)
-        # A console log without its header has no total steps; results that are newer than its rows then show the end.
+        # A console log without its header has no total steps. Results that are newer than its rows then show the end.
         ended = (last.kind == "mark" or reached or total is None) and over
     if not ended:
         return _by_silence(base, run, _quiet_in_training(run, base, reached or last.kind == "mark"))
@@ -228,7 +230,7 @@ def _training(run: RunData, base: Status) -> Status:
 def _after_training(run: RunData, silent: float) -> str:
     """Return the likely phase between the results of training and the model card, where no console log shows it.
 
-    Plots take a second or two; what takes longer writes results of its own.
+    Plots take a second or two; a phase that takes longer writes results of its own.
     """
     evaluation = results_of(run).get("eval")
     if (evaluation is None or evaluation.stale) and was_evaluated(run):

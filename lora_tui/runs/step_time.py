@@ -1,8 +1,8 @@
-"""Expected seconds per step, estimated from past samples as a level that may drift or jump.
+"""Estimate the expected seconds per step from past samples as a level that may drift or jump.
 
-Local level model (Durbin and Koopman, Time Series Analysis by State Space Methods, chapter 2), filtered for several
-sizes of drift, each weighted by its likelihood given the run so far. Recent samples then weigh as much as they should
-in this run, and a run that changed its speed before gets a wider interval than one that never did.
+The model is the local level model (Durbin and Koopman, Time Series Analysis by State Space Methods, chapter 2),
+filtered for several sizes of drift, each weighted by its likelihood given the run so far. So the weight of recent
+samples depends on the run, and a run that has changed its speed gets a wider interval than one that never did.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ DRIFTS = ((0.02, 0.35), (0.06, 0.28), (0.15, 0.21), (0.4, 0.11), (1.0, 0.05))
 LEVEL_PRIOR = 0.7
 """Relative standard deviation of the step time at the start around the mean of all samples."""
 SAMPLE_NOISE = 0.1
-"""Relative noise of the time of one sample, before there are a few samples."""
+"""Prior relative noise of the time of one sample."""
 PRIOR_WEIGHT = 3
-"""Number of samples that SAMPLE_NOISE weighs as much as."""
+"""Weight of SAMPLE_NOISE in number of samples."""
 OUTLIER = 2.5
-"""Standard deviations beyond which a sample counts less (Huber), so that one slow sample is no change of speed."""
+"""Standard deviations beyond which a sample counts less (Huber), so that one slow sample changes the speed little."""
 
 
 class StepTimeSample(NamedTuple):
@@ -32,13 +32,13 @@ class StepTimeSample(NamedTuple):
     rate: float
     """Seconds per step."""
     error: float
-    """Variance of ``rate`` (s²) from other causes than the speed: clocks, pauses that were subtracted."""
+    """Variance of ``rate`` (s²) from other causes than the speed: clocks and subtracted pauses."""
 
 
 def expected_step_time(samples: Sequence[StepTimeSample], ahead: float, total: float) -> tuple[float, float] | None:
     """Return the mean seconds per step over the next ``ahead`` steps and its standard error.
 
-    ``samples`` are in order and without gaps, from a run of ``total`` steps. None where they span no time.
+    ``samples`` are in order and without gaps, from a run of ``total`` planned steps. None where they span no time.
     """
     steps = math.fsum(sample.steps for sample in samples)
     if steps <= 0 or ahead <= 0:

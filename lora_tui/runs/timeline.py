@@ -19,7 +19,7 @@ from lora_tui.records.rows import Block, Rows
 from lora_tui.records.timestamps import Times
 
 SLACK_S = 2.0
-"""Two file times at most this many seconds apart count as simultaneous.
+"""Maximum difference in seconds of two file times that count as simultaneous.
 
 File systems have coarse clocks, and a new attempt needs longer than this to import its libraries."""
 RECENT_GAPS = 200
@@ -27,26 +27,28 @@ RECENT_GAPS = 200
 WINDOW_ROWS = 20
 """Number of the last rows over which the current speed is computed; more if they span less than MIN_SPAN_S."""
 MAX_SPAN_S = 1e10
-"""Seconds (300 years); a longer time between two rows comes from a damaged file and is ignored."""
+"""Maximum number of seconds between two rows (300 years); a longer time comes from a damaged file and is ignored."""
 MIN_SPAN_S = 10.0
-"""Seconds; a shorter span gives no speed, since the clocks in the files count whole seconds."""
+"""Minimum number of seconds over which a speed is computed, since the clocks in the files count whole seconds."""
 MAX_WRITERS = 4
-"""Number of processes that a row is compared with: those that wrote last."""
+"""Number of processes with which a row is compared: those that wrote last."""
 
 
 class Span(NamedTuple):
     """Time between two rows."""
 
     seconds: float
+    """Length of the time, seconds."""
     whole_seconds: bool
     """Whether it was measured by a clock that counts whole seconds."""
 
 
 @dataclass
 class Segment:
-    """The rows that one process wrote: a training that was never resumed is one segment."""
+    """The rows that one process wrote; a training that was never resumed has one segment."""
 
     first_step: int | None
+    """Step of the first row, None if it has none."""
     last_elapsed: float | None = None
     """Elapsed seconds of the last row by the producer's clock, None where it writes none."""
     first_time: float | None = None
@@ -65,9 +67,9 @@ class Segment:
 
 
 def _ends_evaluation(kind: str, step: int | None, total: int | None) -> bool:
-    """Return whether the row was written after an evaluation.
+    """Return whether a row of this kind and step was written after an evaluation.
 
-    A row without a metric at the last step is the summary, which follows the last save instead.
+    A row without a metric at the last of ``total`` steps is the summary, which follows the last save instead.
     """
     return kind == "eval" or (kind == "mark" and (step is None or total is None or step < total))
 
@@ -76,8 +78,8 @@ class Writers:
     """Assigns training rows to the processes that wrote them, to tell two jobs in one log from a resumed one.
 
     The steps and the clock of one process never decrease. After a resume, no row of the earlier process follows; rows
-    of two jobs that run at once alternate. Create it at the first row that does not follow ``before``, and add every
-    training row from that one on.
+    of two jobs that run at once alternate. Create it at the first row that does not continue the row ``before``,
+    and add every training row from that one on.
     """
 
     def __init__(self, before: LogRow) -> None:
@@ -119,23 +121,25 @@ class Timeline:
 
     def __init__(self) -> None:
         self.rows = Rows()
+        """The rows."""
         self.times = Times()
         """Unix time of each row, None where it is not known."""
         self.segments: list[Segment] = []
+        """The segments, the current one last."""
         self.starts: list[int] = []
         """Index in ``rows`` at which each segment starts, updated when a later segment drops rows."""
         self.evals: list[int] = []
-        """Index in ``rows`` of each evaluation; that of its last row where it has several (one for each data set)."""
+        """Index in ``rows`` of each evaluation, that of its last row if it has several (one for each data set)."""
         self.longest_gap = 0.0
         """Longest time between two rows of the current segment, seconds."""
         self.writers: Writers | None = None
-        """Processes that wrote the rows since the first row that did not follow the one before, None while all do."""
+        """Processes that wrote the rows since the first row that did not continue the one before, None while all do."""
         self._gaps: deque[float] = deque(maxlen=RECENT_GAPS)
-        """Last seconds between two rows of the current segment."""
+        """Seconds between the last neighbouring rows of the current segment."""
         self._train_gaps: deque[float] = deque(maxlen=RECENT_GAPS)
-        """Last seconds between two training rows of different steps of the current segment."""
+        """Seconds between the last neighbouring training rows of different steps in the current segment."""
         self.eval_s: float | None = None
-        """Seconds of the last evaluation: from the training row to the evaluation's row at the same step."""
+        """Seconds from the last training row to the evaluation's row at the same step, None without an evaluation."""
 
     @property
     def last(self) -> LogRow | None:
@@ -229,7 +233,7 @@ class Timeline:
             self.add(piece, time)
             return
         if not self.rows:
-            # The first row begins a segment; the others go on from it.
+            # The first row begins a segment, which the others continue.
             self.add(piece.row(0), None)
             piece = piece.part(1, piece.count)
         if piece.count and not self.add_block(piece, time):

@@ -1,4 +1,4 @@
-"""The list of runs, even where there is only one: it applies batches, keeps names unique and links jobs to runs."""
+"""The list of runs: applies batches of updates, keeps names unique, and links eval and predict jobs to runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class Workspace:
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = [Path(root).absolute() for root in roots]
+        """Paths that the user gave, absolute."""
         self.runs: list[Run] = []
-        """Runs, newest first. A new list replaces it when runs appear, vanish or become active again."""
+        """Runs, the last active first. A new list replaces it when runs appear, vanish or become active again."""
         self.revision = 0
         """Number that increases with every batch that changes a run or the list."""
         self.complete = False
@@ -61,9 +62,9 @@ class Workspace:
         return changed
 
     def _became_active(self, run: Run) -> bool:
-        """Return whether a run that is not first in the list has been active a minute later than the first one was.
+        """Return whether a run was active a minute later than the first run in the list, so that it must be moved up.
 
-        The activity of the first run is that of the time at which the list was sorted.
+        The activity of the first run is the one by which the list was sorted.
         """
         if not self.runs or self.runs[0] is run:
             return False
@@ -75,7 +76,7 @@ class Workspace:
         self.runs = sorted(self._by_path.values(), key=lambda run: (-self._order[run.path], run.name))
 
     def _name_all(self) -> None:
-        """Name all runs; equal names get one more part of the path at a time, ten times at most, until they differ."""
+        """Name all runs; equal names get one more part of the path at a time, at most ten, until they differ."""
         for run in self._by_path.values():
             run.name = self._plain.get(run.path) or self._plain.setdefault(run.path, self._name(run.path))
         depth = 2
@@ -85,7 +86,7 @@ class Workspace:
             depth += 1
 
     def _name(self, path: Path) -> str:
-        """Return the path relative to the root that it is below; for a root itself the last two parts."""
+        """Return the path relative to the root that contains it, or the last two parts of the path of a root itself."""
         for root in self.roots:
             if root != path and root in path.parents:
                 return str(path.relative_to(root))

@@ -1,8 +1,8 @@
-"""Compare runs side by side: every measure with its winner, the options that differ, whether the comparison is fair.
+"""Compare runs side by side: every measure with the best run, the options that differ, and what makes it unfair.
 
-A run wins by a measure only where the measure means the same for all of them, and only by more than its noise; runs
-that differ by less share the place. One run of each tells how much its own values scatter, not how much another seed
-would move them: the words say so.
+A run is best by a measure only where the measure means the same for all runs, and only if it leads by more than the
+noise; runs that differ by less share the best place. The noise is estimated from the values of each run itself. The
+difference that another seed would make is not known, and the words say so.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from lora_tui.analysis.similarity import eval_sets_agree
 from lora_tui.runs.run import Run
 
 Point = tuple[float, float, float]
-"""Step, epoch (NaN where not known), value."""
+"""Step, epoch (nan where it is not known) and value of one evaluation."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,15 @@ class Place:
     """The step or epoch at which runs of different progress are compared."""
 
     by: Literal["step", "epoch"]
+    """Whether ``at`` is a step or an epoch."""
     at: float
 
 
 def common_evaluation(sides: Sequence[Side]) -> tuple[Place, list[Value]] | None:
-    """Return the place and values of the last evaluation that all runs have made at the same step, or None.
+    """Return the place and the values of the last evaluation that all runs have in common, None without one.
 
-    Where a step is not the same amount of data, or its number is not known: at the same epoch (within 2 %).
+    It is at the same step, or at the same epoch (within 2 %) where the steps of the runs differ in batch size or have
+    no numbers.
     """
     curves = [_points(side, "eval_loss") for side in sides]
     if not all(curves):
@@ -69,7 +71,7 @@ def common_evaluation(sides: Sequence[Side]) -> tuple[Place, list[Value]] | None
 
 
 def common_loss(sides: Sequence[Side]) -> tuple[Place, list[Value]] | None:
-    """Return the level of every training loss where the shortest run stands, by step or by epoch, or None."""
+    """Return the last step (or epoch) of the shortest run and the level of every training loss there, or None."""
     series = [side.series("loss") for side in sides]
     known = [one for one in series if one is not None]
     if len(known) < len(sides):
@@ -91,13 +93,14 @@ def common_loss(sides: Sequence[Side]) -> tuple[Place, list[Value]] | None:
 
 
 def epoch_of(side: Side) -> float | None:
-    """Return the epochs of one step, or None."""
+    """Return the epochs per step, None if they are not known."""
     last = side.run.timeline.last
     epoch = side.run.epoch
     return epoch / last.step if last is not None and last.step and epoch else None
 
 
 def _points(side: Side, name: str) -> list[Point]:
+    """Return the finite values of a series with their steps and epochs, none for a run with broken weights."""
     series = side.series(name)
     if series is None or side.broken:
         return []
@@ -107,6 +110,7 @@ def _points(side: Side, name: str) -> list[Point]:
 
 
 def _values(sides: Sequence[Side], points: Sequence[Point], errors: Sequence[float | None]) -> list[Value]:
+    """Return one value for each run from its evaluation and its standard error."""
     return [
         Value(point[2], int(point[0]), error, side.setup.eval_samples)
         for side, point, error in zip(sides, points, errors, strict=True)
@@ -114,17 +118,21 @@ def _values(sides: Sequence[Side], points: Sequence[Point], errors: Sequence[flo
 
 
 def _steps_are_alike(sides: Sequence[Side]) -> bool:
+    """Return whether equal steps mean equal amounts of data, as far as the batch sizes are known."""
     batches = {side.setup.batch for side in sides if side.setup.batch is not None}
     return len(batches) <= 1 and not any(side.run.counted_rows for side in sides)
 
 
 Outcome = Literal["best", "shared", "even", "unfair", "none"]
-"""One run is the best; some share the best place; no run stands out; not comparable; nothing to win."""
+"""Result of a measure.
+
+``best``: one run leads. ``shared``: several but not all runs share the best place. ``even``: all runs share it.
+``unfair``: the runs cannot be compared by it. ``none``: it has no better direction, or too few runs have it."""
 HEADLINES = (
     "eval_at", "eval_best", "eval_last", "eval_accuracies", "eval_accuracy", "bleu", "rougel", "accuracies", "accuracy",
     "reward",
 )  # fmt: skip
-"""Measures of quality that the verdict speaks of, the most important first."""
+"""Codes of the quality measures that the verdict is based on, the most important first."""
 
 
 @dataclass(frozen=True)
@@ -132,68 +140,86 @@ class Measure:
     """One measure of all runs."""
 
     code: str
+    """Code of its :class:`~lora_tui.analysis.comparison.measures.Spec`."""
     metric: str
+    """Name of the metric, which has the unit."""
     direction: Direction
+    """Which direction is better."""
     values: tuple[Value | None, ...]
+    """One value for each run, None for a run without one."""
     outcome: Outcome = "none"
+    """Which runs are best by it, see :data:`Outcome`."""
     best: tuple[int, ...] = ()
     """Indexes of the runs in the best place: one, or several that do not differ beyond noise."""
     next: int | None = None
-    """Index of the best of the others."""
+    """Index of the best run that is not in ``best``, None without one."""
     noise: float | None = None
-    """Difference from the best below which nothing is said; None where the noise is not known."""
+    """Least difference from the best value that is significant, None where the noise is not known."""
     because: tuple[str, ...] = ()
-    """Codes of the notes that make it unfair."""
+    """Codes of the notes that make it unfair, empty for any other outcome."""
     place: Place | None = None
-    """Step or epoch at which it was taken, if that is not the end."""
+    """Step or epoch at which it was taken, None for the end of each run."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of the verdict (``compare.verdict.<code>``)."""
+    """One sentence of the verdict."""
 
     code: str
+    """Code of the sentence, whose words are ``compare.verdict.<code>`` in the catalogues."""
     measure: str = ""
+    """Code of the measure that it is about, empty for none."""
     runs: tuple[int, ...] = ()
     """Indexes of the runs that it names, the better first."""
     params: Mapping[str, Param] = field(default_factory=dict)
+    """Other values that the wording inserts."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that is said of the runs together."""
+    """The comparison of at least two runs."""
 
     sides: tuple[Side, ...]
+    """The runs in the order in which they were given."""
     measures: tuple[Measure, ...]
+    """The measures that at least one run has, in the order of display."""
     notes: tuple[Note, ...]
+    """What limits the comparison, the most serious first."""
     settings: tuple[Difference, ...]
+    """Options that differ, those that change what is learned first."""
     partly: tuple[str, ...]
-    """Options that matter and are known of some runs only."""
+    """Names of important options that are known for some of the runs only."""
     verdict: tuple[Claim, ...]
+    """Sentences that say which run is best, or why that is not known."""
 
     def measure(self, code: str) -> Measure | None:
-        """Return one measure, or None if no run has it."""
+        """Return the measure with this code, None if no run has it."""
         return next((found for found in self.measures if found.code == code), None)
 
     def order(self) -> list[int]:
-        """Return the indexes of the runs by their best evaluation, then by their loss, the best first; without either
-        last."""
+        """Return the indexes of the runs, sorted by their best eval loss, then by their train loss, the best first.
+
+        Runs without an eval loss, or with broken weights, are last.
+        """
         keys: list[tuple[bool, float, bool, float, int]] = []
         for at in range(len(self.sides)):
             values = [self._value(code, at) for code in ("eval_best", "loss_end")]
-            lost = self.sides[at].broken
-            keys.append((lost or values[0] is None, values[0] or 0.0, values[1] is None, values[1] or 0.0, at))
+            broken = self.sides[at].broken
+            keys.append((broken or values[0] is None, values[0] or 0.0, values[1] is None, values[1] or 0.0, at))
         return [key[-1] for key in sorted(keys)]
 
     def _value(self, code: str, at: int) -> float | None:
+        """Return the finite value of a measure of one run, else None."""
         measure = self.measure(code)
         value = measure.values[at] if measure is not None else None
         return value.value if value is not None and math.isfinite(value.value) else None
 
 
 def compare(runs: Sequence[Run], now: float, contexts: Sequence[Context] = ()) -> Comparison:
-    """Compare at least two runs at a moment (Unix time); ``contexts``: what each is judged with, as shipped if left
-    out."""
+    """Compare at least two runs at the Unix time ``now``.
+
+    ``contexts`` are those with which the runs are judged, in the same order; PLAIN for runs without one.
+    """
     sides = tuple(
         side_of(run, now, _serious_findings(run, now, contexts[at] if at < len(contexts) else PLAIN))
         for at, run in enumerate(runs)
@@ -205,22 +231,24 @@ def compare(runs: Sequence[Run], now: float, contexts: Sequence[Context] = ()) -
 
 
 def _serious_findings(run: Run, now: float, context: Context) -> tuple[str, ...]:
+    """Return the codes of the critical findings and warnings that hold now, the worst first."""
     found = find(run, now, context)
     return tuple(one.code for one in found if one.severity in ("critical", "warning") and not one.over)
 
 
 def _measures(sides: tuple[Side, ...], notes: Sequence[Note]) -> tuple[Measure, ...]:
+    """Return all measures that at least one run has; if a run is unfinished, first those at a common step or epoch."""
     out: list[Measure] = []
     if any(note.code == "unfinished" for note in notes):
-        # Where weights are no numbers any more there is no place to meet.
-        sound = [at for at, side in enumerate(sides) if not side.broken]
-        meeting = [sides[at] for at in sound]
+        # A run with broken weights has no values to compare.
+        intact = [at for at, side in enumerate(sides) if not side.broken]
+        compared = [sides[at] for at in intact]
         for spec, found in (
-            ((EVAL_AT, common_evaluation(meeting)), (LOSS_AT, common_loss(meeting))) if len(sound) > 1 else ()
+            ((EVAL_AT, common_evaluation(compared)), (LOSS_AT, common_loss(compared))) if len(intact) > 1 else ()
         ):
             if found is None:
                 continue
-            known = dict(zip(sound, found[1], strict=True))
+            known = dict(zip(intact, found[1], strict=True))
             measure = _judged(spec, [known.get(at) for at in range(len(sides))], sides, notes, found[0])
             if measure.outcome != "unfair":
                 out.append(measure)
@@ -236,6 +264,7 @@ def _measures(sides: tuple[Side, ...], notes: Sequence[Note]) -> tuple[Measure, 
 def _judged(
     spec: Spec, values: Sequence[Value | None], sides: Sequence[Side], notes: Sequence[Note], place: Place | None
 ) -> Measure:
+    """Return a measure of all runs with its outcome; ``values`` has one entry for each run."""
     direction = metric(spec.metric).direction
     plain = Measure(spec.code, spec.metric, direction, tuple(values), place=place)
     taking_part = [at for at, value in enumerate(values) if value is not None]
@@ -260,8 +289,11 @@ def _judged(
 
 
 def _placed(measure: Measure, spec: Spec, sides: Sequence[Side], paired: bool) -> Measure:
-    """Return the measure with who is best, and who is as good but for the noise. A value that is not finite, or of a
-    broken model, loses to any."""
+    """Return the measure with its outcome: the best run and those that differ from it by no more than noise.
+
+    A value that is not finite, or of a run with broken weights, is worse than any other. ``paired``: see
+    :func:`lora_tui.analysis.comparison.measures.significant_difference`.
+    """
     usable = [
         at for at, value in enumerate(measure.values)
         if value is not None and math.isfinite(value.value) and (spec.family == "speed" or not sides[at].broken)
@@ -271,7 +303,7 @@ def _placed(measure: Measure, spec: Spec, sides: Sequence[Side], paired: bool) -
     sign = -1.0 if measure.direction == "higher" else 1.0
     values = {at: value for at in usable if (value := measure.values[at]) is not None}
     if spec.family == "loss" and any(value.error is None for value in values.values()):
-        # Too few rows to tell a level from its noise.
+        # There are too few rows to estimate the noise.
         return measure
     ranked = sorted(usable, key=lambda at: sign * values[at].value)
     top = values[ranked[0]]
@@ -291,13 +323,13 @@ def _placed(measure: Measure, spec: Spec, sides: Sequence[Side], paired: bool) -
 
 
 def _verdict(measures: Sequence[Measure]) -> tuple[Claim, ...]:
-    """Return who wins by which measure; else why that cannot be said."""
+    """Return the sentences that say which run is best by which measure, or why that is not known."""
     found = {measure.code: measure for measure in measures}
     heads = [found[code] for code in HEADLINES if code in found and found[code].outcome != "none"]
     fair = [measure for measure in heads if measure.outcome != "unfair"]
     if "eval_best" in found and "eval_last" in found and _agree(found["eval_best"], found["eval_last"]):
         fair = [measure for measure in fair if measure.code != "eval_last"]
-    # The four scores of a prediction go together: the second is worth a word only where it says something else.
+    # The scores of a prediction usually agree: a second one is mentioned only if it has another outcome.
     if "bleu" in found and "rougel" in found and _agree(found["bleu"], found["rougel"]):
         fair = [measure for measure in fair if measure.code != "rougel"]
     claims = [_claim(measure) for measure in fair]
@@ -321,11 +353,12 @@ def _verdict(measures: Sequence[Measure]) -> tuple[Claim, ...]:
 
 
 def _agree(left: Measure, right: Measure) -> bool:
-    """Return whether both say the same, or the second nothing at all."""
+    """Return whether both have the same outcome and best runs, or the second has no fair outcome."""
     return right.outcome in ("unfair", "none") or (left.outcome == right.outcome and left.best == right.best)
 
 
 def _claim(measure: Measure) -> Claim:
+    """Return the sentence about a measure with a fair outcome."""
     if measure.outcome == "best":
         if measure.next is None:
             return Claim("only", measure.code, measure.best)

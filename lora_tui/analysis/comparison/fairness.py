@@ -1,4 +1,4 @@
-"""What makes a comparison unfair, and for which measures."""
+"""Find what makes a comparison of runs unfair, and for which measures."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from lora_tui.analysis.judgement import Param
 from lora_tui.analysis.similarity import Names, all_same, data_agrees, eval_sets_agree, prediction_set, same
 
 MODEL_BOUND: frozenset[Family] = frozenset({"loss", "evaluation", "preference", "reward"})
-"""Families whose numbers of one model, stage or tokenizer say nothing about another. Scores of generated answers are
-not among them: an answer is right or wrong whoever gave it."""
+"""Families of measures that cannot be compared between models, stages or tokenizers. Scores of generated answers can:
+they compare the text with the label, whichever model wrote it."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something that a reader of the comparison has to know."""
+    """A difference between runs that limits their comparison."""
 
     code: str
-    """Also the key of its words (``compare.note.<code>``)."""
+    """Code of the note, whose words are ``compare.note.<code>`` in the catalogues."""
     stops: frozenset[Family] = frozenset()
-    """Families of measures that cannot be compared because of it; empty: they can, with care."""
+    """Families of measures that cannot be compared because of it, empty if all can be compared with care."""
     runs: tuple[int, ...] = ()
-    """Indexes of the runs that it is about; empty: all of them."""
+    """Indexes of the runs that it is about, empty for all."""
     params: Mapping[str, Param] = field(default_factory=dict)
+    """Numbers that the wording inserts."""
     values: tuple[str | None, ...] = ()
-    """What differs, one value for each run; None where it is not known."""
+    """The values that differ, one for each run of ``runs``, None where it is not known."""
     variant: str = ""
-    """Suffix that chooses between wordings of one code."""
+    """Suffix of the wording key, where one code has several wordings."""
     final_only: bool = False
-    """Whether it stops only measures that stand for the end of a run."""
+    """Whether it affects only measures of the end of a run (``Spec.final``)."""
 
 
 def notes_on(sides: Sequence[Side]) -> tuple[Note, ...]:
-    """Return everything that is not alike between runs and should be, what stops a comparison first."""
+    """Return the notes on everything that should be equal between the runs and is not, those with ``stops`` first."""
     found = [*_what(sides), *_samples(sides), *_progress(sides), *_how(sides)]
     return tuple(sorted(found, key=lambda note: not note.stops))
 
@@ -59,7 +60,7 @@ def _what(sides: Sequence[Side]) -> list[Note]:
 
 
 def _samples(sides: Sequence[Side]) -> list[Note]:
-    """Return notes on what was evaluated and predicted on."""
+    """Return notes on the data of evaluations and predictions."""
     out: list[Note] = []
     setups = [side.setup for side in sides]
     evaluated = [side for side in sides if side.series("eval_loss") is not None or "eval" in side.results]
@@ -70,7 +71,7 @@ def _samples(sides: Sequence[Side]) -> list[Note]:
         if alike is False:
             out.append(Note("other_eval_set", stopped, values=counts))
         elif alike is None:
-            # Different data, and no word of an evaluation set of their own: most likely parts of that data.
+            # With different data and no known evaluation set, each probably evaluates on a part of its own data.
             apart = data_agrees(setups) is False
             out.append(Note("unknown_eval_set", stopped if apart else frozenset(), values=counts))
     predicted = [(at, *side.results["predict"]) for at, side in enumerate(sides) if "predict" in side.results]
@@ -101,7 +102,7 @@ def _samples(sides: Sequence[Side]) -> list[Note]:
 
 
 def _named(names: Names | None, count: int | None) -> str | None:
-    """Return a data set by name and size, as far as they are known: ``test (40)``."""
+    """Return names and size of a data set as text, as far as they are known (``test (40)``); None if neither is."""
     if names is None:
         return None if count is None else str(count)
     listed = ", ".join(sorted(names))
@@ -109,7 +110,7 @@ def _named(names: Names | None, count: int | None) -> str | None:
 
 
 def _progress(sides: Sequence[Side]) -> list[Note]:
-    """Return notes on how far the runs are, and whether their numbers are of this attempt."""
+    """Return notes on the progress of the runs, and on numbers of broken weights or of an earlier attempt."""
     out: list[Note] = []
     unfinished = tuple(at for at, side in enumerate(sides) if not side.ended)
     if unfinished:
@@ -133,7 +134,7 @@ def _progress(sides: Sequence[Side]) -> list[Note]:
 
 
 def _how(sides: Sequence[Side]) -> list[Note]:
-    """Return notes on options that change what a loss is measured on."""
+    """Return notes on options that change the data on which a loss is measured."""
     out: list[Note] = []
     for option in ("template", "cutoff_len"):
         values = tuple(side.setup.text(option) for side in sides)

@@ -1,6 +1,6 @@
-"""Measures that runs are compared by: how each is read from a run, with its own noise.
+"""The measures by which runs are compared: how each is read from a run, and its standard error.
 
-Errors are standard errors in the unit of the measure; None where the files do not give one.
+Errors are standard errors in the unit of the measure, None where the files do not allow an estimate.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from lora_tui.runs.run import Progress, ResultSet, Run, Status
 from lora_tui.runs.series import Series
 
 Family = Literal["loss", "evaluation", "score", "preference", "reward", "speed", "fact"]
-"""What a measure rests on, and so what makes it unfair."""
+"""What a measure is based on, which decides what makes it unfair."""
 MIN_EVALS = 5
-"""Evaluations that show their own noise."""
+"""Minimum number of evaluations from which their noise is estimated."""
 KNOWN_NOISE_SHARE = 0.005
-"""Share of a loss below which a difference is none, where its noise is known."""
+"""Share of a loss below which a difference does not count, where the noise is known."""
 UNKNOWN_NOISE_SHARE = 0.02
-"""Share of a loss below which a difference is none, where its noise is not known."""
+"""Share of a loss below which a difference does not count, where the noise is not known."""
 SPEED_SHARE = 0.05
-"""Share of a speed below which a difference is none."""
+"""Share of a speed below which a difference does not count."""
 
 
 @dataclass(frozen=True)
@@ -34,69 +34,77 @@ class Value:
     """One measure of one run."""
 
     value: float
+    """The number, in the unit of the measure."""
     step: int | None = None
+    """Step at which it was measured, None if unknown."""
     error: float | None = None
+    """Standard error of ``value``, None if unknown."""
     samples: int | None = None
-    """How many samples it was measured on, where that is known."""
+    """Number of samples that it was measured on, None if unknown."""
     stale: bool = False
     """Whether it belongs to an earlier attempt in the same directory."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the compared runs, at one moment."""
+    """One of the compared runs at one moment."""
 
     run: Run
     status: Status
     progress: Progress
     setup: Setup
+    """How the run was made."""
     findings: tuple[str, ...] = ()
     """Codes of its critical findings and warnings, the worst first."""
     results: dict[str, tuple[ResultSet, Run]] = field(default_factory=dict)
-    """Results by split, each with the run in whose directory they lie."""
+    """Results by split, each with the run in whose directory they are."""
 
     @property
     def broken(self) -> bool:
-        """Whether its weights are NaN, so that what it logs since says nothing."""
+        """Whether its weights are NaN, so that the values logged since mean nothing."""
         return any(code in ("dead_run", "nan_loss") for code in self.findings)
 
     @property
     def ended(self) -> bool:
-        """Whether its training is over as planned."""
+        """Whether its training has ended as planned or was stopped with its results saved."""
         return run_facts.final(self.status)
 
     def series(self, name: str) -> Series | None:
-        """Return a series with at least one value, or None."""
+        """Return the series of a metric, None if it has no values."""
         found = self.run.series.get(name)
         return found if found is not None and len(found) else None
 
 
 def side_of(run: Run, now: float, findings: tuple[str, ...]) -> Side:
-    """Return the run at a moment (Unix time), ready to be compared."""
+    """Return a run at the Unix time ``now`` with everything that a comparison needs."""
     results = {split: (found, source) for split, found, source in run_facts.result_sets(run)}
     return Side(run, run.status(now), run.progress(now), setup_of(run), findings, results)
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One measure: how it is read from a run, and what it rests on."""
+    """The definition of one measure."""
 
     code: str
-    """Also the key of its words (``compare.measure.<code>``)."""
+    """Unique code, also the key of its words (``compare.measure.<code>`` in the catalogues)."""
     metric: str
     """Name in :data:`lora_tui.analysis.metrics.METRICS`, which has unit and direction."""
     family: Family
+    """What it is based on."""
     read: Callable[[Side], Value | None] | None
-    """Function that reads it; None: it is not read from one run alone."""
+    """Function that reads it from one run; None if it depends on the other runs."""
     wins: bool = True
-    """Whether a better value is worth a win; else it is only shown."""
+    """Whether a run can be best by it; else it is only shown."""
     final: bool = True
-    """Whether it stands for the end of the run, so that runs which are still under way cannot be compared by it."""
+    """Whether it describes the end of a run, so that unfinished runs cannot be compared by it."""
 
 
 def level_at(series: Series, step: float) -> Value | None:
-    """Return the level of a noisy series at its end, or before a step: the median of 5 % of its rows, 3 to 50 of
-    them."""
+    """Return the level of a noisy series at ``step`` (infinity for its end), None if it has no rows up to there.
+
+    It is the median of the last 5 % of its rows up to ``step``, of 3 to 50 rows; nan where the last value is not
+    finite.
+    """
     rows = [(at, v) for at, v in zip(series.steps, series.values, strict=True) if at <= step]
     finite = [v for _, v in rows[-200:] if math.isfinite(v)]
     if not rows:
@@ -109,16 +117,16 @@ def level_at(series: Series, step: float) -> Value | None:
 
 
 def observed_eval_noise(series: Series) -> float | None:
-    """Return the noise of one evaluation from second differences; None if they are few, or their curve is too bent to
-    tell.
+    """Return the noise (standard deviation) of one evaluation, estimated from second differences.
 
-    Second differences are blind to a slope, not to a bend, and a falling loss bends one way all along: where all of
-    them have one sign, they show the bend, and the noise is below the least of them.
+    Second differences do not depend on the slope of the curve, but on its curvature. A falling loss is curved in one
+    direction, so where all of them have the same sign they measure the curvature, and the noise is below the smallest
+    of them. None with too few evaluations for an estimate.
     """
     recent = series.tail(30)
     if len(recent) < MIN_EVALS:
         return None
-    # The first evaluations stand on the steep part of the curve.
+    # The first evaluations are left out, since the curve is steep there.
     recent = recent[-max(MIN_EVALS, len(recent) * 2 // 3) :]
     bends = [a - 2 * b + c for a, b, c in zip(recent, recent[1:], recent[2:], strict=False)]
     sizes = [abs(bend) for bend in bends]
@@ -128,13 +136,13 @@ def observed_eval_noise(series: Series) -> float | None:
 
 
 def eval_error(side: Side) -> float | None:
-    """Return the noise of this run's evaluations, or None."""
+    """Return the noise (standard deviation) of this run's eval losses, None if it is not known."""
     series = side.series("eval_loss")
     return None if series is None else observed_eval_noise(series)
 
 
 def eval_last(side: Side) -> Value | None:
-    """Return the current eval loss, or None."""
+    """Return the current eval loss, None without one."""
     found = run_facts.last_eval(side.run, side.status)
     if found is None:
         series = side.series("eval_loss")
@@ -165,8 +173,7 @@ def _gap(side: Side) -> Value | None:
 
 
 def score(name: str) -> Callable[[Side], Value | None]:
-    """Return a function that reads a score of generated answers (``bleu-4``), of a prediction or else of an
-    evaluation."""
+    """Return a function that reads a score of generated answers (``bleu-4``) of a prediction, else of an evaluation."""
 
     def read(side: Side) -> Value | None:
         for split in ("predict", "eval"):
@@ -183,8 +190,10 @@ def score(name: str) -> Callable[[Side], Value | None]:
 
 
 def share(name: str) -> Callable[[Side], Value | None]:
-    """Return a function that reads a share of pairs that were tokens apart: of the last evaluation, else of the last
-    training rows."""
+    """Return a function that reads an accuracy on pairs, a share from 0 to 1.
+
+    An ``eval_`` metric is read from the last evaluation, any other is the mean over the last rows.
+    """
 
     def read(side: Side) -> Value | None:
         series = side.series(name)
@@ -205,6 +214,8 @@ def share(name: str) -> Callable[[Side], Value | None]:
 
 
 def _level(name: str) -> Callable[[Side], Value | None]:
+    """Return a function that reads the level of a metric at the end of a run."""
+
     def read(side: Side) -> Value | None:
         series = side.series(name)
         return None if series is None else level_at(series, math.inf)
@@ -213,8 +224,10 @@ def _level(name: str) -> Callable[[Side], Value | None]:
 
 
 def training_speed(run: Run) -> tuple[float | None, float | None]:
-    """Return steps and tokens a second while it trained: evaluations left out, all attempts together; None under 5
-    s."""
+    """Return the mean steps and tokens per second over all segments, without evaluations.
+
+    Each is None where less than 5 seconds were measured.
+    """
     steps = seconds = tokens = token_seconds = 0.0
     before: tuple[float, float] | None = None
     total = None
@@ -300,7 +313,7 @@ SPECS: tuple[Spec, ...] = (
     Spec("tokens", "total_tokens", "fact", _tokens, wins=False, final=False),
     Spec("checkpoint", "checkpoint", "fact", _checkpoint, wins=False, final=False),
 )
-"""All measures in the order in which they are shown."""
+"""All measures that are read from one run, in the order of display."""
 EVAL_AT = Spec("eval_at", "eval_loss", "evaluation", None, final=False)
 """Eval loss at a step or epoch that all runs have reached, see :mod:`lora_tui.analysis.comparison.compare`."""
 LOSS_AT = Spec("loss_at", "loss", "loss", None, final=False)
@@ -308,15 +321,16 @@ LOSS_AT = Spec("loss_at", "loss", "loss", None, final=False)
 
 
 def _step(step: float | None) -> int | None:
+    """Return a step as a whole number, None if it is not finite."""
     return int(step) if step is not None and math.isfinite(step) else None
 
 
 def significant_difference(spec: Spec, best: Value, other: Value, paired: bool) -> float | None:
-    """Return the least difference that means something, or None where the noise is not known.
+    """Return the least difference between two values that is significant, None where the noise is not known.
 
-    Twice the standard error of the difference, and never less than a share of the value. ``paired``: both were measured
-    on the same samples. Two runs that answered the same questions are taken to correlate by one half, which makes the
-    error of their difference that of one of them (convention).
+    It is twice the standard error of the difference, but at least a share of the value. ``paired`` says whether both
+    were measured on the same samples. Scores on the same samples are assumed to have a correlation of one half, so that
+    the error of their difference equals that of one score (convention).
     """
     known = best.error is not None and other.error is not None
     first, second = best.error or 0.0, other.error or 0.0
@@ -329,14 +343,14 @@ def significant_difference(spec: Spec, best: Value, other: Value, paired: bool) 
     floor = (KNOWN_NOISE_SHARE if known else UNKNOWN_NOISE_SHARE) * abs(best.value)
     error = math.hypot(first, second)
     if spec.family == "evaluation" and not paired and best.samples and other.samples:
-        # Other samples, another mean.
+        # The mean loss of the samples themselves differs between two sets.
         scale = best.value if spec.code == "perplexity" else 1.0
         error = math.hypot(error, scale * run_facts.EVAL_LOSS_ERROR / math.sqrt(min(best.samples, other.samples)))
     return max(floor, 2 * error)
 
 
 def same_predictions(left: Side, right: Side) -> bool | None:
-    """Return whether the scores of both are of the same data, by its name and size; None if that is not known."""
+    """Return whether both predicted the same data, by its names and size; None if unknown or if neither predicted."""
     if "predict" not in left.results or "predict" not in right.results:
         return None if "predict" not in left.results and "predict" not in right.results else False
     (mine, my_source), (theirs, their_source) = left.results["predict"], right.results["predict"]
@@ -345,7 +359,7 @@ def same_predictions(left: Side, right: Side) -> bool | None:
 
 
 def spec_of(code: str) -> Spec:
-    """Return the measure of a code. Raises KeyError."""
+    """Return the measure with this code. Raises KeyError if there is none."""
     return _BY_CODE[code]
 
 

@@ -1,4 +1,4 @@
-"""What has become better or worse since the previous run of the same model, data and stage, measured alike."""
+"""Compare the results of a run with those of the previous run of the same model, data and stage."""
 
 from __future__ import annotations
 
@@ -22,41 +22,42 @@ from lora_tui.analysis.similarity import same_eval_set, training_data
 from lora_tui.runs.run import ResultSet, Run
 
 MAX_BACK = 20
-"""Runs back in which one with the same measures is looked for."""
+"""Maximum number of earlier runs that are searched for one with the same measures."""
 _READ = {
     "bleu-4": ("bleu", score("bleu-4")), "rouge-1": ("rouge1", score("rouge-1")),
     "rouge-2": ("rouge2", score("rouge-2")), "rouge-l": ("rougel", score("rouge-l")), "loss": ("eval_last", eval_last),
     "rewards/accuracies": ("eval_accuracies", share("eval_rewards/accuracies")),
     "accuracy": ("eval_accuracy", share("eval_accuracy")),
 }  # fmt: skip
-"""Measure that knows the noise of a result, by the name of the result without its split."""
+"""Code and reader of the measure that has the noise of a result, by the name of the result without its split."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One result against the same one of the previous run."""
+    """One result compared with the same one of the previous run."""
 
     difference: float
+    """Value of this run minus that of the previous run."""
     outcome: Literal["better", "worse", "same", "changed"]
-    """``same``: within noise. ``changed``: neither way is better, or the noise is not known."""
+    """``same`` means within noise; ``changed`` that neither direction is better or that the noise is not known."""
 
 
 @dataclass(frozen=True)
 class Since:
-    """Everything that can be compared with the previous run."""
+    """The comparison of a run with the previous one."""
 
     run: Run
+    """The previous run."""
     changes: Mapping[str, Change]
     """Changes by the key of the results file (``predict_bleu-4``, ``eval_loss``)."""
     results: Mapping[str, ResultSet]
     """The run's own results that were compared, by split."""
     sure: bool
-    """Whether both were measured on the same samples; else that is not known."""
+    """Whether both were measured on the same samples; False if that is not known."""
 
 
 def since_previous(run: Run, siblings: Collection[Run], now: float) -> Since | None:
-    """Compare with the newest sibling that was over before this run was last seen to train and has results in common
-    with it.
+    """Compare a run with the newest sibling that ended before it and has results in common with it.
 
     Return None if there is none.
     """
@@ -75,9 +76,9 @@ def since_previous(run: Run, siblings: Collection[Run], now: float) -> Since | N
 
 
 def earlier(run: Run, siblings: Collection[Run], now: float) -> Iterator[Run]:
-    """Yield the siblings that are over and were trained before the run, the newest first.
+    """Yield the siblings that have ended and were trained before the run, the newest first.
 
-    Those that are known to have its data come first, then those of which it is not known.
+    Those whose data is known to be the same come before those whose data is not known.
     """
     moment = trained_at(run)
     if moment is None:
@@ -90,8 +91,10 @@ def earlier(run: Run, siblings: Collection[Run], now: float) -> Iterator[Run]:
 
 
 def trained_at(run: Run) -> float | None:
-    """Return when its training ended, or was last seen to go on (Unix seconds): later jobs in its directory do not
-    count."""
+    """Return the Unix time of the end of a training, or of its last row so far; None if it is not known.
+
+    Later jobs in the same directory do not count.
+    """
     seen = run.last_row_time
     if seen is not None:
         return seen
@@ -102,6 +105,7 @@ def trained_at(run: Run) -> float | None:
 
 
 def _against(own: Side, before: Side, keys: Sequence[tuple[str, str]]) -> Since | None:
+    """Return the comparison of the results ``keys`` (split and key) with those of ``before``, None if it has none."""
     changes: dict[str, Change] = {}
     alike = {"eval": same_eval_set(own.setup, before.setup), "predict": same_predictions(own, before)}
     for split, key in keys:
@@ -116,6 +120,7 @@ def _against(own: Side, before: Side, keys: Sequence[tuple[str, str]]) -> Since 
 
 
 def _change(own: Side, before: Side, split: str, key: str, paired: bool) -> Change | None:
+    """Return the change of one result, None if it is missing, unknown or about speed or options."""
     name = key.removeprefix(f"{split}_")
     about = metric(key)
     value, old = own.results[split][0].values[key], before.results[split][0].values.get(key)

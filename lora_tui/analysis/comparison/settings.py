@@ -1,4 +1,4 @@
-"""Which options differ between runs. What a run's files do not say is no difference."""
+"""Find the options that differ between runs. An option that the files of a run do not have is no difference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lora_tui.records.documents import ConfigValue
 from lora_tui.records.file_names import TRAINER_STATE
 
 Kind = Literal["matters", "seed", "idle"]
-"""Whether an option changes what is learned, chooses the random numbers, or does neither."""
+"""Effect of an option: it changes what is learned, chooses the random numbers, or does neither (``idle``)."""
 
 FIRST = (
     "model_name_or_path", "dataset", "eval_dataset", "val_size", "stage", "finetuning_type", "quantization_bit",
@@ -21,8 +21,9 @@ FIRST = (
     "per_device_train_batch_size", "gradient_accumulation_steps", "num_devices", "total_train_batch_size",
     "cutoff_len", "template", "packing", "max_samples", "num_examples", "pref_beta", "pref_loss", "trainable_params",
 )  # fmt: skip
-"""Options that people ask for first, in this order."""
+"""The most important options, in the order in which they are listed."""
 _SEEDS = frozenset({"seed", "data_seed"})
+"""Options that choose the random numbers."""
 _IDLE = frozenset({
     "output_dir", "run_name", "report_to", "plot_loss", "overwrite_output_dir", "overwrite_cache", "disable_tqdm",
     "ddp_timeout", "ddp_backend", "local_rank", "preprocessing_num_workers", "skip_memory_metrics", "push_to_hub",
@@ -35,6 +36,7 @@ _IDLE = frozenset({
     "ignore_data_skip", "use_cpu", "no_cuda", "length_column_name", "stage_hint", "ray_num_workers", "project",
     "trackio_space_id", "enable_jit_checkpoint", "jit_mode_eval",
 })  # fmt: skip
+"""Options that do not change what is learned."""
 _IDLE_BEGIN = (
     "logging_",
     "log_",
@@ -46,9 +48,11 @@ _IDLE_BEGIN = (
     "enable_torch_profiler",
     "swanlab_",
 )
+"""Prefixes of options that do not change what is learned."""
 _IDLE_END = ("_version",)
+"""Suffixes of options that do not change what is learned."""
 _SETS = frozenset({"lora_target", "eval_dataset", "additional_target", "target_modules"})
-"""Options that list names in no order."""
+"""Options that list names whose order does not matter."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,15 @@ class Difference:
     """One option whose known values are not all equal."""
 
     option: str
+    """Name of the option."""
     values: tuple[ConfigValue, ...]
-    """One value for each run; None: not known, which may be the default or may not."""
+    """One value for each run, None where it is not known (the run may have used the default)."""
     kind: Kind
+    """Effect of the option."""
 
 
 def kind_of(option: str) -> Kind:
-    """Return what difference the option makes."""
+    """Return the effect of an option."""
     if option in _SEEDS:
         return "seed"
     if option == "eval_dataset":
@@ -72,8 +78,10 @@ def kind_of(option: str) -> Kind:
 
 
 def differences(setups: Sequence[Setup]) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
-    """Return the options that differ, those that matter first; and those of :data:`FIRST` that are known of some runs
-    only."""
+    """Return the options that differ, those that change what is learned first, and those known for some runs only.
+
+    The latter are names of options in :data:`FIRST`.
+    """
     found: list[Difference] = []
     partly: list[str] = []
     for option in sorted({name for setup in setups for name in setup.settings}):
@@ -92,26 +100,29 @@ def differences(setups: Sequence[Setup]) -> tuple[tuple[Difference, ...], tuple[
 
 
 def _value(setup: Setup, option: str) -> ConfigValue:
+    """Return the value of an option, None if it is not known."""
     setting = setup.settings.get(option)
     if setting is None:
         return None
     if option == "max_steps" and (setting.source == TRAINER_STATE or _number(setting.value) in (-1.0, 0.0)):
-        # The state has the steps that were planned, and -1 leaves them to the epochs: neither is the option.
+        # The trainer state has the planned steps under this name, and -1 or 0 means that the epochs decide.
         return None
     return setting.value
 
 
 def _differ(option: str, known: Sequence[ConfigValue], setups: Sequence[Setup]) -> bool:
+    """Return whether the known values of an option are not all equal."""
     if option == "model_name_or_path":
         return len({setup.model for setup in setups if setup.model is not None}) > 1
     if option == "lora_target":
-        # "all" is resolved into the names of the layers in the adapter's own file.
+        # The adapter's own file has the names of the layers that "all" stands for.
         known = [value for value in known if value != "all"]
     first = known[0] if known else None
     return any(not _equal(option, first, other) for other in known[1:])
 
 
 def _equal(option: str, left: ConfigValue, right: ConfigValue) -> bool:
+    """Return whether two values of an option are equal, as sets, numbers or texts."""
     if option in _SETS:
         return _items(left) == _items(right)
     a, b = _number(left), _number(right)
@@ -145,4 +156,5 @@ def _order(difference: Difference) -> tuple[int, int, str]:
 
 
 def _place(option: str) -> tuple[int, str]:
+    """Return the sort key of an option: those of :data:`FIRST` in their order, then the others by name."""
     return (FIRST.index(option) if option in FIRST else len(FIRST), option)

@@ -1,1 +1,1 @@
-"""Statistical detectors on curves that the findings are built on."""
+"""Statistical detectors of changes in curves, used by the findings."""

@@ -1,9 +1,9 @@
-"""Checks that run along a growing column at row counts which the length of the column alone decides.
+"""Checks of a growing column at fixed row counts, whose results do not depend on when they are requested.
 
 A finding about a level must not come and go with every row, but a judgement does not remember earlier judgements. So a
-rule is checked at fixed row counts, each check sees only the rows before it, and :class:`Hysteresis` adds the checks
-up. The answer is the same whenever it is asked for, on a live run and on one that is opened later. The state is kept as
-long as the column, so that a live run costs its new rows only.
+rule is checked at row counts that depend on nothing but the column, each check sees only the rows before it, and
+:class:`Hysteresis` combines the checks. The result is the same for a live run and for one that is opened later. The
+state is kept as long as the column, so that only the new rows of a live run are read.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from lora_tui.analysis.statistics import window
 from lora_tui.runs.series import Series
 
 FIRST_CHECK = 8
-"""Rows before the first check: no rule says anything about fewer."""
+"""Number of rows at the first check; no rule applies to fewer."""
 LONG = 100
-"""A long column is checked each time it has grown by 1 / LONG: fewer new rows cannot change much."""
+"""A column of many rows is checked each time it has grown by 1 / LONG; fewer new rows cannot change much."""
 KEPT_CLOSED = 3
-"""Closed episodes that are kept, the newest."""
+"""Number of closed episodes that are kept, the newest ones."""
 
 
 @dataclass
 class Episode:
-    """Something that held from one step to another."""
+    """A range of steps in which a condition held."""
 
     begin: float
     """Step at which it began."""
     evidence: Mapping[str, Param]
-    """Numbers of the last check at which it held."""
+    """Numbers of the last check at which the condition held."""
     end: float | None = None
-    """Step at which it ended, or None while it lasts."""
+    """Step at which it ended, None while it lasts."""
 
 
 class Hysteresis:
-    """A condition that opens and closes slowly, so that it does not flicker.
+    """A condition that changes only after several equal checks, so that it does not flicker.
 
     It opens when the rule is true at ``opens`` checks in a row. It closes when the rule is false at ``closes`` checks
-    in a row, even by bounds that are wider by 20 % (see CLOSING_WIDTH).
+    in a row, even with bounds that are 20 % easier to meet (see CLOSING_WIDTH).
     """
 
     def __init__(self, opens: int = 2, closes: int = 2) -> None:
         self.opens, self.closes = opens, closes
         self.current: Episode | None = None
-        """Episode that lasts, or None."""
+        """The episode that lasts, None if there is none."""
         self.closed: list[Episode] = []
-        """The newest episodes that are over, oldest first."""
+        """The newest episodes that have ended, oldest first."""
         self._hits: list[float] = []
         self._misses: list[float] = []
 
@@ -63,7 +63,8 @@ class Hysteresis:
     def feed(self, step: float, *, fires: bool, holds: bool, begin: float, evidence: Mapping[str, Param]) -> None:
         """Add the check at ``step``.
 
-        ``fires``: the rule is true; ``holds``: it is true by the wider bounds; ``begin``: step since which it is.
+        ``fires`` says whether the rule is true, ``holds`` whether it is true with the easier bounds, and ``begin`` is
+        the step at which it became true.
         """
         if self.current is None:
             self._hits = [*self._hits, begin] if fires else []
@@ -79,7 +80,7 @@ class Hysteresis:
                 self.close(self._misses[0])
 
     def reset(self) -> None:
-        """Add a check at which the rule is false while nothing is open."""
+        """Add a check at which the rule is false while no episode lasts."""
         self._hits = []
 
     def close(self, step: float) -> None:
@@ -95,16 +96,19 @@ T = TypeVar("T")
 
 
 class IncrementalCheck(ABC, Generic[T]):
-    """Checks along one column. A subclass implements ``check`` and never sees a row twice."""
+    """Checks of one growing column; a subclass implements ``check``, which never reads a row twice."""
 
     def __init__(self) -> None:
         self.done = 0
-        """Rows before the last check."""
+        """Number of rows at the last check."""
         self._last = math.nan
+        """Entry of the last checked row."""
 
     def update(self, column: T) -> bool:
-        """Run every check that is due; return False if a row that was checked has changed, so that a new one must
-        start."""
+        """Run every check that is due; return False if the last checked row has changed.
+
+        The caller must then start again with a new object.
+        """
         size = self.size(column)
         if self.done and not (self.done <= size and _same(self.entry(column, self.done - 1), self._last)):
             return False
@@ -116,12 +120,12 @@ class IncrementalCheck(ABC, Generic[T]):
         return True
 
     def next_check(self, done: int) -> int:
-        """Return the row count of the check after the one at ``done`` rows: half a window later."""
+        """Return the row count of the check after the one at ``done`` rows: about half a window later."""
         return FIRST_CHECK if done < FIRST_CHECK else done + max(1, window(done) // 2, done // LONG)
 
     @abstractmethod
     def size(self, column: T) -> int:
-        """Return the number of rows that the column has now."""
+        """Return the current number of rows of the column."""
 
     @abstractmethod
     def entry(self, column: T, row: int) -> float:
@@ -133,7 +137,7 @@ class IncrementalCheck(ABC, Generic[T]):
 
 
 class SeriesCheck(IncrementalCheck[Series]):
-    """Checks along a series."""
+    """Checks of a growing series."""
 
     def size(self, column: Series) -> int:
         """Return the number of values, finite or not."""
@@ -146,13 +150,14 @@ class SeriesCheck(IncrementalCheck[Series]):
 
 C = TypeVar("C", bound=IncrementalCheck[Any])
 _KEPT: WeakKeyDictionary[object, dict[type[Any], tuple[Hashable, Any]]] = WeakKeyDictionary()
+"""Checks by column and class, each with its other inputs."""
 
 
 def updated_check(column: object, kind: type[C], inputs: Hashable, make: Callable[[], C]) -> C:
-    """Return the check of class ``kind`` along a column, brought up to its last row.
+    """Return the check of class ``kind`` of a column, updated to its last row.
 
-    It is kept while the column lives and ``inputs``, all that it depends on beside the column, are equal; else ``make``
-    creates a new one. ``make`` must not let the check hold the column.
+    It is kept as long as the column exists and ``inputs``, everything else that it depends on, are equal; otherwise
+    ``make`` creates a new one. The check must not keep a reference to the column.
     """
     slots = _KEPT.setdefault(column, {})
     found = slots.get(kind)
@@ -165,4 +170,5 @@ def updated_check(column: object, kind: type[C], inputs: Hashable, make: Callabl
 
 
 def _same(a: float, b: float) -> bool:
+    """Return whether two numbers are equal or both nan."""
     return a == b or (math.isnan(a) and math.isnan(b))

@@ -1,7 +1,7 @@
-"""Levels of a positive curve: medians of windows, and the bounds within which they are known.
+"""Levels of a positive curve: medians of windows, with the bounds within which they are known.
 
-One level is above another where the lower bound of the first lies above the upper bound of the second.
-:func:`lora_tui.analysis.statistics.critical_z` says how many standard errors wide the bounds are.
+One level is above another if the lower bound of the first is above the upper bound of the second. The bounds are
+:func:`lora_tui.analysis.statistics.critical_z` standard errors away from the median.
 """
 
 from __future__ import annotations
@@ -14,31 +14,34 @@ from lora_tui.analysis.statistics import WINDOW_CAP, Spread, evenly, finite_befo
 from lora_tui.runs.series import Series
 
 CLOSING_WIDTH = 0.8
-"""Factor on the bounds by which an open finding closes: 20 % of hysteresis."""
+"""Factor on the bounds of an open finding: it closes only when bounds that are 20 % closer are not met."""
 BLOCK = 10
-"""Rows of a block; medians of neighbouring blocks show how much a curve wanders."""
+"""Number of rows of a block; medians of neighbouring blocks show how much a curve wanders."""
 BLOCKS = 15
-"""Comparisons of blocks that are needed before they say something."""
+"""Minimum number of comparisons of blocks for an estimate."""
 REFRESH = 20
-"""The noise is estimated again each time the rows have grown by 1 / REFRESH."""
+"""The noise is estimated again each time the number of rows has grown by 1 / REFRESH."""
 
 
 class NoiseEstimate:
-    """The noise of a curve as it grows.
+    """Estimates the noise of a growing curve.
 
-    The noise of medians is at least what medians of neighbouring blocks have shown, which includes whatever else makes
-    the curve wander.
+    The noise of medians is at least the one observed between medians of neighbouring blocks, which includes every other
+    cause of a wandering curve.
     """
 
     def __init__(self) -> None:
         self.current = Spread(math.inf, math.inf)
+        """The last estimate, infinite before the first one."""
         self._due = 0
+        """Number of rows at which the next estimate is due."""
         self._steps: deque[float] = deque(maxlen=2 * BLOCKS)
+        """First differences of the logarithms of the medians of blocks, divided by sqrt(2)."""
         self._bends: deque[float] = deque(maxlen=2 * BLOCKS)
-        """First and second differences of the logarithms of three blocks, divided by sqrt(2) and sqrt(6)."""
+        """Second differences of the logarithms of the medians of blocks, divided by sqrt(6)."""
 
     def update(self, rows: list[float], count: int) -> Spread:
-        """Return the noise by the last rows (positive values) of ``count`` rows in all."""
+        """Return the noise; ``rows`` are the last values (positive) of ``count`` rows in total."""
         if len(rows) >= 3 * BLOCK:
             a, b, c = (math.log(median(rows[-k * BLOCK : len(rows) - (k - 1) * BLOCK])) for k in (3, 2, 1))
             self._steps.append(abs(c - b) / math.sqrt(2))
@@ -57,31 +60,32 @@ class Level:
     """The median of a window."""
 
     end: int
-    """Row before which the window ends."""
+    """Index of the row after the window."""
     value: float
+    """The median."""
     size: int
-    """Rows of the window; 0 for a level that is known exactly."""
+    """Number of rows of the window, 0 for a level that is known exactly."""
     upper: float
-    """Upper bound of the logarithm of the level, by the noise that was known then."""
+    """Upper bound of the logarithm of the level, by the noise that was known at that row."""
     settled: bool = True
     """Whether the window begins after the warm-up."""
 
 
 @dataclass(frozen=True)
 class RiseThresholds:
-    """How far above a level rows must lie to count as risen."""
+    """How far above a level rows must be to count as risen."""
 
     share: float
     """Share of the level by which the median must be above it."""
     nats: float
     """Absolute difference by which the median must be above it, in nats for a loss."""
     quartile: float
-    """Factor of the level that the first quartile must exceed."""
+    """Multiple of the level that the first quartile must exceed."""
 
     def is_above(self, rows: list[float], level: Level, spread: Spread, z: float, width: float = 1.0) -> bool:
-        """Return whether the rows have risen above the level, by ``z`` standard errors as well.
+        """Return whether the rows are above the level by all thresholds and by ``z`` standard errors.
 
-        A ``width`` below 1 brings every bound closer.
+        A ``width`` below 1 brings every bound closer to the level.
         """
         now = median(rows)
         return (
@@ -93,16 +97,18 @@ class RiseThresholds:
 
 
 class LowestLevel:
-    """The lowest level so far, by upper bounds: of a short and a long window at one level the long one counts."""
+    """The level with the lowest upper bound so far. Of two windows at the same level the longer one is lower."""
 
     def __init__(self) -> None:
         self._level: Level | None = None
+        """Lowest of the levels before those in ``_late``."""
         self._settled: Level | None = None
+        """Lowest of the levels before those in ``_late`` whose windows begin after the warm-up."""
         self._late: deque[Level] = deque()
-        """Levels of the last WINDOW_CAP rows, which may overlap the present window; the others are merged above."""
+        """Levels that end within the last WINDOW_CAP rows, which may overlap the current window."""
 
     def add(self, rows: list[float], end: int, sizes: list[int], spread: Spread, z: float, settled: int) -> None:
-        """Add the windows of these sizes that end before row ``end``; the warm-up was over at row ``settled``."""
+        """Add the windows of these sizes that end before row ``end``; the warm-up ended at row ``settled``."""
         for size in sizes:
             value = median(rows[-size:])
             bound = math.log(value) + z * spread.error(size)
@@ -114,7 +120,10 @@ class LowestLevel:
                 self._settled = _lower(self._settled, level)
 
     def before(self, row: int, *, settled: bool = False) -> Level | None:
-        """Return the lowest level that ends before a row; ``settled``: only of those that begin after the warm-up."""
+        """Return the lowest level whose window ends before ``row``, None without one.
+
+        With ``settled`` only windows that begin after the warm-up count.
+        """
         found = self._settled if settled else self._level
         for level in self._late:
             if level.end <= row and (level.settled or not settled):
@@ -123,19 +132,20 @@ class LowestLevel:
 
 
 def _lower(a: Level | None, b: Level) -> Level:
+    """Return the level with the lower upper bound."""
     return b if a is None or b.upper < a.upper else a
 
 
 MIN_CHANGE_ROWS = 30
-"""Rows of a segment before parts of it are compared."""
+"""Minimum number of rows of a segment for a comparison of its parts."""
 GROWTH = 1.1
-"""Parts are compared again when the rows have grown by this factor."""
+"""Factor by which the number of rows must grow before parts are compared again."""
 SAMPLE = 200
-"""Rows, spread evenly, that stand for a longer part."""
+"""Maximum number of evenly spaced rows that represent a part."""
 HEADS = (3, 5, 10, 20)
-"""Numbers of first rows that the end is compared with, beside the first third: a fast learner has learned in them."""
+"""Numbers of first rows with which the last third is compared besides the first third, since a loss may fall fast."""
 CLEAR_ERRORS = 2.5
-"""Standard errors by which a fall must be known to count."""
+"""Minimum size of a fall in standard errors."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,7 @@ class LevelChange:
     """How far a curve fell from one part of it to another."""
 
     fall: float
-    """Difference of the logarithms of the two medians, positive where the later one is lower."""
+    """Difference of the logarithms of the two medians, positive if the later one is lower."""
     error: float
     """Standard error of ``fall``."""
     step: float
@@ -153,22 +163,26 @@ class LevelChange:
 
 
 class LevelChanges:
-    """Comparisons of parts of a curve, the newest and the one before: what is said of a run must hold at both."""
+    """The newest and the previous comparison of parts of a curve; a rule must hold at both."""
 
     def __init__(self) -> None:
         self.whole: LevelChange | None = None
-        """First against last third of all rows, or the first rows where these lie higher."""
+        """Change from the first to the last third of all rows, or from the first few rows if these are higher."""
         self.whole_before: LevelChange | None = None
+        """The previous value of ``whole``."""
         self.late: LevelChange | None = None
-        """The last fifth of the segment's rows against the fifth before."""
+        """Change from the last but one to the last fifth of the segment's rows."""
         self.late_before: LevelChange | None = None
+        """The previous value of ``late``."""
         self.longer: LevelChange | None = None
-        """The last three tenths of the segment's rows against the three before: less noise on a long level curve."""
+        """Change to the last three tenths of the segment's rows from the three tenths before, which has less noise."""
         self.longer_before: LevelChange | None = None
+        """The previous value of ``longer``."""
         self._due = MIN_CHANGE_ROWS
+        """Number of rows at which the next comparison is due."""
 
     def compare(self, series: Series, begin: int, end: int, spread: Spread) -> None:
-        """Compare the parts of the rows before row ``end`` if that is due; the segment begins at row ``begin``."""
+        """Compare parts of the rows before row ``end`` if a comparison is due; the segment begins at row ``begin``."""
         if end - begin < MIN_CHANGE_ROWS or end < self._due:
             return
         self._due = int(end * GROWTH) + 1
@@ -182,14 +196,16 @@ class LevelChanges:
 
 
 def _halves(series: Series, end: int, rows: int, spread: Spread) -> LevelChange | None:
-    """Compare the last ``rows`` rows before row ``end`` with as many before them."""
+    """Return the change to the last ``rows`` rows before row ``end`` from as many rows before those."""
     before, after = (evenly(series.values, end - k * rows, end - (k - 1) * rows, SAMPLE) for k in (2, 1))
     return _steepest([before], after, series.steps[end - 2 * rows], spread)
 
 
 def _steepest(heads: list[list[float]], ending: list[float], step: float, spread: Spread) -> LevelChange | None:
-    """Return how far ``ending`` lies below the last of the heads, or below the one that it is clearly furthest
-    below."""
+    """Return the change to ``ending`` from the last of the ``heads``, or from the one with the largest clear fall.
+
+    A fall is clear if it exceeds CLEAR_ERRORS standard errors. None if a part has fewer than 3 positive values.
+    """
     usable = [[value for value in head if value > 0] for head in (*heads, ending)]
     if any(len(part) < 3 for part in usable):
         return None

@@ -1,4 +1,4 @@
-"""Detect what a loss curve has done: levels that it has left, spikes, parts in which it has not moved."""
+"""Detect divergence, spikes, memorised data and flat parts of a loss curve."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from lora_tui.analysis.statistics import WINDOW_CAP, Spread, critical_z, finite_
 from lora_tui.runs.series import Series
 
 DIVERGING_RISE = RiseThresholds(0.25, 0.3, 1.1)
-"""Rise above the best level that is a divergence."""
+"""Rise above the best level that counts as a divergence."""
 WORSE_RISE = RiseThresholds(0.3, 0.3, 1.15)
-"""Rise above the first loss that makes a model worse than the untouched one."""
+"""Rise above the first loss from which on a model is worse than the untouched one."""
 WORSE_RISE_EARLY = RiseThresholds(0.6, 0.5, 1.3)
-"""Rise above the first loss that makes a model worse while a bump of the loss after the warm-up may last."""
+"""The same rise while a bump of the loss after the warm-up may last."""
 WORSE_RISE_REFERENCE = RiseThresholds(0.15, 0.1, 1.05)
-"""Rise that makes a model worse where the loss of an untouched model is known exactly (ln 2 in dpo)."""
+"""The same rise where the loss of the untouched model is known exactly (ln 2 in dpo)."""
 DIVERGING_MIN_ROWS = 16
-"""Rows of a segment before it can diverge."""
+"""Minimum number of rows of a segment for a divergence."""
 WORSE_MIN_ROWS = 16
-"""Rows of a run before it can be worse than at its start."""
+"""Minimum number of rows of a run that can be worse than at its start."""
 WARMUP_MIN_ROWS = 10
-"""Rows that a warm-up lasts at least."""
+"""Minimum length of a warm-up in rows."""
 WARM_SHARE = 0.05
-"""Share of the planned steps that a warm-up lasts at least."""
+"""Minimum length of a warm-up as a share of the planned steps."""
 DECAYED = 0.7
-"""Share of its peak below which a learning rate is past its warm-up."""
+"""Share of its peak below which a learning rate has left its warm-up."""
 BUMP_WARMUPS = 2.5
-"""Lengths of the warm-up after which a bump of the loss is over: only then do levels from before its end count."""
+"""Number of lengths of the warm-up after which a bump of the loss is over; only then do levels within it count."""
 ONSET_ROWS = 2000
-"""Rows in which the beginning of a rise is looked for."""
+"""Number of last rows in which the beginning of a rise is searched for."""
 MEMORISED_LOSS = 0.05
-"""Train loss, nats per token, below which data is memorised."""
+"""Train loss in nats per token below which the data is memorised."""
 LIKELY_MEMORISED_LOSS = 0.2
-"""Train loss, nats per token, below which data may be memorised (Unsloth's guide: below 0.2 probably overfitting)."""
+"""Train loss in nats per token below which the data may be memorised (Unsloth's guide: probably overfitting)."""
 Pairs = list[tuple[int, Level | None]]
-"""Sizes of windows in rows, each with the level that its rows are compared with."""
+"""Sizes of windows in rows, each with the level with which its median is compared."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class LossInputs:
     total: float | None = None
     """Planned steps."""
     start: float | None = None
-    """Loss of the untouched model, or None where theory does not give it."""
+    """Loss of the untouched model in theory, None where it is not known."""
 
 
 class Warmup:
-    """The warm-up of the learning rate, up to its first peak."""
+    """Finds the first peak of a learning rate, which ends its warm-up."""
 
     def __init__(self, lr: Series | None) -> None:
         self._lr = lr
@@ -72,10 +72,10 @@ class Warmup:
         self._peak, self._step, self._low = -math.inf, -math.inf, math.inf
 
     def peak_step(self, step: float) -> float:
-        """Return the first step of all up to ``step`` at which the rate was highest; minus infinity if it is not known.
+        """Return the step up to ``step`` at which the rate was highest, minus infinity if no rate is known.
 
-        While the rate rises, that is ``step`` itself. A rise after a fall below DECAYED of the peak is a restart and no
-        warm-up.
+        While the rate rises, that is the step of its last row. A rise after a fall below DECAYED of the peak is a
+        restart of the schedule and does not count.
         """
         lr = self._lr
         if lr is None or not len(lr) or self._low < DECAYED * self._peak:
@@ -93,25 +93,30 @@ class Warmup:
 
 @dataclass
 class _Segment:
-    """The rows of one process: a resume begins another segment."""
+    """The rows of one process; a resume begins another segment."""
 
     begin: int = 0
-    """Its first row."""
+    """Index of its first row."""
     risen: int = 0
-    """Row at which the learning rate stopped rising."""
+    """Index of the row at which the learning rate stopped rising."""
     settled: int | None = None
-    """Row at which the warm-up was over, or None while it lasts."""
+    """Index of the row at which the warm-up was over, None while it lasts."""
     lowest: LowestLevel = field(default_factory=LowestLevel)
     noise: NoiseEstimate = field(default_factory=NoiseEstimate)
 
 
 class LossCheck(SeriesCheck):
-    """Divergence, spikes, memorised data and level parts of one loss curve; ``lr``: learning rates of the same rows."""
+    """Checks one loss curve for divergence, spikes, memorised data and flat parts.
+
+    ``lr`` has the learning rates of the same run, None without any.
+    """
 
     def __init__(self, inputs: LossInputs, lr: Series | None) -> None:
         super().__init__()
         self.diverging = Hysteresis()
+        """Whether the loss is above its best level (DIVERGING_RISE)."""
         self.worse = Hysteresis()
+        """Whether the loss is above that of the untouched model (WORSE_RISE)."""
         self.memorised, self.likely_memorised = Hysteresis(), Hysteresis()
         """Whether the median of the last rows is below MEMORISED_LOSS, and below LIKELY_MEMORISED_LOSS."""
         self.spikes = SpikeDetector()
@@ -120,11 +125,15 @@ class LossCheck(SeriesCheck):
         self._warmup = Warmup(lr)
         self._segment = _Segment()
         self._crossed = 0
+        """Number of resumes so far."""
         self._start: Level | None = None
+        """Level of the untouched model, None before it is needed."""
         self.spread = Spread(math.inf, math.inf)
         """Noise of the last rows."""
         self._z = math.inf
+        """Standard errors by which levels must differ."""
         self._level: float | None = None
+        """Median of the last rows at the previous check, None at the start of a segment."""
 
     def check(self, column: Series, end: int) -> None:
         """Check the rows before row ``end``."""
@@ -158,7 +167,7 @@ class LossCheck(SeriesCheck):
         self.spikes.update_recovery(median(rows[-2 * size :]), end, size, self.spread)
         self.changes.compare(series, segment.begin, end, self.spread)
 
-    # -- where the run is ----------------------------------------------------------------------------------------
+    # -- segments and warm-up ------------------------------------------------------------------------------------
 
     def _cross(self, series: Series, end: int) -> None:
         """Start a new segment where the run was resumed."""
@@ -174,7 +183,7 @@ class LossCheck(SeriesCheck):
         self.changes = LevelChanges()
 
     def _settle(self, series: Series, end: int) -> None:
-        """Note whether the warm-up is over: enough rows and steps, and the learning rate no longer rises."""
+        """Record whether the warm-up is over: enough rows and steps, and a learning rate that no longer rises."""
         segment, total, step = self._segment, self.inputs.total, series.steps[end - 1]
         peak = self._warmup.peak_step(step)
         if segment.settled is not None:
@@ -186,8 +195,10 @@ class LossCheck(SeriesCheck):
             segment.settled = end
 
     def _planned(self, series: Series, end: int) -> int:
-        """Return the rows that the whole run will have, as far as known: a long run is checked more often, and can
-        wait."""
+        """Return the number of rows of the whole run, extrapolated from the planned steps if these are known.
+
+        A longer run is checked more often, so each check needs more certainty.
+        """
         total, step = self.inputs.total, series.steps[end - 1]
         return max(end, int(end * total / step)) if total is not None and step > 0 else end
 
@@ -197,19 +208,23 @@ class LossCheck(SeriesCheck):
         return end - segment.begin > BUMP_WARMUPS * (segment.risen - segment.begin)
 
     def _sizes(self, rows: Sequence[float], end: int, size: int) -> list[int]:
-        """Return the sizes of windows: a short one shows a large change early, a long one a small change with
-        certainty."""
+        """Return the sizes of the windows in rows, ascending.
+
+        A short window shows a large change early, a long one shows a small change with certainty.
+        """
         count, most = end - self._segment.begin, min(len(rows), WINDOW_CAP)
         return sorted({min(most, max(size, wanted)) for wanted in (count // 10, count // 5, count // 3, count // 2)})
 
     # -- levels --------------------------------------------------------------------------------------------------
 
     def _check_diverging(self, series: Series, rows: list[float], end: int, sizes: list[int]) -> None:
+        """Check whether the last rows are above the best level of the segment."""
         lowest, bump_over = self._segment.lowest, self._bump_over(end)
         pairs: Pairs = [(size, lowest.before(end - size, settled=not bump_over)) for size in sizes]
         self._feed(self.diverging, DIVERGING_RISE, pairs, series, rows, end, "best")
 
     def _check_worse(self, series: Series, rows: list[float], end: int, sizes: list[int]) -> None:
+        """Check whether the last rows are above the loss of the untouched model."""
         if self._start is None:
             self._start = self._first_level(series)
         rise = WORSE_RISE if self._bump_over(end) else WORSE_RISE_EARLY
@@ -220,6 +235,7 @@ class LossCheck(SeriesCheck):
         self._feed(self.worse, rise, pairs, series, rows, end, "first")
 
     def _check_low(self, series: Series, now: float, end: int) -> None:
+        """Check whether the current level ``now`` is so low that the data is memorised."""
         step = series.steps[end - 1]
         for hysteresis, bound in ((self.memorised, MEMORISED_LOSS), (self.likely_memorised, LIKELY_MEMORISED_LOSS)):
             hysteresis.feed(step, fires=now < bound, holds=now < bound * (2 - CLOSING_WIDTH), begin=step, evidence={})
@@ -234,7 +250,10 @@ class LossCheck(SeriesCheck):
         end: int,
         name: str,
     ) -> None:
-        """Feed one check: whether the rows of any of the windows lie above the level that belongs to it."""
+        """Add a check to ``hysteresis``: whether the rows of any window are above the level that is paired with it.
+
+        ``name`` is the key of that level in the evidence.
+        """
         known = [(rows[-size:], level) for size, level in pairs if level is not None]
         above = [level for part, level in known if rise.is_above(part, level, self.spread, self._z)]
         fires = bool(above)
@@ -256,9 +275,10 @@ class LossCheck(SeriesCheck):
         hysteresis.feed(step, fires=fires, holds=True, begin=begin, evidence=evidence)
 
     def _first_level(self, series: Series) -> Level | None:
-        """Return the loss of the untouched model: as theory says, else the first row or the first few.
+        """Return the loss of the untouched model: by theory, else the median of the first 1, 3 or 5 rows.
 
-        Of these the one with the lower upper bound counts: later rows may be of a model that diverges already.
+        Of these medians it is the one with the lowest upper bound, since the later rows may already diverge. None if
+        none of the rows is positive.
         """
         if self.inputs.start is not None:
             return Level(0, self.inputs.start, 0, math.log(self.inputs.start))
@@ -273,7 +293,7 @@ class LossCheck(SeriesCheck):
 
 
 def low_rows(count: int) -> int:
-    """Return how many last rows of ``count`` tell by their median whether the data is memorised."""
+    """Return the number of last rows, of ``count``, whose median shows whether the data is memorised."""
     return min(20, max(6, count // 3))
 
 

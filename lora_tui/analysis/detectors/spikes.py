@@ -1,4 +1,4 @@
-"""Detect spikes: rows of a loss curve that stand out from everything that the run has done before."""
+"""Detect spikes: rows of a loss curve that are far above all residuals of the run so far."""
 
 from __future__ import annotations
 
@@ -12,41 +12,45 @@ from lora_tui.analysis.statistics import Spread
 from lora_tui.runs.series import Series
 
 RATIO = 1.3
-"""Factor by which a spike exceeds the level before it."""
+"""Multiple of the level before it that a spike exceeds."""
 NATS = 0.25
 """Nats by which a spike exceeds the level before it."""
 NOISES = 5.0
-"""Multiple of the noise of a row by which a spike exceeds the level before it, as a logarithm."""
+"""Multiple of the noise of a row that the logarithm of a spike over the level before it exceeds."""
 RECORD_RATIO = 2.0
 """Multiple of every earlier residual of the run that a spike exceeds."""
 HISTORY = 20
-"""Earlier residuals that must be known before a row can be a spike."""
+"""Number of rows of a segment that must come before a spike."""
 LEVEL_ROWS = 10
-"""Rows, at least, whose median is the level before a spike."""
+"""Minimum number of rows whose median is the level before a spike."""
 LASTING_ERRORS = 3.0
-"""Standard errors by which the level after a spike must be higher to count as lasting."""
+"""Standard errors by which the level after a spike must be higher than before it to count as lasting."""
 GAP_CHANCE = 1e-3
-"""Probability in usual noise below which a gap sets the highest residuals apart, see :func:`outlying_peaks`."""
+"""Probability of a gap in usual noise below which it sets the highest residuals apart, see :func:`outlying_peaks`."""
 TAIL_EXPONENT = 3.0
-"""Exponent of the heaviest power-law tail that is taken for usual noise (Student's t with 3 degrees of freedom)."""
+"""Exponent of the heaviest power-law tail of noise that counts as usual (Student's t with 3 degrees of freedom)."""
 KEPT_PEAKS = 12
 """Number of the highest residuals that are kept."""
 RECOVERED = math.log(1.05)
-"""A loss whose logarithm is less than this above the level before a spike has come back."""
+"""Logarithm of the loss over the level before a spike below which the loss has recovered."""
 
 
 @dataclass
 class Spike:
-    """One row, or several beside each other, far above the level before."""
+    """One row, or several neighbouring rows, far above the level before."""
 
     row: int
+    """Index of its first row."""
     step: float
+    """Step of its first row."""
     last_row: int
+    """Index of its last row."""
     height: float
     """Highest value divided by the level before."""
     level: float
+    """Median of the rows before it."""
     lasting: float | None = None
-    """Level at which the loss has stayed instead of coming back, or None."""
+    """Level at which the loss has stayed since, None if it has recovered or that is not known yet."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,16 @@ class Peak:
     residual: float
     step: float
     row: int
+    """Index of the row."""
 
 
 def outlying_peaks(highest: Sequence[Peak], least: float) -> list[Peak]:
-    """Return those of the highest residuals (largest first) that stand apart from the rest, if there are 3 or more.
+    """Return those of the highest residuals (largest first) that are apart from the rest, if there are 3 or more.
 
-    In a sample with power-law tails of exponent a the ratio of the k-th and the next highest value exceeds c with the
-    probability c^(-k a) (Renyi). Student's t with 3 degrees of freedom, a = 3, is the heaviest noise that is taken for
-    usual. A gap behind the k highest that such noise has with a probability below GAP_CHANCE sets them apart.
+    In a sample with power-law tails of exponent a, the ratio of the k-th to the next highest value exceeds c with
+    probability c^(-k a) (Renyi). Student's t with 3 degrees of freedom (a = 3) is the heaviest noise that counts as
+    usual. The k highest are apart if such noise has a gap of this size after them with a probability below GAP_CHANCE,
+    and if all of them are at least ``least``.
     """
     for count in range(len(highest) - 1, 2, -1):
         last, following = highest[count - 1].residual, highest[count].residual
@@ -73,20 +79,22 @@ def outlying_peaks(highest: Sequence[Peak], least: float) -> list[Peak]:
 
 
 class SpikeDetector:
-    """Spikes of one curve, found row by row."""
+    """Finds the spikes of one curve row by row."""
 
     def __init__(self) -> None:
         self.found: list[Spike] = []
+        """All spikes so far, oldest first."""
         self.highest: list[Peak] = []
-        """The highest residuals, largest first; rows beside each other count once."""
+        """The highest residuals, largest first; neighbouring rows count once."""
         self.least = math.inf
-        """Residual from which on a row counts at all."""
+        """Least residual of a spike by the noise at the last check."""
         self._record = 0.0
+        """Highest residual so far outside of spikes."""
 
     def add_rows(self, series: Series, rows: range, level: float, noise: float, *, known: bool) -> None:
-        """Add rows. ``level`` and ``noise`` (of one row, relative) are those of the rows before them.
+        """Add rows; ``level`` and ``noise`` (of one row, relative) are those of the rows before them.
 
-        ``known``: enough rows came before for one of these to be called a spike.
+        ``known`` says whether enough rows came before for one of these to count as a spike.
         """
         fresh = series.values[rows.start : rows.stop]
         if not fresh or not math.isfinite(noise):
@@ -100,6 +108,7 @@ class SpikeDetector:
                 self._take(Peak(math.log(value / level), series.steps[row], row), value, level, known=known)
 
     def _take(self, peak: Peak, value: float, level: float, *, known: bool) -> None:
+        """Record a row above the level as a new spike, as a part of the last one, or as a residual only."""
         residual, row = peak.residual, peak.row
         last = self.found[-1] if self.found else None
         if last is not None and row - last.last_row <= 2 and residual > self._record:
@@ -117,9 +126,9 @@ class SpikeDetector:
         del self.highest[KEPT_PEAKS:]
 
     def update_recovery(self, level: float, end: int, size: int, spread: Spread) -> None:
-        """Note whether the loss has come back two windows after the last spike, and later on.
+        """Record whether the loss has recovered, from two windows after the last spike on.
 
-        ``level``: median of the two windows of ``size`` rows before row ``end``.
+        ``level`` is the median of the two windows of ``size`` rows before row ``end``.
         """
         if not self.found:
             return

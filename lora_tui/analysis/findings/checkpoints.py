@@ -11,19 +11,19 @@ from lora_tui.analysis.save_plan import save_plan
 from lora_tui.analysis.statistics import rounded
 
 BETTER = 0.005
-"""Share of the best value by which a checkpoint must be better to be named beside the last one."""
+"""Share of the best value by which the best checkpoint must be better than another one to be named."""
 UNSAVED_S = 3600.0
-"""Seconds of training in no checkpoint from which on work is at risk."""
+"""Seconds of training in no checkpoint above which work may be at risk."""
 LONG_UNSAVED_S = 4 * 3600.0
 """Seconds of training in no checkpoint above which LONG_UNSAVED_SHARE applies."""
 UNSAVED_SHARE = 0.15
 """Share of the whole training time that must be unsaved for the work to be at risk."""
 LONG_UNSAVED_SHARE = 0.05
-"""Share of the whole training time that must be unsaved where more than LONG_UNSAVED_S is."""
+"""The same share where more than LONG_UNSAVED_S seconds are unsaved."""
 DEFAULT_SAVE_STEPS = 500
 """Steps between two saves by transformers' default of ``save_steps``."""
 BEING_DELETED_S = 60.0
-"""Seconds since its last change within which a directory may be on its way out."""
+"""Seconds since its last change within which a checkpoint directory may be in the course of deletion."""
 OVERDUE_SHARE = 0.1
 """Share of the distance between two saves after which a save that has not come counts as missed."""
 
@@ -32,15 +32,16 @@ OVERDUE_SHARE = 0.1
 @finding("best_checkpoint_at_risk", "warning", rank=240)
 @finding("best_checkpoint", "info", rank=320)
 def best_checkpoint(collector: FindingCollector) -> None:
-    """Find where the checkpoint of the best evaluation is, from the second evaluation on; one of three findings.
+    """Find ``best_checkpoint_lost``, ``best_checkpoint_at_risk`` or ``best_checkpoint``, from the second evaluation on.
 
-    ``best_checkpoint_lost``: it was saved and is gone, and both the evaluations since and the best one left are worse.
-    ``best_checkpoint_at_risk``: a save to come will delete it, and the evaluations since are worse. Worse means that
-    ``overfitting`` holds, or what that asks for: the last one by 2 %, 0.005 nats and three times the noise of an
-    evaluation, the one before (and the best one left) by half of it. Else ``best_checkpoint`` (info) says where it is.
+    ``best_checkpoint_lost``: the checkpoint of the best evaluation was saved and is deleted, and the last evaluations
+    and the best checkpoint left are worse. ``best_checkpoint_at_risk``: a later save will delete it, and the last
+    evaluations are worse. Worse means that ``overfitting`` holds, or that the last evaluation is worse by 2 %, 0.005
+    nats and 2.5 times the noise of an evaluation (RISE_NOISES), and the one before (and the best checkpoint left) by
+    half of that. Otherwise ``best_checkpoint`` (info) says where the checkpoint is.
 
-    While the evaluations still improve, the best one moves on and nothing is at risk. A loss that leaves its level has
-    a finding of its own.
+    While the evaluations still improve, the best one changes and nothing is at risk. A loss that leaves its level has
+    findings of its own.
     """
     choice = collector.choice
     series = collector.run.series.get(choice.metric)
@@ -88,8 +89,10 @@ def _add_best_unsaved(
     lost: bool,
     bound: float,
 ) -> None:
-    """Add the finding where no complete checkpoint belongs to the best evaluation: it is still to be saved, was never
-    saved, or was deleted."""
+    """Add a finding for a best evaluation without a complete checkpoint: not yet saved, never saved, or deleted.
+
+    ``lost`` says whether the evaluations since are worse, ``bound`` is how much worse counts.
+    """
     if choice.take_path is None or choice.take_value is None or choice.best_value is None:
         return
     sign = -1.0 if choice.higher else 1.0
@@ -111,10 +114,10 @@ def _add_best_unsaved(
 
 
 def _bound(choice: CheckpointChoice, values: list[float]) -> float:
-    """Return how far behind the best an evaluation must be to count as worse."""
+    """Return the difference from the best value above which an evaluation is worse; ``values`` are the last ones."""
     best = choice.best_value or 0.0
     nats = RISE_NATS if choice.metric.endswith("loss") else 0.0
-    # A score is turned over at its best, to fall as a loss does.
+    # A score is mirrored at its best value, so that it falls like a loss.
     losses = [2 * best - value for value in values] if choice.higher else values
     return max(RISE * abs(best), nats, RISE_NOISES * eval_noise(losses))
 
@@ -123,16 +126,16 @@ def _bound(choice: CheckpointChoice, values: list[float]) -> float:
 def work_at_risk(collector: FindingCollector) -> None:
     """Find ``work_at_risk``: too much training is in no complete checkpoint.
 
-    More than an hour of it, and that is more than 15 % of the whole (beyond four hours 5 %), or a save was missed, or
-    none came though 500 steps (transformers' default) are over and no other plan is known. Saves that are merely far
-    apart are the user's own choice.
+    More than an hour of training is unsaved, and one of these holds: it is more than 15 % of the whole training time
+    (5 % if it is more than four hours); a save was missed; or there is no checkpoint after 500 steps (transformers'
+    default) and no other plan is known. Saves that are merely far apart are the user's own choice.
     """
     choice = collector.choice
     risk, progress, step = choice.seconds_at_risk, collector.progress, collector.step
     if collector.status.state not in ("running", "evaluating") or risk is None or risk <= UNSAVED_S or step is None:
         return
     if collector.stage == "ppo":
-        # Nothing marks a checkpoint of its trainer as whole while it runs.
+        # While a PPO job runs, nothing shows that its checkpoints are complete.
         return
     plan = save_plan(collector.run)
     whole = progress.elapsed_s / progress.fraction if progress.elapsed_s and progress.fraction else None
@@ -157,10 +160,11 @@ def work_at_risk(collector: FindingCollector) -> None:
 
 @finding("disk_full_soon", "critical", rank=210)
 def disk_full_soon(collector: FindingCollector) -> None:
-    """Find ``disk_full_soon``.
+    """Find ``disk_full_soon``: the disk has too little space for the checkpoints to come.
 
-    Critical: less free space than two checkpoints of the size of the newest and the final weights take, and another
-    save is to come. Warning: enough for the next one, but not for all that are planned, where nothing is ever deleted.
+    Critical: the free space is less than two checkpoints of the size of the newest one plus the final weights, and
+    another save is planned. Warning: there is space for the next save, but not for all that are planned, where none is
+    ever deleted.
     """
     choice = collector.choice
     free, needed = choice.free_bytes, choice.needed_bytes
@@ -185,15 +189,15 @@ def disk_full_soon(collector: FindingCollector) -> None:
 def incomplete_checkpoint(collector: FindingCollector) -> None:
     """Find ``incomplete_checkpoint``: a checkpoint directory without the file that is written last.
 
-    Nobody is filling it any more: the run is not live, or has saved later ones. An automatic resume takes the directory
-    with the highest step, complete or not (transformers, ``get_last_checkpoint``).
+    It is no longer being written: the run is not live, or has saved later checkpoints. An automatic resume uses the
+    directory with the highest step, complete or not (transformers, ``get_last_checkpoint``).
     """
     if collector.stage == "ppo":
-        # Its trainer writes no such file.
+        # The PPO trainer writes no such file.
         return
     items, live = collector.run.checkpoints(), collector.status.live
     whole = max((item.step for item in items if item.complete), default=-1)
-    # The trainer deletes a checkpoint file by file: for a moment it looks broken.
+    # The trainer deletes a checkpoint file by file, so it looks incomplete for a moment.
     broken = [
         item
         for item in items
@@ -210,4 +214,5 @@ def incomplete_checkpoint(collector: FindingCollector) -> None:
 
 
 def _percent(part: float, whole: float) -> float | None:
+    """Return ``part`` as a percentage of the absolute value of ``whole``, None if that is 0."""
     return rounded(100 * part / abs(whole), 2) if whole else None

@@ -1,16 +1,16 @@
-"""How a finding is registered, and what a function that looks for it is given.
+"""The registry of findings, and the argument of the functions that search for them.
 
-A module of this package registers each of its findings beside the function that looks for it::
+A module of this package registers each of its findings at the function that searches for it::
 
     @finding("overfitting", "warning", rank=90)
     def overfitting(collector: FindingCollector) -> None:
         ...
         collector.add("overfitting", {"rise": 4.2}, step=120)
 
-``severity`` is the most severe that the finding can have; a call of :meth:`FindingCollector.add` may lower it. ``rank``
+``severity`` is the highest that the finding can have; a call of :meth:`FindingCollector.add` may lower it. ``rank``
 orders findings of equal severity in lists, the lowest first. The words of a finding are its entries
-``finding.<code>.*`` in the catalogues. Functions run in no fixed order: one that depends on another finding asks for it
-by :meth:`FindingCollector.has`, which runs that finding's function first.
+``finding.<code>.*`` in the catalogues. The functions run in no fixed order. One that depends on another finding calls
+:meth:`FindingCollector.has`, which runs the function of that finding first.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from lora_tui.runs.series import Series
 
 @dataclass(frozen=True)
 class Registration:
-    """One code that a function can find."""
+    """One code and the function that searches for it."""
 
     code: str
     severity: Severity
-    """The most severe that it can have, and its severity where the function gives no other."""
+    """Highest severity of the finding, and its severity if the function gives no other."""
     rank: int
     """Place among findings of equal severity, the lowest first."""
     function: FindingFunction
@@ -46,7 +46,7 @@ REGISTRY: dict[str, Registration] = {}
 
 
 def finding(code: str, severity: Severity, *, rank: int) -> Callable[[FindingFunction], FindingFunction]:
-    """Register the decorated function for ``code``; a function that finds several codes is decorated once for each.
+    """Register the decorated function for ``code``. A function that finds several codes is decorated once for each.
 
     Raises ValueError if the code or the rank is taken.
     """
@@ -71,13 +71,17 @@ class FindingCollector:
         self.progress: Progress = run.progress(now)
         self.stage, _ = run_facts.stage(run)
         self.step = self.progress.step if self.progress.unit == "steps" else None
-        """Step that the run has reached, or None where its progress is counted in something else."""
+        """Last step of the run, None where its progress is counted in batches."""
         self.resume_steps: tuple[float, ...] = tuple(float(step) for step in run.resumed_at)
         """First step of every segment after the first."""
         self.loss: Series | None = run.series.get("loss")
+        """Series of the train loss, None without one."""
         self.findings: list[Finding] = []
+        """Findings so far."""
         self._begun: set[FindingFunction] = set()
+        """Functions that have run or are running."""
         self._running: list[FindingFunction] = []
+        """Functions that are running, the innermost one last."""
 
     def collect(self) -> None:
         """Run the function of every registered finding."""
@@ -90,7 +94,8 @@ class FindingCollector:
     ) -> None:  # fmt: skip
         """Add a finding of a registered code; entries of ``evidence`` that are None are left out.
 
-        Raises ValueError if it is critical and not registered so: :meth:`has_critical` would not see it in time.
+        Raises ValueError if it is critical but registered with a lower severity, since :meth:`has_critical` runs only
+        the functions that are registered as critical.
         """
         known = {key: value for key, value in evidence.items() if value is not None}
         at = None if step is None or not math.isfinite(step) else int(step)
@@ -106,24 +111,24 @@ class FindingCollector:
         self.add(code, evidence, step=episode.begin, end_step=end, variant=variant, over=end is not None)
 
     def has(self, *codes: str) -> bool:
-        """Return whether one of these findings holds now (is not over)."""
+        """Return whether one of these findings holds now; the functions that search for them run first."""
         return bool(self.current(*codes))
 
     def current(self, *codes: str) -> list[Finding]:
-        """Return those of these findings that hold now; functions that look for them run first."""
+        """Return those of these findings that hold now; the functions that search for them run first."""
         for code in codes:
             self._run(REGISTRY[code].function)
         return [found for found in self.findings if found.code in codes and not found.over]
 
     def has_critical(self) -> bool:
-        """Return whether any finding is critical, also one that is over."""
+        """Return whether any finding is critical, even one that no longer holds."""
         for registration in REGISTRY.values():
             if registration.severity == "critical":
                 self._run(registration.function)
         return any(found.severity == "critical" for found in self.findings)
 
     def _run(self, function: FindingFunction) -> None:
-        """Run a function once. Raises RuntimeError if it waits for the answer of one that asks for it."""
+        """Run a function unless it has run. Raises RuntimeError if two functions depend on each other's findings."""
         if function not in self._begun:
             self._begun.add(function)
             self._running.append(function)
@@ -134,11 +139,11 @@ class FindingCollector:
 
     @cached_property
     def choice(self) -> CheckpointChoice:
-        """Advice on checkpoints, with those left out whose weights the findings call broken."""
+        """Advice on checkpoints; those with broken weights by the findings are left out."""
         return choose(self.run, self.now, self.current(*BROKEN))
 
     def resume(self) -> dict[str, Param | None]:
-        """Return the evidence of where this attempt can go on: ``checkpoint`` (path) and ``lost`` (steps to repeat)."""
+        """Return evidence on how to resume: ``checkpoint`` (path) and ``lost`` (steps to repeat), as far as known."""
         lost = self.progress.steps_at_risk
         if lost is None or self.step is None:
             return {}
@@ -149,4 +154,4 @@ class FindingCollector:
 
 
 FindingFunction = Callable[[FindingCollector], None]
-"""A function that looks for one or several findings and adds what it finds."""
+"""A function that searches for one or several findings and adds those that it finds."""

@@ -1,5 +1,7 @@
-"""Findings about evaluations: overfitting, memorised data, a sound fit. The docstring of each function states its
-rule."""
+"""Findings about evaluations: overfitting, memorised data, a healthy fit.
+
+The docstring of each function states its rule.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +22,26 @@ from lora_tui.analysis.statistics import finite_before, median, rounded, spread,
 from lora_tui.runs.series import Series
 
 RISE = 0.02
-"""Share of the best eval loss by which a worse evaluation exceeds it."""
+"""Share of the best eval loss by which an evaluation must exceed it to be worse."""
 RISE_NATS = 0.005
-"""Nats by which a worse evaluation exceeds the best."""
+"""Nats by which an evaluation must exceed the best one to be worse."""
 RISE_NOISES = 2.5
-"""Multiple of the noise of an evaluation by which a worse one exceeds the best of 5; the best of e times as many is
-luckier by about half a noise."""
+"""Multiple of the noise of an evaluation by which one must exceed the best of 5 to be worse. It grows by 0.5 each time
+the number of evaluations grows by a factor of e, since the best of more is lower by chance."""
 USUAL_NOISE = 0.01
-"""Noise of an evaluation as a share of its value. The same samples are evaluated each time: 0.1 to 1.5 % in real
-runs."""
+"""Usual noise of an evaluation as a share of its value: real runs, which evaluate the same samples each time, have 0.1
+to 1.5 %."""
 PRIOR = 3
-"""Number of second differences that USUAL_NOISE counts as much as."""
+"""Weight of USUAL_NOISE in number of second differences."""
 OTHER_SET = 0.1
-"""Share by which the first eval loss after a resume differs if it is of another evaluation set."""
+"""Share by which the first eval loss after a resume must differ to be of another evaluation set."""
 
 
 def eval_noise(values: Sequence[float]) -> float:
-    """Return the noise of one evaluation, from second differences (variance 6 s^2) and USUAL_NOISE.
+    """Return the noise (standard deviation) of one eval loss, from second differences (variance 6 s^2) and USUAL_NOISE.
 
-    They are taken behind the lowest value, and before it only where the curve went up and down: the fall at the start
-    bends it as well.
+    Second differences before the lowest value count only where the curve changes direction, since the falling curve is
+    bent without any noise.
     """
     best = values.index(min(values))
     total, count = PRIOR * (USUAL_NOISE * values[best]) ** 2, float(PRIOR)
@@ -52,15 +54,19 @@ def eval_noise(values: Sequence[float]) -> float:
 
 
 class EvalLossCheck(SeriesCheck):
-    """Whether the eval loss has turned upwards, evaluation by evaluation. ``starts``: first steps of resumed
-    segments."""
+    """Checks at each evaluation whether the eval loss has started to rise.
+
+    ``starts`` are the first steps of the segments after the first.
+    """
 
     def __init__(self, starts: tuple[float, ...]) -> None:
         super().__init__()
         self.rising = Hysteresis(opens=1)
         self.best_row = 0
+        """Index of the best evaluation."""
         self._starts = starts
         self._begin = 0
+        """Index of the first evaluation of the current evaluation set."""
 
     def next_check(self, done: int) -> int:
         """Return the next row: every evaluation is checked."""
@@ -92,14 +98,16 @@ class EvalLossCheck(SeriesCheck):
         self.rising.feed(column.steps[end - 1], fires=fires, holds=holds, begin=begin, evidence=evidence)
 
     def _above_beside(self, column: Series, end: int) -> float:
-        """Return how far the last one lies above the better neighbour of the best: a single low evaluation is no
-        turn."""
+        """Return how far the last evaluation is above the lower neighbour of the best one.
+
+        A single low evaluation between higher ones does not mean that the loss rises.
+        """
         around = (row for row in (self.best_row - 1, self.best_row + 1) if self._begin <= row < end)
         beside = [value for row in around if math.isfinite(value := column.values[row])]
         return column.values[end - 1] - min(beside, default=column.values[self.best_row])
 
     def _restart_on_other_set(self, column: Series, end: int) -> None:
-        """Start anew after a resume with another evaluation set: its first value is far from the last one before."""
+        """Start again after a resume with another evaluation set, whose first loss is far from the last one before."""
         if end < 2:
             return
         step, before = column.steps[end - 1], column.steps[end - 2]
@@ -111,31 +119,32 @@ class EvalLossCheck(SeriesCheck):
 
 
 BETTER = 0.005
-"""Share by which the best evaluation must be better than the last one for ``better_checkpoint``."""
+"""Share by which the best eval loss must be below the last one for ``better_checkpoint``."""
 MAX_GAP = 8.0
-"""Gap in percent up to which a fit is healthy: the good threshold of the rule ``gap``, so that finding and rating
-agree."""
+"""Gap in percent up to which a fit is healthy. It equals the good threshold of the rule ``gap``, so that finding and
+rating agree."""
 EVAL_STUCK = 0.01
-"""Share by which the eval loss fell at most for ``gap_widening``."""
+"""Maximum share by which the eval loss may have fallen for ``gap_widening``."""
 TRAIN_FALL = -math.log(1 - 0.1)
-"""Fall of the logarithm of the train loss (10 %) that ``gap_widening`` asks for."""
+"""Minimum fall of the logarithm of the train loss (10 %) for ``gap_widening``."""
 MEMORISED_EPOCHS = 5.0
-"""Epochs from which on a very low loss means that the data is memorised."""
+"""Number of epochs from which a very low loss means that the data is memorised."""
 UNEVALUATED_EPOCHS = 3.0
-"""Epochs after which a low loss without any evaluation may mean that the data is memorised."""
+"""Number of epochs above which a low loss without any evaluation may mean that the data is memorised."""
 ACCURACIES = ("eval_rewards/accuracies", "eval_accuracy")
-"""Accuracies of evaluations in preference stages, the first that exists counts."""
+"""Accuracies of evaluations in preference stages; the first one that is logged counts."""
 
 
 @finding("overfitting", "warning", rank=90)
 def overfitting(collector: FindingCollector) -> None:
-    """Find ``overfitting``: the eval loss has turned upwards while the train loss has not.
+    """Find ``overfitting``: the eval loss rises while the train loss does not.
 
-    At least 3 evaluations, the best not among the last 2. The last is above it by 2 %, 0.005 nats and three times the
-    noise of an evaluation, the one before by half of that, and the last by half of that above the better neighbour of
-    the best (a single low evaluation is no turn). If the train loss has risen as well, the run is losing what it had.
-    In preference stages only where the accuracy of the evaluations has fallen too. Closed after two evaluations that
-    are not above it by 80 % of this.
+    There are at least 3 evaluations, and the best is not among the last 2. The last one exceeds it by 2 %, 0.005 nats
+    and 2.5 to 3.3 times the noise of an evaluation (RISE_NOISES). The one before exceeds it by half of that, and the
+    last exceeds the lower neighbour of the best by half of that, since a single low evaluation is no turning point. If
+    the train loss has risen as well, the run is losing what it had learned, which is no overfitting. In preference
+    stages the accuracy of the evaluations must have fallen too. It closes after two evaluations that do not exceed the
+    best by 80 % of the bounds.
     """
     evals = collector.run.series.get("eval_loss")
     stage = collector.stage
@@ -160,7 +169,7 @@ def overfitting(collector: FindingCollector) -> None:
 
 
 def _train_rows(collector: FindingCollector, step: float) -> list[float]:
-    """Return the train losses of the rows before a step; none where they are too few or not positive."""
+    """Return the train losses of the last 6 to 20 rows up to a step, none if they are fewer than 3 or not positive."""
     loss = collector.loss
     if loss is None:
         return []
@@ -170,8 +179,7 @@ def _train_rows(collector: FindingCollector, step: float) -> list[float]:
 
 
 def _train_has_risen(collector: FindingCollector, then: list[float], now: list[float]) -> bool:
-    """Return whether the train loss has probably risen by more than 5 %, or in its last three rows by more than 15
-    %."""
+    """Return whether the median train loss has risen by 5 %, or that of the last three rows by 15 %, beyond noise."""
     if not then or not now:
         return False
     return any(
@@ -181,13 +189,14 @@ def _train_has_risen(collector: FindingCollector, then: list[float], now: list[f
 
 
 def _error(collector: FindingCollector, then: list[float], now: list[float]) -> float:
-    """Return the standard error of the logarithm of the ratio of their medians."""
+    """Return the standard error of the logarithm of the ratio of the medians of two parts of the train loss."""
     check = loss_check(collector)
     known = check.spread if check is not None else spread([*then, *now])
     return math.hypot(known.error(len(then)), known.error(len(now)))
 
 
 def _less_accurate(collector: FindingCollector, best_step: float, last_step: float) -> bool:
+    """Return whether the accuracy of the evaluations has fallen by more than 0.01 between two steps."""
     for name in ACCURACIES:
         series = collector.run.series.get(name)
         if series is not None:
@@ -197,15 +206,16 @@ def _less_accurate(collector: FindingCollector, best_step: float, last_step: flo
 
 
 def _checkpoint_of(collector: FindingCollector, step: float) -> str | None:
+    """Return the path of the complete checkpoint at a step, None without one."""
     return next((item.path for item in collector.run.checkpoints() if item.complete and item.step == step), None)
 
 
 @finding("better_checkpoint", "info", rank=330)
 def better_checkpoint(collector: FindingCollector) -> None:
-    """Find ``better_checkpoint``: the checkpoint of the best evaluation is on disk and better than the last state.
+    """Find ``better_checkpoint`` (info): the checkpoint of the best evaluation is on disk and better than the last one.
 
-    The best evaluation is 0.5 % and two noises better than the last, and neither of the last two (of 3 at least) is the
-    best.
+    There are at least 3 evaluations, and the best is not among the last 2. It is below the last one by 0.5 % and by
+    twice the noise of an evaluation.
     """
     evals = collector.run.series.get("eval_loss")
     if evals is None or evals.finite < 3 or not math.isfinite(evals.values[-1]) or collector.stage in ("ppo", "grpo"):
@@ -226,11 +236,11 @@ def better_checkpoint(collector: FindingCollector) -> None:
 
 @finding("memorised", "warning", rank=100)
 def memorised(collector: FindingCollector) -> None:
-    """Find ``memorised``: the model knows the training data by heart (sft).
+    """Find ``memorised``: the model has memorised the training data (sft).
 
-    At least 5 epochs and a median loss of the last 20 rows (a third of a short run) below 0.05; or below 0.2 after 3
-    epochs with no evaluation at all (info). Not where the eval loss is as low: then the answers of the task are
-    certain.
+    The median loss of the last 20 rows (a third of a short run) is below 0.05 nats after at least 5 epochs, or (info)
+    below 0.2 nats after 3 epochs without any evaluation. It is not found if the eval loss is as low, since the answers
+    of the task can then be predicted with certainty.
     """
     loss, epoch = collector.loss, collector.progress.epoch
     if (
@@ -274,10 +284,10 @@ def memorised(collector: FindingCollector) -> None:
 
 @finding("gap_widening", "info", rank=360)
 def gap_widening(collector: FindingCollector) -> None:
-    """Find ``gap_widening`` (info, sft and pt): what is still learned does not carry over to unseen data.
+    """Find ``gap_widening`` (info, sft and pt): what is still learned does not generalise to unseen data.
 
-    Over the last half of at least 4 evaluations the eval loss fell by less than 1 % while the train loss fell by 10 %
-    and two standard errors.
+    Over the last half of at least 4 evaluations, the eval loss fell by less than 1 % while the train loss fell by 10 %
+    plus two standard errors.
     """
     evals, loss = collector.run.series.get("eval_loss"), collector.loss
     if collector.stage not in LANGUAGE_STAGES or evals is None or loss is None or len(evals) < 4 or evals.nonfinite:
@@ -303,9 +313,9 @@ def gap_widening(collector: FindingCollector) -> None:
 def healthy_fit(collector: FindingCollector) -> None:
     """Find ``healthy_fit`` (good): the run has ended, and train and eval loss agree (sft or pt).
 
-    At least 3 evaluations, on 50 samples or more, the best among the last 2, a gap of at most 8 % (and not below -15 %:
-    then the two do not measure the same), and a train loss that has fallen by 5 % and is not rising again. Not where
-    the evaluation is proven to have used training data.
+    There are at least 3 evaluations on at least 50 samples, and the best is among the last 2. The gap is at most 8 %
+    and at least -15 %, below which the two losses do not measure the same. The train loss has fallen by 5 %. It is not
+    found if the evaluation is proven to have used training data.
     """
     evals = collector.run.series.get("eval_loss")
     if (
@@ -333,7 +343,7 @@ def healthy_fit(collector: FindingCollector) -> None:
     if count is not None and count < run_facts.FEW_SAMPLES:
         return
     if overlap(collector.run, collector.run):
-        # On data that was trained on, the two losses agree whatever was learned.
+        # If training data was evaluated, the two losses agree whatever was learned.
         return
     size = window(collector.loss.finite)
     if median(collector.loss.tail(size)) > 0.95 * median(run_facts.head(collector.loss, size)):

@@ -1,7 +1,7 @@
-"""Find what is worth knowing about a run: codes, steps and numbers, no words.
+"""Find the conditions and events of a run that the user should know: codes, steps and numbers, no words.
 
 The docstring of each function in this package states the rule of its findings. One cause makes one finding, and a
-healthy run has no warning and no critical at any moment of its life.
+healthy run has no warning and no critical finding at any moment.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ for _module in iter_modules(package.__path__, f"{package.__name__}."):
     import_module(_module.name)
 
 CODES: tuple[str, ...] = tuple(sorted(REGISTRY, key=lambda code: REGISTRY[code].rank))
-"""Codes of all findings, in the order in which those of equal severity are listed."""
+"""Codes of all findings, in the order of their ranks."""
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "good", "info")
-"""Severities in the order in which findings are listed: the verdict that all is well goes before mere notes."""
+"""Severities in the order in which findings are listed; a good result comes before mere notes."""
 
 
 def find(run: Run, now: float, context: Context = PLAIN) -> tuple[Finding, ...]:
-    """Return the findings of a run at a moment (Unix time), the worst first, those that are over last."""
+    """Return the findings of a run at the Unix time ``now``, the worst first, those that no longer hold last."""
     collector = FindingCollector(run, now, context)
     collector.collect()
     order = {code: place for place, code in enumerate(CODES)}

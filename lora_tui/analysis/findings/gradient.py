@@ -15,30 +15,37 @@ from lora_tui.analysis.statistics import Spread, critical_z, finite_before, medi
 from lora_tui.runs.series import Series
 
 JUMP = 10.0
-"""Multiple of the median before that a jump exceeds."""
+"""Multiple of the median of the rows before that a jump exceeds."""
 LARGE = 10.0
 """Gradient norm that a jump exceeds."""
 NOISES = 4.0
-"""Multiple of the noise of a row, as a logarithm, that a jump exceeds."""
+"""Multiple of the noise of a row that the logarithm of a jump over the median exceeds."""
 RECENT = 20
-"""Rows in which jumps are counted."""
+"""Number of last rows in which jumps are counted."""
 MANY = 3
-"""Jumps among RECENT rows that make an explosion."""
+"""Number of jumps among RECENT rows that count as an explosion."""
 LIFTED = RiseThresholds(9.0, 9.0, 3.0)
-"""Rise of the whole level to ten times of what it was."""
+"""Rise of the whole level to ten times its lowest value."""
 
 
 class GradNormCheck(SeriesCheck):
-    """Jumps of the gradient norm. ``starts``: first steps of resumed segments; ``total``: planned steps."""
+    """Checks the gradient norm for jumps and for a rise of its level.
+
+    ``starts`` are the first steps of the segments after the first, ``total`` is the number of planned steps.
+    """
 
     def __init__(self, starts: tuple[float, ...], total: float | None) -> None:
         super().__init__()
         self.exploding = Hysteresis(opens=1)
         self._starts, self._total = starts, total
         self._crossed = self._begin = 0
+        """Number of resumes so far, and index of the first row since the last one."""
         self._jumps: list[int] = []
+        """Indexes of the last jumps."""
         self._spread = Spread(math.inf, math.inf)
+        """Noise of the norms, not updated during an explosion."""
         self._usual: float | None = None
+        """Median of the last 100 norms, not updated during an explosion; None before there is one."""
         self._lowest, self._noise = LowestLevel(), NoiseEstimate()
 
     def check(self, column: Series, end: int) -> None:
@@ -49,7 +56,7 @@ class GradNormCheck(SeriesCheck):
         size = window(end - self._begin)
         if len(rows) < max(size, 6):
             return
-        # Norms that have exploded must not become the measure of the next ones.
+        # Norms of an explosion must not become the usual ones.
         if self.exploding.current is None or self._usual is None:
             self._usual = median(rows)
             self._spread = self._noise.update(rows, end - self._begin)
@@ -74,6 +81,7 @@ class GradNormCheck(SeriesCheck):
         self.exploding.feed(column.steps[end - 1], fires=fires, holds=holds, begin=begin, evidence=evidence)
 
     def _cross(self, column: Series, end: int) -> None:
+        """Start again where the run was resumed."""
         reached = bisect_right(self._starts, column.steps[end - 1])
         if reached > self._crossed:
             self._crossed = reached
@@ -83,6 +91,7 @@ class GradNormCheck(SeriesCheck):
             self._lowest, self._noise = LowestLevel(), NoiseEstimate()
 
     def _find_jumps(self, column: Series, end: int) -> None:
+        """Record the jumps among the rows since the last check."""
         usual = self._usual
         if usual is None or not math.isfinite(self._spread.one):
             return
@@ -96,11 +105,11 @@ class GradNormCheck(SeriesCheck):
 
 @finding("grad_explosion", "warning", rank=120)
 def grad_explosion(collector: FindingCollector) -> None:
-    """Find ``grad_explosion``.
+    """Find ``grad_explosion``: the gradient norm has jumped repeatedly, or its level has risen tenfold.
 
-    At least 3 of the last 20 norms are above 10, ten times the median of the 100 before and four times their noise (a
-    NaN counts), or the level of a window has risen tenfold; not in the first 5 % of the steps nor the first 10 rows.
-    Closed when at two checks fewer than 2 are and the level is back.
+    At least 3 of the last 20 norms exceed 10, ten times the median of the 100 rows before, and four times their noise
+    (NaN counts as well); or the median of a window has risen tenfold. The first 5 % of the steps and the first 10 rows
+    do not count. It closes when at two checks fewer than 2 norms do so and the level is back.
     """
     norms = collector.run.series.get("grad_norm")
     if norms is None or collector.has("dead_run", "nan_loss", "diverging", "worse_than_start"):

@@ -1,5 +1,7 @@
-"""Findings about the job's options: what they waste, what they hide, what is unusual. The docstring of each function
-states its rule."""
+"""Findings about the options of the job: unusual ones, wasted work, and values that are not logged.
+
+The docstring of each function states its rule.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +14,37 @@ from lora_tui.analysis.statistics import rounded
 from lora_tui.runs.results import was_evaluated
 
 UNUSUAL_FACTOR = 2.0
-"""Factor outside of the usual range from which on a peak learning rate is unusual; nearer ones are only rated so."""
+"""Factor outside the usual range above which a peak learning rate is a finding; nearer ones are only rated."""
 IDLE_ROWS = 4
-"""Rows with a learning rate of 0 from which on the schedule does not fit."""
+"""Minimum number of last rows with a learning rate of 0 for ``schedule_mismatch``."""
 IDLE_SHARE = 0.10
-"""Share of the planned steps with a learning rate of 0 from which on the schedule does not fit."""
+"""Minimum share of the planned steps with a learning rate of 0 for ``schedule_mismatch``."""
 BITS_A_PARAMETER = 2.0
-"""Bits that a parameter can store (Allen-Zhu and Li 2024, "Physics of Language Models" 3.3). About one bit is to be
-learned from a token: the estimate of "LoRA Without Regret" (Thinking Machines 2025). Their training guide asks for half
-of it, as many parameters as tokens that are learned."""
+"""Bits that a parameter can store (Allen-Zhu and Li 2024, "Physics of Language Models" 3.3).
+
+About one bit is learned from a token, by the estimate of "LoRA Without Regret" (Thinking Machines 2025), so this is
+also the number of tokens for each parameter. Their training guide recommends half of it: as many parameters as tokens.
+"""
 LEARNED_SHARE = 0.2
-"""Share of the counted tokens of an sft job that are answers, where the files do not say: prompts and padding are
-counted too. Low, so that nothing false is claimed."""
+"""Assumed share of the counted tokens of an sft job that belong to answers; the others are prompts and padding. It is
+low, so that the finding is not reported falsely."""
 EFFECTIVE_SHARE = 0.5
-"""Share of the computed tokens that are data, below which padding is wasted work."""
+"""Share of the computed tokens that are data below which padding is a finding."""
 
 
 @finding("lr_unusual", "warning", rank=450)
 def lr_unusual(collector: FindingCollector) -> None:
-    """Find ``lr_unusual``: the peak learning rate is more than twice outside of what is usual for stage and method.
+    """Find ``lr_unusual``: the peak learning rate is a factor of 2 outside the usual range of stage and method.
 
-    The number alone proves nothing, small models train well far above it. So nothing is said where the run has ended
-    healthy, and it is a warning only beside what it explains: a loss out of control above the range, no learning below
-    it.
+    The number alone proves nothing, since small models train well far above the range. So it is not found for a run
+    with ``healthy_fit``, and it is a warning only beside a finding that it explains: a loss out of control above the
+    range, or no learning below it.
     """
     series, stage = collector.run.series.get("lr"), collector.stage
     if series is None or stage is None or not series.finite or collector.has("healthy_fit"):
         return
     planned, seen = run_facts.number(collector.run, "learning_rate"), series.max
-    # While it warms up, the peak is to come.
+    # During the warm-up the peak has not been reached.
     rising = planned is None and (series.last_step is None or series.max_step >= series.last_step)
     peak = planned if planned is not None and seen <= planned * 1.01 else seen
     method = collector.run.method
@@ -63,7 +67,7 @@ def lr_unusual(collector: FindingCollector) -> None:
 def schedule_mismatch(collector: FindingCollector) -> None:
     """Find ``schedule_mismatch``: the learning rate is exactly 0 for the last 4 rows and 10 % of the planned steps.
 
-    The run goes on or went on, but nothing is learned at 0: the rate has come down too early, or was never above 0.
+    The run went on, but nothing is learned at 0: the rate has reached 0 too early, or was never above it.
     """
     series, total = collector.run.series.get("lr"), collector.progress.total_steps
     if series is None or collector.step is None or not total or collector.has("dead_run", "nan_loss"):
@@ -85,10 +89,10 @@ def schedule_mismatch(collector: FindingCollector) -> None:
 
 @finding("few_trainable_parameters", "info", rank=440)
 def few_trainable_parameters(collector: FindingCollector) -> None:
-    """Find ``few_trainable_parameters`` (sft and pt with an adapter): more tokens to learn in one pass than 2 for each
-    trained parameter.
+    """Find ``few_trainable_parameters`` (sft and pt with an adapter): too many tokens for the trained parameters.
 
-    The percentage of trained parameters alone never decides.
+    One epoch has more than 2 tokens to learn for each trained parameter. The percentage of trained parameters does not
+    matter.
     """
     trained = run_facts.number(collector.run, "trainable_params")
     epoch = collector.progress.epoch
@@ -104,8 +108,10 @@ def few_trainable_parameters(collector: FindingCollector) -> None:
 
 
 def _learned_tokens(collector: FindingCollector, epoch: float) -> float | None:
-    """Return the tokens of one pass that the loss sees: in sft those of the answers, estimated low where no file
-    says."""
+    """Return the number of tokens of one epoch that count in the loss, None if unknown.
+
+    In sft they are those of the answers, estimated by LEARNED_SHARE.
+    """
     for name in ("total_tokens", "num_tokens"):
         series = collector.run.series.get(name)
         if series is not None and series.finite:
@@ -115,15 +121,16 @@ def _learned_tokens(collector: FindingCollector, epoch: float) -> float | None:
 
 
 def _rank(collector: FindingCollector) -> int | None:
+    """Return the rank of the adapter, None if unknown."""
     rank = run_facts.number(collector.run, "lora_rank")
     return int(rank) if rank is not None else None
 
 
 @finding("padding_waste", "info", rank=460)
 def padding_waste(collector: FindingCollector) -> None:
-    """Find ``padding_waste``: less than half of the tokens that were computed are data, the others are padding.
+    """Find ``padding_waste``: less than half of the computed tokens are data, the others are padding.
 
-    For a run that has ended in one go, with both token rates known. LLaMA-Factory's ``effective_tokens_per_sec`` is
+    The run has ended without a resume, and both token rates are known. LLaMA-Factory's ``effective_tokens_per_sec`` is
     that of one device.
     """
     results, tokens = collector.run.results().get("train"), collector.run.series.get("total_tokens")
@@ -146,8 +153,7 @@ def padding_waste(collector: FindingCollector) -> None:
 
 @finding("no_eval", "info", rank=470)
 def no_eval(collector: FindingCollector) -> None:
-    """Find ``no_eval``: more than one pass over the data, or the end, and no evaluation, so that overfitting could not
-    be seen."""
+    """Find ``no_eval``: more than one epoch, or the whole run, without an evaluation that could show overfitting."""
     stages = LANGUAGE_STAGES | PREFERENCE_STAGES | {"rm"}
     epoch = collector.progress.epoch
     if collector.stage not in stages or collector.loss is None or not collector.loss.finite or epoch is None:
@@ -157,14 +163,16 @@ def no_eval(collector: FindingCollector) -> None:
 
 
 def _evaluates(collector: FindingCollector) -> bool:
-    """Return whether there is any sign of an evaluation, by the job itself or by another one with its adapter."""
+    """Return whether the job itself, or another one that loaded its adapter, has evaluated."""
     return was_evaluated(collector.run) or any("eval" in other.results() for other in collector.run.linked)
 
 
 @finding("not_logged", "info", rank=480)
 def not_logged(collector: FindingCollector) -> None:
-    """Find ``not_logged``: what LLaMA-Factory would log if an option were set: tokens/s, and grad_norm while the run
-    goes on."""
+    """Find ``not_logged``: metrics that LLaMA-Factory logs only if an option is set.
+
+    These are tokens/s, and grad_norm while the run is live. It is not found beside a critical finding.
+    """
     if (
         not run_facts.llamafactory(collector.run)
         or collector.loss is None
@@ -173,7 +181,6 @@ def not_logged(collector: FindingCollector) -> None:
     ):
         return
     if collector.has_critical():
-        # Not now.
         return
     missing = []
     if (

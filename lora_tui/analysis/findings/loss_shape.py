@@ -1,5 +1,7 @@
-"""Findings about the shape of the loss curve: whether it has moved at all, and whether it still does. The docstring of
-each function states its rule."""
+"""Findings about the shape of the loss curve: flat, still falling at the end, or falling in steps.
+
+The docstring of each function states its rule.
+"""
 
 from __future__ import annotations
 
@@ -17,27 +19,29 @@ from lora_tui.analysis.statistics import median, rounded, spread
 from lora_tui.runs.series import Series
 
 HARDLY_MOVED = 0.02
-"""Fall of the logarithm of the loss up to which a curve has hardly moved, noise aside."""
+"""Change of the logarithm of the loss, without noise, below which a curve is flat."""
 SLOW_LR = 3.0
-"""Factor below the usual range at which a learning rate explains a flat loss, which needs less proof then."""
+"""Factor below the usual range at which a learning rate explains a flat loss, which then needs less evidence."""
 LEVEL_WITHIN = 0.09
-"""Change of the logarithm of the loss within which a plateau is level, with certainty."""
+"""Bound on the change of the logarithm of the loss in a plateau, including the uncertainty."""
 STILL_FALLING = 0.03
-"""Fall of the logarithm of the loss over the last fifth by which a run ended too early."""
+"""Fall of the logarithm of the loss over the last fifth of the rows above which a run ended too early."""
 STAIR_FALL = -math.log(1 - 0.08)
-"""Fall of the logarithm of the loss (8 %) at an epoch boundary that makes a step."""
+"""Fall of the logarithm of the loss (8 %) at the start of an epoch that counts as a step."""
 
 
 @finding("no_learning", "warning", rank=110)
 @finding("plateau", "info", rank=350)
 def flat_loss(collector: FindingCollector) -> None:
-    """Find ``no_learning`` and ``plateau``.
+    """Find ``no_learning`` and ``plateau``: the train loss of a language model is flat.
 
-    no_learning: the last third of the rows is not clearly below the first ones (3, 5, 10, 20 or a third of them), and
-    what it fell is under 2 % and at two checks certainly under 2.5 %, after half of the steps; or under 15 %, after 30
-    % of them, where the learning rate is three times below the usual range. 30 rows, first loss at least 0.3. plateau
-    (info): it has learned, but the last 60 % or 40 % of the rows are certainly level within 9 %, while the learning
-    rate is above 30 % of its peak; 40 rows.
+    ``no_learning``: after half of the steps, the median of the last third of the rows differs from that of the first
+    third (or of the first 3, 5, 10 or 20 rows if these are clearly higher) by less than 2 % apart from noise, and with
+    certainty by less than 2.5 %, at two checks. If the learning rate is three times below the usual range, less than
+    15 % after 30 % of the steps is enough. At least 30 rows, and a first loss of at least 0.3.
+
+    ``plateau`` (info): the loss has fallen by 5 %, but over the last 60 % or 40 % of the rows it is level within 9 %
+    with certainty, while the learning rate is above 30 % of its peak. At least 40 rows.
     """
     check, loss = loss_check(collector), collector.loss
     if check is None or loss is None or collector.stage not in LANGUAGE_STAGES:
@@ -72,8 +76,11 @@ def flat_loss(collector: FindingCollector) -> None:
 
 
 def _flat(now: LevelChange, before: LevelChange | None, bound: float, errors: float, chance: float) -> bool:
-    """Return whether both have hardly moved but for ``chance`` standard errors, and by less than ``bound`` within
-    ``errors`` of them."""
+    """Return whether both changes are small.
+
+    The size of each is below HARDLY_MOVED plus ``chance`` standard errors, and below ``bound`` even if ``errors``
+    standard errors are added. False if there is no earlier change.
+    """
     return before is not None and all(
         abs(one.fall) < HARDLY_MOVED + chance * one.error and abs(one.fall) + errors * one.error < bound
         for one in (now, before)
@@ -81,17 +88,18 @@ def _flat(now: LevelChange, before: LevelChange | None, bound: float, errors: fl
 
 
 def _has_fallen(collector: FindingCollector, level: float) -> bool:
-    """Return whether the level is 5 % below the first rows."""
+    """Return whether the level is 5 % below the median of the first 5 rows."""
     return collector.loss is not None and level < 0.95 * median(run_facts.head(collector.loss, 5))
 
 
 @finding("underfitted", "info", rank=340)
 def underfitted(collector: FindingCollector) -> None:
-    """Find ``underfitted`` (info): the run has ended, and the loss was still falling.
+    """Find ``underfitted`` (info, sft and pt): the run has ended while the loss was still falling.
 
-    The last evaluation was more than 1 % and two noises below the one before (3 evaluations); without any, the loss
-    fell by 3 % and two standard errors over the last 20 % of the rows (against the 20 % before). The last learning rate
-    is above 10 % of its peak, for a schedule that ends at 0 flattens every curve; or the evaluation fell by 3 %.
+    With at least 3 evaluations, the last one is below the one before by 1 % and by twice the noise of an evaluation,
+    and no earlier one is lower. Without any, the loss of the last 20 % of the rows is below that of the 20 % before by
+    3 % and by two standard errors. The last learning rate must be above 10 % of its peak, since a schedule that ends at
+    0 flattens every curve; otherwise the evaluation must have fallen by 3 %.
     """
     if not run_facts.final(collector.status) or collector.stage not in LANGUAGE_STAGES:
         return
@@ -123,10 +131,10 @@ def underfitted(collector: FindingCollector) -> None:
 
 @finding("staircase", "info", rank=370)
 def staircase(collector: FindingCollector) -> None:
-    """Find ``staircase`` (info, sft): the loss steps down where the data begins again, so samples are recognised.
+    """Find ``staircase`` (info, sft): the loss falls at the start of each epoch, since samples are recognised.
 
-    At 2 of the last 8 epoch boundaries at least the loss fell by 8 % within some rows, on the average of them beyond
-    noise, and by twice what it fell in the middle of the epochs before.
+    At least at 2 of the last 8 epoch boundaries the loss fell by 8 % within a few rows. On average these falls exceed
+    the noise, and twice the fall in the middle of the epochs before them.
     """
     loss, epochs = collector.loss, collector.run.series.get("epoch")
     if collector.stage != "sft" or loss is None or epochs is None or not len(epochs) or collector.run.resumed_at:
@@ -155,8 +163,10 @@ def staircase(collector: FindingCollector) -> None:
 
 
 def _fall_at(loss: Series, epochs: Series, place: float, rows: int) -> float | None:
-    """Return how far (as a logarithm) the loss fell from the rows before a place to those after, without the row at
-    it."""
+    """Return the fall of the log loss from the ``rows`` rows before an epoch (``place``) to those after it.
+
+    The row at that place is left out. None if too many of the values are missing.
+    """
     at = bisect_right(epochs.values, place)
     before, after = loss.values[max(0, at - 1 - rows) : max(0, at - 1)], loss.values[at + 1 : at + 1 + rows]
     parts = [[value for value in part if 0 < value < math.inf] for part in (before, after)]

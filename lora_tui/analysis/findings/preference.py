@@ -18,36 +18,38 @@ from lora_tui.runs.series import Series
 START_LOW = 0.60
 """Lowest first loss of a dpo run whose policy starts at its reference (ln 2 = 0.693)."""
 START_HIGH = 0.78
-"""Highest first loss of such a run."""
+"""Highest first loss of a dpo run whose policy starts at its reference (ln 2 = 0.693)."""
 EARLY = 0.05
-"""Share of the steps after which a first row says nothing about the start."""
+"""Share of the planned steps after which the first row says nothing about the start."""
 SATURATED_PAIRS = 100
-"""Pairs over which the accuracy of a saturated run is taken."""
+"""Number of pairs over which the accuracy of a saturated run is averaged."""
 SATURATED_ACCURACY = 0.98
-"""Accuracy from which on a run is saturated."""
+"""Minimum accuracy of a saturated run."""
 SATURATED_GRADIENT = 0.1
-"""Share of the first gradient norms below which a run is saturated."""
+"""Share of the first gradient norms below which those of a saturated run are."""
 KL_GROWTH = 10.0
-"""Factor on the KL of the middle of the run above which it is out of control."""
+"""Multiple of the KL divergence in the middle of the run above which it is out of control."""
 KL_LARGE = 1.0
-"""KL below which growth does not matter."""
+"""KL divergence below which its growth does not matter."""
 NO_SIGNAL = 0.6
-"""Share of groups with equal rewards above which there is no signal to learn from."""
+"""Share of groups with equal rewards above which there is nothing to learn from."""
 MIN_ROWS = 20
-"""Rows before anything is said about a level."""
+"""Minimum number of rows for a statement about a level."""
 
 
 class LevelCheck(SeriesCheck):
-    """Levels of a series of any sign: whether it is below its start, below zero, far above its past, or above a bound.
+    """Checks the level of a series of any sign: below its start, below 0, far above its past, or above a bound.
 
-    Noise is additive here; an error is that of a median.
+    Levels are medians and noise is additive. ``starts`` are the first steps of the segments after the first.
     """
 
     def __init__(self, starts: tuple[float, ...]) -> None:
         super().__init__()
         self.fallen, self.negative, self.grown, self.high = Hysteresis(), Hysteresis(), Hysteresis(), Hysteresis()
+        """Whether it is below its first level, below 0, above KL_GROWTH times its middle level, above NO_SIGNAL."""
         self._starts = starts
         self._crossed = self._begin = 0
+        """Number of resumes so far, and index of the first row since the last one."""
 
     def check(self, column: Series, end: int) -> None:
         """Check the rows before row ``end``."""
@@ -69,6 +71,7 @@ class LevelCheck(SeriesCheck):
         step = column.steps[end - 1]
 
         def feed(hysteresis: Hysteresis, above: float, bound: float, evidence: dict[str, Param]) -> None:
+            """Add a check: whether ``above`` exceeds ``bound``."""
             hysteresis.feed(
                 step, fires=above > bound, holds=above > CLOSING_WIDTH * bound, begin=step, evidence=evidence
             )
@@ -82,7 +85,7 @@ class LevelCheck(SeriesCheck):
 
 
 def _level_check(collector: FindingCollector, *names: str) -> LevelCheck | None:
-    """Return the check of the first of these series that the run has, or None."""
+    """Return the check of the first of these series that the run has, None without any."""
     starts = collector.resume_steps
     for name in names:
         series = collector.run.series.get(name)
@@ -100,10 +103,10 @@ def _add(collector: FindingCollector, code: str, hysteresis: Hysteresis, variant
 
 @finding("dpo_wrong_start", "warning", rank=150)
 def dpo_wrong_start(collector: FindingCollector) -> None:
-    """Find ``dpo_wrong_start``: reference model or data of a dpo run are wrong.
+    """Find ``dpo_wrong_start``: the first loss of a dpo run shows a wrong reference model or wrong data.
 
-    With the sigmoid loss alone a policy that is its reference has ln 2 = 0.693, so a first loss outside 0.60-0.78 shows
-    it. Not where the first row comes after 5 % of the steps.
+    A policy that equals its reference has a sigmoid loss of ln 2 = 0.693, so a first loss outside 0.60 to 0.78 is
+    wrong. It is not found if the first row comes after 5 % of the steps, nor for other losses.
     """
     loss, total = collector.loss, collector.progress.total_steps
     if collector.stage != "dpo" or loss is None or not loss.finite or reference_loss(collector) is None:
@@ -119,10 +122,10 @@ def dpo_wrong_start(collector: FindingCollector) -> None:
 
 @finding("saturated", "info", rank=380)
 def saturated(collector: FindingCollector) -> None:
-    """Find ``saturated`` (info, preference stages and rm): nothing is learned any more.
+    """Find ``saturated`` (info, preference stages and rm): the run no longer learns.
 
-    Accuracy of 0.98 and more over the last 100 pairs (20 rows where the batch is not known) and a gradient below a
-    tenth of that of the first rows.
+    The accuracy over the last 100 pairs (20 rows if the batch size is not known) is at least 0.98, and the gradient
+    norm is below a tenth of that of the first rows.
     """
     if collector.stage not in PREFERENCE_STAGES | {"rm"} or collector.has("dead_run", "nan_loss"):
         return
@@ -147,12 +150,12 @@ def saturated(collector: FindingCollector) -> None:
 @finding("kl_off", "warning", rank=170)
 @finding("no_signal", "warning", rank=180)
 def rewards(collector: FindingCollector) -> None:
-    """Find ``reward_falling``, ``kl_off`` and ``no_signal`` (ppo and grpo), at two checks of 20 rows and more.
+    """Find ``reward_falling``, ``kl_off`` and ``no_signal`` (ppo and grpo), each at two checks of at least 20 rows.
 
-    reward_falling: the median reward of the last rows is below that of the first by three standard errors each. kl_off:
-    the divergence from the reference is negative beyond noise (which no true divergence is), or ten times that of the
-    middle of the run and above 1. no_signal: in 60 % of the groups all answers have the same reward, so that they teach
-    nothing.
+    ``reward_falling``: the median reward of the last rows is below that of the first rows beyond the noise of both.
+    ``kl_off``: the divergence from the reference is negative beyond noise, which a true divergence cannot be, or it
+    exceeds ten times that in the middle of the run and 1. ``no_signal``: in 60 % of the groups all answers have the
+    same reward, so that nothing is learned from them.
     """
     if collector.stage not in REINFORCEMENT_STAGES or collector.has("dead_run", "nan_loss"):
         return

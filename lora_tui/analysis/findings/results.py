@@ -1,5 +1,7 @@
-"""Findings about evaluations and predictions: what they were made on, and whether they can be right. The docstring of
-each function states its rule."""
+"""Findings about evaluations and predictions: their data, their size, and results that cannot be right.
+
+The docstring of each function states its rule.
+"""
 
 from __future__ import annotations
 
@@ -14,34 +16,35 @@ from lora_tui.records.documents import Predictions
 from lora_tui.runs.run import ResultSet, Run
 
 MIN_PREDICTIONS = 10
-"""Predictions below which a share of them says nothing."""
+"""Minimum number of predictions for a statement about a share of them."""
 MIN_DEGENERATE = 3
-"""Degenerate predictions below which nothing is said."""
+"""Minimum number of degenerate predictions for a finding."""
 DEGENERATE_SHARES = {"empty": 0.05, "repeats": 0.10, "limit": 0.20, "echo": 0.10}
-"""Share of the predictions from which on each kind is a finding."""
+"""Minimum share of the predictions for a finding, by the kind of degenerate prediction."""
 NEAR_LIMIT = 0.6
-"""Share of the limit beyond which an estimated length may be the limit: the tokens of a text are only estimated."""
+"""Share of the limit from which an estimated length may be the limit, since tokens are only estimated."""
 LONG_QUANTILE = 0.98
-"""Share of the predictions whose greatest length stands for a limit that is not known."""
+"""Share of the predictions whose greatest length replaces a limit that is not known."""
 MIN_LIMIT_TOKENS = 32
-"""Tokens below which a length is no limit: short answers are alike in length by themselves."""
+"""Number of tokens below which a length is no limit, since short answers often have equal lengths."""
 TIMES_LABELS = 3.0
-"""Factor by which cut predictions must be more frequent than labels that look the same."""
+"""Factor by which cut predictions must be more frequent than labels that look cut."""
 SCORES = ("bleu-4", "rouge-1", "rouge-2", "rouge-l")
+"""Names of the scores that LLaMA-Factory computes, without their split."""
 HIGH_BLEU = 50.0
-"""BLEU-4 from which on a ROUGE-L below LOW_ROUGE cannot be."""
+"""BLEU-4 from which a ROUGE-L below LOW_ROUGE is impossible."""
 LOW_ROUGE = 20.0
-"""ROUGE-L below which a BLEU-4 of HIGH_BLEU cannot be."""
+"""ROUGE-L below which a BLEU-4 of HIGH_BLEU or more is impossible."""
 MIN_SCORED = 5
-"""Samples below which scores are not compared with each other."""
+"""Minimum number of samples for comparing scores with each other."""
 
 
 @finding("evaluated_on_training_data", "warning", rank=260)
 def evaluated_on_training_data(collector: FindingCollector) -> None:
-    """Find ``evaluated_on_training_data``: a data set of the evaluation or prediction was trained on, and no part of it
-    was held back.
+    """Find ``evaluated_on_training_data``: an evaluation or prediction used a data set that was trained on.
 
-    Options prove it, or a log of a job that loaded training data only, and more of it than the training had held back.
+    No part of the data set was held back for it. The proof is in the options, or in the log of a job that loaded only
+    training data, and more of it than the training had held back.
     """
     for source in (collector.run, *collector.run.linked):
         names = overlap(collector.run, source)
@@ -58,7 +61,7 @@ def evaluated_on_training_data(collector: FindingCollector) -> None:
 
 
 def _evaluates(source: Run) -> bool:
-    """Return whether it has evaluated or predicted, or is about to."""
+    """Return whether a run has evaluated or predicted, or is configured to."""
     if not source.timeline.rows or any(split in source.results() for split in ("eval", "predict")):
         return True
     if any(name.startswith("eval_") for name in source.series):
@@ -69,14 +72,15 @@ def _evaluates(source: Run) -> bool:
 
 @finding("degenerate_predictions", "warning", rank=270)
 def degenerate_predictions(collector: FindingCollector) -> None:
-    """Find ``degenerate_predictions``.
+    """Find ``degenerate_predictions``: too many predictions are empty, repetitive, cut, or echoes of the prompt.
 
-    Of at least 10 predictions: 5 % empty, 10 % saying the same eight words five times (where the label does not), 20 %
-    cut at the longest length, or 10 % repeating the question; at least 3 of them.
+    Of at least 10 predictions, at least 3 and 5 % are empty, or 10 % repeat eight words five times although the label
+    does not, or 20 % are cut, or 10 % repeat the prompt.
 
-    Cut means: ends in the middle of a sentence, at 60 % and more of ``max_new_tokens`` or, where that is not known, of
-    the length that 98 % do not exceed (and that is at least 32 tokens); and three times as frequent as labels that look
-    so. Lengths in tokens are estimated from the characters.
+    A prediction is cut if it ends in the middle of a sentence with at least 60 % of ``max_new_tokens``. If that option
+    is not known, it is replaced by the length that 98 % of the predictions do not exceed, if that is at least 32
+    tokens. Cut predictions must be three times as frequent as labels that look cut. Lengths in tokens are estimated
+    from the characters.
     """
     for source in (collector.run, *collector.run.linked):
         predictions = source.predictions
@@ -106,7 +110,7 @@ def degenerate_predictions(collector: FindingCollector) -> None:
 
 
 def cut_off(predictions: Predictions, limit: float | None) -> int:
-    """Return how many predictions look as if the limit of new tokens had cut them."""
+    """Return the number of predictions that seem to be cut by the limit of new tokens (``limit``, None if unknown)."""
     top = limit if limit is not None else _quantile(predictions, LONG_QUANTILE)
     if top < MIN_LIMIT_TOKENS:
         return 0
@@ -117,7 +121,7 @@ def cut_off(predictions: Predictions, limit: float | None) -> int:
 
 
 def _quantile(predictions: Predictions, share: float) -> float:
-    """Return the estimated length in tokens that this share of the predictions does not exceed."""
+    """Return the estimated length in tokens that this share of the predictions does not exceed, 0 without any."""
     wanted = share * sum(predictions.lengths.values())
     seen = 0
     for length in sorted(predictions.lengths):
@@ -129,10 +133,10 @@ def _quantile(predictions: Predictions, share: float) -> float:
 
 @finding("scores_inconsistent", "warning", rank=280)
 def scores_inconsistent(collector: FindingCollector) -> None:
-    """Find ``scores_inconsistent``: scores that no set of texts has.
+    """Find ``scores_inconsistent``: scores that no set of texts can have.
 
-    All exactly 0, or some exactly 0 and others not, or a BLEU-4 of 50 and more with a ROUGE-L under 20; at least 5
-    samples. Not where the predictions are known to be empty.
+    On at least 5 samples, all scores are exactly 0, or BLEU-4 or ROUGE-1 is exactly 0 and others are not, or BLEU-4 is
+    at least 50 and ROUGE-L below 20. It is not found if the predictions are known to be empty.
     """
     if any(found.variant == "empty" for found in collector.current("degenerate_predictions")):
         return
@@ -162,7 +166,7 @@ def scores_inconsistent(collector: FindingCollector) -> None:
 
 @finding("few_eval_samples", "info", rank=430)
 def few_eval_samples(collector: FindingCollector) -> None:
-    """Find ``few_eval_samples``: an evaluation or prediction on fewer than 50 samples; the smallest one is named."""
+    """Find ``few_eval_samples``: an evaluation or prediction has fewer than 50 samples. The smallest is reported."""
     smallest: tuple[int, str, ResultSet | None] | None = None
     for split, found, source in run_facts.result_sets(collector.run):
         count = run_facts.samples(found, split, source) if split != "train" and not found.stale else None
@@ -186,7 +190,7 @@ def few_eval_samples(collector: FindingCollector) -> None:
 
 
 def _held_back(run: Run) -> int | None:
-    """Return the samples of the evaluation during the training, where its log counts them."""
+    """Return the number of samples of the evaluations during training, None if its log does not state it."""
     setting, trained = run.config.get("eval_examples"), run.config.get("num_examples")
     if setting is None or trained is None or setting.source != trained.source or not isinstance(setting.value, int):
         return None

@@ -1,4 +1,4 @@
-"""Findings of the state of a run: broken weights, a bad end, stops, resumes, earlier attempts, two jobs at once.
+"""Findings about the state of a run: broken weights, failures, stops, resumes, earlier attempts, two jobs at once.
 
 The docstring of each function states its rule.
 """
@@ -15,22 +15,20 @@ from lora_tui.records.file_names import TRAINER_LOG
 from lora_tui.runs.series import Series
 
 MIN_ZEROS = 3
-"""Consecutive losses of exactly 0 that mean dead weights."""
-ALIVE = 0.1
-"""Loss that does not reach 0 by learning within one row."""
+"""Number of consecutive losses of exactly 0 that mean NaN weights."""
 _DISK_FULL = ("No space left", "File too large", "Disk quota exceeded")
-"""Parts of error messages of a full disk."""
+"""Parts of error messages that mean a full disk."""
 
 
 @finding("dead_run", "critical", rank=20)
 def dead_run(collector: FindingCollector) -> None:
     """Find ``dead_run``: the weights are NaN.
 
-    At least 3 losses of exactly 0 at the end, after losses of 0.1 and more, grad_norm NaN or unknown; one such loss is
-    enough where grad_norm is NaN at its step.
+    At least the last 3 losses are exactly 0 after a median loss of at least 0.1, and grad_norm is NaN, 0 or unknown.
+    One such loss is enough if grad_norm is NaN at its step.
 
     transformers' ``logging_nan_inf_filter`` prints 0.0 for a NaN loss. A smooth approach to 0, a saturated preference
-    run (accuracy >= 0.95) and a finite grad_norm at those steps are not dead.
+    run (accuracy of at least 0.95) or a finite grad_norm above 0 at those steps rule it out.
     """
     loss = collector.loss
     if loss is None or len(loss) < 2 or loss.values[-1] != 0.0:
@@ -41,7 +39,7 @@ def dead_run(collector: FindingCollector) -> None:
     if len(loss) - begin < MIN_ZEROS and not (at_zero is not None and math.isnan(at_zero)):
         return
     before = [value for value in loss.values[max(0, begin - 5) : begin] if math.isfinite(value)]
-    if not before or median(before) < ALIVE:
+    if not before or median(before) < run_facts.SUDDEN_ZERO_LOSS:
         return
     step = loss.steps[begin]
     if norms is not None and norms.steps and norms.steps[-1] >= step and 0 < norms.values[-1] < math.inf:
@@ -61,8 +59,10 @@ def dead_run(collector: FindingCollector) -> None:
 
 @finding("nan_loss", "critical", rank=10)
 def nan_loss(collector: FindingCollector) -> None:
-    """Find ``nan_loss``: a NaN or Infinity in the loss (one alone, with finite rows after it, is a warning), or a NaN
-    eval loss."""
+    """Find ``nan_loss``: a NaN or infinite train loss, or a NaN eval loss.
+
+    It is a warning for fewer than 3 such train losses with a finite one after them.
+    """
     if collector.has("dead_run"):
         return
     loss = collector.loss
@@ -96,8 +96,10 @@ def nan_loss(collector: FindingCollector) -> None:
 @finding("stalled", "critical", rank=70)
 @finding("interrupted", "warning", rank=80)
 def ended_badly(collector: FindingCollector) -> None:
-    """Find ``out_of_memory``, ``failed``, ``stalled`` or ``interrupted``, by the run's state: what happened and where
-    it can go on."""
+    """Find ``out_of_memory``, ``failed``, ``stalled`` or ``interrupted`` by the state of the run.
+
+    The evidence says what happened and how to resume. An interrupt from the keyboard is only info.
+    """
     state, failure = collector.status.state, collector.status.failure
     step = collector.step
     total = collector.progress.total_steps
@@ -140,16 +142,15 @@ def ended_badly(collector: FindingCollector) -> None:
             variant = f"{variant}_no_step".lstrip("_")
         elif evidence.get("checkpoint") is None:
             variant = f"{variant}_no_checkpoint".lstrip("_")
-        # Who pressed Ctrl-C knows it.
+        # The user knows about an interrupt from the keyboard.
         severity: Severity = "info" if kind == "interrupted" else "warning"
         collector.add("interrupted", evidence, severity=severity, step=step, variant=variant)
 
 
 def _tail_begin(series: Series, *, zero: bool) -> int:
-    """Return the index where the last unbroken stretch of zeros (or of non-finite values) begins, found by galloping
-    back.
+    """Return the index at which the zeros (or the non-finite values) at the end of a series begin.
 
-    Galloping looks at some values only, so a stretch with a rare exception inside counts as one.
+    An exponential search backwards reads only some of the values, so other values in between may go unnoticed.
     """
     values = series.values
 
@@ -171,20 +172,23 @@ def _tail_begin(series: Series, *, zero: bool) -> int:
 
 
 def _first_nonfinite(series: Series) -> int:
-    """Return the index of the first non-finite value, of which there must be one."""
+    """Return the index of the first non-finite value; the series must have one."""
     values = series.values
-    # The sum of a piece is NaN or infinite where one of its values is.
+    # The sum of a piece is not finite if one of its values is not.
     begin = next(at for at in range(0, len(values), 1000) if not math.isfinite(sum(values[at : at + 1000])))
     return next(index for index in range(begin, len(values)) if not math.isfinite(values[index]))
 
 
 MIN_RETURNS = 3
-"""Number of times that a row must go on where another process left off."""
+"""Minimum number of rows that continue the rows of another process than the row before, for ``two_writers``."""
 
 
 @finding("stopped", "info", rank=300)
 def stopped(collector: FindingCollector) -> None:
-    """Find ``stopped``: ended below the planned steps with everything saved (LlamaBoard's abort, early stopping)."""
+    """Find ``stopped``: the run ended before its last planned step with everything saved.
+
+    Causes are LlamaBoard's abort button and early stopping.
+    """
     if collector.status.state != "stopped":
         return
     document = collector.run.files.state
@@ -197,7 +201,7 @@ def stopped(collector: FindingCollector) -> None:
 
 @finding("stale_results", "info", rank=310)
 def stale_results(collector: FindingCollector) -> None:
-    """Find ``stale_results``: a results file that is older than the last training row belongs to an earlier attempt."""
+    """Find ``stale_results``: a results file belongs to an earlier attempt, since the training rows are newer."""
     found = collector.run.results()
     stale = [split for split in ("train", "eval", "predict") if split in found and found[split].stale]
     if stale:
@@ -206,10 +210,10 @@ def stale_results(collector: FindingCollector) -> None:
 
 @finding("two_writers", "warning", rank=200)
 def two_writers(collector: FindingCollector) -> None:
-    """Find ``two_writers``: rows of two trainings in turns in trainer_log.jsonl.
+    """Find ``two_writers``: two trainings write into one trainer_log.jsonl at the same time.
 
-    At least 3 times a row goes on where another process than the one before left off, by its step and by its own clock.
-    A resume repeats steps as well, but never goes back to the process before it.
+    At least 3 rows continue, by their step and clock, the rows of another process than the row before them. A resume
+    repeats steps as well, but no row of the earlier process follows it.
     """
     table, writers = collector.run.files.tables.get(TRAINER_LOG), collector.run.timeline.writers
     if table is None or not table.rows or writers is None:
@@ -220,10 +224,10 @@ def two_writers(collector: FindingCollector) -> None:
 
 @finding("resumed", "info", rank=400)
 def resumed(collector: FindingCollector) -> None:
-    """Find ``resumed``: the log holds more than one segment.
+    """Find ``resumed``: the log has more than one segment.
 
-    Earlier rows beyond a resume point are replaced. Where the planned steps have changed with it, the learning rate
-    follows another schedule since.
+    Earlier rows beyond the point of a resume are replaced. If the planned steps have changed with the resume, the
+    learning rate follows another schedule since.
     """
     if not collector.run.resumed_at or collector.has("two_writers"):
         return
@@ -231,7 +235,7 @@ def resumed(collector: FindingCollector) -> None:
     count = len(collector.run.resumed_at)
     timeline = collector.run.timeline
     start = timeline.starts[-1]
-    # The first row comes logging_steps after the checkpoint, which lies behind the last row that was kept.
+    # The first row comes logging_steps after the checkpoint, which is not before the last row that was kept.
     kept = (timeline.rows[start - 1].step or 0) if start else 0
     saved = [item.step for item in collector.run.checkpoints() if kept <= item.step < first]
     evidence: dict[str, Param | None] = {"count": count, "last": max(saved, default=first)}
@@ -246,10 +250,10 @@ def resumed(collector: FindingCollector) -> None:
 
 @finding("rerun", "info", rank=410)
 def rerun(collector: FindingCollector) -> None:
-    """Find ``rerun``: checkpoints of another attempt, older than this training, or beyond both its plan and its own
-    step.
+    """Find ``rerun``: checkpoints of another attempt are in the directory.
 
-    An automatic resume takes the highest step, whichever attempt it belongs to.
+    They are older than this training, or beyond both its planned and its last step. An automatic resume uses the
+    highest step, whichever attempt it belongs to.
     """
     total = collector.progress.total_steps
     if collector.step is None or collector.progress.unit != "steps":

@@ -1,4 +1,4 @@
-"""Properties of a run's curves that several findings need."""
+"""Values that several findings need: the check of the loss, reference losses, learning rates."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from lora_tui.analysis.stages import LANGUAGE_STAGES
 from lora_tui.analysis.statistics import rounded
 
 LR_ADVICE = 0.3
-"""Factor on a learning rate that made a run diverge, for the advice what to try instead."""
+"""Factor from a learning rate with which a run diverged to the one that is advised instead."""
 START_TOLERANCE = 0.13
-"""Relative distance from its theory at which the first loss of a preference run is a wrong start."""
+"""Relative distance of the first loss of a preference run from its theoretical value that counts as a wrong start."""
 
 
 def loss_check(collector: FindingCollector) -> LossCheck | None:
-    """Return the check of the loss, or None where ratios of losses mean nothing: only language models, and preferences
-    with a known start, have one."""
+    """Return the check of the train loss, None where ratios of losses mean nothing.
+
+    Only language model stages, and preference stages with a known loss at the start, have one.
+    """
     loss = collector.loss
     if loss is None or not loss.finite:
         return None
@@ -33,7 +35,7 @@ def loss_check(collector: FindingCollector) -> LossCheck | None:
         if start is None:
             return None
         if abs(run_facts.head(loss, 1)[0] / start - 1) > START_TOLERANCE:
-            # A start that is wrong itself is another finding; what comes after is measured against it.
+            # A wrong start is another finding; the later losses are then compared with the first one.
             start = None
     inputs = LossInputs(collector.resume_steps, collector.progress.total_steps, start)
     lr = collector.run.series.get("lr")
@@ -41,10 +43,10 @@ def loss_check(collector: FindingCollector) -> LossCheck | None:
 
 
 def reference_loss(collector: FindingCollector) -> float | None:
-    """Return the loss of a policy that is still its reference, or None for losses that start elsewhere.
+    """Return the loss of a policy that equals its reference, None where theory gives no value.
 
-    ln 2 for dpo's sigmoid loss and for reward models, 1/2 for kto with weights of 1. Others (orpo, simpo, ipo, hinge,
-    or with an sft part) start elsewhere.
+    It is ln 2 for the sigmoid loss of dpo and for reward models, and 1/2 for kto with weights of 1. Other losses (orpo,
+    simpo, ipo, hinge, or with an sft part) start elsewhere.
     """
     run = collector.run
     if collector.stage == "rm":
@@ -64,7 +66,7 @@ def reference_loss(collector: FindingCollector) -> float | None:
 
 
 def peak_lr(collector: FindingCollector) -> float | None:
-    """Return the highest learning rate so far or the planned one, whichever is higher."""
+    """Return the highest learning rate so far or the planned one, whichever is higher; None without both."""
     lr = collector.run.series.get("lr")
     seen = lr.max if lr is not None and lr.finite else 0.0
     planned = run_facts.number(collector.run, "learning_rate") or 0.0
@@ -73,8 +75,10 @@ def peak_lr(collector: FindingCollector) -> float | None:
 
 
 def usual_low(collector: FindingCollector) -> float | None:
-    """Return the low end of the usual learning rates of this stage and method; the lower one if the method is not
-    known."""
+    """Return the low end of the usual learning rates of this stage and method, None if not known.
+
+    It is the lower of two if the method is not known.
+    """
     if collector.stage is None:
         return None
     ranges = usual_lr_ranges(collector.stage, collector.run.method, collector.context.lr_ranges)
@@ -82,6 +86,6 @@ def usual_low(collector: FindingCollector) -> float | None:
 
 
 def lower_lr(collector: FindingCollector) -> float | None:
-    """Return the learning rate to try instead of one that was too high."""
+    """Return the learning rate to try instead of one that was too high, None if that is not known."""
     peak = peak_lr(collector)
     return rounded(peak * LR_ADVICE, 2) if peak is not None else None

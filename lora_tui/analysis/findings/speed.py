@@ -14,57 +14,61 @@ from lora_tui.analysis.statistics import critical_z, median, rounded, spread
 from lora_tui.runs.timeline import MIN_SPAN_S, Timeline
 
 LOST_SHARE = 0.3
-"""Share of the speed that must be lost."""
+"""Minimum share of the speed that must be lost."""
 MIN_ROWS = 30
-"""Rows of one segment before a drop is looked for."""
+"""Minimum number of rows of a segment for a drop."""
 PIECES_BEFORE = 100
-"""Pieces that the last ones are compared with."""
+"""Maximum number of pieces with which the last ones are compared."""
 PIECES_AFTER = 20
-"""Last pieces, whose speed is compared."""
+"""Maximum number of last pieces whose speed is compared."""
 MIN_PIECES = 6
-"""Pieces that the later side of a comparison needs."""
+"""Minimum number of last pieces for a comparison."""
 SAME_PHASE = 0.1
-"""Share of an epoch within which two places count as the same: data sorted by length slows down at the same place of
-each."""
+"""Epochs within which two places of two epochs count as the same; data sorted by length is slow at the same place of
+each epoch."""
 EPOCHS_BACK = 20
-"""Earlier epochs that are compared at the same place."""
+"""Maximum number of earlier epochs that are compared at the same place."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Consecutive rows without an evaluation among them that took MIN_SPAN_S seconds or longer."""
+    """The time of consecutive rows, at least MIN_SPAN_S seconds, without an evaluation between them."""
 
     step: float
+    """First step."""
     epoch: float | None
-    slow: float
-    """Seconds a step."""
+    """Epoch of the last row, None if it has none."""
+    per_step: float
+    """Seconds per step."""
     per_token: float | None
-    """Seconds a token."""
+    """Seconds per token, None where tokens are not counted."""
 
 
 class SpeedCheck(IncrementalCheck[Timeline]):
-    """The pieces of a timeline, and whether they have become slower."""
+    """Divides a timeline into pieces and checks whether they have become slower."""
 
     def __init__(self) -> None:
         super().__init__()
         self.slower = Hysteresis()
         self._pieces: list[Piece] = []
+        """The last pieces of the current segment."""
         self._segment = 0
+        """Index of the current segment."""
         self._begin = 0
-        """First row of the piece that is not long enough yet."""
+        """Index of the first row of the piece that is not long enough yet."""
         self._speed_before: float | None = None
-        """Seconds a step or token before the drop, while it lasts."""
+        """Seconds per step or token before the drop, None while there is none."""
 
     def size(self, column: Timeline) -> int:
         """Return the number of rows of the timeline."""
         return len(column.rows)
 
     def entry(self, column: Timeline, row: int) -> float:
-        """Return 0: rows of a timeline do not change."""
+        """Return 0, since rows of a timeline do not change."""
         return 0.0
 
     def next_check(self, done: int) -> int:
-        """Return the next row count: every fifth row, on long runs every fiftieth part."""
+        """Return the next row count: 5 rows later, or 2 % later in a long run."""
         return done + max(5, done // 50)
 
     def check(self, column: Timeline, end: int) -> None:
@@ -83,7 +87,7 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         del self._pieces[: -20 * PIECES_BEFORE]
 
     def _cut_pieces(self, column: Timeline, end: int) -> None:
-        """Cut up to five pieces of the rows since the last check; the time up to an evaluation's row went into it."""
+        """Cut the rows since the last check into at most five pieces, without the time before an evaluation's row."""
         stride = max(1, (end - self.done) // 5)
         row = max(self._begin + 1, self.done)
         while row < end:
@@ -99,6 +103,7 @@ class SpeedCheck(IncrementalCheck[Timeline]):
             row = other + 1
 
     def _piece(self, column: Timeline, begin: int, end: int) -> Piece | None:
+        """Return the piece between the rows at two indexes, None if it is too short or its time is not known."""
         span = column.span(begin, end)
         a, b = column.rows[begin], column.rows[end]
         if span is None or span.seconds < MIN_SPAN_S or a.step is None or b.step is None or b.step <= a.step:
@@ -111,6 +116,7 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         )  # fmt: skip
 
     def _compare(self, column: Timeline, end: int) -> None:
+        """Compare the last pieces with those before them."""
         pieces = self._pieces
         after = min(PIECES_AFTER, len(pieces) // 3)
         if after < MIN_PIECES:
@@ -136,7 +142,7 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         self._speed_before = (self._speed_before or usual) if self.slower.current is not None else None
 
     def _onset(self, slow: list[float], after: int, now: float, usual: float) -> float:
-        """Return the step of the first slow piece: after the last two that were near the speed before."""
+        """Return the step of the first slow piece: the one after the last two pieces near the earlier speed."""
         bound = math.sqrt(now * usual)
         for index in range(len(slow) - 1, 0, -1):
             if max(slow[index], slow[index - 1]) < bound:
@@ -144,9 +150,9 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         return self._pieces[-after].step
 
     def _as_in_other_epochs(self, after: int, now: float) -> bool:
-        """Return whether the same part of at least half of the epochs before was about as slow.
+        """Return whether the same part of at least half of the earlier epochs was about as slow as ``now``.
 
-        In the last one alone it may be since the drop lasts for longer than an epoch.
+        One slow epoch alone proves nothing, since a drop may last for longer than an epoch.
         """
         recent = self._pieces[-after:]
         first, last = recent[0].epoch, recent[-1].epoch
@@ -155,7 +161,7 @@ class SpeedCheck(IncrementalCheck[Timeline]):
         slow = seen = 0
         for back in range(1, min(int(first) + 2, EPOCHS_BACK)):
             low, high = first - back - SAME_PHASE, last - back + SAME_PHASE
-            same = [piece.slow for piece in self._pieces if piece.epoch is not None and low <= piece.epoch <= high]
+            same = [piece.per_step for piece in self._pieces if piece.epoch is not None and low <= piece.epoch <= high]
             if len(same) >= 3:
                 seen += 1
                 slow += now < median(same) / (1 - LOST_SHARE)
@@ -163,23 +169,27 @@ class SpeedCheck(IncrementalCheck[Timeline]):
 
 
 def _chance(slow: list[float], after: int, rows: int) -> float:
-    """Return how far apart the two medians may be by chance, as a logarithm."""
+    """Return the difference of the logarithms of the two medians that chance may cause.
+
+    ``slow`` has the seconds per step or token of each piece, of which the last ``after`` are compared with the others.
+    """
     error = math.hypot(spread(slow[:-after]).error(len(slow) - after), spread(slow[-after:]).error(after))
     return math.sqrt(2) * critical_z(rows) * error
 
 
 def _slow(piece: Piece, counted: bool) -> float:
-    return piece.per_token if counted and piece.per_token is not None else piece.slow
+    """Return the seconds per token if tokens are counted, else per step."""
+    return piece.per_token if counted and piece.per_token is not None else piece.per_step
 
 
 @finding("throughput_drop", "warning", rank=140)
 def throughput_drop(collector: FindingCollector) -> None:
-    """Find ``throughput_drop``.
+    """Find ``throughput_drop``: the training has become slower by at least 30 %.
 
-    At two checks the last 20 pieces of the run (10 s or longer each, none with an evaluation) took more than 1 / 0.7 of
-    the time of the 100 before, beyond noise; by tokens where they are counted, and without tokens not where the same
-    part of the epochs before was as slow (data sorted by length). 30 rows of one segment. Closed when 76 % of the speed
-    is back.
+    At two checks the last 20 pieces of the run (at least 10 s each, without evaluations) took more than 1 / 0.7 of the
+    time of the 100 before them, beyond noise. Time is measured per token where tokens are counted, else per step. A
+    drop per step does not count if the same part of the earlier epochs was as slow (data sorted by length). At least 30
+    rows of one segment. It closes when 76 % of the speed is reached again.
     """
     check = updated_check(collector.run.timeline, SpeedCheck, None, SpeedCheck)
     if collector.has("dead_run"):

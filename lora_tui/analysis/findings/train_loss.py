@@ -1,5 +1,8 @@
-"""Findings about the loss curve. The docstring of each function states its rule; windows and levels are explained in
-:mod:`lora_tui.analysis.detectors.loss` and :mod:`lora_tui.analysis.detectors.levels`."""
+"""Findings about the level of the train loss: divergence, spikes, a start that is too high.
+
+The docstring of each function states its rule. Windows and levels are explained in
+:mod:`lora_tui.analysis.detectors.loss` and :mod:`lora_tui.analysis.detectors.levels`.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,18 @@ from lora_tui.analysis.stages import ADAPTER_METHODS, LANGUAGE_STAGES
 from lora_tui.analysis.statistics import rounded, window
 
 KNOWN_START = ("dpo", "rm", "kto")
-"""Stages whose loss begins at a number that theory gives, and which have no other level to leave."""
+"""Stages whose loss at the start is known from theory; only that level counts for them."""
 QUIET_SHARE = 0.3
-"""Share of the run that must have passed without a spike for repeated spikes to be over."""
+"""Share of the rows that must have come after the last spike for repeated spikes to be over."""
 QUIET_ROWS = 100
-"""Rows that must have passed without a spike for repeated spikes to be over."""
+"""Number of rows that must have come after the last spike for repeated spikes to be over."""
 VOCABULARY_SHARE = 0.8
-"""Share of ln(vocabulary), the loss of guessing, above which a first loss is hardly better than guessing."""
+"""Share of ln(vocabulary size), the loss of guessing, above which a first loss is hardly better than guessing."""
 GUESSING_LOSS = 10.0
-"""First loss in nats that is hardly better than guessing where the vocabulary is not known: ln(V) is 10.4 for 32,000
-words and 11.9 for 152,000."""
+"""First loss in nats that is hardly better than guessing if the size V of the vocabulary is not known; ln(V) is 10.4
+for 32,000 tokens and 11.9 for 152,000."""
 GUESSING_LOSS_PT = 12.0
-"""First loss in nats that is hardly better than guessing in pre-training, which may begin with untrained words."""
+"""First loss in nats that is hardly better than guessing in pre-training, which may start with untrained tokens."""
 BUG_VERSIONS = ((4, 46), (4, 49))
 """First and last version of transformers with a loss that grows with gradient_accumulation_steps (LLaMA-Factory issues
 6639 and 7443)."""
@@ -35,15 +38,15 @@ BUG_VERSIONS = ((4, 46), (4, 49))
 @finding("diverging", "critical", rank=30)
 @finding("worse_than_start", "critical", rank=40)
 def level_left(collector: FindingCollector) -> None:
-    """Find ``diverging`` and ``worse_than_start``: the loss has left its best level, or its first one, for good.
+    """Find ``diverging`` and ``worse_than_start``: the loss has left its best or its first level for good.
 
-    diverging (sft, pt): the median of a window is 25 % and 0.3 nats above the best level of the run, three quarters of
-    its rows 10 % above, and the two levels are apart beyond noise; 16 rows. worse_than_start: the same against the
-    first rows with 30 % and 0.3 nats (60 % and 0.5 while a bump of the warm-up may last); against ln 2 or 1/2 with 15 %
-    and 0.1 nats in dpo, rm and kto.
+    ``diverging`` (sft, pt): the median of a window is 25 % and 0.3 nats above the best level of the segment, three
+    quarters of its rows are 10 % above, and the levels differ beyond noise. At least 16 rows. ``worse_than_start``: the
+    same against the first rows with 30 % and 0.3 nats (60 % and 0.5 nats while a bump of the warm-up may last). In dpo,
+    rm and kto it is against ln 2 or 1/2 with 15 % and 0.1 nats.
 
-    Both open when true at two checks and close when false at two, with bounds that are 20 % closer. One of the two is
-    shown: diverging where the run had learned before it left its level.
+    Both open when true at two checks in a row and close when false at two, with bounds that are 20 % closer. Of the two
+    only one is reported: ``diverging`` if the run had learned before it left its level.
     """
     check = loss_check(collector)
     if check is None or any(one.severity == "critical" for one in collector.current("dead_run", "nan_loss")):
@@ -63,14 +66,17 @@ def level_left(collector: FindingCollector) -> None:
 
 
 def _learned(left: Episode, worse: Episode) -> bool:
+    """Return whether the best level was 10 % below the first one."""
     return float(left.evidence["best"]) < 0.9 * float(worse.evidence["first"])
 
 
 def _overlap(a: Episode, b: Episode) -> bool:
+    """Return whether two episodes have a step in common."""
     return a.begin <= (math.inf if b.end is None else b.end) and b.begin <= (math.inf if a.end is None else a.end)
 
 
 def _add_level_left(collector: FindingCollector, code: str, episode: Episode, *, against_chance: bool) -> None:
+    """Add a finding for an episode; ``against_chance`` says whether the first level is known from theory."""
     if episode.end is not None:
         collector.add_episode(code, episode, episode.evidence, variant="over")
         return
@@ -86,11 +92,11 @@ def _add_level_left(collector: FindingCollector, code: str, episode: Episode, *,
 
 @finding("loss_spike", "warning", rank=130)
 def loss_spike(collector: FindingCollector) -> None:
-    """Find ``loss_spike``: rows far above the level before.
+    """Find ``loss_spike``: rows far above the level before them.
 
-    By a factor of 1.3, by 0.25 nats, by 5 times the noise of a row and twice every residual so far (20 rows at least).
-    Info; a warning where the loss has not come back two windows later, or where at least three rows stand apart from
-    the usual residuals (the gap behind them has a chance of 0.1 % in noise with heavy tails).
+    They exceed it by a factor of 1.3, by 0.25 nats, by 5 times the noise of a row and by twice every earlier residual
+    (at least 20 rows). It is info, and a warning if the loss has not recovered two windows later, or if at least three
+    rows are apart from the usual residuals (the gap after them has a probability of 0.1 % in heavy-tailed noise).
     """
     check = loss_check(collector)
     if check is None or collector.stage in KNOWN_START:
@@ -129,10 +135,10 @@ def loss_spike(collector: FindingCollector) -> None:
 def high_start(collector: FindingCollector) -> None:
     """Find ``broken_base`` and ``loss_scale_bug``: the first loss of a language model is far too high.
 
-    broken_base: in the first 5 % of the steps it is above 0.8 ln(vocabulary), or above 10 where that is not known (12
-    in pt): hardly better than guessing. loss_scale_bug (info): the same with a transformers of 4.46 to 4.49 and
-    gradient accumulation, where the loss divided by the accumulation is usual, or a first loss more than 4 times the
-    first evaluation.
+    ``broken_base``: in the first 5 % of the steps it is above 0.8 ln(vocabulary size), or above 10 nats if that is not
+    known (at least 12 in pt), so hardly better than guessing. ``loss_scale_bug`` (info): with transformers 4.46 to 4.49
+    and gradient accumulation, it is that high although the loss divided by the accumulation is usual, or it is more
+    than 4 times the first eval loss.
     """
     loss, total = collector.loss, collector.progress.total_steps
     if loss is None or not loss.finite or collector.stage not in (None, *LANGUAGE_STAGES) or collector.has("dead_run"):
@@ -163,6 +169,7 @@ def high_start(collector: FindingCollector) -> None:
 
 
 def _buggy(collector: FindingCollector) -> bool:
+    """Return whether the version of transformers is known to have the wrong loss (BUG_VERSIONS)."""
     setting = collector.run.config.get("transformers_version")
     parts = str(setting.value).split(".") if setting is not None else []
     if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):

@@ -1,1 +1,1 @@
-"""Rate the numbers of a run, one module for each group of metrics."""
+"""Ratings of the numbers of a run; each module rates one group of metrics."""

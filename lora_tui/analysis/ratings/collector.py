@@ -1,4 +1,4 @@
-"""What a function that rates metrics is given: the run at a moment, its stage, and the ratings found so far."""
+"""The argument of the functions that rate metrics: a run at one moment and its ratings so far."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ class RatingCollector:
         self.finding_codes = findings
         self.context = context
         self.stage, self.assumed = run_facts.stage(run)
+        """Training stage, and whether it is assumed."""
         self.ratings: dict[str, Rating] = {}
+        """Ratings so far by metric name."""
 
     def rule(self, name: str, code: str | None = None) -> Rule | None:
-        """Return the rule for a metric of this run, or None."""
+        """Return the rule for a metric of this run, with this ``code`` if one is given; None if there is none."""
         return find_rule(name, self.stage, self.run.producer, code, self.context.rules)
 
     def add(
@@ -41,8 +43,10 @@ class RatingCollector:
         confidence: Confidence | None = None,
         reservations: tuple[str, ...] = (),
     ) -> None:
-        """Add one rating; a value that is not finite has none. What rests on an assumed stage is never more than
-        orientation."""
+        """Add one rating, unless its value is not finite.
+
+        With an assumed stage, the confidence of a rule that depends on the stage is at most "orientation".
+        """
         if not math.isfinite(value):
             return
         trust = rule.confidence if confidence is None else confidence
@@ -54,17 +58,19 @@ class RatingCollector:
         )  # fmt: skip
 
     def present(self, *codes: str) -> tuple[str, ...]:
-        """Return those of these finding codes that the run has."""
+        """Return those of these codes that are findings of the run."""
         return tuple(code for code in codes if code in self.finding_codes)
 
     def progressed(self, share: float) -> bool:
-        """Return whether at least this share of the planned run is done, or it has ended as planned."""
+        """Return whether at least this share of the planned steps is done, or the run has ended."""
         return run_facts.final(self.status) or (self.progress.fraction or 0.0) >= share
 
 
 def batch_size(run: Run) -> float | None:
-    """Return the samples of one optimizer step, or None: as the console says, else what one device takes times the
-    accumulation."""
+    """Return the samples per optimizer step, None if unknown.
+
+    It is what the console log states, else batch size per device times gradient accumulation, for one device.
+    """
     known = run_facts.number(run, "total_train_batch_size")
     if known is not None:
         return known
@@ -74,10 +80,10 @@ def batch_size(run: Run) -> float | None:
 
 
 def eval_samples(run: Run) -> int | None:
-    """Return the size of the evaluation set, or None: runtime x samples/s of the last evaluation, else what a console
-    says.
+    """Return the number of samples of an evaluation, None if unknown.
 
-    A console comes last because a later job that predicts into the same directory counts other samples.
+    It is runtime x samples/s of the last evaluation, else what a console log states. The console log comes last because
+    a later job that predicts into the same directory has another number of samples.
     """
     runtime, rate = run.series.get("eval_runtime"), run.series.get("eval_samples_per_second")
     if runtime is not None and rate is not None and runtime.finite and rate.finite:
@@ -91,7 +97,7 @@ def eval_samples(run: Run) -> int | None:
 
 
 def slope(values: Sequence[float]) -> tuple[float, float]:
-    """Return the least-squares slope per row of at least 3 values, and its standard error."""
+    """Return the least-squares slope per row of ``values`` (at least 3), and its standard error."""
     count = len(values)
     middle, mean = (count - 1) / 2, sum(values) / count
     spread = sum((x - middle) ** 2 for x in range(count))

@@ -1,4 +1,4 @@
-"""Rate the evaluations (eval loss, perplexity, gap to training, speed) and every number of the results files."""
+"""Rate evaluations (eval loss, perplexity, gap to the train loss, speed) and every number of the results files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from lora_tui.runs.run import ResultSet, Run
 from lora_tui.runs.series import Series
 
 MIN_EVAL_S = 5.0
-"""Seconds below which an evaluation is mostly its own beginning, so that its speed says little."""
+"""Seconds below which the speed of an evaluation says little, since most of it is start-up."""
 
 
 def _evaluation(collector: RatingCollector) -> None:
+    """Rate eval loss, perplexity and gap."""
     current = run_facts.last_eval(collector.run, collector.status)
     if current is None:
         return
@@ -55,8 +56,7 @@ def _by_size(
     few: Confidence | None,
     reservations: tuple[str, ...],
 ) -> None:
-    """Rate a final evaluation, or a first one, by the thresholds of the perplexity, and the loss by their
-    logarithms."""
+    """Rate perplexity and eval loss of a final or first evaluation by the thresholds of the perplexity."""
     for name, number in (("eval_loss", value), ("perplexity", perplexity(value))):
         rule = collector.rule(name)
         if rule is not None and rule.thresholds is not None:
@@ -69,7 +69,7 @@ def _by_size(
 def _by_trend(
     collector: RatingCollector, series: Series, value: float, params: dict[str, Param], reservations: tuple[str, ...]
 ) -> None:
-    """Rate against the first evaluation and the best one: while the run goes on, and where no thresholds hold."""
+    """Rate against the first and the best evaluation, while the run goes on and where no thresholds apply."""
     rule = collector.rule("eval_loss", "eval_trend")
     if rule is None:
         return
@@ -81,7 +81,7 @@ def _by_trend(
     few: Confidence | None = "few" if series.finite < rule.limits["evals"] else None
     level, word = _trend(rule, series, value)
     if word == "falling" and not collector.status.live:
-        # What has ended falls no more.
+        # The loss of a run that has ended is no longer falling.
         word = "near"
     names = ("eval_loss", "perplexity") if collector.stage in LANGUAGE_STAGES else ("eval_loss",)
     for name in names:
@@ -90,9 +90,10 @@ def _by_trend(
 
 
 def _trend(rule: Rule, series: Series, value: float) -> tuple[Level, str]:
-    """Return level and word of an eval loss by its trend.
+    """Return the level of an eval loss by its trend, and the key of its words.
 
-    Good: near the best and below the first. Fair: off the best, or no better than the first. Poor: above the first.
+    It is good if near the best evaluation and below the first one, fair if above the best or no better than the first,
+    and poor if above the first.
     """
     recent = series.tail(100)
     first, best = run_facts.head(series, 1)[0], series.min
@@ -111,12 +112,13 @@ def _trend(rule: Rule, series: Series, value: float) -> tuple[Level, str]:
 
 
 def _reservations(collector: RatingCollector) -> tuple[str, ...]:
-    """Return what undermines an evaluation that the rows tell of."""
+    """Return the codes of findings that undermine an evaluation in the rows."""
     count = eval_samples(collector.run)
     return ("few_eval_samples",) if count is not None and count < run_facts.FEW_SAMPLES else ()
 
 
 def _gap(collector: RatingCollector, few: Confidence | None, reservations: tuple[str, ...]) -> None:
+    """Rate the gap between eval and train loss, in percent."""
     rule = collector.rule("gap")
     if rule is None or rule.thresholds is None or collector.present("dead_run", "nan_loss"):
         return
@@ -134,14 +136,17 @@ def _gap(collector: RatingCollector, few: Confidence | None, reservations: tuple
         return
     level = rule.thresholds.level(gap)
     if error > rule.limits["error"] and level != "good" and gap - rule.thresholds.good < 2 * error:
-        # Rows that scatter this much cannot tell the gap from none.
+        # The rows scatter too much to distinguish the gap from none.
         collector.add(rule, "gap", gap, None, "early", params, confidence="few", reservations=reservations)
         return
     collector.add(rule, "gap", gap, level, rule.words[level], params, confidence=few, reservations=reservations)
 
 
 def rate_eval_speed(collector: RatingCollector, rate: float, runtime: float | None) -> None:
-    """Rate samples a second of an evaluation without generation, against those of the training."""
+    """Rate the samples/s (``rate``) of an evaluation without generation against those of the training.
+
+    ``runtime`` is the length of the evaluation in seconds, None if unknown.
+    """
     rule = collector.rule("samples_per_second", "eval_speed")
     if rule is None or rate <= 0:
         return
@@ -159,8 +164,10 @@ def rate_eval_speed(collector: RatingCollector, rate: float, runtime: float | No
 
 
 def _training_speed(collector: RatingCollector) -> float | None:
-    """Return samples a second of the training, or None: from the speed of its steps, else its own summary if it is of
-    one piece."""
+    """Return the samples/s of the training, None if unknown.
+
+    They come from the current speed, else from the training results if the run was never resumed.
+    """
     steps, batch = collector.progress.steps_per_s, batch_size(collector.run)
     if steps is not None and batch is not None and steps > 0:
         return steps * batch
@@ -170,6 +177,7 @@ def _training_speed(collector: RatingCollector) -> float | None:
 
 
 def _speed(collector: RatingCollector) -> None:
+    """Rate the speed of the last evaluation in the rows."""
     rate, runtime = collector.run.series.get("eval_samples_per_second"), collector.run.series.get("eval_runtime")
     generated = any(name.endswith("bleu-4") for name in collector.run.series)
     if rate is not None and rate.finite and not generated:
@@ -184,14 +192,13 @@ def rate_evaluation(collector: RatingCollector) -> None:
 
 
 SOME_SAMPLES = 200
-"""Samples below which the error of a score is shown."""
-
+"""Number of samples below which the error of a score is shown."""
 _SPOILING = ("degenerate_predictions", "scores_inconsistent")
-"""Findings about the predictions that leave their scores without meaning."""
+"""Codes of findings that make the scores of predictions meaningless."""
 
 
 def rate_results(collector: RatingCollector) -> None:
-    """Rate every number in train, eval and predict results."""
+    """Rate every number in the train, eval and predict results."""
     for split, found, source in run_facts.result_sets(collector.run):
         reservations = run_facts.reservations(found, split, source)
         for key, value in found.values.items():
@@ -209,6 +216,7 @@ def _result(
     source: Run,
     reservations: tuple[str, ...],
 ) -> None:
+    """Rate one number of a results file: the value ``key`` of ``found``, in the directory of ``source``."""
     topic = key[len(split) + 1 :]
     generated = any(name.endswith("bleu-4") for name in found.values)
     # LLaMA-Factory computes BLEU and ROUGE in its sft stage alone.
@@ -260,7 +268,7 @@ def _result(
 
 
 def _data(collector: RatingCollector, split: str, source: Run) -> tuple[str, ...]:
-    """Return reservations about what the scores were computed on."""
+    """Return the codes of findings about the data on which scores were computed."""
     out = collector.present("memorised")
     if split != "predict":
         return out
@@ -275,10 +283,10 @@ def _data(collector: RatingCollector, split: str, source: Run) -> tuple[str, ...
 
 
 def _batch(found: ResultSet, split: str, count: int | None) -> int | None:
-    """Return the batch size that fits a results file, or None.
+    """Return the batch size that fits the rates in a results file with ``count`` samples, None if unknown.
 
-    The last batch is seldom full, so several sizes may fit: then the one that is a power of two, as nearly all are,
-    else the smallest.
+    The last batch is seldom full, so several sizes may fit. Then it is the one that is a power of two, as nearly all
+    are, else the smallest.
     """
     runtime, rate = found.values.get(f"{split}_runtime"), found.values.get(f"{split}_steps_per_second")
     if split == "train":

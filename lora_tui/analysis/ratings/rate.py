@@ -15,10 +15,10 @@ from lora_tui.runs.run import Run
 
 
 def rate(run: Run, now: float, findings: Collection[str] | None = None, context: Context = PLAIN) -> dict[str, Rating]:
-    """Return ratings by metric name at a moment (Unix time).
+    """Return the ratings at the Unix time ``now`` by metric name.
 
-    A metric without a fair comparison is absent, or has no level and words that say why. ``findings``: codes of the
-    run's findings where they are known already, for what undermines a number.
+    A metric without a fair comparison is absent, or has no level and words that say why. ``findings`` are the codes of
+    the run's findings, which may undermine a number; they are searched for if None.
     """
     known = {finding.code for finding in find(run, now, context)} if findings is None else findings
     collector = RatingCollector(run, now, known, context)
@@ -27,7 +27,7 @@ def rate(run: Run, now: float, findings: Collection[str] | None = None, context:
     rate_stages(collector)
     rate_results(collector)
     if context.siblings:
-        # The first frame is drawn before others are known, and does not wait for this.
+        # Imported here because the app draws its first frame before siblings are known.
         from lora_tui.analysis.ratings.siblings import rate_siblings
 
         rate_siblings(collector)

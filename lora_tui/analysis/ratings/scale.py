@@ -1,4 +1,4 @@
-"""Lay out the levels of a rule side by side, from low values to high ones, with the place of a value among them."""
+"""Arrange the levels of a rule on a scale from low to high values, with the place of a value on it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from lora_tui.analysis.judgement import Level, Rating
 from lora_tui.analysis.rating_rules import Rule
 
 WIDE = 20.0
-"""Ratio of the outer bounds from which on a scale is logarithmic."""
+"""Ratio of the outer bounds from which a scale is logarithmic."""
 TOPS: Mapping[str, float] = {
     "bleu4": 100, "rouge1": 100, "rouge2": 100, "rougel": 100, "preference_accuracy": 1, "reward_accuracy": 1,
     "zero_std": 1,
 }  # fmt: skip
-"""Highest possible value, by rule."""
+"""Highest possible value by code of the rule."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The levels of a rule; ``zones`` from left to right, one more than ``bounds``."""
+    """The levels of a rule from low to high values."""
 
     zones: tuple[Level | None, ...]
+    """Level of each zone from left to right, one more than ``bounds``."""
     bounds: tuple[float, ...]
+    """Bounds between the zones, ascending."""
     unit: str = ""
-    """Wording code of what the bounds are where they are not the metric itself, ``explain.scale.<code>``."""
+    """Wording code of what the bounds measure (``explain.scale.<code>``), empty for the metric itself."""
     value: float | None = None
-    """Number that is compared with the bounds."""
+    """Number that is compared with the bounds, None if unknown."""
     at: float | None = None
-    """Place of the number in zones: 1.5 is the middle of the second."""
+    """Place of ``value`` in units of zones (1.5 is the middle of the second zone), None if unknown."""
 
 
 def scale_of(rule: Rule, metric: str, rating: Rating | None = None) -> Scale | None:
@@ -52,9 +54,11 @@ _UNITS: Mapping[str, str] = {
     "speed_self": "share", "predict_speed": "seconds", "throughput": "device",
     "gap": "percent", "epochs": "epochs", "zero_std": "groups",
 }  # fmt: skip
+"""Unit of a scale by code of the rule, see :attr:`Scale.unit`."""
 
 
 def _zones(rule: Rule, rating: Rating | None) -> tuple[tuple[Level | None, ...], tuple[float, ...]]:
+    """Return the zones and bounds of a rule from low to high values, both empty for a rule without levels."""
     limits = rule.limits
     if rule.thresholds is not None:
         bounds = tuple(rule.thresholds.bounds.values())
@@ -76,7 +80,7 @@ def _zones(rule: Rule, rating: Rating | None) -> tuple[tuple[Level | None, ...],
 
 
 def _compared(rule: Rule, rating: Rating) -> float | None:
-    """Return the number that the rule looks at, which is not always the metric itself."""
+    """Return the number that the rule compares with its bounds, which is not always the metric; None if unknown."""
     params = rating.params
     name = {"grad_norm": "median", "loss_preference": "now", "predict_speed": "seconds"}.get(rule.code)
     if rule.code == "speed_self":
@@ -89,8 +93,11 @@ def _compared(rule: Rule, rating: Rating) -> float | None:
 
 
 def _place(value: float, bounds: tuple[float, ...], top: float | None) -> float:
-    """Return the zones to the left of the value and its share of its own; the outer ones have no end, so it is
-    approached."""
+    """Return the place of a value: the number of zones to its left plus its position in its own zone (0 to 1).
+
+    The outer zones are unbounded, so their ends are approached asymptotically, except at 0 and at ``top``, the highest
+    possible value.
+    """
     log = bounds[0] > 0 and bounds[-1] / bounds[0] >= WIDE and value > 0
     scaled = [math.log(bound) for bound in bounds] if log else list(bounds)
     here = math.log(value) if log else value

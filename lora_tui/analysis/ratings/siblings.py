@@ -1,9 +1,9 @@
 """Rate a run against its siblings: other runs of the same model, data and stage.
 
-A speed is compared with the fastest sibling where the run itself is too short to tell. An eval loss or a score of a
-finished run is compared with the best sibling of the same method that saw the same samples. Clearly behind it, a number
-is fair at most, since this model and data can do better; it is not poor for that. Being best raises no level: the best
-of bad runs is no good one.
+A speed is compared with the fastest sibling if the run itself is too short for a rating. An eval loss or a score of a
+run that has ended is compared with the best sibling of the same method that was evaluated on the same samples. A number
+that is clearly worse than that is rated fair at most, since the same model and data can do better. Being the best run
+raises no level, since all of them may be bad.
 """
 
 from __future__ import annotations
@@ -33,34 +33,39 @@ from lora_tui.runs.run import Run
 from lora_tui.text.sanitize import clean
 
 _SCORES = {"bleu-4": "bleu", "rouge-1": "rouge1", "rouge-2": "rouge2", "rouge-l": "rougel"}
+"""Code of the comparison's measure by name of the score."""
 
 
 @dataclass(frozen=True)
 class _SiblingFacts:
-    """What a comparison needs of a sibling; it does not hold the run, which must be free to go."""
+    """Facts about a sibling that a comparison needs. They hold no reference to the run, so that it can be freed."""
 
     setup: Setup
     method: str | None
     ended: bool
+    """Whether its training has ended as planned or was stopped with its results saved."""
     evaluation: Value | None
+    """Current eval loss."""
     scores: Mapping[str, Value]
+    """Scores of generated answers by name (``bleu-4``)."""
     predicted: tuple[Names | None, int | None] | None
-    """Data of its prediction; None if it has none."""
+    """Names and number of samples of the predicted data, None without a prediction."""
     training_speed: tuple[float | None, float | None]
+    """Mean steps and tokens per second."""
 
 
 _FACTS: WeakKeyDictionary[Run, tuple[int, _SiblingFacts]] = WeakKeyDictionary()
-"""Facts of runs that are over: each of their siblings asks for them, and they do not change."""
+"""Cached facts of runs that have ended, each with the revision of the run."""
 _Best = tuple[Value, Run, bool | None]
-"""The best sibling's value, the sibling, and whether both were measured on the same samples."""
+"""Value of the best sibling, the sibling, and whether both runs were measured on the same samples."""
 
 
 def rate_siblings(collector: RatingCollector) -> None:
-    """Rate speed, eval loss, perplexity and scores against those of the siblings."""
+    """Rate the speed, eval loss, perplexity and scores against those of the siblings."""
     _speed(collector)
     if not run_facts.final(collector.status) or collector.present("dead_run", "nan_loss"):
         return
-    own = _known(collector.run, collector.now)
+    own = _facts(collector.run, collector.now)
     others = [
         (run, known) for run, known in _others(collector) if known.ended and same(own.method, known.method) is not False
     ]  # fmt: skip
@@ -68,7 +73,8 @@ def rate_siblings(collector: RatingCollector) -> None:
     _scores(collector, own, others)
 
 
-def _known(run: Run, now: float) -> _SiblingFacts:
+def _facts(run: Run, now: float) -> _SiblingFacts:
+    """Return the facts about a run at the Unix time ``now``."""
     kept = _FACTS.get(run)
     if kept is not None and kept[0] == run.revision:
         return kept[1]
@@ -85,14 +91,17 @@ def _known(run: Run, now: float) -> _SiblingFacts:
 
 
 def _others(collector: RatingCollector) -> Iterator[tuple[Run, _SiblingFacts]]:
+    """Yield the newest siblings with their facts."""
     for other in collector.context.siblings[:SIBLINGS]:
         if other is not collector.run:
-            yield other, _known(other, collector.now)
+            yield other, _facts(other, collector.now)
 
 
 def _speed(collector: RatingCollector) -> None:
-    """Rate speeds against siblings of the same model, method, cutoff and devices; steps a second need the same batch,
-    too."""
+    """Rate speeds against siblings with the same method, cutoff length and number of devices.
+
+    Steps per second also need the same batch size.
+    """
     rated = {
         name: rating for name in ("throughput", "steps_per_s", "samples_per_s")
         if (rating := collector.ratings.get(name)) is not None
@@ -101,19 +110,19 @@ def _speed(collector: RatingCollector) -> None:
     rule = collector.rule("steps_per_s", "speed_sibling")
     if not rated or rule is None or len(collector.run.rows) < rule.limits["min_rows"]:
         return
-    own, others = _known(collector.run, collector.now), list(_others(collector))
+    own, others = _facts(collector.run, collector.now), list(_others(collector))
     for name, rating in rated.items():
         speed = _rate(own, name)
         best: tuple[float, Run, bool | None] | None = None
         for run, known in others:
-            alike = _same_machine(own, known, batch=name == "steps_per_s")
+            alike = _comparable_speed(own, known, batch=name == "steps_per_s")
             other = _rate(known, name) if alike is not False else None
             if other is not None and (best is None or other > best[0]):
                 best = other, run, alike
         if speed is None or best is None:
             continue
         share = speed / best[0]
-        # No file names the machine or what else ran on it, so slower than another run is never poor.
+        # The machine and its other load are not known, so a speed below that of another run is never poor.
         level: Level = "good" if share >= rule.limits["good"] else "fair"
         params: dict[str, Param] = {
             "share": share * 100, "slower": max(0.0, 100 - share * 100), "sibling": _name(collector, best[1])
@@ -122,19 +131,21 @@ def _speed(collector: RatingCollector) -> None:
         collector.add(rule, name, rating.value, level, rule.words[level], params, confidence=trust)
 
 
-def _same_machine(left: _SiblingFacts, right: _SiblingFacts, batch: bool) -> bool | None:
+def _comparable_speed(left: _SiblingFacts, right: _SiblingFacts, batch: bool) -> bool | None:
+    """Return whether the speeds of two runs are comparable, with ``batch`` also in steps/s; None if unknown."""
     checks = [
         same(left.method, right.method),
         same(left.setup.number("cutoff_len"), right.setup.number("cutoff_len")),
         same(left.setup.number("num_devices"), right.setup.number("num_devices")),
     ]
     if batch:
-        # Without its batch a step is no measure.
+        # Steps are not comparable if the batch size is not known.
         checks.append(same(left.setup.batch, right.setup.batch) or False)
     return all_true(checks)
 
 
 def _rate(known: _SiblingFacts, name: str) -> float | None:
+    """Return the speed in the unit of the metric ``name``: tokens/s, steps/s or samples/s; None if unknown."""
     steps, tokens = known.training_speed
     if name == "throughput":
         return tokens
@@ -144,6 +155,7 @@ def _rate(known: _SiblingFacts, name: str) -> float | None:
 
 
 def _evaluation(collector: RatingCollector, own: _SiblingFacts, others: list[tuple[Run, _SiblingFacts]]) -> None:
+    """Rate eval loss and perplexity against the best sibling."""
     rule, value = collector.rule("eval_loss", "eval_sibling"), own.evaluation
     found = [
         (evaluation, run, partial(same_eval_set, own.setup, known.setup))
@@ -158,6 +170,7 @@ def _evaluation(collector: RatingCollector, own: _SiblingFacts, others: list[tup
 
 
 def _scores(collector: RatingCollector, own: _SiblingFacts, others: list[tuple[Run, _SiblingFacts]]) -> None:
+    """Rate the scores of generated answers against the best sibling of each."""
     for metric, code in _SCORES.items():
         rule, value = collector.rule(metric, "score_sibling"), own.scores.get(metric)
         found = [
@@ -173,13 +186,17 @@ def _scores(collector: RatingCollector, own: _SiblingFacts, others: list[tuple[R
 
 
 def _same_predictions(left: _SiblingFacts, right: _SiblingFacts) -> bool | None:
+    """Return whether two runs predicted the same data, None if unknown or if neither predicted."""
     if left.predicted is None or right.predicted is None:
         return None if left.predicted is right.predicted else False
     return all_true([same(mine, theirs) for mine, theirs in zip(left.predicted, right.predicted, strict=True)])
 
 
 def _best(found: Sequence[tuple[Value, Run, Callable[[], bool | None]]], higher: bool) -> _Best | None:
-    """Return the best of those that were measured alike, or None."""
+    """Return the best of the values that are not known to be measured on other samples, None without one.
+
+    ``found`` has the value of each sibling, the sibling, and a function that says whether both used the same samples.
+    """
     for value, run, alike in sorted(found, key=lambda item: -item[0].value if higher else item[0].value):
         if not value.stale and math.isfinite(value.value) and (agree := alike()) is not False:
             return value, run, agree
@@ -189,7 +206,10 @@ def _best(found: Sequence[tuple[Value, Run, Callable[[], bool | None]]], higher:
 def _limit(
     collector: RatingCollector, rule: Rule, metric: str, behind: float, least: float | None, best: _Best
 ) -> None:
-    """Limit a rating to fair if its number is clearly behind the best sibling's; else add a note to it."""
+    """Lower a rating to fair if its number is clearly worse than that of the best sibling, else add a note to it.
+
+    ``behind`` says by how much it is worse, ``least`` is the least significant difference (None if unknown).
+    """
     rating = collector.ratings.get(metric)
     if rating is None or rating.level is None:
         return
@@ -208,4 +228,5 @@ def _limit(
 
 
 def _name(collector: RatingCollector, run: Run) -> str:
+    """Return the name of a sibling for display beside this run, at most 60 characters long."""
     return clean(name_beside(run, collector.run), 60)

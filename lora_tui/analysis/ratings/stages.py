@@ -1,4 +1,4 @@
-"""Rate what single stages log: preferences (accuracy, margins, KL), rewards, token accuracy, groups without signal."""
+"""Rate metrics that only some stages log: accuracy, margins and KL of preferences, rewards, token accuracy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lora_tui.runs.series import Series
 
 
 def _accuracy(collector: RatingCollector) -> None:
+    """Rate the accuracy on preference pairs."""
     for name in ("accuracy", "rewards/accuracies", "eval_rewards/accuracies"):
         series, rule = collector.run.series.get(name), collector.rule(name.removeprefix("eval_"))
         if series is None or rule is None or rule.code != "preference_accuracy" or not series.finite:
@@ -25,7 +26,7 @@ def _accuracy(collector: RatingCollector) -> None:
         assert rule.thresholds is not None
         level = rule.thresholds.level(value)
         if level in ("fair", "poor") and not collector.progressed(rule.limits["late"]):
-            # Every run begins at chance.
+            # Every run starts at chance level.
             collector.add(rule, name, value, None, "early", params, confidence=few)
             continue
         is_saturated = value >= rule.limits["saturated"] and few is None and _growing(collector)
@@ -34,7 +35,7 @@ def _accuracy(collector: RatingCollector) -> None:
 
 
 def _growing(collector: RatingCollector) -> bool:
-    """Return whether the margins go on growing."""
+    """Return whether the margins are still growing."""
     series = collector.run.series.get("rewards/margins")
     if series is None or series.finite < 8:
         return False
@@ -43,7 +44,7 @@ def _growing(collector: RatingCollector) -> bool:
 
 
 def _recent_pairs(collector: RatingCollector, name: str, wanted: float) -> tuple[float, int | None]:
-    """Return the mean of a training accuracy over the last rows that hold ``wanted`` pairs, and how many they hold."""
+    """Return the mean of an accuracy over the last rows with about ``wanted`` pairs, and their number of pairs."""
     series = collector.run.series[name]
     batch = batch_size(collector.run)
     apart = series.steps[-1] - series.steps[-2] if len(series) > 1 else 1.0
@@ -53,6 +54,7 @@ def _recent_pairs(collector: RatingCollector, name: str, wanted: float) -> tuple
 
 
 def _margins(collector: RatingCollector, name: str) -> None:
+    """Rate the margins between chosen and rejected answers."""
     series, rule = collector.run.series.get(name), collector.rule("rewards/margins")
     if series is None or rule is None or not series.finite:
         return
@@ -69,7 +71,7 @@ def _margins(collector: RatingCollector, name: str) -> None:
     if now < 0:
         beyond_noise = -now > 2 * noise(series.tail(200)) / math.sqrt(size)
         if not collector.progressed(limits["late"]) or not beyond_noise:
-            # Every run begins around 0.
+            # Every run starts around 0.
             collector.add(rule, name, series.tail(1)[0], None, words["early"], params, confidence=few)
             return
         level, word = "poor", "poor"
@@ -84,14 +86,8 @@ def _margins(collector: RatingCollector, name: str) -> None:
     collector.add(rule, name, series.tail(1)[0], level, words[word], params, confidence=few)
 
 
-def _preference(collector: RatingCollector) -> None:
-    _accuracy(collector)
-    for name in ("rewards/margins", "eval_rewards/margins"):
-        _margins(collector, name)
-
-
 def _pairs_ranked(collector: RatingCollector) -> None:
-    """Rate the share of pairs that a reward model ranks right."""
+    """Rate the share of pairs that a reward model ranks correctly."""
     series, rule = collector.run.series.get("eval_accuracy"), collector.rule("eval_accuracy")
     if series is None or rule is None or rule.thresholds is None or not series.finite:
         return
@@ -105,8 +101,10 @@ def _pairs_ranked(collector: RatingCollector) -> None:
 
 
 def _trend(series: Series, rows: int) -> tuple[str, float]:
-    """Return rising, falling or level over the last rows, by twice the error of the slope, and the change along the
-    line."""
+    """Return "rising", "falling" or "level" for the last ``rows`` rows, and the change along the fitted line.
+
+    A slope counts if it exceeds twice its standard error.
+    """
     values = series.tail(max(rows, 3))
     if len(values) < 3:
         return "level", 0.0
@@ -116,6 +114,7 @@ def _trend(series: Series, rows: int) -> tuple[str, float]:
 
 
 def _token_accuracy(collector: RatingCollector) -> None:
+    """Rate the share of tokens that are predicted correctly by its trend."""
     for name in ("mean_token_accuracy", "eval_mean_token_accuracy", "eval_accuracy", "accuracy"):
         series, rule = collector.run.series.get(name), collector.rule(name)
         if series is None or rule is None or rule.code != "token_accuracy" or not series.finite:
@@ -131,6 +130,7 @@ def _token_accuracy(collector: RatingCollector) -> None:
 
 
 def _reward(collector: RatingCollector) -> None:
+    """Rate the reward by its trend."""
     series, rule = collector.run.series.get("reward"), collector.rule("reward")
     if series is None or rule is None or not series.finite:
         return
@@ -153,6 +153,7 @@ def _reward(collector: RatingCollector) -> None:
 
 
 def _kl(collector: RatingCollector) -> None:
+    """Rate the KL divergence from the reference model by its trend or growth."""
     for name in ("kl", "objective/kl"):
         series, rule = collector.run.series.get(name), collector.rule(name)
         if series is None or rule is None or not series.finite:
@@ -177,6 +178,7 @@ def _kl(collector: RatingCollector) -> None:
 
 
 def _zero_std(collector: RatingCollector) -> None:
+    """Rate the share of groups whose answers all have the same reward."""
     series, rule = collector.run.series.get("frac_reward_zero_std"), collector.rule("frac_reward_zero_std")
     if series is None or rule is None or rule.thresholds is None or not series.finite:
         return
@@ -191,5 +193,8 @@ def _zero_std(collector: RatingCollector) -> None:
 
 def rate_stages(collector: RatingCollector) -> None:
     """Rate the metrics that only some stages log."""
-    for part in (_preference, _pairs_ranked, _token_accuracy, _reward, _kl, _zero_std):
+    _accuracy(collector)
+    for name in ("rewards/margins", "eval_rewards/margins"):
+        _margins(collector, name)
+    for part in (_pairs_ranked, _token_accuracy, _reward, _kl, _zero_std):
         part(collector)

@@ -1,4 +1,4 @@
-"""Rate the training signal: loss, gradient norm, learning rate, epochs, tokens, speed, trainable share."""
+"""Rate the numbers of the training: loss, gradient norm, learning rate, epochs, tokens, speed, trainable share."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from lora_tui.records.documents import LogRow
 from lora_tui.runs.run import Run
 from lora_tui.runs.series import Series
 
-SUDDEN_ZERO_LOSS = 0.1
-"""Loss that does not fall to exactly 0 within one row by learning."""
-
 
 def _loss(collector: RatingCollector) -> None:
+    """Rate the train loss."""
     series = collector.run.series.get("loss")
     rule = collector.rule("loss")
     if series is None or rule is None or not series.finite:
@@ -34,8 +32,8 @@ def _loss(collector: RatingCollector) -> None:
     if collector.present("dead_run", "nan_loss"):
         collector.add(rule, "loss", last, "poor", words["broken"], params)
         return
-    if last == 0.0 and count > 1 and median(series.tail(6)[:-1]) >= SUDDEN_ZERO_LOSS:
-        # A jump to exactly 0 is how the trainer prints NaN; until that is certain nothing good is said of it.
+    if last == 0.0 and count > 1 and median(series.tail(6)[:-1]) >= run_facts.SUDDEN_ZERO_LOSS:
+        # The trainer prints NaN as exactly 0; until the next rows show whether it is NaN, there is no level.
         collector.add(rule, "loss", last, None, "after_rows", params, confidence="few")
         return
     size = window(count)
@@ -55,6 +53,7 @@ def _loss(collector: RatingCollector) -> None:
 
 
 def _trend(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
+    """Return the level of a language model's loss by its trend, and the key of its words; add numbers to ``params``."""
     series = collector.run.series["loss"]
     worse = run_facts.above_start(series)
     if worse is not None:
@@ -77,13 +76,14 @@ def _trend(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> 
 
 
 def _lowest_before_rise(series: Series, rise: float) -> float | None:
-    """Return the lowest level of a loss whose last window is above it by this share and beyond its noise, or None."""
+    """Return the lowest level if the last window is above it by the share ``rise`` and beyond noise, else None."""
     size = window(series.finite)
     if series.finite < 4 * size:
         return None
     recent = series.tail(200)
     now = median(recent[-size:])
-    # The moving average at up to 200 places stands for the earlier windows: their exact medians would cost the run.
+    # The moving average at up to 200 rows stands for the earlier windows, whose medians would take time in proportion
+    # to the length of the run.
     end = len(series) - size
     levels = [level for level in series.smooth[size : end : max(1, (end - size) // 200)] if math.isfinite(level)]
     lowest = min(levels, default=now)
@@ -92,6 +92,7 @@ def _lowest_before_rise(series: Series, rise: float) -> float | None:
 
 
 def _kto(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
+    """Return the level of a kto loss, and the key of its words."""
     now = float(params["now"])
     if now > rule.limits["poor"]:
         return "poor", "poor"
@@ -101,13 +102,14 @@ def _kto(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> tu
 
 
 def _preference(collector: RatingCollector, rule: Rule, params: dict[str, Param]) -> tuple[Level | None, str]:
+    """Return the level of a dpo or rm loss, and the key of its words."""
     limits, now = rule.limits, float(params["now"])
     start = run_facts.head(collector.run.series["loss"], 1)[0]
     mixed = (run_facts.number(collector.run, "pref_ftx") or 0.0) > 0
     kind = run_facts.names(collector.run, "pref_loss")
     sigmoid = not kind or "sigmoid" in kind
     if collector.stage == "dpo" and (mixed or not sigmoid or not limits["start_low"] <= start <= limits["start_high"]):
-        # Another loss starts elsewhere and pref_ftx adds a second one: the bounds around ln 2 do not hold.
+        # Other losses start elsewhere and pref_ftx adds a second loss, so the bounds around ln 2 do not apply.
         return None, "falling" if float(params["fall"]) > 3 else "level"
     if now > limits["poor"]:
         return "poor", "poor"
@@ -117,6 +119,7 @@ def _preference(collector: RatingCollector, rule: Rule, params: dict[str, Param]
 
 
 def _grad_norm(collector: RatingCollector) -> None:
+    """Rate the gradient norm, which is logged before clipping."""
     series, rule = collector.run.series.get("grad_norm"), collector.rule("grad_norm")
     if series is None or rule is None or not series.finite:
         return
@@ -157,6 +160,7 @@ def _grad_norm(collector: RatingCollector) -> None:
 
 
 def _lr(collector: RatingCollector) -> None:
+    """Rate the peak learning rate by the usual ones of stage and method."""
     series, rule = collector.run.series.get("lr"), collector.rule("lr")
     if series is None or rule is None or collector.stage is None or not series.finite:
         return
@@ -175,7 +179,7 @@ def _lr(collector: RatingCollector) -> None:
     family = lr_family(collector.stage)
     for side, (low, high) in usual_lr_ranges(collector.stage, method, collector.context.lr_ranges).items():
         factor = max(low / peak, peak / high)
-        # A decayed first row may stand a little under the bound that it started from.
+        # The first logged rate may have decayed a little below the peak.
         rank: tuple[int, Level, str]
         if factor <= 1.0001:
             rank = (0, "good", "good")
@@ -188,12 +192,13 @@ def _lr(collector: RatingCollector) -> None:
             params.update(low=low, high=high)
             rule = replace(rule, own=rule.own or f"{family}.{side}" in collector.context.own_lr)
     if best is not None:
-        # Outside the usual range the number alone proves nothing: small models train well far above it.
+        # Outside the usual range the number alone proves nothing, since small models train well far above it.
         trust: Confidence | None = None if (best[0] == 0 and method is not None) or rule.own else "orientation"
         collector.add(rule, "lr", peak, best[1], rule.words[best[2]], params, confidence=trust)
 
 
 def _epoch(collector: RatingCollector) -> None:
+    """Rate the number of epochs so far."""
     rule, value = collector.rule("epoch"), collector.progress.epoch
     if rule is None or value is None:
         return
@@ -209,6 +214,7 @@ def _epoch(collector: RatingCollector) -> None:
 
 
 def _tokens(collector: RatingCollector) -> None:
+    """Add the number of tokens, which has no level."""
     for name in ("total_tokens", "num_tokens"):
         series, rule = collector.run.series.get(name), collector.rule(name)
         if series is None or rule is None or not series.finite:
@@ -221,6 +227,7 @@ def _tokens(collector: RatingCollector) -> None:
 
 
 def _speed(collector: RatingCollector) -> None:
+    """Rate tokens, steps and samples per second by the earlier speed of the run, tokens else by usual ones."""
     steps, batch = collector.progress.steps_per_s, batch_size(collector.run)
     samples = steps * batch if steps is not None and batch is not None else None
     for name, value in (
@@ -251,6 +258,7 @@ def _speed(collector: RatingCollector) -> None:
 
 
 def _trainable(collector: RatingCollector) -> None:
+    """Add the share of parameters that an adapter trains, which has no level."""
     rule, share = collector.rule("trainable_percent"), run_facts.number(collector.run, "trainable_percent")
     if (
         rule is None
@@ -271,10 +279,11 @@ def _trainable(collector: RatingCollector) -> None:
 
 
 def _speed_change(run: Run, name: str | None, least: int) -> tuple[float, int] | None:
-    """Return the speed of the last rows divided by that of the first third of this segment, and the pieces of the
-    smaller side.
+    """Return the speed of the last rows divided by that of the first third of the current segment.
 
-    The start of the segment is left out. None if it is too short to tell.
+    The second number is that of the measurements on the side that has fewer. ``name`` is the metric that is counted,
+    None for steps. The first rows of the segment are left out. None with fewer than ``least`` rows or with too few
+    measurements.
     """
     rows, starts = run.rows, run.timeline.starts
     begin = starts[-1] if starts else 0
@@ -292,7 +301,10 @@ def _speed_change(run: Run, name: str | None, least: int) -> tuple[float, int] |
 
 
 def _rates(rows: list[LogRow], name: str | None) -> list[float]:
-    """Return steps (or ``name``) a second over pieces of at least 10 s: the clocks in the files are whole seconds."""
+    """Return the steps per second (or ``name`` per second) over pieces of at least 10 s.
+
+    Shorter pieces are not precise, since the clocks in the files count whole seconds.
+    """
     out: list[float] = []
     start: tuple[float, float] | None = None
     for row in rows:
@@ -301,7 +313,7 @@ def _rates(rows: list[LogRow], name: str | None) -> list[float]:
             continue
         here = (row.elapsed_s, float(amount))
         if row.kind != "train" or start is None or here[0] < start[0]:
-            # The time up to an eval row went into the evaluation.
+            # The time before an eval row was spent in the evaluation.
             start = here
         elif here[0] - start[0] >= 10:
             out.append((here[1] - start[1]) / (here[0] - start[0]))
