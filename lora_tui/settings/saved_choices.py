@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from lora_tui.text.atomic_write import write_atomically
+from lora_tui.text.regular_file import read_regular_file
 
 
 def config_dir() -> Path:
@@ -27,7 +28,7 @@ def saved_choices_path() -> Path:
 def load_saved_choices() -> dict[str, str]:
     """Return the saved choices by name (``lang``, ``theme``); empty if there are none or the file cannot be used."""
     try:
-        data = json.loads(saved_choices_path().read_text(encoding="utf-8"))
+        data = json.loads(read_regular_file(saved_choices_path()).decode("utf-8"))
     except (OSError, ValueError):
         # Most users have no such file; a damaged one is ignored, since the user can simply choose again.
         return {}

@@ -19,6 +19,7 @@ from lora_tui.analysis.context import PLAIN, Context
 from lora_tui.i18n import LANGUAGE_VARIABLES, LANGUAGES, Language, Words, resolve_language
 from lora_tui.settings.errors import SettingsError
 from lora_tui.settings.saved_choices import config_dir, load_saved_choices
+from lora_tui.text.regular_file import read_regular_file
 from lora_tui.text.sanitize import clean
 
 Origin = Literal["option", "kept", "file", "environment", "default"]
@@ -117,14 +118,15 @@ def load_settings(named: Path | None = None, lang: str = "auto") -> Settings:
     saved = load_saved_choices()
     file = config_path() if named is None else named
     try:
-        data = file.read_bytes()
+        data = read_regular_file(file)
     except FileNotFoundError:
         if named is None:
             return Settings(file, saved=saved)
         raise SettingsError(_words(lang, saved).t("cli.error.no_path", path=clean(str(file)))) from None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SettingsError(_words(lang, saved).t("cli.error.read", path=clean(str(file)), reason=reason)) from error
+        words = _words(lang, saved)
+        reason = words.reason(error.strerror or str(error))
+        raise SettingsError(words.t("cli.error.read", path=clean(str(file)), reason=reason)) from error
     return _parse(file, named is not None, data, saved, lang)
 
 

@@ -137,7 +137,7 @@ class TestFaults:
             load_settings(tmp_path / "none.toml")
 
     def test_a_directory(self, tmp_path):
-        with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        with pytest.raises(SettingsError, match="cannot be read: is a directory"):
             load_settings(tmp_path)
 
 
@@ -280,4 +280,4 @@ def test_an_unreadable_file(tmp_path):
     path.chmod(0)
     done = program("config", "--config", path, before=without_override)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"lora-tui: {path} cannot be read: Permission denied\n"
+    assert done.stderr == f"lora-tui: {path} cannot be read: permission denied\n"
