@@ -13,7 +13,7 @@ from lora_tui.analysis import run_facts
 from lora_tui.analysis.datasets import overlap
 from lora_tui.analysis.detectors.incremental import FIRST_CHECK, Hysteresis, SeriesCheck, updated_check
 from lora_tui.analysis.detectors.levels import CLOSING_WIDTH
-from lora_tui.analysis.detectors.loss import LIKELY_MEMORISED_LOSS, MEMORISED_LOSS, low_rows
+from lora_tui.analysis.detectors.train_loss import LIKELY_MEMORISED_LOSS, MEMORISED_LOSS, low_rows
 from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.findings.shared_measures import loss_check
 from lora_tui.analysis.judgement import Param

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 
 from lora_tui.analysis.detectors.incremental import Hysteresis, SeriesCheck, updated_check
 from lora_tui.analysis.detectors.levels import CLOSING_WIDTH, LowestLevel, NoiseEstimate, RiseThresholds
-from lora_tui.analysis.detectors.loss import WARM_SHARE, WARMUP_MIN_ROWS
+from lora_tui.analysis.detectors.train_loss import WARM_SHARE, WARMUP_MIN_ROWS
 from lora_tui.analysis.findings.collector import FindingCollector, finding
 from lora_tui.analysis.findings.shared_measures import lower_lr
 from lora_tui.analysis.judgement import Param

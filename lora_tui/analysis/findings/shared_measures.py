@@ -6,7 +6,7 @@ import math
 
 from lora_tui.analysis import run_facts
 from lora_tui.analysis.detectors.incremental import updated_check
-from lora_tui.analysis.detectors.loss import LossCheck, LossInputs
+from lora_tui.analysis.detectors.train_loss import LossCheck, LossInputs
 from lora_tui.analysis.findings.collector import FindingCollector
 from lora_tui.analysis.rating_rules import usual_lr_ranges
 from lora_tui.analysis.stages import LANGUAGE_STAGES

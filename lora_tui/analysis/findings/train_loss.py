@@ -1,7 +1,7 @@
 """Findings about the level of the train loss: divergence, spikes, a start that is too high.
 
 The docstring of each function states its rule. Windows and levels are explained in
-:mod:`lora_tui.analysis.detectors.loss` and :mod:`lora_tui.analysis.detectors.levels`.
+:mod:`lora_tui.analysis.detectors.train_loss` and :mod:`lora_tui.analysis.detectors.levels`.
 """
 
 from __future__ import annotations
